@@ -1,0 +1,93 @@
+"""Background jobs in the database that an application already has.
+
+class SendWelcomeEmail(Job):
+    queue = "email"
+
+    def perform(self, user_id: int) -> None: ...
+
+SendWelcomeEmail.perform_later(42)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jobqueue.app import JobQueue, configure, enqueue, get
+from jobqueue.errors import (
+    ConfigurationError,
+    DatabaseError,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    DuplicateJob,
+    InvalidArguments,
+    InvalidDatabaseUrl,
+    InvalidJob,
+    JobNotFound,
+    JobqueueError,
+    SchemaError,
+    StateConflict,
+    UnknownJob,
+)
+from jobqueue.job import Job, JobContext, job
+from jobqueue.records import JobRecord, JobState
+from jobqueue.retry import Constant, Discard, Exponential, Polynomial, Retry
+
+if TYPE_CHECKING:
+    from jobqueue.adapters.memory import MemoryAdapter
+    from jobqueue.adapters.sql.postgres import PostgresAdapter
+    from jobqueue.adapters.sql.sqlite import SqliteAdapter, begin_immediate
+    from jobqueue.adapters.sql.tables import BackgroundJob
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackgroundJob",
+    "ConfigurationError",
+    "Constant",
+    "DatabaseError",
+    "DatabaseRefused",
+    "DatabaseUnavailable",
+    "Discard",
+    "DuplicateJob",
+    "Exponential",
+    "InvalidArguments",
+    "InvalidDatabaseUrl",
+    "InvalidJob",
+    "Job",
+    "JobContext",
+    "JobNotFound",
+    "JobQueue",
+    "JobRecord",
+    "JobState",
+    "JobqueueError",
+    "MemoryAdapter",
+    "Polynomial",
+    "PostgresAdapter",
+    "Retry",
+    "SchemaError",
+    "SqliteAdapter",
+    "StateConflict",
+    "UnknownJob",
+    "begin_immediate",
+    "configure",
+    "enqueue",
+    "get",
+    "job",
+]
+
+# These need SQLAlchemy, or are needed by few: they are imported when somebody asks for them.
+_LAZY = {
+    "BackgroundJob": "jobqueue.adapters.sql.tables",
+    "MemoryAdapter": "jobqueue.adapters.memory",
+    "PostgresAdapter": "jobqueue.adapters.sql.postgres",
+    "SqliteAdapter": "jobqueue.adapters.sql.sqlite",
+    "begin_immediate": "jobqueue.adapters.sql.sqlite",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'jobqueue' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)

@@ -1,0 +1,36 @@
+"""Where jobs are kept: the interface, and the adapters that come with jobqueue."""
+
+from __future__ import annotations
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.config import hide_password
+from jobqueue.errors import InvalidDatabaseUrl
+
+__all__ = ["Adapter", "connect"]
+
+
+def connect(url: str) -> Adapter:
+    """The adapter for a database URL: `sqlite:///…`, `postgresql://…` or `memory://`.
+
+    Nothing is connected to yet.
+
+    Raises:
+        InvalidDatabaseUrl: no adapter understands it.
+    """
+    scheme = url.partition(":")[0].partition("+")[0].lower()
+    if scheme == "memory":
+        from jobqueue.adapters.memory import MemoryAdapter
+
+        return MemoryAdapter()
+    if scheme == "sqlite":
+        from jobqueue.adapters.sql.sqlite import SqliteAdapter
+
+        return SqliteAdapter(url)
+    if scheme in {"postgresql", "postgres"}:
+        from jobqueue.adapters.sql.postgres import PostgresAdapter
+
+        return PostgresAdapter(url)
+    raise InvalidDatabaseUrl(
+        f"{hide_password(url)!r} is no database URL that jobqueue understands; expected "
+        "sqlite:///jobs.sqlite3, postgresql://user@host/database or memory://"
+    )

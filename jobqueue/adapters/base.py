@@ -1,0 +1,179 @@
+"""What a database has to do to carry jobs: the interface that every adapter implements.
+
+It works in batches throughout: many jobs are enqueued by one call, many claimed by one call and
+many settled by one call. `jobqueue.testing.AdapterContract` holds an adapter to all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+from jobqueue.records import (
+    Claim,
+    ClaimedJob,
+    JobFilter,
+    JobRecord,
+    JobState,
+    NewJob,
+    NewWorker,
+    Outcome,
+    Rescue,
+    SchemaStatus,
+    Turn,
+    WorkerRecord,
+)
+
+
+class Adapter(Protocol):
+    """A place where jobs are kept.
+
+    Every method may be called from any thread. All of them raise `DatabaseUnavailable` when the
+    database does not answer and `SchemaError` when its tables are missing, and leave the database
+    as it was when they raise. Times are compared by the database's own clock.
+    """
+
+    # --- the path: enqueue, claim, settle --------------------------------------------------------
+
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[JobRecord]:
+        """Store jobs, all or none, and return their records in the same order.
+
+        Args:
+            session: the caller's open transaction, which the jobs become part of: they exist when
+                it commits and not otherwise. Without one they are committed on return.
+
+        Raises:
+            ConfigurationError: the adapter cannot join that kind of session.
+        """
+        ...
+
+    def claim(self, claim: Claim) -> list[ClaimedJob]:
+        """Take jobs that are due: by priority (lower first), then `run_at`, then id.
+
+        Each becomes `running`, its attempt counted, and carries the claim's token. A job that
+        another worker is taking at the same time is passed over, not waited for. Jobs of paused
+        queues stay where they are.
+        """
+        ...
+
+    def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Store what became of claimed jobs, and return the outcomes that were rejected.
+
+        An outcome applies only while its job is still running under the token it was claimed
+        with; a rejected one changes nothing. An outcome whose text the database refuses is stored
+        without that text, and does not take others with it.
+        """
+        ...
+
+    def turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
+        """Settle, and then claim, in one transaction where the database has them."""
+        rejected = self.settle(outcomes) if outcomes else []
+        claimed = self.claim(claim) if claim is not None else []
+        return Turn(tuple(rejected), tuple(claimed))
+
+    # --- workers and their leases ----------------------------------------------------------------
+
+    def register_worker(self, worker: NewWorker) -> None:
+        """Announce a worker, its heartbeat beginning now."""
+        ...
+
+    def beat(self, worker_ids: Collection[str]) -> set[str]:
+        """Renew the heartbeats of workers; return those that are still registered."""
+        ...
+
+    def unregister_worker(self, worker_id: str) -> None:
+        """Take a worker off the list. The jobs that it still holds become ready, refunded."""
+        ...
+
+    def workers(self) -> list[WorkerRecord]:
+        """The registered workers, the oldest first."""
+        ...
+
+    def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
+        """Free the jobs of a worker that was found dead, unless it has beaten since it was `seen`.
+
+        Its jobs are due at once, the attempt spent; those without another attempt are failed with
+        `error` as their `last_error`. Returns None when its heartbeat is not the one seen.
+        """
+        ...
+
+    def orphaned_workers(self) -> list[str]:
+        """The ids in `locked_by` of running jobs that no registered worker has."""
+        ...
+
+    def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
+        """As `rescue`, for a worker without a row; None when it has one after all."""
+        ...
+
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
+        """Give back, refunded, what a worker has claimed without knowing; return how many.
+
+        Args:
+            held: the (id, token) pairs that it does know of, settled or not.
+        """
+        ...
+
+    # --- reads -----------------------------------------------------------------------------------
+
+    def get(self, job_id: int) -> JobRecord | None:
+        """One job, or None when there is no row of that id."""
+        ...
+
+    def list_jobs(self, where: JobFilter, limit: int) -> list[JobRecord]:
+        """At most `limit` jobs, the newest (highest id) first."""
+        ...
+
+    def count_jobs(self, where: JobFilter) -> int:
+        """How many jobs match."""
+        ...
+
+    def count_by_state(self) -> Mapping[JobState, int]:
+        """How many jobs there are in each state that has any."""
+        ...
+
+    def paused_queues(self) -> set[str]:
+        """The names of the queues that are paused."""
+        ...
+
+    # --- steering --------------------------------------------------------------------------------
+
+    def retry(self, where: JobFilter) -> int:
+        """Make waiting, failed and cancelled jobs due now; return how many.
+
+        One whose attempts are used up is allowed one more. Running and succeeded jobs are left.
+        """
+        ...
+
+    def cancel(self, where: JobFilter, reason: str) -> int:
+        """End jobs that have not started, with `reason` as their `last_error`; return how many."""
+        ...
+
+    def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
+        """Remove rows; return how many. Running ones stay unless they are included."""
+        ...
+
+    # --- the database itself ---------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Return if the database answers and its tables are there; raise otherwise."""
+        ...
+
+    def migrate(self, revision: str = "head") -> None:
+        """Create the tables, or bring them to this release's revision."""
+        ...
+
+    def downgrade(self, revision: str) -> None:
+        """Take the tables back to a revision; `base` removes them and every job in them."""
+        ...
+
+    def migration_sql(self) -> str:
+        """The statements that create the tables, for somebody else to run."""
+        ...
+
+    def schema_status(self) -> SchemaStatus:
+        """What answers, and which revision of the tables it has."""
+        ...
+
+    def close(self) -> None:
+        """Give up connections and other resources. The adapter is not used afterwards."""
+        ...

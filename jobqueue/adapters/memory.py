@@ -1,0 +1,464 @@
+"""Jobs kept in this process's memory: for tests, and for what may be lost when it ends."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.settlement import Settlement, settlement_of
+from jobqueue.clock import Clock, SystemClock
+from jobqueue.errors import ConfigurationError
+from jobqueue.records import (
+    FINISHED_STATES,
+    Claim,
+    ClaimedJob,
+    JobFilter,
+    JobRecord,
+    JobState,
+    NewJob,
+    NewWorker,
+    Outcome,
+    Rescue,
+    SchemaStatus,
+    WorkerRecord,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    record: JobRecord
+    args: str
+    token: int | None = None
+
+
+_Place = tuple[int, datetime, int]
+
+
+class MemoryAdapter(Adapter):
+    """Keeps jobs in memory, with the semantics of a database.
+
+    A SQLAlchemy `Session` or `Connection` given as `session` is honoured: the jobs appear when it
+    commits and never do when it rolls back.
+
+    Args:
+        clock: where the time comes from; the machine's clock by default.
+    """
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._lock = threading.RLock()
+        self._next_id = 1
+        self._rows: dict[int, _Row] = {}
+        self._running: dict[int, None] = {}
+        self._due: dict[str, list[_Place]] = {}
+        self._later: list[tuple[datetime, int]] = []
+        self._workers: dict[str, WorkerRecord] = {}
+        self._paused: set[str] = set()
+
+    # --- the path --------------------------------------------------------------------------------
+
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[JobRecord]:
+        """See `Adapter.enqueue`."""
+        with self._lock:
+            rows = [self._new_row(job) for job in jobs]
+        if session is None:
+            self._store(rows)
+        else:
+            _at_commit(session, lambda: self._store(rows))
+        return [row.record for row in rows]
+
+    def _new_row(self, job: NewJob) -> _Row:
+        now = self._clock.now()
+        record = JobRecord(
+            id=self._next_id,
+            handler=job.handler,
+            args=json.loads(job.args),
+            queue=job.queue,
+            priority=job.priority,
+            state=JobState.READY,
+            attempts=0,
+            max_attempts=job.max_attempts,
+            run_at=job.run_at or now + job.delay,
+            created_at=now,
+            updated_at=now,
+        )
+        self._next_id += 1
+        return _Row(record, job.args)
+
+    def _store(self, rows: Iterable[_Row]) -> None:
+        with self._lock:
+            for row in rows:
+                self._put(row)
+
+    def _put(self, row: _Row) -> None:
+        record = row.record
+        self._rows[record.id] = row
+        if record.state is JobState.READY:
+            heapq.heappush(self._later, (record.run_at, record.id))
+        if record.state is JobState.RUNNING:
+            self._running[record.id] = None
+        else:
+            self._running.pop(record.id, None)
+
+    def claim(self, claim: Claim) -> list[ClaimedJob]:
+        """See `Adapter.claim`."""
+        with self._lock:
+            self._sort_in_what_is_due()
+            candidates = self._take_candidates(claim)
+            taken = []
+            for position, row in enumerate(candidates):
+                if row.record.max_attempts > 1 or position < claim.free_slots:
+                    taken.append(self._claim_row(row, claim))
+                else:
+                    self._put(row)
+            return taken
+
+    def _sort_in_what_is_due(self) -> None:
+        now = self._clock.now()
+        while self._later and self._later[0][0] <= now:
+            run_at, job_id = heapq.heappop(self._later)
+            row = self._rows.get(job_id)
+            if row and row.record.state is JobState.READY and row.record.run_at == run_at:
+                place = (row.record.priority, run_at, job_id)
+                heapq.heappush(self._due.setdefault(row.record.queue, []), place)
+
+    def _take_candidates(self, claim: Claim) -> list[_Row]:
+        wanted = self._due if claim.queues is None else claim.queues
+        heads = [(self._due[q][0], q) for q in wanted if self._due.get(q) and q not in self._paused]
+        heapq.heapify(heads)
+        candidates: list[_Row] = []
+        while heads and len(candidates) < claim.limit:
+            place, queue = heapq.heappop(heads)
+            heapq.heappop(self._due[queue])
+            row = self._rows.get(place[2])
+            again = bool(candidates) and candidates[-1] is row
+            if row is not None and not again and _is_ready_at(row.record, place):
+                candidates.append(row)
+            if self._due[queue]:
+                heapq.heappush(heads, (self._due[queue][0], queue))
+        return candidates
+
+    def _claim_row(self, row: _Row, claim: Claim) -> ClaimedJob:
+        now = self._clock.now()
+        record = replace(
+            row.record,
+            state=JobState.RUNNING,
+            attempts=row.record.attempts + 1,
+            locked_at=now,
+            locked_by=claim.worker_id,
+            updated_at=now,
+        )
+        self._put(_Row(record, row.args, claim.token))
+        return ClaimedJob(
+            id=record.id,
+            token=claim.token,
+            handler=record.handler,
+            args=row.args,
+            queue=record.queue,
+            priority=record.priority,
+            attempts=record.attempts,
+            max_attempts=record.max_attempts,
+            crashes=record.crashes,
+            run_at=record.run_at,
+            created_at=record.created_at,
+            locked_at=now,
+        )
+
+    def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """See `Adapter.settle`."""
+        with self._lock:
+            return [o for o in outcomes if not self._apply(settlement_of(o))]
+
+    def _apply(self, settlement: Settlement) -> bool:
+        row = self._rows.get(settlement.id)
+        if row is None or row.token != settlement.token:
+            return False
+        if settlement.remove:
+            self._remove(settlement.id)
+        else:
+            self._put(_Row(self._settled(row.record, settlement), row.args))
+        return True
+
+    def _settled(self, record: JobRecord, settlement: Settlement) -> JobRecord:
+        now = self._clock.now()
+        delay = settlement.delay
+        finished = settlement.state in FINISHED_STATES
+        return replace(
+            record,
+            state=settlement.state,
+            attempts=record.attempts - settlement.refund,
+            run_at=record.run_at if delay is None else now + delay,
+            locked_at=None,
+            locked_by=None,
+            last_error=record.last_error if settlement.keeps_error else settlement.error,
+            failed_at=now if settlement.state is JobState.FAILED else None,
+            finished_at=now if finished else None,
+            result=json.loads(settlement.result) if settlement.result else None,
+            updated_at=now,
+        )
+
+    def _remove(self, job_id: int) -> None:
+        del self._rows[job_id]
+        self._running.pop(job_id, None)
+
+    # --- workers and their leases ----------------------------------------------------------------
+
+    def register_worker(self, worker: NewWorker) -> None:
+        """See `Adapter.register_worker`."""
+        now = self._clock.now()
+        with self._lock:
+            self._workers[worker.id] = WorkerRecord(
+                id=worker.id,
+                name=worker.name,
+                host=worker.host,
+                pid=worker.pid,
+                queues=worker.queues,
+                concurrency=worker.concurrency,
+                lease=worker.lease,
+                started_at=now,
+                heartbeat_at=now,
+            )
+
+    def beat(self, worker_ids: Collection[str]) -> set[str]:
+        """See `Adapter.beat`."""
+        now = self._clock.now()
+        with self._lock:
+            known = set(worker_ids) & set(self._workers)
+            for worker_id in known:
+                self._workers[worker_id] = replace(self._workers[worker_id], heartbeat_at=now)
+            return known
+
+    def unregister_worker(self, worker_id: str) -> None:
+        """See `Adapter.unregister_worker`."""
+        with self._lock:
+            self.release_strays(worker_id, ())
+            self._workers.pop(worker_id, None)
+
+    def workers(self) -> list[WorkerRecord]:
+        """See `Adapter.workers`."""
+        with self._lock:
+            return sorted(self._workers.values(), key=lambda worker: (worker.started_at, worker.id))
+
+    def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
+        """See `Adapter.rescue`."""
+        with self._lock:
+            known = self._workers.get(seen.id)
+            if known is None or known.heartbeat_at != seen.heartbeat_at:
+                return None
+            del self._workers[seen.id]
+            return self._free_jobs_of(seen.id, error)
+
+    def orphaned_workers(self) -> list[str]:
+        """See `Adapter.orphaned_workers`."""
+        with self._lock:
+            owners = {row.record.locked_by for row in self._running_rows()}
+            return sorted(owner for owner in owners if owner and owner not in self._workers)
+
+    def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
+        """See `Adapter.rescue_orphans`."""
+        with self._lock:
+            return None if worker_id in self._workers else self._free_jobs_of(worker_id, error)
+
+    def _free_jobs_of(self, worker_id: str, error: str) -> Rescue:
+        now = self._clock.now()
+        released, failed = [], []
+        for row in self._running_rows():
+            record = row.record
+            if record.locked_by != worker_id:
+                continue
+            unlocked = replace(record, locked_at=None, locked_by=None, updated_at=now)
+            unlocked = replace(unlocked, last_error=error)
+            if record.attempts < record.max_attempts:
+                released.append(record.id)
+                self._put(_Row(replace(unlocked, state=JobState.READY, run_at=now), row.args))
+            else:
+                failed.append(record.id)
+                ended = replace(unlocked, state=JobState.FAILED, failed_at=now, finished_at=now)
+                self._put(_Row(ended, row.args))
+        return Rescue(worker_id, tuple(released), tuple(failed))
+
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
+        """See `Adapter.release_strays`."""
+        with self._lock:
+            strays = [
+                (row.record.id, row.token)
+                for row in self._running_rows()
+                if row.record.locked_by == worker_id and (row.record.id, row.token) not in held
+            ]
+            for job_id, token in strays:
+                self._apply(
+                    Settlement(job_id, token or 0, JobState.READY, refund=1, keeps_error=True)
+                )
+            return len(strays)
+
+    def _running_rows(self) -> list[_Row]:
+        return [self._rows[job_id] for job_id in list(self._running)]
+
+    # --- reads -----------------------------------------------------------------------------------
+
+    def get(self, job_id: int) -> JobRecord | None:
+        """See `Adapter.get`."""
+        with self._lock:
+            row = self._rows.get(job_id)
+            return row.record if row else None
+
+    def list_jobs(self, where: JobFilter, limit: int) -> list[JobRecord]:
+        """See `Adapter.list_jobs`."""
+        newest_first = sorted(self._matching(where), key=lambda row: -row.record.id)
+        return [row.record for row in newest_first[:limit]]
+
+    def count_jobs(self, where: JobFilter) -> int:
+        """See `Adapter.count_jobs`."""
+        return sum(1 for _ in self._matching(where))
+
+    def count_by_state(self) -> Mapping[JobState, int]:
+        """See `Adapter.count_by_state`."""
+        counts: dict[JobState, int] = {}
+        for row in self._matching(JobFilter()):
+            counts[row.record.state] = counts.get(row.record.state, 0) + 1
+        return counts
+
+    def paused_queues(self) -> set[str]:
+        """See `Adapter.paused_queues`."""
+        with self._lock:
+            return set(self._paused)
+
+    def _matching(self, where: JobFilter) -> Iterator[_Row]:
+        now = self._clock.now()
+        with self._lock:
+            rows = list(self._rows.values())
+        return (row for row in rows if _matches(row.record, where, now))
+
+    # --- steering --------------------------------------------------------------------------------
+
+    def retry(self, where: JobFilter) -> int:
+        """See `Adapter.retry`."""
+
+        def retried(record: JobRecord, now: datetime) -> JobRecord:
+            return replace(
+                record,
+                state=JobState.READY,
+                run_at=min(record.run_at, now),
+                max_attempts=max(record.max_attempts, record.attempts + 1),
+                failed_at=None,
+                finished_at=None,
+                updated_at=now,
+            )
+
+        states = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
+        return self._change(where, states, retried)
+
+    def cancel(self, where: JobFilter, reason: str) -> int:
+        """See `Adapter.cancel`."""
+
+        def cancelled(record: JobRecord, now: datetime) -> JobRecord:
+            return replace(
+                record,
+                state=JobState.CANCELLED,
+                last_error=reason,
+                finished_at=now,
+                updated_at=now,
+            )
+
+        return self._change(where, (JobState.READY,), cancelled)
+
+    def _change(
+        self,
+        where: JobFilter,
+        states: tuple[JobState, ...],
+        changed: Callable[[JobRecord, datetime], JobRecord],
+    ) -> int:
+        now = self._clock.now()
+        with self._lock:
+            rows = [row for row in self._matching(where) if row.record.state in states]
+            for row in rows:
+                self._put(_Row(changed(row.record, now), row.args))
+            return len(rows)
+
+    def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
+        """See `Adapter.delete`."""
+        with self._lock:
+            rows = [
+                row
+                for row in self._matching(where)
+                if include_running or row.record.state is not JobState.RUNNING
+            ]
+            for row in rows:
+                self._remove(row.record.id)
+            return len(rows)
+
+    # --- the database itself ---------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Memory is always there."""
+
+    def migrate(self, revision: str = "head") -> None:
+        """Memory has no tables."""
+
+    def downgrade(self, revision: str) -> None:
+        """Memory has no tables."""
+
+    def migration_sql(self) -> str:
+        """Memory has no tables."""
+        return ""
+
+    def schema_status(self) -> SchemaStatus:
+        """See `Adapter.schema_status`."""
+        return SchemaStatus(server="memory of this process", current=None, head="")
+
+    def close(self) -> None:
+        """Memory needs no closing."""
+
+
+def _is_ready_at(record: JobRecord, place: _Place) -> bool:
+    return record.state is JobState.READY and (record.priority, record.run_at, record.id) == place
+
+
+def _matches(record: JobRecord, where: JobFilter, now: datetime) -> bool:
+    return (
+        (where.ids is None or record.id in where.ids)
+        and (where.states is None or record.state in where.states)
+        and (where.queues is None or record.queue in where.queues)
+        and (where.handlers is None or record.handler in where.handlers)
+        and (where.before_id is None or record.id < where.before_id)
+        and (where.due is None or where.due == (record.run_at <= now))
+    )
+
+
+def _at_commit(session: Any, store: Callable[[], None]) -> None:
+    """Store when a SQLAlchemy session or connection commits; never if it rolls back."""
+    try:
+        from sqlalchemy import Connection, event
+        from sqlalchemy.orm import Session
+    except ImportError:
+        _refuse_session(session)
+    if isinstance(session, Session):
+        names = ("after_commit", "after_rollback")
+    elif isinstance(session, Connection):
+        names = ("commit", "rollback")
+    else:
+        _refuse_session(session)
+    pending = [store]
+
+    def commit(_: Any) -> None:
+        while pending:
+            pending.pop()()
+
+    def roll_back(_: Any) -> None:
+        pending.clear()
+
+    event.listen(session, names[0], commit, once=True)
+    event.listen(session, names[1], roll_back, once=True)
+
+
+def _refuse_session(session: Any) -> None:
+    raise ConfigurationError(
+        f"the memory adapter cannot join a {type(session).__name__}; "
+        "give it a SQLAlchemy Session or Connection, or no session"
+    )

@@ -1,0 +1,177 @@
+"""Connections and transactions, and the database's errors in our own words."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, exc, make_url
+
+from jobqueue.config import hide_password
+from jobqueue.errors import (
+    DatabaseError,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    InvalidDatabaseUrl,
+    SchemaError,
+)
+
+T = TypeVar("T")
+
+# PostgreSQL's codes, from its manual's appendix "PostgreSQL Error Codes".
+SCHEMA_CODES = {"42P01", "42703", "3F000", "42704"}
+PASSING_CODES = {"25006", "40001", "40P01", "55P03", "57014"}
+PASSING_CLASSES = {"08", "53", "57", "58"}
+SQLITE_SCHEMA_WORDS = ("no such table", "no such column", "has no column")
+
+
+def parse_url(url: str) -> URL:
+    """A database URL, taken apart.
+
+    Raises:
+        InvalidDatabaseUrl: it cannot be.
+    """
+    try:
+        return make_url(url)
+    except (exc.ArgumentError, ValueError) as error:
+        raise InvalidDatabaseUrl(
+            f"{hide_password(url)!r} is no database URL ({error}); expected "
+            "sqlite:///jobs.sqlite3 or postgresql://user@host/database"
+        ) from None
+
+
+class Database:
+    """An engine, with its transactions and its errors.
+
+    Args:
+        engine: the engine for writes.
+        reader: the same engine, with the options under which a single read needs no transaction.
+    """
+
+    def __init__(self, engine: Engine, reader: Engine) -> None:
+        self.engine = engine
+        self._reader = reader
+        _forget_connections_after_fork(engine)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction and commit it.
+
+        A pooled connection that turns out to be dead is replaced once: nothing of the transaction
+        can have been committed then.
+        """
+        with self.errors_translated():
+            try:
+                return self._transact(work)
+            except exc.DBAPIError as error:
+                if not error.connection_invalidated or isinstance(error, _CommitFailed):
+                    raise
+            return self._transact(work)
+
+    def _transact(self, work: Callable[[Connection], T]) -> T:
+        with self.engine.connect() as connection:
+            result = work(connection)
+            try:
+                connection.commit()
+            except exc.DBAPIError as error:
+                raise _CommitFailed.of(error) from error
+            return result
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Do one read."""
+        with self.errors_translated():
+            try:
+                return self._read(work)
+            except exc.DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+            return self._read(work)
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self._reader.connect() as connection:
+            return work(connection)
+
+    @contextmanager
+    def errors_translated(self) -> Iterator[None]:
+        """Turn what SQLAlchemy and the drivers raise into the errors of `jobqueue.errors`."""
+        try:
+            yield
+        except exc.TimeoutError as error:
+            raise DatabaseUnavailable(f"no connection became free: {error}") from error
+        except exc.DBAPIError as error:
+            raise translated(error.orig or error, self.name) from error
+        except exc.SQLAlchemyError as error:
+            raise DatabaseError(f"{self.name}: {error}") from error
+
+    @property
+    def name(self) -> str:
+        """The database's URL without its password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self.engine.dispose()
+
+
+class _CommitFailed(exc.DBAPIError):
+    """A commit whose answer did not come: whether it happened is not known."""
+
+    @classmethod
+    def of(cls, error: exc.DBAPIError) -> _CommitFailed:
+        return cls(
+            error.statement,
+            error.params,
+            error.orig or error,
+            connection_invalidated=error.connection_invalidated,
+        )
+
+
+def translated(error: BaseException, database: str) -> DatabaseError:
+    """A driver's error in our own words: what happened, and what to do next."""
+    text = " ".join(str(error).split())
+    code = getattr(error, "sqlstate", None) or ""
+    if code in SCHEMA_CODES or any(words in text for words in SQLITE_SCHEMA_WORDS):
+        return SchemaError(
+            f"the tables of jobqueue are missing or out of date in {database} ({text}); "
+            "run `jobs migrate`"
+        )
+    unavailable = _why_unavailable(error, code, text)
+    if unavailable:
+        return DatabaseUnavailable(f"{database} {unavailable}")
+    kind = type(error).__name__
+    if _is_a(error, "DataError", "IntegrityError", "NotSupportedError"):
+        return DatabaseRefused(f"{database} refused the data ({kind}: {text})")
+    return DatabaseError(f"{database}: {kind}: {text}")
+
+
+def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
+    if code in PASSING_CODES or code[:2] in PASSING_CLASSES:
+        return f"cannot do it now ({text})"
+    if code.startswith(("28", "3D")):
+        return f"lets nobody in ({text}); check the URL"
+    if "locked" in text:
+        return f"is locked: another program keeps its write transaction open ({text})"
+    if code == "" and _is_a(error, "OperationalError", "InterfaceError"):
+        return (
+            f"does not answer ({text}); is it running, and is the URL right? "
+            "`jobs doctor` tells more"
+        )
+    return None
+
+
+def _is_a(error: BaseException, *names: str) -> bool:
+    return any(base.__name__ in names for base in type(error).__mro__)
+
+
+def _forget_connections_after_fork(engine: Engine) -> None:
+    """A forked child must not talk on its parent's connections: pre-forking web servers do fork."""
+    reference: weakref.ref[Any] = weakref.ref(engine)
+
+    def forget() -> None:
+        living = reference()
+        if living is not None:
+            living.dispose(close=False)
+
+    os.register_at_fork(after_in_child=forget)

@@ -1,0 +1,136 @@
+"""The reads behind lists and pages, and the rows as records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, select
+
+from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_utc
+from jobqueue.records import JobFilter, JobRecord, JobState, WorkerRecord
+
+UNDECODABLE = "(undecodable)"
+
+# The JSON of a row is read as text and decoded here: one bad row must not spoil a whole list.
+_JSON_COLUMNS = ("args", "progress", "result")
+_RECORD_COLUMNS = (
+    "id",
+    "handler",
+    "queue",
+    "priority",
+    "state",
+    "attempts",
+    "max_attempts",
+    "run_at",
+    "created_at",
+    "updated_at",
+    "locked_at",
+    "locked_by",
+    "crashes",
+    "last_error",
+    "failed_at",
+    "finished_at",
+)
+_TIME_COLUMNS = ("run_at", "created_at", "updated_at", "locked_at", "failed_at", "finished_at")
+
+
+def jobs_query(where: JobFilter, now: ColumnElement[Any], limit: int) -> Select[Any]:
+    """The jobs that match, the newest first."""
+    columns: list[Any] = [JOBS.c[name] for name in _RECORD_COLUMNS]
+    columns += [cast(JOBS.c[name], Text).label(name) for name in _JSON_COLUMNS]
+    query = select(*columns).where(*conditions(where, now))
+    return query.order_by(JOBS.c.id.desc()).limit(limit)
+
+
+def count_query(where: JobFilter, now: ColumnElement[Any]) -> Select[Any]:
+    """How many jobs match."""
+    return select(func.count()).select_from(JOBS).where(*conditions(where, now))
+
+
+def count_by_state_query() -> Select[Any]:
+    """How many jobs there are in each state."""
+    return select(JOBS.c.state, func.count()).group_by(JOBS.c.state)
+
+
+def workers_query() -> Select[Any]:
+    """The registered workers, the oldest first."""
+    return select(WORKERS).order_by(WORKERS.c.started_at, WORKERS.c.id)
+
+
+def paused_queues_query() -> Select[Any]:
+    """The names of paused queues."""
+    return select(BackgroundQueue.name).where(BackgroundQueue.paused_at.is_not(None))
+
+
+def orphans_query() -> Select[Any]:
+    """Who has running jobs locked without being registered."""
+    registered = select(WORKERS.c.id).where(WORKERS.c.id == JOBS.c.locked_by).exists()
+    return (
+        select(JOBS.c.locked_by)
+        .where(JOBS.c.state == JobState.RUNNING.value, ~registered)
+        .distinct()
+        .order_by(JOBS.c.locked_by)
+    )
+
+
+def conditions(where: JobFilter, now: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+    """A filter as conditions on `background_jobs`."""
+    found: list[ColumnElement[bool]] = []
+    for column, values in (
+        (JOBS.c.id, where.ids),
+        (JOBS.c.state, where.states),
+        (JOBS.c.queue, where.queues),
+        (JOBS.c.handler, where.handlers),
+    ):
+        if values is not None:
+            found.append(column.in_([getattr(value, "value", value) for value in values]))
+    if where.before_id is not None:
+        found.append(JOBS.c.id < where.before_id)
+    if where.due is not None:
+        found.append(JOBS.c.run_at <= now if where.due else JOBS.c.run_at > now)
+    return found
+
+
+def job_record(row: Row[Any]) -> JobRecord:
+    """A row of `jobs_query` as a record."""
+    values: dict[str, Any] = {name: getattr(row, name) for name in _RECORD_COLUMNS}
+    for name in _TIME_COLUMNS:
+        values[name] = values[name] and to_utc(values[name])
+    values["state"] = JobState(values["state"])
+    values["args"] = decoded_args(row.args)
+    values |= {name: decoded(getattr(row, name)) for name in ("progress", "result")}
+    return JobRecord(**values)
+
+
+def decoded_args(text: str) -> Mapping[str, Any]:
+    """The arguments of a row; under one odd key when they are not what they should be."""
+    args = decoded(text)
+    return args if isinstance(args, dict) else {UNDECODABLE: text}
+
+
+def decoded(text: str | None) -> Any:
+    """JSON from a column, or its bare text when it is none."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def worker_record(row: Row[Any]) -> WorkerRecord:
+    """A row of `workers_query` as a record."""
+    return WorkerRecord(
+        id=row.id,
+        name=row.name,
+        host=row.host,
+        pid=row.pid,
+        queues=None if row.queues is None else tuple(row.queues),
+        concurrency=row.concurrency,
+        lease=timedelta(seconds=row.lease_seconds),
+        started_at=to_utc(row.started_at),
+        heartbeat_at=to_utc(row.heartbeat_at),
+    )

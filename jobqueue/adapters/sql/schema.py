@@ -1,0 +1,86 @@
+"""The history of the tables: Alembic, with a version table of its own.
+
+jobqueue's tables live in the application's database, beside the application's own Alembic. Each
+leaves the other's tables alone: ours are those whose names begin with `background_`.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from jobqueue.adapters.sql.tables import TABLE_PREFIX, VERSION_TABLE, Base
+
+PACKAGE = Path(__file__).parents[2]
+
+
+def upgrade(connection: Connection, revision: str) -> None:
+    """Bring the tables up to a revision."""
+    alembic.command.upgrade(_config(connection=connection), revision)
+
+
+def downgrade(connection: Connection, revision: str) -> None:
+    """Take the tables back to a revision."""
+    alembic.command.downgrade(_config(connection=connection), revision)
+
+
+def upgrade_sql(dialect_name: str) -> str:
+    """The statements that create the tables in an empty database."""
+    output = io.StringIO()
+    config = _config(dialect_name=dialect_name)
+    config.output_buffer = output
+    alembic.command.upgrade(config, "head", sql=True)
+    return output.getvalue()
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The revision that a database has; None when it has none of the tables."""
+    options = {"version_table": VERSION_TABLE}
+    return MigrationContext.configure(connection, opts=options).get_current_revision()
+
+
+def head_revision() -> str:
+    """The revision that this release works with."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def is_ours(name: str | None, kind: str, parents: Any = None) -> bool:  # noqa: ARG001
+    """Whether Alembic speaks of a table of jobqueue.
+
+    An application's own `migrations/env.py` passes it, negated, to `context.configure`, so that
+    autogenerate does not propose to drop them:
+
+        include_name=lambda name, kind, parents: not is_ours(name, kind, parents)
+    """
+    return kind == "table" and name is not None and name.startswith(TABLE_PREFIX)
+
+
+def alembic_options() -> dict[str, Any]:
+    """What `migrations/env.py` configures Alembic with."""
+    return {
+        "target_metadata": Base.metadata,
+        "version_table": VERSION_TABLE,
+        "include_name": lambda name, kind, parents: kind != "table" or is_ours(name, kind, parents),
+        "compare_type": True,
+        "transactional_ddl": True,
+    }
+
+
+def _config(**attributes: Any) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_script_folder()).replace("%", "%%"))
+    config.attributes.update(attributes)
+    return config
+
+
+def _script_folder() -> Path:
+    """`migrations/` at the top of the project, which a wheel carries inside the package."""
+    packaged = PACKAGE / "_migrations"
+    return packaged if packaged.is_dir() else PACKAGE.parent / "migrations"

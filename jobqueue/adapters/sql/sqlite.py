@@ -1,0 +1,338 @@
+"""SQLite: the statements of the path, and what else differs there.
+
+Every write is a transaction that takes the write lock at its start (`BEGIN IMMEDIATE`). One that
+reads first and then writes fails at once when another has written in between, whatever the busy
+timeout is; see `begin_immediate`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    String,
+    create_engine,
+    event,
+    literal_column,
+)
+
+from jobqueue.adapters.settlement import Settlement
+from jobqueue.adapters.sql.adapter import (
+    Execute,
+    SqlAdapter,
+    claimed_job,
+    in_order_of_claim,
+    record_of_new,
+    seconds,
+)
+from jobqueue.adapters.sql.engine import Database, parse_url
+from jobqueue.adapters.sql.tables import to_text
+from jobqueue.clock import Clock
+from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl, SchemaError
+from jobqueue.records import FINISHED_STATES, Claim, ClaimedJob, JobRecord, JobState, NewJob
+
+BUSY_TIMEOUT_SECONDS = 5.0
+OLDEST_VERSION = (3, 38, 0)
+READ_OPTION = "jobqueue_read"
+
+# SQLite's clock has milliseconds; zeros make the text as long as Python's.
+_TIME = "strftime('%Y-%m-%d %H:%M:%f', {moment}) || '000'"
+_TIME_LATER = "strftime('%Y-%m-%d %H:%M:%f', {moment}, printf('%+.3f seconds', {delay})) || '000'"
+
+# One parameter carries the whole batch, so its size does not matter. Rows are inserted in the
+# order of the SELECT, so the ids ascend as the jobs do.
+ENQUEUE = """
+INSERT INTO background_jobs
+    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
+       coalesce(value ->> 5, {later}), {now}, {now}
+FROM json_each(:jobs) ORDER BY key
+RETURNING id, run_at, created_at
+"""
+
+_PRIORITIES = """
+priorities (priority) AS (
+    SELECT (SELECT priority FROM background_jobs WHERE state = 'ready' {in_queue}
+            ORDER BY priority LIMIT 1)
+    UNION ALL
+    SELECT (SELECT job.priority FROM background_jobs AS job
+            WHERE job.state = 'ready' {in_queue} AND job.priority > priorities.priority
+            ORDER BY job.priority LIMIT 1)
+    FROM priorities WHERE priorities.priority IS NOT NULL
+),
+due AS (
+    SELECT id, max_attempts FROM background_jobs
+    WHERE state = 'ready' {in_queue} AND priority IN (SELECT priority FROM priorities)
+      AND run_at <= {now}
+    ORDER BY priority, run_at, id LIMIT :limit
+)"""
+
+# A lane is a priority within a queue. SQLite has no LATERAL; an IN that refers to the lane does
+# the same.
+_LANES = """
+wanted (queue) AS (SELECT value FROM json_each(:queues)),
+lanes (queue, priority) AS (
+    SELECT wanted.queue, (SELECT job.priority FROM background_jobs AS job
+                          WHERE job.state = 'ready' AND job.queue = wanted.queue
+                          ORDER BY job.priority LIMIT 1)
+    FROM wanted
+    UNION ALL
+    SELECT lanes.queue, (SELECT job.priority FROM background_jobs AS job
+                         WHERE job.state = 'ready' AND job.queue = lanes.queue
+                           AND job.priority > lanes.priority
+                         ORDER BY job.priority LIMIT 1)
+    FROM lanes WHERE lanes.priority IS NOT NULL
+),
+due AS (
+    SELECT job.id, job.max_attempts FROM lanes CROSS JOIN background_jobs AS job
+    WHERE job.id IN (
+        SELECT candidate.id FROM background_jobs AS candidate
+        WHERE candidate.state = 'ready' AND candidate.queue = lanes.queue
+          AND candidate.priority = lanes.priority AND candidate.run_at <= {now}
+        ORDER BY candidate.run_at, candidate.id LIMIT :limit)
+    ORDER BY job.priority, job.run_at, job.id LIMIT :limit
+)"""
+
+_MARK_AS_RUNNING = """
+UPDATE background_jobs
+SET state = 'running', attempts = attempts + 1, locked_by = :worker_id, claim_token = :token,
+    locked_at = {now}, updated_at = {now}
+WHERE id IN (
+    SELECT id FROM (SELECT id, max_attempts, row_number() OVER () AS place FROM due)
+    WHERE max_attempts > 1 OR place <= :free_slots)
+RETURNING id, claim_token, handler, CAST(args AS TEXT), queue, priority, attempts, max_attempts,
+          crashes, run_at, created_at, locked_at
+"""
+
+CLAIM_FROM_ALL_QUEUES = f"WITH RECURSIVE {_PRIORITIES} {_MARK_AS_RUNNING}"
+CLAIM_FROM_QUEUES = f"WITH RECURSIVE {_LANES} {_MARK_AS_RUNNING}"
+
+PAUSED = "SELECT name FROM background_queues WHERE paused_at IS NOT NULL"
+READY_QUEUES = """
+WITH RECURSIVE ready_queues (queue) AS (
+    SELECT (SELECT queue FROM background_jobs WHERE state = 'ready' ORDER BY queue LIMIT 1)
+    UNION ALL
+    SELECT (SELECT job.queue FROM background_jobs AS job
+            WHERE job.state = 'ready' AND job.queue > ready_queues.queue
+            ORDER BY job.queue LIMIT 1)
+    FROM ready_queues WHERE ready_queues.queue IS NOT NULL
+)
+SELECT queue FROM ready_queues WHERE queue IS NOT NULL
+"""
+
+HELD = """
+SELECT job.id FROM json_each(:pairs) AS mine CROSS JOIN background_jobs AS job
+WHERE job.id = mine.value ->> 0 AND job.claim_token = mine.value ->> 1
+"""
+REMOVE = "DELETE FROM background_jobs WHERE id = ?"
+CHANGE = """
+UPDATE background_jobs
+SET state = :state,
+    attempts = attempts - :refund,
+    run_at = CASE WHEN :delay IS NULL THEN run_at ELSE {later} END,
+    last_error = CASE WHEN :keeps_error THEN last_error ELSE :error END,
+    result = :result,
+    failed_at = CASE WHEN :failed THEN {now} END,
+    finished_at = CASE WHEN :finished THEN {now} END,
+    locked_at = NULL, locked_by = NULL, claim_token = NULL, updated_at = {now}
+WHERE id = :id
+"""
+
+
+class SqliteAdapter(SqlAdapter):
+    """Keeps jobs in a SQLite file, in WAL mode, with every commit synced to the disk.
+
+    Args:
+        url: `sqlite:///relative/path` or `sqlite:////absolute/path`.
+        clock: a clock to use in place of the database's own; for tests.
+
+    Raises:
+        InvalidDatabaseUrl: it names no file: SQLite's memory cannot be shared.
+    """
+
+    def __init__(self, url: str, *, clock: Clock | None = None) -> None:
+        super().__init__(open_database(url), clock)
+        moment = ":now" if clock else "'now'"
+        self._now_sql = _TIME.format(moment=moment)
+        later = _TIME_LATER.format(moment=moment, delay="{delay}")
+        self._enqueue_sql = ENQUEUE.format(
+            now=self._now_sql, later=later.format(delay="(value ->> 6)")
+        )
+        self._change_sql = CHANGE.format(now=self._now_sql, later=later.format(delay=":delay"))
+        self._claim_all_sql = CLAIM_FROM_ALL_QUEUES.format(now=self._now_sql, in_queue="")
+        self._claim_one_sql = CLAIM_FROM_ALL_QUEUES.format(
+            now=self._now_sql, in_queue="AND queue = :queue"
+        )
+        self._claim_some_sql = CLAIM_FROM_QUEUES.format(now=self._now_sql)
+
+    def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> list[JobRecord]:
+        batch = [
+            (
+                job.handler,
+                job.args,
+                job.queue,
+                job.priority,
+                job.max_attempts,
+                to_text(job.run_at) if job.run_at else None,
+                seconds(job.delay),
+            )
+            for job in jobs
+        ]
+        values = {"jobs": json.dumps(batch), **self._clock_value()}
+        rows = sorted(tuple(row) for row in execute(self._enqueue_sql, values))
+        return [record_of_new(job, *row) for job, row in zip(jobs, rows, strict=True)]
+
+    def _claim(self, connection: Connection, claim: Claim) -> list[ClaimedJob]:
+        queues = self._queues_to_claim_from(connection, claim)
+        values: dict[str, Any] = {
+            "limit": claim.limit,
+            "free_slots": claim.free_slots,
+            "worker_id": claim.worker_id,
+            "token": claim.token,
+            **self._clock_value(),
+        }
+        if queues is None:
+            sql = self._claim_all_sql
+        elif len(queues) == 1:
+            sql, values["queue"] = self._claim_one_sql, queues[0]
+        else:
+            sql, values["queues"] = self._claim_some_sql, json.dumps(queues)
+        rows = connection.exec_driver_sql(sql, values).all()
+        return in_order_of_claim([claimed_job(*row) for row in rows])
+
+    def _queues_to_claim_from(self, connection: Connection, claim: Claim) -> list[str] | None:
+        """None for all; the transaction is the only writer, so what it reads stays true."""
+        paused = set(connection.exec_driver_sql(PAUSED).scalars())
+        if claim.queues is None and not paused:
+            return None
+        wanted = claim.queues or connection.exec_driver_sql(READY_QUEUES).scalars().all()
+        return [queue for queue in wanted if queue not in paused]
+
+    def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> set[int]:
+        pairs = json.dumps([(s.id, s.token) for s in settlements])
+        held = set(connection.exec_driver_sql(HELD, {"pairs": pairs}).scalars())
+        removed = [(s.id,) for s in settlements if s.remove and s.id in held]
+        changed = [self._change(s) for s in settlements if not s.remove and s.id in held]
+        if removed:
+            connection.exec_driver_sql(REMOVE, removed)
+        if changed:
+            connection.exec_driver_sql(self._change_sql, changed)
+        return held
+
+    def _change(self, settlement: Settlement) -> dict[str, Any]:
+        return {
+            "id": settlement.id,
+            "state": settlement.state.value,
+            "refund": settlement.refund,
+            "delay": seconds(settlement.delay),
+            "error": settlement.error,
+            "keeps_error": settlement.keeps_error,
+            "result": settlement.result,
+            "failed": settlement.state is JobState.FAILED,
+            "finished": settlement.state in FINISHED_STATES,
+            **self._clock_value(),
+        }
+
+    def _raw_execute(self, session: Any) -> Execute | None:
+        if not isinstance(session, sqlite3.Connection):
+            return None
+
+        def execute(sql: str, values: Any) -> list[Any]:
+            cursor = session.cursor()
+            cursor.row_factory = None
+            return cursor.execute(sql, values).fetchall()
+
+        return execute
+
+    def _clock_value(self) -> dict[str, Any]:
+        return {"now": to_text(self._clock.now())} if self._clock else {}
+
+    def migrate(self, revision: str = "head") -> None:
+        """See `Adapter.migrate`; the file is created if it is not there."""
+        path = Path(str(self.database.engine.url.database))
+        if not path.parent.is_dir():
+            raise DatabaseUnavailable(f"the folder {path.parent} for {path.name} does not exist")
+        path.touch()
+        super().migrate(revision)
+
+    def _lock_migrations(self, connection: Connection) -> None:
+        """The transaction holds the write lock already."""
+
+    def _database_time(self) -> ColumnElement[Any]:
+        return literal_column(f"({self._now_sql})", String())
+
+    def _server_version(self, connection: Connection) -> str:  # noqa: ARG002
+        return f"SQLite {sqlite3.sqlite_version}"
+
+
+def begin_immediate(engine: Engine) -> Engine:
+    """Make every transaction of a SQLite engine take the write lock when it begins.
+
+    Use it on the application's own engine when it enqueues in its own transactions
+    (`session=`). Otherwise a transaction that reads, and then enqueues, fails with "database is
+    locked" as soon as any other transaction has written in between: SQLite cannot let it go on
+    from what it has read, and does not wait however long the busy timeout is.
+
+    Args:
+        engine: an engine of SQLAlchemy for SQLite, before its first connection is opened.
+
+    Returns:
+        The same engine.
+    """
+
+    @event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if not connection.get_execution_options().get(READ_OPTION):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def open_database(url: str) -> Database:
+    """An engine for a SQLite file that is there already: SQLite itself would quietly make one."""
+    _refuse_old_sqlite()
+    parsed = parse_url(url).set(drivername="sqlite+pysqlite")
+    _refuse_memory(parsed)
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+
+    @event.listens_for(engine, "do_connect")
+    def refuse_missing_file(*_: Any) -> None:
+        if not Path(str(parsed.database)).exists():
+            raise SchemaError(f"{parsed.database} does not exist; run `jobs setup`")
+
+    @event.listens_for(engine, "connect")
+    def make_durable(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    begin_immediate(engine)
+    return Database(engine, engine.execution_options(**{READ_OPTION: True}))
+
+
+def _refuse_old_sqlite() -> None:
+    if sqlite3.sqlite_version_info < OLDEST_VERSION:
+        raise DatabaseUnavailable(
+            f"SQLite {sqlite3.sqlite_version} is too old for jobqueue; 3.38 or newer is needed "
+            "(Python's sqlite3 module is built with it), or PostgreSQL"
+        )
+
+
+def _refuse_memory(url: URL) -> None:
+    name = url.database or ""
+    if name in {"", ":memory:"} or "mode=memory" in name or "memory" in url.query.get("mode", ""):
+        raise InvalidDatabaseUrl(
+            f"{url} is a database in memory, which every connection would have to itself; "
+            "use a file (sqlite:///jobs.sqlite3), or memory:// for tests"
+        )

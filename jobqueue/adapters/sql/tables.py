@@ -1,0 +1,235 @@
+"""The tables: the one description that statements, models and migrations share.
+
+Indexes are paid for on every job, so there are few. The two that serve claims equal a claim's
+ORDER BY and hold ready rows only: what is finished, failed or running never slows one.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Float,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from jobqueue.records import DEFAULT_PRIORITY, DEFAULT_QUEUE, JobState
+
+TABLE_PREFIX = "background_"
+VERSION_TABLE = "background_jobs_version"
+
+STATES = ", ".join(f"'{state}'" for state in JobState)
+
+# A busy queue replaces its rows all the time. Vacuum has to come round after thousands of dead
+# rows and not after a share of the table, and must not be throttled while claims walk over them.
+JOBS_STORAGE = {
+    "fillfactor": 85,
+    "autovacuum_vacuum_scale_factor": 0.01,
+    "autovacuum_vacuum_threshold": 1000,
+    "autovacuum_vacuum_insert_scale_factor": 0.1,
+    "autovacuum_analyze_scale_factor": 0.02,
+    "autovacuum_analyze_threshold": 1000,
+    "autovacuum_vacuum_cost_delay": 0,
+}
+# Heartbeats rewrite a few rows for ever: room on the page lets that touch no index.
+WORKERS_STORAGE = {
+    "fillfactor": 50,
+    "autovacuum_vacuum_scale_factor": 0.0,
+    "autovacuum_vacuum_threshold": 100,
+}
+
+SQLITE_TIME = "%Y-%m-%d %H:%M:%S.%f"
+
+
+class MomentText(TypeDecorator[datetime]):
+    """A moment as SQLite keeps it, in text that sorts by time."""
+
+    impl = String(26)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """To the database."""
+        return None if value is None else to_text(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """From the database."""
+        return None if value is None else to_utc(value)
+
+
+def to_text(moment: datetime) -> str:
+    """A moment as SQLite keeps it: 26 characters in UTC, so that text order is time order."""
+    return moment.astimezone(UTC).strftime(SQLITE_TIME)
+
+
+def to_utc(value: datetime | str) -> datetime:
+    """A moment as either database returns it, as an aware UTC datetime."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    return datetime.fromisoformat(value).replace(tzinfo=UTC)
+
+
+UtcDateTime = DateTime(timezone=True).with_variant(MomentText(), "sqlite")
+
+# `json`, not `jsonb`: it keeps the text as it came (the order of keys, the digits of numbers) and
+# is cheaper to write. SQLite keeps JSON as text.
+JsonText = JSON(none_as_null=True).with_variant(postgresql.JSON(none_as_null=True), "postgresql")
+RowId = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Base(DeclarativeBase):
+    """The base of jobqueue's models, with a `MetaData` of its own."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "%(table_name)s_pkey",
+            "ck": "%(table_name)s_%(constraint_name)s_check",
+        }
+    )
+
+
+class BackgroundJob(Base):
+    """A job. One row from `perform_later` until it is done, and after that if it is kept."""
+
+    __tablename__ = "background_jobs"
+
+    id: Mapped[int] = mapped_column(RowId, Identity(), primary_key=True, autoincrement=True)
+    handler: Mapped[str] = mapped_column(Text)
+    args: Mapped[Any] = mapped_column(JsonText, nullable=False, server_default="{}")
+    queue: Mapped[str] = mapped_column(Text, server_default=DEFAULT_QUEUE)
+    priority: Mapped[int] = mapped_column(Integer, server_default=text(str(DEFAULT_PRIORITY)))
+    state: Mapped[str] = mapped_column(Text, server_default=JobState.READY.value)
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    max_attempts: Mapped[int] = mapped_column(Integer, server_default=text("24"))
+    crashes: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    run_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    locked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    locked_by: Mapped[str | None] = mapped_column(Text)
+    claim_token: Mapped[int | None] = mapped_column(BigInteger)
+    last_error: Mapped[str | None] = mapped_column(Text)
+    failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    cancel_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    progress: Mapped[Any | None] = mapped_column(JsonText)
+    result: Mapped[Any | None] = mapped_column(JsonText)
+
+    __table_args__ = (
+        CheckConstraint(f"state IN ({STATES})", name="state"),
+        Index(
+            "background_jobs_ready_idx",
+            "priority",
+            "run_at",
+            "id",
+            postgresql_where=text("state = 'ready'"),
+            sqlite_where=text("state = 'ready'"),
+        ),
+        Index(
+            "background_jobs_ready_by_queue_idx",
+            "queue",
+            "priority",
+            "run_at",
+            "id",
+            postgresql_where=text("state = 'ready'"),
+            sqlite_where=text("state = 'ready'"),
+        ),
+        Index(
+            "background_jobs_running_idx",
+            "locked_by",
+            postgresql_where=text("state = 'running'"),
+            sqlite_where=text("state = 'running'"),
+        ),
+        # What is kept, for retention and for lists of what failed; paid for by kept rows only.
+        Index(
+            "background_jobs_finished_idx",
+            "state",
+            "handler",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL"),
+            sqlite_where=text("finished_at IS NOT NULL"),
+        ),
+        {"sqlite_autoincrement": True, "postgresql_with": JOBS_STORAGE},
+    )
+
+
+class BackgroundWorker(Base):
+    """A worker process; its heartbeat is the lease on every job that it holds."""
+
+    __tablename__ = "background_workers"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    host: Mapped[str] = mapped_column(Text)
+    pid: Mapped[int] = mapped_column(Integer)
+    queues: Mapped[Any | None] = mapped_column(JsonText)
+    concurrency: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    lease_seconds: Mapped[float] = mapped_column(Float)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    supervisor_id: Mapped[str | None] = mapped_column(Text)
+    app: Mapped[str | None] = mapped_column(Text)
+    details: Mapped[Any | None] = mapped_column(JsonText)
+
+    __table_args__ = ({"postgresql_with": WORKERS_STORAGE},)
+
+
+class BackgroundQueue(Base):
+    """A queue that somebody has paused. A queue without a row is not."""
+
+    __tablename__ = "background_queues"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class BackgroundSchedule(Base):
+    """A recurring job of one application, and the last tick that was enqueued."""
+
+    __tablename__ = "background_schedules"
+
+    app: Mapped[str] = mapped_column(Text, primary_key=True)
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    handler: Mapped[str] = mapped_column(Text)
+    args: Mapped[Any] = mapped_column(JsonText, nullable=False, server_default="{}")
+    schedule: Mapped[Any] = mapped_column(JsonText, nullable=False)
+    last_tick: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    declared_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class BackgroundKey(Base):
+    """An idempotency key that was used, the job that it made, and what was asked with it."""
+
+    __tablename__ = "background_keys"
+
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    job_id: Mapped[int] = mapped_column(BigInteger)
+    fingerprint: Mapped[str] = mapped_column(Text)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (Index("background_keys_expires_idx", "expires_at"),)
+
+
+JOBS = cast("Table", BackgroundJob.__table__)
+WORKERS = cast("Table", BackgroundWorker.__table__)

@@ -1,0 +1,244 @@
+"""Where everything is wired together: settings become an adapter, names become job classes.
+
+Importing this module (which `import jobqueue` does) connects to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pkgutil
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ParamSpec
+
+from jobqueue.adapters import Adapter, connect
+from jobqueue.arguments import encode_unchecked
+from jobqueue.config import Settings, load_settings
+from jobqueue.defaults import default_configuration
+from jobqueue.enqueueing import EnqueueOptions, checked_queue
+from jobqueue.errors import ConfigurationError, JobNotFound
+from jobqueue.job import Job, registry
+from jobqueue.records import (
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    NO_DELAY,
+    JobRecord,
+    NewJob,
+)
+from jobqueue.worker.pump import Tally
+from jobqueue.worker.worker import Worker
+
+P = ParamSpec("P")
+DEFAULT_APP = "jobs"
+
+
+def _connect(settings: Settings) -> Adapter:
+    return connect(settings.database_url)
+
+
+default_configuration.install(_connect)
+
+
+def configure(
+    *,
+    adapter: Adapter | None = None,
+    logger: logging.Logger | None = None,
+    **settings: Any,
+) -> None:
+    """Set the default configuration in code, over the environment and the files.
+
+    Args:
+        adapter: where jobs are kept; made from `database_url` when none is given.
+        logger: where events are logged; `jobqueue` by default.
+        **settings: any setting, by its name: `database_url="…"`, `app="shop.jobs"`, `lease=60`.
+
+    Raises:
+        ConfigurationError: a setting is unknown or cannot be used.
+    """
+    loaded = load_settings(settings) if settings else None
+    default_configuration.configure(settings=loaded, adapter=adapter, logger=logger)
+
+
+def enqueue(
+    name: str,
+    args: Mapping[str, Any] | None = None,
+    *,
+    wait: timedelta | float | None = None,
+    wait_until: datetime | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    session: Any = None,
+    unchecked: bool = False,
+) -> JobRecord:
+    """Store a job by its name, when its class is not at hand.
+
+    Args:
+        name: the registered name, or the end of it if only one job's name ends so.
+        args: the arguments by parameter name, as Python values or as JSON has them.
+        wait: how long until it is due, as a `timedelta` or seconds.
+        wait_until: when it is due, as an aware datetime.
+        queue: instead of the class's own.
+        priority: instead of the class's own.
+        session: the caller's transaction; see `Job.set`.
+        unchecked: store it without looking at the job's code, for a service that does not have it.
+            `name` has to be the full one then.
+
+    Raises:
+        UnknownJob: the modules of `app` define no such job.
+        InvalidArguments: the arguments do not fit its `perform`.
+    """
+    options: dict[str, Any] = {
+        "wait": wait,
+        "wait_until": wait_until,
+        "queue": queue,
+        "priority": priority,
+        "session": session,
+    }
+    if unchecked:
+        return _enqueue_unchecked(name, args or {}, EnqueueOptions().merged(**options))
+    return find_job(name).set(**options).enqueue_mapping(args or {})
+
+
+def get(job_id: int) -> JobRecord:
+    """A job as it is now.
+
+    Raises:
+        JobNotFound: there is no row of that id: it never was, or it is done and was not kept.
+    """
+    record = default_configuration.adapter.get(job_id)
+    if record is None:
+        raise JobNotFound(f"there is no job {job_id}; a job that is done is removed unless kept")
+    return record
+
+
+def find_job(name: str) -> type[Job]:
+    """A job class by name, importing the application's modules if it is not known yet.
+
+    Raises:
+        UnknownJob: there is no such job.
+        ConfigurationError: the application cannot be imported.
+    """
+    if registry.find(name) is None:
+        import_app(default_configuration.settings.app)
+    return registry.resolve(name)
+
+
+def import_app(app: str | None, directory: Path | None = None) -> list[str]:
+    """Import the modules that define the jobs, packages with all that is in them.
+
+    Args:
+        app: module names with commas between them; None for `jobs` in the directory, if any.
+        directory: the working directory by default. It is put on `sys.path`.
+
+    Returns:
+        The names of the modules; none when there is no `app` and no `jobs` either.
+
+    Raises:
+        ConfigurationError: one cannot be imported; the cause is what it raised.
+    """
+    folder = (directory or Path.cwd()).resolve()
+    names = [name.strip() for name in app.split(",")] if app else _default_app(folder)
+    if names and str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    for name in names:
+        _import_with_submodules(name)
+    if not app and names:
+        _refuse_stranger(sys.modules[DEFAULT_APP], folder)
+    return names
+
+
+class JobQueue:
+    """A queue of its own: an adapter, and what works on it.
+
+    `perform_later` goes to the default one. Use this where there are several, or in tests.
+
+    Args:
+        adapter: where its jobs are kept; the default adapter when none is given.
+        logger: where its workers log.
+        **settings: any setting, by its name.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter | None = None,
+        *,
+        logger: logging.Logger | None = None,
+        **settings: Any,
+    ) -> None:
+        self.settings = load_settings(settings)
+        self.adapter = adapter or (
+            connect(self.settings.database_url) if settings else default_configuration.adapter
+        )
+        self.logger = logger or default_configuration.logger
+
+    def enqueue(self, job: Any, *args: Any, **kwargs: Any) -> JobRecord:
+        """Store a job on this queue.
+
+        Args:
+            job: a job class, what `@job` made, or either after `.set()`.
+            *args, **kwargs: the arguments of its `perform`.
+
+        Raises:
+            InvalidArguments: they do not fit it.
+        """
+        instance: Job = job() if isinstance(job, type) else job
+        return instance.enqueue_calls([(args, kwargs)], self.adapter)[0]
+
+    def worker(self, *, until_idle: bool = False) -> Worker:
+        """A worker on this queue. Its `run` works on the thread that calls it."""
+        return Worker(self.adapter, registry, self.settings, self.logger, until_idle=until_idle)
+
+    def work_off(self) -> Tally:
+        """Perform everything that is due, here and now, and return how it ended."""
+        return self.worker(until_idle=True).run()
+
+
+def _enqueue_unchecked(name: str, args: Mapping[str, Any], options: EnqueueOptions) -> JobRecord:
+    new_job = NewJob(
+        handler=name,
+        args=encode_unchecked(args, name),
+        queue=checked_queue(options.queue or DEFAULT_QUEUE),
+        priority=DEFAULT_PRIORITY if options.priority is None else options.priority,
+        max_attempts=default_configuration.settings.max_attempts,
+        run_at=options.wait_until,
+        delay=options.wait or NO_DELAY,
+    )
+    return default_configuration.adapter.enqueue([new_job], session=options.session)[0]
+
+
+def _default_app(folder: Path) -> list[str]:
+    there = (folder / f"{DEFAULT_APP}.py").is_file() or (folder / DEFAULT_APP).is_dir()
+    return [DEFAULT_APP] if there else []
+
+
+def _import_with_submodules(name: str) -> None:
+    module = _import(name)
+    for found in pkgutil.walk_packages(getattr(module, "__path__", ()), module.__name__ + "."):
+        if not found.name.endswith(".__main__"):
+            _import(found.name)
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            f"the module {name!r}, which `app` names, cannot be imported: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _refuse_stranger(module: ModuleType, folder: Path) -> None:
+    """Refuse a `jobs` that is not the one in the working directory but some installed package."""
+    places = [module.__file__ or "", *getattr(module, "__path__", ())]
+    if not any(place and Path(place).resolve().is_relative_to(folder) for place in places):
+        raise ConfigurationError(
+            f"`jobs` was imported from {places[0]}, not from {folder}: another module of that "
+            "name is in the way; rename yours and set `app`"
+        )

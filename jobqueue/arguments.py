@@ -1,0 +1,380 @@
+"""A job's arguments between Python and JSON.
+
+`Parameters` knows the parameters of one `perform`. It checks arguments against the annotations,
+turns them into the text of a JSON object keyed by parameter name, and back. Types beyond JSON
+(datetime, UUID, Decimal, Enum, dataclasses, pydantic models, …) go through pydantic's
+`TypeAdapter`; plain ones take a shortcut, since this is on the path of every job.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import math
+import re
+import typing
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from jobqueue.errors import InvalidArguments, InvalidJob
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+MAX_ARGS_BYTES = 1024 * 1024
+PLAIN_TYPES = (int, str, float, bool, type(None))
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_Kind = inspect.Parameter
+
+
+class Parameters:
+    """The parameters of one `perform` and the way of their values into JSON and back.
+
+    Args:
+        function: what is called with them. A leading `self` is left out when `is_method`.
+        job_name: the job's name, for messages.
+
+    Raises:
+        InvalidJob: a parameter is positional-only, which an object keyed by name cannot carry.
+    """
+
+    def __init__(self, function: Callable[..., Any], job_name: str, *, is_method: bool) -> None:
+        self._function = function
+        self._job_name = job_name
+        signature = inspect.signature(function)
+        listed = list(signature.parameters.values())[1 if is_method else 0 :]
+        self.signature = signature.replace(parameters=listed)
+        self._by_name = {parameter.name: parameter for parameter in listed}
+        self._star_args = self._named(_Kind.VAR_POSITIONAL)
+        self._star_kwargs = self._named(_Kind.VAR_KEYWORD)
+        positional_only = self._named(_Kind.POSITIONAL_ONLY)
+        if positional_only is not None:
+            raise InvalidJob(
+                f"{job_name}: parameter {positional_only!r} of perform is positional-only, but "
+                "arguments are stored by name; remove the '/' from its signature"
+            )
+
+    def _named(self, kind: Any) -> str | None:
+        return next((p.name for p in self._by_name.values() if p.kind == kind), None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the parameters, in order."""
+        return tuple(self._by_name)
+
+    # --- Python to JSON --------------------------------------------------------------------------
+
+    def dump(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """The JSON text of a call's arguments.
+
+        Raises:
+            InvalidArguments: they do not fit the signature or its types, or JSON cannot carry them.
+        """
+        return self._to_text(self.check(args, kwargs))
+
+    def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """A call's arguments by name, checked against the annotations.
+
+        Raises:
+            InvalidArguments: as in `dump`.
+        """
+        try:
+            bound = self.signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            self._refuse(str(error))
+        values: dict[str, Any] = {}
+        for name, value in bound.items():
+            if name == self._star_args:
+                values[name] = [self._check_one(name, item) for item in value]
+            elif name != self._star_kwargs:
+                values[name] = self._check_one(name, value)
+        for name, value in bound.get(self._star_kwargs or "", {}).items():
+            if name == self._star_args:
+                self._refuse(f"keyword argument {name!r} has the name of the parameter *{name}")
+            values[name] = self._check_one(name, value)
+        return values
+
+    def dump_mapping(self, given: Mapping[str, Any]) -> str:
+        """The JSON text of arguments that come by name, as Python values or as JSON ones.
+
+        Raises:
+            InvalidArguments: as in `dump`.
+        """
+        args, kwargs = self._split(given, self._revive)
+        return self.dump(args, kwargs)
+
+    def _revive(self, name: str, value: Any) -> Any:
+        """A value as `perform` gets it, given either that or its JSON form."""
+        converter = self._converter(name)
+        if converter is None or converter is _Plain:
+            return value
+        from pydantic import ValidationError
+
+        try:
+            return self._adapter(name).validate_python(value, strict=True)
+        except ValidationError:
+            as_json = encode_unchecked({"value": value}, self._job_name)[len('{"value":') : -1]
+            try:
+                return self._adapter(name).validate_json(as_json, strict=True)
+            except ValidationError as error:
+                self._refuse(_explain(name, error))
+
+    # --- JSON to Python --------------------------------------------------------------------------
+
+    def load(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a call, from the JSON text of a row.
+
+        Raises:
+            InvalidArguments: the text is no JSON object, or does not fit this signature.
+        """
+        if text == "{}" and not self._by_name:
+            return (), {}
+        try:
+            stored = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            self._refuse(f"the stored arguments are not JSON ({error})")
+        if not isinstance(stored, dict):
+            self._refuse(f"the stored arguments are not a JSON object but {type(stored).__name__}")
+        args, kwargs = self._split(stored, self._load_one)
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            self._refuse(f"the stored arguments do not fit perform any more: {error}")
+        return args, kwargs
+
+    def _load_one(self, name: str, value: Any) -> Any:
+        converter = self._converter(name)
+        if converter is None or (converter is _Plain and self._is_plainly_right(name, value)):
+            return value
+        from pydantic import ValidationError
+
+        try:
+            return self._adapter(name).validate_python(value)
+        except ValidationError as error:
+            self._refuse(f"the stored arguments do not fit perform: {_explain(name, error)}")
+
+    def _split(
+        self, given: Mapping[str, Any], convert: Callable[[str, Any], Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Values by name as the positional and keyword arguments of a call."""
+        values = dict(given)
+        items = values.pop(self._star_args, []) if self._star_args else []
+        if not isinstance(items, list | tuple):
+            self._refuse(
+                f"{self._star_args!r} has to be a list, as the parameter *{self._star_args}"
+            )
+        star = tuple(convert(self._star_args or "", item) for item in items)
+        before_star: list[Any] = []
+        if star:
+            # What stands before *args has to be passed by position when there are items.
+            for parameter in self._by_name.values():
+                if parameter.kind is not _Kind.POSITIONAL_OR_KEYWORD:
+                    break
+                before_star.append(self._take(values, parameter, convert))
+        kwargs = {name: convert(name, value) for name, value in values.items()}
+        return (*before_star, *star), kwargs
+
+    def _take(
+        self,
+        values: dict[str, Any],
+        parameter: inspect.Parameter,
+        convert: Callable[[str, Any], Any],
+    ) -> Any:
+        if parameter.name in values:
+            return convert(parameter.name, values.pop(parameter.name))
+        if parameter.default is _Kind.empty:
+            self._refuse(f"missing a required argument: {parameter.name!r}")
+        return parameter.default
+
+    # --- one value -------------------------------------------------------------------------------
+
+    def _check_one(self, name: str, value: Any) -> Any:
+        converter = self._converter(name)
+        if converter is None:
+            _require_json(value, lambda why: self._refuse(f"{name}: {why}"))
+            return value
+        if converter is _Plain and self._is_plainly_right(name, value):
+            return value
+        from pydantic import ValidationError
+
+        try:
+            return self._adapter(name).validate_python(value, strict=True)
+        except ValidationError as error:
+            self._refuse(_explain(name, error))
+        except RecursionError:
+            self._refuse(f"{name}: it contains itself, or is nested too deeply")
+
+    def _to_json(self, name: str, value: Any) -> Any:
+        """A checked value as JSON-ready Python, made sure of by reading it back."""
+        converter = self._converter(name)
+        if converter is None or (converter is _Plain and type(value) in PLAIN_TYPES):
+            return value
+        adapter = self._adapter(name)
+        try:
+            dumped = adapter.dump_python(value, mode="json", warnings="error")
+            restored = adapter.validate_python(dumped)
+        except (ValueError, TypeError, RecursionError) as error:
+            self._refuse(f"{name}: cannot be stored as JSON: {error}")
+        if not _has_nan(dumped) and restored != value:
+            self._refuse(
+                f"{name}: comes back from JSON as {_short(restored)}, not as {_short(value)}; "
+                "annotate it with a type that pydantic can write and read back"
+            )
+        return dumped
+
+    def _to_text(self, values: Mapping[str, Any]) -> str:
+        by_name = {}
+        for name, value in values.items():
+            if name == self._star_args:
+                by_name[name] = [self._to_json(name, item) for item in value]
+            else:
+                by_name[name] = self._to_json(name, value)
+        return encode_args(by_name, self._job_name)
+
+    def _is_plainly_right(self, name: str, value: Any) -> bool:
+        return type(value) is self._hints.get(self._owner(name))
+
+    def _converter(self, name: str) -> Any:
+        """None for a parameter without an annotation, `_Plain`, or the annotation."""
+        hint = self._hints.get(self._owner(name), Any)
+        if hint is Any or hint is object:
+            return None
+        return _Plain if hint in _PLAIN_SET else hint
+
+    def _owner(self, name: str) -> str:
+        """The parameter that takes an argument of that name: it, or **kwargs."""
+        if name in self._by_name or self._star_kwargs is None:
+            return name
+        return self._star_kwargs
+
+    @functools.cached_property
+    def _hints(self) -> dict[str, Any]:
+        try:
+            hints = typing.get_type_hints(self._function, include_extras=True)
+        except Exception as error:  # an annotation may raise anything at all
+            raise InvalidJob(
+                f"{self._job_name}: the annotations of perform cannot be resolved: {error}; "
+                "define the types that it names at the top level of its module"
+            ) from error
+        return {name: hint for name, hint in hints.items() if name in self._by_name}
+
+    @functools.cached_property
+    def _adapters(self) -> dict[str, TypeAdapter[Any]]:
+        return {}
+
+    def _adapter(self, name: str) -> TypeAdapter[Any]:
+        owner = self._owner(name)
+        if owner not in self._adapters:
+            from pydantic import TypeAdapter
+            from pydantic.errors import PydanticUserError
+
+            try:
+                self._adapters[owner] = TypeAdapter(self._hints.get(owner, Any))
+            except PydanticUserError as error:
+                self._refuse(
+                    f"{owner}: values of {self._hints.get(owner)!r} cannot be stored as JSON; "
+                    f"use a plain type, a dataclass or a pydantic model ({error.message})"
+                )
+        return self._adapters[owner]
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise InvalidArguments(f"{self._job_name}: {why}") from None
+
+
+class _Plain:
+    """Marks an annotation that is itself a type of JSON."""
+
+
+_PLAIN_SET = frozenset(PLAIN_TYPES)
+
+
+def encode_args(values: Mapping[str, Any], job_name: str) -> str:
+    """The JSON text of arguments by name, refused if any database could not store it.
+
+    Raises:
+        InvalidArguments: it holds NaN, an infinity, NUL, half a surrogate pair or something that
+            is not JSON, or is over 1 MiB.
+    """
+
+    def refuse(why: str) -> NoReturn:
+        raise InvalidArguments(f"{job_name}: {why}") from None
+
+    if not values:
+        return "{}"
+    try:
+        text = json.dumps(values, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        refuse("the arguments contain half a surrogate pair, which is no text; clean the string")
+    except RecursionError:
+        refuse("the arguments contain themselves, or are nested too deeply")
+    except (TypeError, ValueError) as error:
+        refuse(f"the arguments cannot be stored as JSON: {error}")
+    if "\\u0000" in text and _ESCAPED_NUL.search(text):
+        refuse("the arguments contain a NUL character, which PostgreSQL cannot store; strip it")
+    if size > MAX_ARGS_BYTES:
+        refuse(
+            f"the arguments take {size:,} bytes as JSON, over the limit of {MAX_ARGS_BYTES:,}; "
+            "store the data elsewhere and pass its key"
+        )
+    return text
+
+
+def encode_unchecked(given: Mapping[str, Any], job_name: str) -> str:
+    """The JSON text of arguments for a job whose code is not here.
+
+    Raises:
+        InvalidArguments: as in `encode_args`; also for keys that are not strings.
+    """
+
+    def refuse(why: str) -> NoReturn:
+        raise InvalidArguments(f"{job_name}: {why}") from None
+
+    _require_json(dict(given), refuse)
+    return encode_args(given, job_name)
+
+
+def _require_json(value: Any, refuse: Callable[[str], NoReturn], depth: int = 0) -> None:
+    """Refuse what JSON would quietly turn into something else, or cannot carry."""
+    if value is None or isinstance(value, str | bool | int):
+        return
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            refuse(f"{value!r} is not a number that JSON has")
+        return
+    if depth > 200:
+        refuse("it contains itself, or is nested too deeply")
+    if isinstance(value, list | tuple):
+        for item in value:
+            _require_json(item, refuse, depth + 1)
+        return
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                refuse(f"key {key!r} of a dict is not a string, as JSON wants it")
+            _require_json(item, refuse, depth + 1)
+        return
+    refuse(
+        f"a {type(value).__name__} is not JSON; annotate the parameter with its type, "
+        "or pass something simpler (an id)"
+    )
+
+
+def _has_nan(value: Any) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dict):
+        return any(_has_nan(item) for item in value.values())
+    return isinstance(value, list) and any(_has_nan(item) for item in value)
+
+
+def _explain(name: str, error: Any) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in (name, *first["loc"]))
+    return f"{where}: {first['msg']}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

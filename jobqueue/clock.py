@@ -1,0 +1,47 @@
+"""Where the time comes from, so that tests can bring their own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Anything that tells the time."""
+
+    def now(self) -> datetime:
+        """The time as an aware UTC datetime."""
+        ...
+
+
+class SystemClock:
+    """The clock of this machine."""
+
+    def now(self) -> datetime:
+        """The machine's time, aware, in UTC."""
+        return datetime.now(UTC)
+
+
+class ManualClock:
+    """A clock that stands still until it is moved: for tests.
+
+    Args:
+        start: an aware datetime; 2030-01-01 00:00 UTC when none is given.
+    """
+
+    def __init__(self, start: datetime | None = None) -> None:
+        self._lock = Lock()
+        self._now = (start or datetime(2030, 1, 1, tzinfo=UTC)).astimezone(UTC)
+
+    def now(self) -> datetime:
+        """The time that it was last moved to."""
+        with self._lock:
+            return self._now
+
+    def advance(self, by: timedelta | float) -> datetime:
+        """Move the clock forward by a `timedelta`, or a number of seconds, and return the time."""
+        step = by if isinstance(by, timedelta) else timedelta(seconds=by)
+        with self._lock:
+            self._now += step
+            return self._now

@@ -1,0 +1,273 @@
+"""Settings: option > environment > `[tool.jobqueue]` or `jobqueue.toml` > default.
+
+Every setting has one name in all three places: `poll_interval` in a file, `JOBS_POLL_INTERVAL` in
+the environment, `--poll-interval` on the command line. Durations are seconds out there and
+`timedelta` in here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from jobqueue.errors import ConfigurationError
+
+DEFAULT_DATABASE_URL = "sqlite:///jobs.sqlite3"
+ENVIRONMENT_PREFIX = "JOBS_"
+CONFIG_FILE = "jobqueue.toml"
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_.:\-]{1,128}")
+QUEUE_NAME_RULE = "1 to 128 letters, digits, or any of _ . : -"
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+LOG_FORMATS = ("text", "json")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How the value of a setting is read, and the words for what it has to be."""
+
+    expected: str
+    parse: Callable[[Any], Any]
+
+
+def is_queue_name(name: object) -> bool:
+    """Whether a string may name a queue."""
+    return isinstance(name, str) and QUEUE_NAME.fullmatch(name) is not None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError
+    return value.strip()
+
+
+def _boolean(value: Any) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True}
+    words |= {"false": False, "0": False, "no": False, "off": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in words:
+        return words[value.strip().lower()]
+    raise ValueError
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError
+    number = int(value)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _seconds(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError
+    else:
+        seconds = float(value)
+    if not 0 < seconds < float("inf"):
+        raise ValueError
+    return timedelta(seconds=seconds)
+
+
+def _queues(value: Any) -> tuple[str, ...] | None:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names:
+        raise ValueError
+    cleaned = tuple(name.strip() if isinstance(name, str) else name for name in names)
+    if cleaned == ("*",):
+        return None
+    if not all(is_queue_name(name) for name in cleaned):
+        raise ValueError
+    return tuple(dict.fromkeys(cleaned))
+
+
+def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if not isinstance(value, str) or value.strip().lower() not in words:
+            raise ValueError
+        return value.strip().lower()
+
+    return parse
+
+
+TEXT = Kind("some text", _text)
+URL = Kind("a URL such as sqlite:///jobs.sqlite3 or postgresql://user@host/database", _text)
+APP = Kind("the name of a module or package, several with commas", _text)
+BOOLEAN = Kind("true or false", _boolean)
+COUNT = Kind("a whole number from 1", _count)
+SECONDS = Kind("a number of seconds above 0", _seconds)
+QUEUES = Kind(f"queue names with commas between them (each {QUEUE_NAME_RULE}), or *", _queues)
+LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _one_of(LOG_LEVELS))
+FORMAT = Kind("one of " + ", ".join(LOG_FORMATS), _one_of(LOG_FORMATS))
+
+
+def _setting(default: Any, kind: Kind, help_text: str) -> Any:
+    return field(default=default, metadata={"kind": kind, "help": help_text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting, with its default. `load_settings` fills it from the three sources."""
+
+    database_url: str = _setting(
+        DEFAULT_DATABASE_URL,
+        URL,
+        "The database. JOBS_DATABASE_URL comes before DATABASE_URL in the environment.",
+    )
+    app: str | None = _setting(
+        None,
+        APP,
+        "The modules or packages that define the jobs, with commas between them. "
+        "Without it: a module or package `jobs` in the working directory.",
+    )
+    queues: tuple[str, ...] | None = _setting(
+        None, QUEUES, "The queues that a worker takes jobs from; `*` for all."
+    )
+    poll_interval: timedelta = _setting(
+        timedelta(seconds=1), SECONDS, "How long an idle worker waits before it looks again."
+    )
+    lease: timedelta = _setting(
+        timedelta(seconds=30),
+        SECONDS,
+        "How long a worker may be silent before its jobs are given to others.",
+    )
+    max_attempts: int = _setting(
+        24, COUNT, "How often a job is attempted before it is failed; a class can set its own."
+    )
+    keep_succeeded: bool = _setting(
+        False, BOOLEAN, "Whether rows of succeeded jobs stay; a class can set its own."
+    )
+    keep_failed: bool = _setting(
+        True,
+        BOOLEAN,
+        "Whether rows of failed and cancelled jobs stay; a class can set its own.",
+    )
+    log_level: str = _setting("info", LEVEL, "The least important log lines that are shown.")
+    log_format: str = _setting("text", FORMAT, "Log lines for people, or one JSON object a line.")
+
+
+def setting_names() -> tuple[str, ...]:
+    """The names of all settings, in the order of the documentation."""
+    return tuple(setting.name for setting in fields(Settings))
+
+
+def load_settings(
+    options: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Settings:
+    """The settings as they are in force.
+
+    Args:
+        options: what was given on the command line or in code; None values count as not given.
+        environ: the environment; the process's own by default.
+        directory: where `pyproject.toml` or `jobqueue.toml` is looked for; the working directory
+            by default.
+
+    Raises:
+        ConfigurationError: a value cannot be used, or a name is not a setting.
+    """
+    environment = os.environ if environ is None else environ
+    values = _from_file(directory or Path.cwd())
+    values |= _from_environment(environment)
+    values |= _from_options(options or {})
+    return Settings(**values)
+
+
+def config_file(directory: Path) -> Path | None:
+    """The file in a directory that has settings of jobqueue, if there is one.
+
+    Raises:
+        ConfigurationError: there are two, or one is not valid TOML.
+    """
+    own, project = directory / CONFIG_FILE, directory / "pyproject.toml"
+    has_section = "jobqueue" in _read_toml(project).get("tool", {})
+    if own.is_file() and has_section:
+        raise ConfigurationError(
+            f"{own} and [tool.jobqueue] in {project} both exist; move the settings into one of them"
+        )
+    if own.is_file():
+        return own
+    return project if has_section else None
+
+
+def hide_password(url: str) -> str:
+    """A database URL that can be shown."""
+    return re.sub(r"(//[^/@]*?:)[^@]*@", r"\1***@", url)
+
+
+def parse_queues(text: str) -> tuple[str, ...] | None:
+    """Queue names as the command line has them: `default,email`, or `*` (None) for all."""
+    return _parsed("--queues", "queues", text)  # type: ignore[no-any-return]
+
+
+def _from_file(directory: Path) -> dict[str, Any]:
+    path = config_file(directory)
+    if path is None:
+        return {}
+    table = _read_toml(path)
+    section, where = (table, path.name)
+    if path.name == "pyproject.toml":
+        section, where = (table["tool"]["jobqueue"], "[tool.jobqueue] in pyproject.toml")
+    unknown = sorted(set(section) - set(setting_names()))
+    if unknown:
+        raise ConfigurationError(
+            f"{where} has {unknown[0]!r}, which is no setting; "
+            f"there are: {', '.join(setting_names())}"
+        )
+    return {name: _parsed(f"{name} in {where}", name, value) for name, value in section.items()}
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for name in setting_names():
+        for variable in _variables(name):
+            if variable in environ:
+                values[name] = _parsed(variable, name, environ[variable])
+                break
+    return values
+
+
+def _variables(name: str) -> tuple[str, ...]:
+    own = ENVIRONMENT_PREFIX + name.upper()
+    return (own, "DATABASE_URL") if name == "database_url" else (own,)
+
+
+def _from_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in options.items() if value is not None}
+    unknown = sorted(set(given) - set(setting_names()))
+    if unknown:
+        raise ConfigurationError(
+            f"{unknown[0]!r} is no setting; there are: {', '.join(setting_names())}"
+        )
+    return {
+        name: _parsed("--" + name.replace("_", "-"), name, value) for name, value in given.items()
+    }
+
+
+def _parsed(where: str, name: str, value: Any) -> Any:
+    kind: Kind = next(f.metadata["kind"] for f in fields(Settings) if f.name == name)
+    try:
+        return kind.parse(value)
+    except (ValueError, OverflowError):
+        shown = hide_password(value) if isinstance(value, str) else value
+        unset = "; unset it to use the default" if value == "" else ""
+        raise ConfigurationError(f"{where} is {shown!r}; expected {kind.expected}{unset}") from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from error

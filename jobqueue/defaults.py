@@ -1,0 +1,87 @@
+"""What jobs use that do not bring their own: the one default configuration of a process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.config import Settings, load_settings
+
+
+class DefaultConfiguration:
+    """What jobs use that do not bring their own: settings, adapter and logger.
+
+    Each is made when it is first needed, so that importing an application opens no database.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._settings: Settings | None = None
+        self._adapter: Adapter | None = None
+        self._logger: logging.Logger | None = None
+        self._connect: Callable[[Settings], Adapter] | None = None
+
+    def install(self, connect: Callable[[Settings], Adapter]) -> None:
+        """Set how settings become an adapter. `jobqueue.app` does it on import."""
+        self._connect = connect
+
+    def configure(
+        self,
+        *,
+        settings: Settings | None = None,
+        adapter: Adapter | None = None,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        """Replace what is given. New settings without an adapter also give a new adapter."""
+        with self._lock:
+            if settings is not None:
+                self._settings, self._adapter = settings, None
+            self._adapter = adapter or self._adapter
+            self._logger = logger or self._logger
+
+    def reset(self) -> None:
+        """Forget all of it, so that it is made anew when it is next needed: for tests."""
+        with self._lock:
+            self._settings = self._adapter = self._logger = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, read from the environment and the working directory if none were given."""
+        with self._lock:
+            if self._settings is None:
+                self._settings = load_settings()
+            return self._settings
+
+    @property
+    def adapter(self) -> Adapter:
+        """The adapter, made from the settings if none was given."""
+        with self._lock:
+            if self._adapter is None:
+                assert self._connect is not None, "jobqueue/__init__.py imports jobqueue.app"  # noqa: S101
+                self._adapter = self._connect(self.settings)
+            return self._adapter
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The logger: `jobqueue` if none was given."""
+        return self._logger or logging.getLogger("jobqueue")
+
+
+default_configuration = DefaultConfiguration()
+
+
+class DefaultAdapter:
+    """A class attribute that is the default adapter, for classes that do not set their own."""
+
+    def __get__(self, instance: Any, owner: Any) -> Adapter:
+        return default_configuration.adapter
+
+
+class DefaultLogger:
+    """A class attribute that is the default logger, for classes that do not set their own."""
+
+    def __get__(self, instance: Any, owner: Any) -> logging.Logger:
+        return default_configuration.logger

@@ -1,0 +1,219 @@
+"""How a job is enqueued: its options, and `perform_later` with its siblings.
+
+These are descriptors, so that type checkers see the parameters of the class's own `perform` on
+them: on the class, on an instance, and after `.set()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
+
+from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
+from jobqueue.errors import InvalidArguments
+from jobqueue.records import NO_DELAY, JobRecord
+from jobqueue.retry import as_timedelta
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+J = TypeVar("J")
+J_co = TypeVar("J_co", covariant=True)
+
+PRIORITY_RANGE = range(-(2**31), 2**31)
+LONGEST_WAIT = timedelta(days=365 * 1000)
+
+# --- how a job is enqueued -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueueOptions:
+    """What `.set()` was told."""
+
+    wait: timedelta | None = None
+    wait_until: datetime | None = None
+    queue: str | None = None
+    priority: int | None = None
+    session: Any = None
+
+    def merged(self, **given: Any) -> EnqueueOptions:
+        """These options with the given ones (those not None) in their place.
+
+        Raises:
+            InvalidArguments: one of them cannot be used.
+        """
+        options = {name: value for name, value in given.items() if value is not None}
+        if "wait" in options and "wait_until" in options:
+            raise InvalidArguments("wait and wait_until exclude each other; give one of them")
+        if "wait" in options:
+            options |= {"wait": checked_wait(options["wait"]), "wait_until": None}
+        elif "wait_until" in options:
+            options |= {"wait_until": checked_wait_until(options["wait_until"]), "wait": None}
+        if "queue" in options:
+            checked_queue(options["queue"])
+        if "priority" in options:
+            checked_priority(options["priority"])
+        return replace(self, **options)
+
+
+def checked_wait(wait: timedelta | float) -> timedelta:
+    """A delay of zero or more, as a `timedelta`; raises `InvalidArguments` otherwise."""
+    try:
+        if isinstance(wait, bool):
+            raise TypeError
+        delay = as_timedelta(wait)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidArguments(f"wait={wait!r} is neither seconds nor a timedelta") from None
+    if not NO_DELAY <= delay <= LONGEST_WAIT:
+        raise InvalidArguments(f"wait={wait!r} is out of range; give 0 seconds or more")
+    return delay
+
+
+def checked_wait_until(moment: datetime) -> datetime:
+    """An aware datetime; raises `InvalidArguments` otherwise."""
+    if not isinstance(moment, datetime):
+        raise InvalidArguments(f"wait_until={moment!r} is not a datetime")
+    if moment.utcoffset() is None:
+        raise InvalidArguments(
+            f"wait_until={moment!r} has no time zone; use an aware one, "
+            "datetime.now(timezone.utc) for example"
+        )
+    return moment
+
+
+def checked_queue(name: str) -> str:
+    """A queue's name; raises `InvalidArguments` when it cannot be one."""
+    if not is_queue_name(name):
+        raise InvalidArguments(f"{name!r} is no name for a queue; expected {QUEUE_NAME_RULE}")
+    return name
+
+
+def checked_priority(priority: int) -> int:
+    """A priority; raises `InvalidArguments` when it is not a whole number of 32 bits."""
+    if isinstance(priority, bool) or not isinstance(priority, int):
+        raise InvalidArguments(f"priority={priority!r} is not a whole number")
+    if priority not in PRIORITY_RANGE:
+        raise InvalidArguments(f"priority={priority!r} is beyond 32 bits")
+    return priority
+
+
+# --- what type checkers see ----------------------------------------------------------------------
+
+
+class Performs(Protocol[P, R_co]):
+    """Anything with a `perform` that takes `P` and returns `R_co`."""
+
+    @property
+    def perform(self) -> Callable[P, R_co]: ...
+
+
+class PerformLater:
+    """Makes `perform_later` take exactly the parameters of `perform`."""
+
+    @overload
+    def __get__(
+        self, instance: None, owner: Callable[..., Performs[P, Any]]
+    ) -> Callable[P, JobRecord]: ...
+    @overload
+    def __get__(self, instance: Performs[P, Any], owner: Any) -> Callable[P, JobRecord]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        job = owner() if instance is None else instance
+
+        def perform_later(*args: Any, **kwargs: Any) -> JobRecord:
+            """Store the job, to be performed by a worker, and return its record."""
+            record: JobRecord = job.enqueue_calls([(args, kwargs)])[0]
+            return record
+
+        return perform_later
+
+
+class PerformNow:
+    """Makes `perform_now` take the parameters of `perform` and return what it returns.
+
+    Of an `async def perform` it returns the result where no event loop runs, and something to
+    await where one does; hence `Any`.
+    """
+
+    @overload
+    def __get__(
+        self, instance: None, owner: Callable[..., Performs[P, Coroutine[Any, Any, Any]]]
+    ) -> Callable[P, Any]: ...
+    @overload
+    def __get__(self, instance: None, owner: Callable[..., Performs[P, R]]) -> Callable[P, R]: ...
+    @overload
+    def __get__(
+        self, instance: Performs[P, Coroutine[Any, Any, Any]], owner: Any
+    ) -> Callable[P, Any]: ...
+    @overload
+    def __get__(self, instance: Performs[P, R], owner: Any) -> Callable[P, R]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        job = owner() if instance is None else instance
+
+        def perform_now(*args: Any, **kwargs: Any) -> Any:
+            """Run the job here and now, without the database."""
+            return job.run_here(args, kwargs)
+
+        return perform_now
+
+
+class OptionSetter(Protocol[J_co]):
+    """What `.set` is, on a class and on an instance."""
+
+    def __call__(
+        self,
+        *,
+        wait: timedelta | float | None = None,
+        wait_until: datetime | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        session: Any = None,
+    ) -> J_co:
+        """The same job, to be enqueued with these options."""
+        ...
+
+
+class SetOptions:
+    """Makes `.set` give back a job of the class that it is called on."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[J]) -> OptionSetter[J]: ...
+    @overload
+    def __get__(self, instance: J, owner: Any) -> OptionSetter[J]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        job = owner() if instance is None else instance
+        return job.with_options
+
+
+class AllLater(Protocol):
+    """What `perform_all_later` is."""
+
+    def __call__(self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]) -> list[JobRecord]: ...
+
+
+class PerformAllLater:
+    """Makes `perform_all_later` work on a class and on an instance."""
+
+    def __get__(self, instance: Any, owner: Any) -> AllLater:
+        job = owner() if instance is None else instance
+
+        def perform_all_later(
+            calls: Iterable[tuple[Any, ...] | Mapping[str, Any]],
+        ) -> list[JobRecord]:
+            """Store one job for each call, in one statement, all or none, in that order."""
+            records: list[JobRecord] = job.enqueue_calls([as_call(call) for call in calls])
+            return records
+
+        return perform_all_later
+
+
+def as_call(call: object) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    if isinstance(call, tuple):
+        return call, {}
+    if isinstance(call, Mapping):
+        return (), call
+    raise InvalidArguments(
+        f"perform_all_later takes a tuple (positional) or a dict (keyword) for each job, not "
+        f"{call!r}; write ({call!r},) for a single argument"
+    )

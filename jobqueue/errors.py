@@ -1,0 +1,76 @@
+"""Every error that jobqueue raises on its own account: one tree, drawn here.
+
+    JobqueueError
+    ├── ConfigurationError          a setting, an option or the app cannot be used
+    ├── InvalidJob                  a job class that cannot be registered (a TypeError)
+    │   └── DuplicateJob            its name is taken by another class
+    ├── InvalidArguments            arguments that do not fit `perform` (a TypeError)
+    ├── UnknownJob                  no job class of that name here (a LookupError)
+    ├── JobNotFound                 no job row of that id (a LookupError)
+    ├── StateConflict               the job is in a state that does not allow it
+    └── DatabaseError
+        ├── InvalidDatabaseUrl      no adapter understands it (a ConfigurationError)
+        ├── DatabaseUnavailable     it does not answer; trying again may help
+        ├── DatabaseRefused         it answered, and refused what was sent
+        └── SchemaError             the tables are missing or not current
+
+`Retry` and `Discard`, which a job raises to steer its own end, are no errors
+and live in `jobqueue.retry`.
+"""
+
+from __future__ import annotations
+
+
+class JobqueueError(Exception):
+    """The base of every error that jobqueue raises on its own account."""
+
+
+class ConfigurationError(JobqueueError):
+    """A setting, a command-line option or the application named by `app` cannot be used."""
+
+
+class InvalidJob(JobqueueError, TypeError):
+    """A job class that cannot be registered or enqueued as it is defined."""
+
+
+class DuplicateJob(InvalidJob):
+    """Two job classes ask for the same name. The message shows where both are."""
+
+
+class InvalidArguments(JobqueueError, TypeError):
+    """Arguments that do not fit the job's `perform`, or that JSON cannot carry.
+
+    Raised before anything is stored.
+    """
+
+
+class UnknownJob(JobqueueError, LookupError):
+    """No job class is registered under that name in this process."""
+
+
+class JobNotFound(JobqueueError, LookupError):
+    """No job with that id is in the database: it never was, or it was removed when it ended."""
+
+
+class StateConflict(JobqueueError):
+    """The job is in a state that does not allow what was asked (a running job, for example)."""
+
+
+class DatabaseError(JobqueueError):
+    """The database could not do what was asked of it."""
+
+
+class InvalidDatabaseUrl(ConfigurationError, DatabaseError):
+    """A database URL that no adapter understands."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database does not answer, or is read-only or locked. Trying again may help."""
+
+
+class DatabaseRefused(DatabaseError):
+    """The database answered and refused the data that it was sent."""
+
+
+class SchemaError(DatabaseError):
+    """The tables of jobqueue are missing or are not of this release. `jobs migrate` mends it."""

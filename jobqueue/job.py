@@ -1,0 +1,423 @@
+"""Defining a job and enqueueing it: `Job`, `@job`, and the registry of all jobs.
+
+class SendWelcomeEmail(Job):
+    queue = "email"
+
+    def perform(self, user_id: int) -> None: ...
+
+SendWelcomeEmail.perform_later(42)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import inspect
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    ParamSpec,
+    Self,
+    TypeVar,
+    cast,
+    overload,
+)
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.arguments import Parameters
+from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
+from jobqueue.defaults import DefaultAdapter, DefaultLogger, default_configuration
+from jobqueue.enqueueing import (
+    PRIORITY_RANGE,
+    EnqueueOptions,
+    PerformAllLater,
+    PerformLater,
+    PerformNow,
+    SetOptions,
+    checked_queue,
+)
+from jobqueue.errors import DuplicateJob, InvalidJob, UnknownJob
+from jobqueue.records import DEFAULT_PRIORITY, DEFAULT_QUEUE, NO_DELAY, JobRecord, NewJob
+from jobqueue.retry import DEFAULT_RETRY, RetryPolicy
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_NAME_LENGTH = 255
+
+
+# --- the registry --------------------------------------------------------------------------------
+
+
+class Registry:
+    """The job classes of this process, by name. A row can name these and nothing else."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_name: dict[str, type[Job]] = {}
+
+    def add(self, job_class: type[Job]) -> None:
+        """Register a class under its name and its aliases.
+
+        Raises:
+            DuplicateJob: another class has one of them.
+        """
+        with self._lock:
+            for name in (job_class.name, *job_class.aliases):
+                self._refuse_clash(name, job_class)
+            for name in (job_class.name, *job_class.aliases):
+                self._by_name[name] = job_class
+
+    def _refuse_clash(self, name: str, job_class: type[Job]) -> None:
+        other = self._by_name.get(name)
+        if other is None or _is_redefinition(other, job_class):
+            return
+        raise DuplicateJob(
+            f"two jobs are named {name!r}: {place_of(other)} and {place_of(job_class)}; "
+            "give one of them another `name`"
+        )
+
+    def find(self, name: str) -> type[Job] | None:
+        """The class registered under exactly this name or alias, as a row has it."""
+        return self._by_name.get(name)
+
+    def resolve(self, name: str) -> type[Job]:
+        """The class that a person means: by name, alias, or the unambiguous end of its name.
+
+        Raises:
+            UnknownJob: there is none, or there are several.
+        """
+        exact = self.find(name)
+        if exact is not None:
+            return exact
+        ending = {c.name: c for n, c in self._by_name.items() if n.endswith("." + name)}
+        if len(ending) == 1:
+            return next(iter(ending.values()))
+        if ending:
+            raise UnknownJob(f"{name!r} can be any of {_listed(ending)}; use the full name")
+        raise UnknownJob(
+            f"no job is named {name!r}; known here: {_listed(self.names()) or 'none at all'}. "
+            "Is the module that defines it part of `app`?"
+        )
+
+    def names(self) -> list[str]:
+        """The names of all registered classes, without aliases, sorted."""
+        return sorted({job_class.name for job_class in self._by_name.values()})
+
+
+registry = Registry()
+
+
+def place_of(job_class: type[Job]) -> str:
+    """Where a job class is defined, for messages."""
+    code = _code_of(job_class)
+    where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+    return f"{job_class.__module__}.{job_class.__qualname__}{where}"
+
+
+def _is_redefinition(old: type[Job], new: type[Job]) -> bool:
+    """Whether a class is the same one again: reloaded, or run once more in a shell."""
+    same_name = (old.__module__, old.__qualname__) == (new.__module__, new.__qualname__)
+    old_code, new_code = _code_of(old), _code_of(new)
+    if not same_name or old_code is None or new_code is None:
+        return same_name
+    same_line = (old_code.co_filename, old_code.co_firstlineno) == (
+        new_code.co_filename,
+        new_code.co_firstlineno,
+    )
+    return same_line or new.__module__ == "__main__"
+
+
+def _code_of(job_class: type[Job]) -> Any:
+    function, _ = job_class.performing_function()
+    return getattr(inspect.unwrap(function), "__code__", None)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+# --- the job itself ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """What a running job can know of itself, as `self.context`.
+
+    Args:
+        job_id: stable over all attempts, so good as an idempotency key; None in `perform_now`.
+        attempt: the number of this attempt, from 1.
+        max_attempts: how many there can be.
+        queue: the queue that it came from.
+        enqueued_at: when it was stored; None in `perform_now`.
+    """
+
+    job_id: int | None
+    attempt: int
+    max_attempts: int
+    queue: str
+    enqueued_at: datetime | None
+
+
+class Job:
+    """The base of every job. A subclass has a `perform`, with `def` or `async def`.
+
+    Subclassing registers the class, as `module.QualName` unless it sets `name`. A subclass without
+    `perform` is a base for others. An instance is made for every attempt, without arguments.
+    """
+
+    name: ClassVar[str]
+    """The name that rows carry: unique, and kept for as long as there are rows of it."""
+    aliases: ClassVar[Sequence[str]] = ()
+    """Names that the class had before: rows that carry them are still performed."""
+    queue: ClassVar[str] = DEFAULT_QUEUE
+    """The queue that its jobs go to."""
+    priority: ClassVar[int] = DEFAULT_PRIORITY
+    """Lower is performed first."""
+    max_attempts: ClassVar[int | None] = None
+    """How often it is attempted; None: as `retry` or the setting `max_attempts` says."""
+    max_runtime: ClassVar[timedelta | float | None] = None
+    """How long an attempt is meant to take at most, as a `timedelta` or seconds."""
+    retry: ClassVar[RetryPolicy] = DEFAULT_RETRY
+    """When a failed attempt is followed by another: see `jobqueue.retry`."""
+    keep_succeeded: ClassVar[bool | None] = None
+    """Whether rows of succeeded jobs stay; None: as the setting says."""
+    keep_failed: ClassVar[bool | None] = None
+    """Whether rows of failed and cancelled jobs stay; None: as the setting says."""
+    redact: ClassVar[Sequence[str]] = ()
+    """Parameters whose values are shown as `***` in lists, logs and errors."""
+    api: ClassVar[bool] = False
+    """Whether it may be enqueued from outside, over HTTP; its succeeded rows stay by default."""
+    adapter: ClassVar[Adapter] = cast("Adapter", DefaultAdapter())
+    """Where its jobs are kept; the default one unless a class sets its own."""
+    logger: ClassVar[logging.Logger] = cast("logging.Logger", DefaultLogger())
+    """Where its events are logged, and `self.logger` in `perform`."""
+
+    context: JobContext
+    """What this attempt can know of itself; there while `perform` runs."""
+
+    perform_later = PerformLater()
+    perform_now = PerformNow()
+    perform_all_later = PerformAllLater()
+    set = SetOptions()
+
+    _options: EnqueueOptions = EnqueueOptions()
+    _parameters: ClassVar[Parameters]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if getattr(cls, "perform", None) is None or cls.__dict__.get("_abstract", False):
+            return
+        if "name" not in cls.__dict__:
+            cls.name = f"{cls.__module__}.{cls.__qualname__}"
+        if "aliases" not in cls.__dict__:
+            cls.aliases = ()
+        check_definition(cls)
+        registry.add(cls)
+
+    @classmethod
+    def config(
+        cls, *, adapter: Adapter | None = None, logger: logging.Logger | None = None
+    ) -> None:
+        """Set the adapter or the logger of every job that does not bring its own."""
+        default_configuration.configure(adapter=adapter, logger=logger)
+
+    # What the descriptors call.
+
+    def with_options(self, **options: Any) -> Self:
+        """A copy of this job to be enqueued with the given options; `.set()` by another name."""
+        job = copy.copy(self)
+        job._options = self._options.merged(**options)  # noqa: SLF001 - a copy of this very object
+        return job
+
+    def enqueue_calls(
+        self,
+        calls: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]],
+        adapter: Adapter | None = None,
+    ) -> list[JobRecord]:
+        """Store a job for each (args, kwargs), in one statement, and return their records.
+
+        Raises:
+            InvalidArguments: some do not fit `perform`; nothing is stored.
+        """
+        refuse_main(type(self))
+        new_jobs = [self._new_job(self.parameters().dump(*call)) for call in calls]
+        if not new_jobs:
+            return []
+        return (adapter or self.adapter).enqueue(new_jobs, session=self._options.session)
+
+    def enqueue_mapping(self, args: Mapping[str, Any], adapter: Adapter | None = None) -> JobRecord:
+        """Store a job whose arguments come by name, as Python values or as JSON ones."""
+        refuse_main(type(self))
+        new_job = self._new_job(self.parameters().dump_mapping(args))
+        return (adapter or self.adapter).enqueue([new_job], session=self._options.session)[0]
+
+    def _new_job(self, args: str) -> NewJob:
+        options = self._options
+        return NewJob(
+            handler=self.name,
+            args=args,
+            queue=options.queue or checked_queue(self.queue),
+            priority=self.priority if options.priority is None else options.priority,
+            max_attempts=self.attempts_allowed(),
+            run_at=options.wait_until,
+            delay=options.wait or NO_DELAY,
+        )
+
+    @classmethod
+    def attempts_allowed(cls) -> int:
+        """`max_attempts` of the class, of its retry policy, or of the settings, in that order."""
+        own = cls.max_attempts or getattr(cls.retry, "attempts", None)
+        return own or default_configuration.settings.max_attempts
+
+    def run_here(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Check the arguments and call `perform`; what it returns or raises comes back."""
+        self.parameters().check(args, kwargs)
+        job = copy.copy(self)
+        job.context = JobContext(None, 1, self.attempts_allowed(), self.queue, None)
+        answer = job.perform(*args, **kwargs)  # type: ignore[attr-defined]
+        if not inspect.iscoroutine(answer) or _loop_is_running():
+            return answer
+        return asyncio.run(answer)
+
+    @classmethod
+    def performing_function(cls) -> tuple[Callable[..., Any], bool]:
+        """What is called with the job's arguments, and whether it takes `self` before them."""
+        return cls.perform, True  # type: ignore[attr-defined]
+
+    @classmethod
+    def parameters(cls) -> Parameters:
+        """The parameters of its `perform`."""
+        parameters = cls.__dict__.get("_parameters")
+        if parameters is None:
+            parameters = cls._parameters = _new_parameters(cls)
+        return cast("Parameters", parameters)
+
+
+def _new_parameters(job_class: type[Job]) -> Parameters:
+    function, is_method = job_class.performing_function()
+    return Parameters(function, job_class.name, is_method=is_method)
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def refuse_main(job_class: type[Job]) -> None:
+    """Raise `InvalidJob` for a class that no worker could import."""
+    if job_class.__module__ == "__main__":
+        raise InvalidJob(
+            f"{job_class.__qualname__} is defined in __main__, the script that was started, which "
+            "a worker cannot import; move it into a module (jobs.py, say) and import it from there"
+        )
+
+
+def check_definition(job_class: type[Job]) -> None:
+    """Raise `InvalidJob` for a class whose attributes cannot be used."""
+
+    def refuse(why: str) -> None:
+        raise InvalidJob(f"{job_class.__module__}.{job_class.__qualname__}: {why}")
+
+    names: tuple[object, ...] = (job_class.name, *job_class.aliases)
+    for name in names:
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH or "\x00" in name:
+            refuse(f"{name!r} is no name for a job; expected 1 to {MAX_NAME_LENGTH} characters")
+    if isinstance(job_class.aliases, str):
+        refuse("aliases is a string; expected a tuple of names")
+    if not is_queue_name(job_class.queue):
+        refuse(f"queue = {job_class.queue!r}; expected {QUEUE_NAME_RULE}")
+    if type(job_class.priority) is not int or job_class.priority not in PRIORITY_RANGE:
+        refuse(f"priority = {job_class.priority!r}; expected a whole number of 32 bits")
+    if job_class.max_attempts is not None and job_class.max_attempts < 1:
+        refuse(f"max_attempts = {job_class.max_attempts!r}; expected 1 or more")
+    if not callable(job_class.retry):
+        refuse(f"retry = {job_class.retry!r}; expected a policy, see jobqueue.retry")
+    parameters = job_class.parameters()
+    unknown = [name for name in job_class.redact if name not in parameters.names]
+    if unknown:
+        refuse(f"redact names {unknown[0]!r}, which is no parameter of perform")
+
+
+# --- functions as jobs ---------------------------------------------------------------------------
+
+
+class FunctionJob(Job, Generic[P, R]):
+    """A job made of a function by `@job`. Calling it calls the function."""
+
+    _abstract = True
+    function: ClassVar[Callable[..., Any]]
+
+    def perform(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function."""
+        return cast("R", type(self).function(*args, **kwargs))
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function, as if it had not been decorated."""
+        return cast("R", type(self).function(*args, **kwargs))
+
+    @classmethod
+    def performing_function(cls) -> tuple[Callable[..., Any], bool]:
+        """The decorated function, which takes no `self`."""
+        return cls.function, False
+
+
+@overload
+def job(function: Callable[P, R], /) -> FunctionJob[P, R]: ...
+@overload
+def job(
+    *,
+    name: str | None = None,
+    aliases: Sequence[str] = (),
+    queue: str = DEFAULT_QUEUE,
+    priority: int = DEFAULT_PRIORITY,
+    max_attempts: int | None = None,
+    max_runtime: timedelta | float | None = None,
+    retry: RetryPolicy = DEFAULT_RETRY,
+    keep_succeeded: bool | None = None,
+    keep_failed: bool | None = None,
+    redact: Sequence[str] = (),
+    api: bool = False,
+    adapter: Adapter | None = None,
+    logger: logging.Logger | None = None,
+) -> Callable[[Callable[P, R]], FunctionJob[P, R]]: ...
+def job(function: Any = None, /, **attributes: Any) -> Any:
+    """Make a job of a function: `@job` or `@job(queue="email")`.
+
+    The options are the class attributes of `Job`. The function can still be called, and is the
+    `perform_now` of the job; `perform_later` and `.set()` work as on a class.
+    """
+    if function is None:
+        return functools.partial(_job_of, attributes=attributes)
+    return _job_of(function, attributes)
+
+
+def _job_of(function: Callable[..., Any], attributes: Mapping[str, Any]) -> FunctionJob[Any, Any]:
+    given = {name: value for name, value in attributes.items() if value is not None}
+    namespace = {
+        "__module__": function.__module__,
+        "__qualname__": function.__qualname__,
+        "__doc__": function.__doc__,
+        "function": staticmethod(function),
+        **given,
+    }
+    if inspect.iscoroutinefunction(function):
+        namespace["perform"] = _perform_async
+    job_class = cast(
+        "type[FunctionJob[Any, Any]]", type(function.__name__, (FunctionJob,), namespace)
+    )
+    return job_class()
+
+
+async def _perform_async(self: FunctionJob[Any, Any], *args: Any, **kwargs: Any) -> Any:
+    return await type(self).function(*args, **kwargs)

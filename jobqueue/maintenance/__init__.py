@@ -1,0 +1,1 @@
+"""What workers do beside jobs: freeing the jobs of workers that are gone."""

@@ -1,0 +1,74 @@
+"""Freeing the jobs of workers that died without a word.
+
+A worker is taken for dead when its heartbeat has stood still for a whole lease *as seen from
+here*, by this process's own clock, with the database answering all along. After an outage
+everybody's heartbeat is old; nobody is rescued for that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.records import Rescue, WorkerRecord
+
+LOST = (
+    "the worker {worker_id} that performed it is gone: its process was killed, or its machine was "
+    "silent for longer than the lease"
+)
+
+
+class Rescuer:
+    """Watches the heartbeats of all workers.
+
+    Args:
+        adapter: where they are.
+        lease: how long the owner of running jobs may be without a row of its own.
+        monotonic: seconds that only go up; for tests.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        lease: timedelta,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._adapter = adapter
+        self._lease = lease
+        self._monotonic = monotonic
+        self._seen: dict[str, tuple[datetime | None, float]] = {}
+
+    def rescue(self) -> list[Rescue]:
+        """Look at all heartbeats once, and free the jobs of those that have stood still too long.
+
+        Raises:
+            DatabaseUnavailable: call `forget` and try again later.
+        """
+        found = [self._rescue_if_dead(worker) for worker in self._adapter.workers()]
+        orphans = self._adapter.orphaned_workers()
+        found += [self._rescue_if_orphaned(worker_id) for worker_id in orphans]
+        return [rescue for rescue in found if rescue is not None]
+
+    def forget(self) -> None:
+        """Begin to watch anew: the database was away, and nobody could beat."""
+        self._seen.clear()
+
+    def _rescue_if_dead(self, worker: WorkerRecord) -> Rescue | None:
+        if self._still_for(worker.id, worker.heartbeat_at) < worker.lease.total_seconds():
+            return None
+        return self._adapter.rescue(worker, LOST.format(worker_id=worker.id))
+
+    def _rescue_if_orphaned(self, worker_id: str) -> Rescue | None:
+        if self._still_for(worker_id, None) < self._lease.total_seconds():
+            return None
+        return self._adapter.rescue_orphans(worker_id, LOST.format(worker_id=worker_id))
+
+    def _still_for(self, worker_id: str, heartbeat: datetime | None) -> float:
+        now = self._monotonic()
+        seen, since = self._seen.get(worker_id, (heartbeat, now))
+        if seen != heartbeat:
+            since = now
+        self._seen[worker_id] = (heartbeat, since)
+        return now - since

@@ -1,0 +1,255 @@
+"""The data that travels between the layers, all of it frozen.
+
+In the order of the path: a `NewJob` is enqueued and answered with a `JobRecord`; a `Claim` yields
+`ClaimedJob`s; performing one yields an `Outcome`; a `Turn` is what came of settling and claiming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+DEFAULT_QUEUE = "default"
+DEFAULT_PRIORITY = 50
+NO_DELAY = timedelta(0)
+
+
+class JobState(StrEnum):
+    """The state of a job's row."""
+
+    READY = "ready"
+    """Waiting for its time, or for a worker."""
+    RUNNING = "running"
+    """Claimed by a worker."""
+    SUCCEEDED = "succeeded"
+    """Its `perform` returned."""
+    FAILED = "failed"
+    """Its attempts are used up, or it cannot be performed at all."""
+    CANCELLED = "cancelled"
+    """Called off by somebody, or discarded by itself."""
+
+
+UNFINISHED_STATES = (JobState.READY, JobState.RUNNING)
+FINISHED_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+# --- enqueue -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job on its way into the table. `args` is the text of a JSON object.
+
+    It is due at `run_at`, or, when that is None, `delay` after the database's own time.
+    """
+
+    handler: str
+    args: str
+    queue: str
+    priority: int
+    max_attempts: int
+    run_at: datetime | None = None
+    delay: timedelta = NO_DELAY
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as its row in `background_jobs` has it. Times are aware and in UTC."""
+
+    id: int
+    handler: str
+    args: Mapping[str, Any]
+    queue: str
+    priority: int
+    state: JobState
+    attempts: int
+    max_attempts: int
+    run_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    locked_at: datetime | None = None
+    locked_by: str | None = None
+    crashes: int = 0
+    last_error: str | None = None
+    failed_at: datetime | None = None
+    finished_at: datetime | None = None
+    progress: Any = None
+    result: Any = None
+
+
+# --- claim ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's request for jobs.
+
+    Args:
+        worker_id: who asks; becomes `locked_by`.
+        token: fresh for every claim; only who holds it can settle what was claimed with it.
+        limit: how many jobs at most.
+        free_slots: how many of them will start at once. The rest is prefetched, and a job that
+            may be attempted only once is never prefetched: a lost machine would use it up unrun.
+        queues: the queues to take from; None for all of them.
+    """
+
+    worker_id: str
+    token: int
+    limit: int
+    free_slots: int
+    queues: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job that this worker holds. `args` is JSON as the row has it, not yet decoded."""
+
+    id: int
+    token: int
+    handler: str
+    args: str
+    queue: str
+    priority: int
+    attempts: int
+    max_attempts: int
+    crashes: int
+    run_at: datetime
+    created_at: datetime
+    locked_at: datetime
+
+    @property
+    def wait_time(self) -> timedelta:
+        """How long it was due before it was claimed, by the database's clock."""
+        return max(NO_DELAY, self.locked_at - self.run_at)
+
+
+# --- settle --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of performing a claimed job; one of the subclasses below."""
+
+    job: ClaimedJob
+    run_time: timedelta = NO_DELAY
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded(Outcome):
+    """`perform` returned. The row is removed unless `keep`."""
+
+    keep: bool = False
+    result: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retried(Outcome):
+    """To be attempted again after `delay`; `refund` when the attempt is not to count."""
+
+    error: str = ""
+    delay: timedelta = NO_DELAY
+    refund: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Outcome):
+    """Out of attempts, or impossible to perform. The row is removed unless `keep`."""
+
+    error: str = ""
+    keep: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded(Outcome):
+    """Ended by itself, as `cancelled`. The row is removed unless `keep`."""
+
+    reason: str = ""
+    keep: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Released(Outcome):
+    """Given back as it was: the attempt is refunded. `error`, if any, says why."""
+
+    error: str | None = None
+    delay: timedelta = NO_DELAY
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn of a worker brought: outcomes refused because the claim was lost, and jobs."""
+
+    rejected: tuple[Outcome, ...]
+    claimed: tuple[ClaimedJob, ...]
+
+
+# --- workers -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NewWorker:
+    """A worker process that announces itself."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    queues: tuple[str, ...] | None
+    concurrency: int
+    lease: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A worker process as its row in `background_workers` has it."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    queues: tuple[str, ...] | None
+    concurrency: int
+    lease: timedelta
+    started_at: datetime
+    heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """What became of the jobs of a worker that is gone."""
+
+    worker_id: str
+    released: tuple[int, ...] = ()
+    failed: tuple[int, ...] = ()
+
+
+# --- reads ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs are meant. None leaves a column out; every given one must match.
+
+    Args:
+        before_id: only ids below it: the next page of a list, newest first.
+        due: True for jobs whose time has come, False for those still waiting for it.
+    """
+
+    ids: tuple[int, ...] | None = None
+    states: tuple[JobState, ...] | None = None
+    queues: tuple[str, ...] | None = None
+    handlers: tuple[str, ...] | None = None
+    before_id: int | None = None
+    due: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """What `jobs doctor` asks of a database."""
+
+    server: str
+    current: str | None
+    head: str

@@ -1,0 +1,66 @@
+"""Keeping what must not be read out of lists, logs and error messages."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+MASK = "***"
+MAX_ERROR_CHARACTERS = 20_000
+_SHORT = 4
+
+
+def redact_args(args: Mapping[str, Any], redacted: Collection[str]) -> dict[str, Any]:
+    """Arguments with the values of the named parameters replaced by `***`."""
+    return {name: MASK if name in redacted else value for name, value in args.items()}
+
+
+def mask_values(text: str, secrets: Mapping[str, Any]) -> str:
+    """A text with every literal occurrence of the given values replaced by `***`.
+
+    Values inside lists and objects count one by one. A value of fewer than four characters is
+    masked where it stands as a word of its own, so that a secret `1` does not eat every digit.
+    """
+    found = {form for value in secrets.values() for form in _forms(value)}
+    for form in sorted(found, key=len, reverse=True):
+        pattern = re.escape(form)
+        if len(form) < _SHORT:
+            pattern = rf"(?<!\w){pattern}(?!\w)"
+        text = re.sub(pattern, MASK, text)
+    return text
+
+
+def clean_error(text: str) -> str:
+    """An error message that every database can store: no NUL, no broken Unicode, not megabytes.
+
+    The end is kept when it is cut, since that is where a traceback says what happened.
+    """
+    text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+    if len(text) <= MAX_ERROR_CHARACTERS:
+        return text
+    head, tail = MAX_ERROR_CHARACTERS // 4, MAX_ERROR_CHARACTERS * 3 // 4
+    cut = len(text) - head - tail
+    return f"{text[:head]}\n… {cut:,} characters left out …\n{text[-tail:]}"
+
+
+def _forms(value: Any) -> Iterator[str]:
+    """The ways in which a value may stand in a message."""
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _forms(item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _forms(item)
+    elif isinstance(value, str):
+        if value:
+            yield value
+            yield repr(value)[1:-1]
+            yield json.dumps(value)[1:-1]
+            yield json.dumps(value, ensure_ascii=False)[1:-1]
+    else:
+        yield str(value)
+        yield repr(value)

@@ -1,0 +1,136 @@
+"""What becomes of an attempt that raised: the retry policies, and what a job raises to steer it.
+
+A policy is anything callable as `policy(attempt, error)` that answers with the delay before the
+next attempt, as a `timedelta` or a number of seconds, or with None for "do not try again".
+`attempt` is the number of the attempt that has just failed, from 1.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+LONGEST_DELAY = timedelta(days=7)
+JITTER = 0.1
+
+RetryPolicy = Callable[[int, BaseException], "timedelta | float | None"]
+
+
+def as_timedelta(duration: timedelta | float) -> timedelta:
+    """A duration given as a `timedelta` or as a number of seconds."""
+    return duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
+
+
+class Retry(Exception):
+    """Raise it in `perform` to be run again later without spending an attempt.
+
+    Args:
+        in_: how long to wait, as a `timedelta` or a number of seconds; not negative.
+    """
+
+    def __init__(self, *, in_: timedelta | float) -> None:
+        self.delay = as_timedelta(in_)
+        if self.delay < timedelta(0):
+            raise ValueError(f"Retry(in_={in_!r}) is in the past; give 0 or more seconds")
+        super().__init__(f"to be run again in {self.delay.total_seconds():g} s")
+
+
+class Discard(Exception):
+    """Raise it in `perform` to end the job as `cancelled`.
+
+    Args:
+        reason: why; it becomes the job's `last_error`.
+    """
+
+    def __init__(self, reason: str = "discarded by the job") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def delay_before_retry(policy: RetryPolicy, attempt: int, error: BaseException) -> timedelta | None:
+    """Ask a policy, and hold its answer between nothing and 7 days.
+
+    Raises:
+        TypeError, ValueError: the policy answered with something that is no duration.
+    """
+    answer = policy(attempt, error)
+    if answer is None:
+        return None
+    seconds = answer.total_seconds() if isinstance(answer, timedelta) else float(answer)
+    if math.isnan(seconds):
+        raise ValueError(f"the retry policy {policy!r} answered {answer!r}, which is no duration")
+    return timedelta(seconds=min(max(seconds, 0.0), LONGEST_DELAY.total_seconds()))
+
+
+@dataclass(frozen=True, slots=True)
+class Polynomial:
+    """Waits `attempt ** power` seconds: 1 s, 16 s, 81 s, … with the default power of 4.
+
+    The default policy, with the curve that Delayed Job and Redwood Jobs use. Up to a tenth is
+    added at random so that jobs that failed together do not come back together.
+
+    Args:
+        power: the exponent.
+        cap: the longest delay, as a `timedelta` or seconds; 7 days by default.
+        attempts: `max_attempts` for classes that do not set their own.
+    """
+
+    power: float = 4
+    cap: timedelta | float = LONGEST_DELAY
+    attempts: int | None = None
+
+    def __call__(self, attempt: int, error: BaseException) -> timedelta:  # noqa: ARG002
+        return _capped(lambda: attempt**self.power, self.cap)
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential:
+    """Waits `base` seconds and doubles it each time: 3 s, 6 s, 12 s, … with `base=3`.
+
+    Args:
+        base: the first delay, as a `timedelta` or seconds.
+        factor: what each delay is multiplied by to give the next.
+        cap: the longest delay, as a `timedelta` or seconds; 7 days by default.
+        attempts: `max_attempts` for classes that do not set their own.
+    """
+
+    base: timedelta | float = 1
+    factor: float = 2
+    cap: timedelta | float = LONGEST_DELAY
+    attempts: int | None = None
+
+    def __call__(self, attempt: int, error: BaseException) -> timedelta:  # noqa: ARG002
+        first = as_timedelta(self.base).total_seconds()
+        return _capped(lambda: first * self.factor ** (attempt - 1), self.cap)
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Waits the same time after every failure, exactly.
+
+    Args:
+        delay: as a `timedelta` or seconds.
+        attempts: `max_attempts` for classes that do not set their own.
+    """
+
+    delay: timedelta | float
+    attempts: int | None = None
+
+    def __call__(self, attempt: int, error: BaseException) -> timedelta:  # noqa: ARG002
+        return as_timedelta(self.delay)
+
+
+def _capped(seconds: Callable[[], float], cap: timedelta | float) -> timedelta:
+    longest = min(as_timedelta(cap), LONGEST_DELAY).total_seconds()
+    try:
+        delay = min(float(seconds()), longest)
+    except OverflowError:
+        delay = longest
+    jittered = delay * (1 + random.uniform(0, JITTER))  # noqa: S311 - spreads load, hides nothing
+    return timedelta(seconds=min(jittered, longest))
+
+
+DEFAULT_RETRY = Polynomial()

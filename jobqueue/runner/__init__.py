@@ -1,0 +1,1 @@
+"""Running workers as processes, and the signals that steer them."""

