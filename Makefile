@@ -34,7 +34,7 @@ bench: $(READY) ## compare with bare scripts (ARGS="--jobs 5000")
 	$(BIN)/python -m benchmarks $(ARGS)
 
 lock: $(READY) ## resolve the dependencies anew
-	$(BIN)/python -m pip install -q uv
+	$(BIN)/python -m pip install -qq uv
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --upgrade -q \
 		--custom-compile-command "make lock" -o requirements-dev.lock
@@ -47,6 +47,6 @@ $(READY): requirements-dev.lock pyproject.toml
 		{ echo "jobqueue needs Python 3.11 or newer; name one with make PYTHON=python3.12"; exit 1; }
 	@echo "Setting up $(VENV), once (about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q -r requirements-dev.lock
-	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq -r requirements-dev.lock
+	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@touch $@

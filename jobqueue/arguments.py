@@ -114,7 +114,8 @@ class Parameters:
         try:
             return self._adapter(name).validate_python(value, strict=True)
         except ValidationError:
-            as_json = encode_unchecked({"value": value}, self._job_name)[len('{"value":') : -1]
+            _require_json(value, lambda why: self._refuse(f"{name}: {why}"))
+            as_json = encode_args({"": value}, self._job_name)[len('{"":') : -1]
             try:
                 return self._adapter(name).validate_json(as_json, strict=True)
             except ValidationError as error:

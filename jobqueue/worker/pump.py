@@ -188,7 +188,7 @@ class Pump:
             if self._hurry.wait(pause) or self._has_to_end(lost_at):
                 raise last_error
             try:
-                turn = self._resume(outcomes)
+                turn = self._resume(outcomes, claim)
             except DatabaseUnavailable as error:
                 last_error = error
                 continue
@@ -199,12 +199,13 @@ class Pump:
     def _has_to_end(self, lost_at: float) -> bool:
         return self.handoff.closed and time.monotonic() - lost_at > LAST_SETTLE_SECONDS
 
-    def _resume(self, outcomes: Sequence[Outcome]) -> Turn:
-        """Settle what was finished, and give back what a lost answer may have claimed for us."""
-        turn = self.adapter.turn(outcomes, None) if outcomes else Turn((), ())
-        rejected = tuple(o for o in turn.rejected if not self._was_settled(o))
+    def _resume(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
+        """The turn once more, minding that the lost answer may have been to one that was made."""
+        settled = self.adapter.turn(outcomes, None) if outcomes else Turn((), ())
+        rejected = tuple(o for o in settled.rejected if not self._was_settled(o))
         self.adapter.release_strays(self.worker_id, self.handoff.held())
-        return Turn(rejected, ())
+        claimed = self.adapter.turn((), claim).claimed if claim is not None else ()
+        return Turn(rejected, claimed)
 
     def _was_settled(self, outcome: Outcome) -> bool:
         """Whether a rejected outcome had been stored all along, by a turn whose answer was lost."""

@@ -1,0 +1,380 @@
+"""Workers on every adapter: claim, perform, settle, and what is left in the table."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import jobqueue
+from jobqueue import Job, JobQueue, JobState
+from jobqueue.adapters import Adapter
+from jobqueue.clock import ManualClock
+from jobqueue.errors import DatabaseError, DatabaseUnavailable
+from jobqueue.records import JobFilter, Turn
+from jobqueue.worker.worker import Worker
+from tests.sample_jobs import (
+    Boom,
+    Drop,
+    Keep,
+    Later,
+    Never,
+    Note,
+    NoteAsync,
+    Secret,
+    calls,
+    note,
+)
+
+WaitFor = Callable[[Callable[[], bool], str], None]
+
+
+@pytest.fixture(autouse=True)
+def no_calls() -> None:
+    calls.clear()
+
+
+@pytest.fixture
+def queue(clocked_adapter: Adapter) -> JobQueue:
+    return JobQueue(clocked_adapter)
+
+
+def test_a_first_job(queue: JobQueue) -> None:
+    Note.perform_later("one")
+    NoteAsync.perform_later("two")
+    note.perform_later("three")
+    tally = queue.work_off()
+    assert calls == ["one", "two", "three"]
+    assert (tally.succeeded, tally.performed) == (3, 3)
+    assert queue.adapter.count_by_state() == {}
+    assert queue.adapter.workers() == []
+
+
+def test_order_is_by_priority_then_time_then_id(queue: JobQueue, clock: ManualClock) -> None:
+    Note.set(priority=90).perform_later("last")
+    Note.set(wait=2).perform_later("second of its priority")
+    Note.perform_later("first of its priority")
+    Note.set(priority=-5).perform_later("urgent")
+    Note.set(wait=100).perform_later("not due")
+    clock.advance(5)
+    queue.work_off()
+    assert calls == ["urgent", "first of its priority", "second of its priority", "last"]
+
+
+def test_only_the_queues_that_were_asked_for(clocked_adapter: Adapter) -> None:
+    for name in ("a", "b", "c"):
+        Note.set(queue=name).perform_later(name)
+    JobQueue(clocked_adapter, queues=["c", "a"]).work_off()
+    assert calls == ["a", "c"]
+    JobQueue(clocked_adapter, queues="b").work_off()
+    assert calls == ["a", "c", "b"]
+
+
+def test_a_failure_waits_and_then_fails_for_good(queue: JobQueue, clock: ManualClock) -> None:
+    job_id = Boom.perform_later("first").id
+    for attempt in (1, 2):
+        assert queue.work_off().retried == 1
+        waiting = jobqueue.get(job_id)
+        assert (waiting.state, waiting.attempts) == (JobState.READY, attempt)
+        assert waiting.run_at == clock.now() + timedelta(seconds=60)
+        assert (waiting.locked_by, waiting.locked_at, waiting.failed_at) == (None, None, None)
+        assert (waiting.last_error or "").endswith("ValueError: first")
+        assert queue.work_off().performed == 0
+        clock.advance(60)
+    assert queue.work_off().failed == 1
+    failed = jobqueue.get(job_id)
+    assert (failed.state, failed.attempts) == (JobState.FAILED, 3)
+    assert failed.failed_at == failed.finished_at == clock.now()
+    assert queue.work_off().performed == 0
+
+
+def test_what_is_kept(queue: JobQueue, clock: ManualClock) -> None:
+    kept, never, dropped = Keep.perform_later(), Never.perform_later(), Drop.perform_later()
+    tally = queue.work_off()
+    assert (tally.succeeded, tally.discarded, tally.failed) == (1, 1, 1)
+    assert jobqueue.get(kept.id).state is JobState.SUCCEEDED
+    assert jobqueue.get(kept.id).finished_at == clock.now()
+    assert jobqueue.get(never.id).state is JobState.CANCELLED
+    assert jobqueue.get(never.id).last_error == "no such user"
+    assert jobqueue.get(never.id).failed_at is None
+    with pytest.raises(jobqueue.JobNotFound):
+        jobqueue.get(dropped.id)
+
+
+def test_retry_comes_back_without_spending_an_attempt(queue: JobQueue, clock: ManualClock) -> None:
+    job_id = Later.perform_later(30.0).id
+    for _ in range(3):
+        queue.work_off()
+        waiting = jobqueue.get(job_id)
+        assert (waiting.attempts, waiting.run_at) == (0, clock.now() + timedelta(seconds=30))
+        clock.advance(30)
+
+
+def test_what_comes_back_at_once_is_performed_in_the_same_work_off(queue: JobQueue) -> None:
+    class Thrice(Job):
+        def perform(self) -> None:
+            calls.append(self.context.attempt)
+            if len(calls) < 3:
+                raise jobqueue.Retry(in_=0)
+
+    Thrice.perform_later()
+    assert queue.work_off().succeeded == 1
+    assert len(calls) == 3
+
+
+def test_an_unknown_job_is_left_for_another_worker(queue: JobQueue, clock: ManualClock) -> None:
+    unknown = jobqueue.enqueue("somewhere.Else", unchecked=True)
+    Note.perform_later("known")
+    tally = queue.work_off()
+    assert (tally.succeeded, tally.released) == (1, 1)
+    left = jobqueue.get(unknown.id)
+    assert (left.state, left.attempts) == (JobState.READY, 0)
+    assert left.run_at >= clock.now() + timedelta(seconds=5)
+    assert "no job named 'somewhere.Else'" in (left.last_error or "")
+
+
+def test_a_bad_row_fails_alone(queue: JobQueue) -> None:
+    wrong = jobqueue.enqueue("tests.sample_jobs.Note", {"what": [1]}, unchecked=True)
+    Note.perform_later("fine")
+    assert queue.work_off().failed == 1
+    assert calls == ["fine"]
+    failed = jobqueue.get(wrong.id)
+    assert failed.state is JobState.FAILED
+    assert "what: Input should be a valid string" in (failed.last_error or "")
+
+
+def test_secrets_do_not_reach_the_table(queue: JobQueue) -> None:
+    job_id = Secret.perform_later("ann", "hunter2").id
+    queue.work_off()
+    error = jobqueue.get(job_id).last_error or ""
+    assert "ann used" in error
+    assert "hunter2" not in error
+
+
+def test_a_thousand_jobs_in_order(queue: JobQueue) -> None:
+    Note.perform_all_later([(f"{n}",) for n in range(1000)])
+    assert queue.work_off().succeeded == 1000
+    assert calls == [f"{n}" for n in range(1000)]
+    assert queue.adapter.count_by_state() == {}
+
+
+def test_every_event_is_one_log_record(
+    queue: JobQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    Note.perform_later()
+    Boom.perform_later("why")
+    Never.perform_later()
+    with caplog.at_level(logging.INFO, "jobqueue"):
+        queue.work_off()
+    events = {record.__dict__["event"]: record for record in caplog.records}
+    assert list(events) == [
+        "worker_started",
+        "job_succeeded",
+        "job_retried",
+        "job_discarded",
+        "worker_stopped",
+    ]
+    retried = events["job_retried"].__dict__
+    assert retried["job"] == "tests.sample_jobs.Boom"
+    assert (retried["attempt"], retried["max_attempts"]) == (1, 3)
+    assert retried["retry_in_seconds"] == 60
+    assert retried["run_seconds"] >= 0
+    assert "again in 60.0 s: ValueError: why" in events["job_retried"].getMessage()
+
+
+# --- a worker that runs --------------------------------------------------------------------------
+
+
+class Background:
+    """A worker on a thread of its own."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.tally: Any = None
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            self.tally = self.worker.run()
+        except DatabaseError as error:
+            self.error = error
+
+    def __enter__(self) -> Background:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.worker.stop()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+
+class Gate(Job):
+    """Waits until the test lets it through."""
+
+    entered = threading.Event()
+    leave = threading.Event()
+
+    def perform(self) -> None:
+        self.entered.set()
+        assert self.leave.wait(20)
+        calls.append("gate")
+
+
+@pytest.fixture(autouse=True)
+def closed_gate() -> Iterator[None]:
+    Gate.entered.clear()
+    Gate.leave.clear()
+    yield
+    Gate.leave.set()
+
+
+def test_a_worker_polls_until_it_is_stopped(adapter: Adapter, wait_for: WaitFor) -> None:
+    with Background(JobQueue(adapter, poll_interval=0.01).worker()) as background:
+        Note.perform_later("one")
+        wait_for(lambda: calls == ["one"], "the first job")
+        Note.perform_later("two")
+        wait_for(lambda: calls == ["one", "two"], "the second job")
+        assert [worker.id for worker in adapter.workers()] == [background.worker.id]
+    assert background.tally.succeeded == 2
+    assert adapter.workers() == []
+
+
+def test_stop_finishes_what_runs_and_gives_back_the_rest_at_once(
+    adapter: Adapter, wait_for: WaitFor
+) -> None:
+    Note.perform_all_later([()] * 3)
+    running = Gate.perform_later().id
+    rest = [record.id for record in Note.perform_all_later([()] * 100)]
+    with Background(JobQueue(adapter, poll_interval=0.01).worker()) as background:
+        assert Gate.entered.wait(20)
+        background.worker.stop()
+        untouched = JobFilter(ids=tuple(rest), states=(JobState.READY,))
+        wait_for(lambda: adapter.count_jobs(untouched) == 100, "the unstarted jobs")
+        assert jobqueue.get(running).state is JobState.RUNNING
+        Gate.leave.set()
+    assert background.tally.succeeded == 4
+    assert all(jobqueue.get(job_id).attempts == 0 for job_id in rest)
+
+
+def test_a_slow_job_does_not_hold_others_behind_it(adapter: Adapter, wait_for: WaitFor) -> None:
+    Note.perform_all_later([("before",)] * 50)
+    Gate.perform_later()
+    Note.perform_all_later([("behind",)] * 20)
+
+    def others_do_it() -> bool:
+        JobQueue(adapter).work_off()
+        return calls.count("behind") == 20
+
+    with Background(JobQueue(adapter, poll_interval=0.01).worker()):
+        assert Gate.entered.wait(20)
+        wait_for(others_do_it, "another worker to perform what was behind the slow job")
+        assert not Gate.leave.is_set()
+        Gate.leave.set()
+
+
+def test_a_long_job_is_claimed_alone(adapter: Adapter) -> None:
+    Gate.perform_later()
+    others = [record.id for record in Note.perform_all_later([()] * 5)]
+    with Background(JobQueue(adapter, poll_interval=0.01).worker()):
+        assert Gate.entered.wait(20)
+        assert all(jobqueue.get(job_id).state is JobState.READY for job_id in others)
+        Gate.leave.set()
+
+
+def test_an_outcome_that_comes_too_late_changes_nothing(
+    adapter: Adapter, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = Gate.perform_later().id
+    with Background(JobQueue(adapter, poll_interval=0.01).worker()) as background:
+        assert Gate.entered.wait(20)
+        adapter.unregister_worker(background.worker.id)
+        assert jobqueue.get(job_id).state is JobState.READY
+        adapter.cancel(JobFilter(ids=(job_id,)), "taken away")
+        Gate.leave.set()
+    assert background.tally.rejected == 1
+    assert jobqueue.get(job_id).state is JobState.CANCELLED
+    assert any(record.__dict__.get("event") == "job_rejected" for record in caplog.records)
+
+
+def test_a_worker_that_was_taken_for_dead_registers_anew(
+    adapter: Adapter, wait_for: WaitFor
+) -> None:
+    with Background(JobQueue(adapter, poll_interval=0.01, lease=0.2).worker()) as background:
+        wait_for(lambda: bool(adapter.workers()), "the worker's row")
+        adapter.unregister_worker(background.worker.id)
+        wait_for(lambda: bool(adapter.workers()), "the worker's row again")
+
+
+def test_jobs_of_a_lost_worker_come_back_when_its_lease_ends(
+    adapter: Adapter, wait_for: WaitFor
+) -> None:
+    from jobqueue.records import Claim, NewWorker
+
+    dead = NewWorker("dead", "worker", "host", 1, None, 1, timedelta(seconds=0.3))
+    adapter.register_worker(dead)
+    lost, orphan = Note.perform_later("lost"), Note.perform_later("orphan")
+    adapter.claim(Claim("dead", 1, 1, 1))
+    adapter.claim(Claim("never registered", 2, 1, 1))
+    assert jobqueue.get(lost.id).locked_by == "dead"
+    assert jobqueue.get(orphan.id).locked_by == "never registered"
+    with Background(JobQueue(adapter, poll_interval=0.01, lease=0.3).worker()) as background:
+        wait_for(lambda: sorted(calls) == ["lost", "orphan"], "the jobs of the lost workers")
+        assert {worker.id for worker in adapter.workers()} == {background.worker.id}
+
+
+# --- when the database goes away -----------------------------------------------------------------
+
+
+class Flaky:
+    """An adapter whose turns fail for a while, before or after they have been committed."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+        self.failures_before = 0
+        self.failures_after = 0
+
+    def turn(self, outcomes: Any, claim: Any) -> Turn:
+        if self.failures_before:
+            self.failures_before -= 1
+            raise DatabaseUnavailable("gone before")
+        turn = self._adapter.turn(outcomes, claim)
+        if self.failures_after and (outcomes or turn.claimed):
+            self.failures_after -= 1
+            raise DatabaseUnavailable("gone after")
+        return turn
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._adapter, name)
+
+
+@pytest.mark.parametrize("when", ["failures_before", "failures_after"])
+def test_a_lost_answer_loses_no_job(
+    adapter: Adapter, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    flaky = Flaky(adapter)
+    Note.perform_all_later([(f"{n}",) for n in range(50)])
+    setattr(flaky, when, 3)
+    queue = JobQueue(flaky, poll_interval=0.01)  # type: ignore[arg-type]
+    with caplog.at_level(logging.INFO, "jobqueue"):
+        tally = queue.work_off()
+    assert calls == [f"{n}" for n in range(50)]
+    assert (tally.succeeded, tally.rejected) == (50, 0)
+    assert adapter.count_by_state() == {}
+    events = [record.__dict__.get("event") for record in caplog.records]
+    assert events.count("database_lost") == events.count("database_back")
+    assert "job_rejected" not in events
+
+
+def test_an_error_that_waiting_does_not_mend_ends_the_worker(adapter: Adapter) -> None:
+    class Broken(Flaky):
+        def turn(self, outcomes: Any, claim: Any) -> Turn:
+            raise DatabaseError("broken for good")
+
+    with pytest.raises(DatabaseError, match="broken for good"):
+        JobQueue(Broken(adapter)).work_off()  # type: ignore[arg-type]
