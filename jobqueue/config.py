@@ -202,7 +202,7 @@ def config_file(directory: Path) -> Path | None:
 
 def hide_password(url: str) -> str:
     """A database URL that can be shown."""
-    return re.sub(r"(//[^/@]*?:)[^@]*@", r"\1***@", url)
+    return re.sub(r"(//[^/@:]*:)[^/]*@", r"\1***@", url)
 
 
 def parse_queues(text: str) -> tuple[str, ...] | None:

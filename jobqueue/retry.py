@@ -12,16 +12,32 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 LONGEST_DELAY = timedelta(days=7)
 JITTER = 0.1
 
-RetryPolicy = Callable[[int, BaseException], "timedelta | float | None"]
+
+class RetryPolicy(Protocol):
+    """What `retry` of a class can be.
+
+    A protocol and not a `Callable`: type checkers take a class attribute of the latter for a
+    method, and would refuse every policy for its missing `self`.
+    """
+
+    def __call__(self, attempt: int, error: BaseException, /) -> timedelta | float | None:
+        """The delay before the next attempt, or None for "do not try again"."""
+        ...
 
 
 def as_timedelta(duration: timedelta | float) -> timedelta:
     """A duration given as a `timedelta` or as a number of seconds."""
     return duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
+
+
+def as_seconds(duration: timedelta | float) -> float:
+    """A duration given as a `timedelta` or as a number of seconds, however long."""
+    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
 
 
 class Retry(Exception):
@@ -59,7 +75,7 @@ def delay_before_retry(policy: RetryPolicy, attempt: int, error: BaseException) 
     answer = policy(attempt, error)
     if answer is None:
         return None
-    seconds = answer.total_seconds() if isinstance(answer, timedelta) else float(answer)
+    seconds = as_seconds(answer)
     if math.isnan(seconds):
         raise ValueError(f"the retry policy {policy!r} answered {answer!r}, which is no duration")
     return timedelta(seconds=min(max(seconds, 0.0), LONGEST_DELAY.total_seconds()))
@@ -103,7 +119,7 @@ class Exponential:
     attempts: int | None = None
 
     def __call__(self, attempt: int, error: BaseException) -> timedelta:  # noqa: ARG002
-        first = as_timedelta(self.base).total_seconds()
+        first = as_seconds(self.base)
         return _capped(lambda: first * self.factor ** (attempt - 1), self.cap)
 
 
@@ -119,12 +135,12 @@ class Constant:
     delay: timedelta | float
     attempts: int | None = None
 
-    def __call__(self, attempt: int, error: BaseException) -> timedelta:  # noqa: ARG002
-        return as_timedelta(self.delay)
+    def __call__(self, attempt: int, error: BaseException) -> timedelta | float:  # noqa: ARG002
+        return self.delay
 
 
 def _capped(seconds: Callable[[], float], cap: timedelta | float) -> timedelta:
-    longest = min(as_timedelta(cap), LONGEST_DELAY).total_seconds()
+    longest = min(as_seconds(cap), LONGEST_DELAY.total_seconds())
     try:
         delay = min(float(seconds()), longest)
     except OverflowError:

@@ -328,7 +328,13 @@ WRONG = """
 
 CHECKERS: dict[str, Callable[[Path], list[str]]] = {
     "mypy": lambda path: ["-m", "mypy", "--strict", "--cache-dir", str(path.parent), path.name],
-    "pyright": lambda path: ["-m", "pyright", "--pythonpath", __import__("sys").executable, path.name],
+    "pyright": lambda path: [
+        "-m",
+        "pyright",
+        "--pythonpath",
+        __import__("sys").executable,
+        path.name,
+    ],
 }
 
 

@@ -50,7 +50,9 @@ def test_the_context(executor: Executor) -> None:
 
 def test_whether_a_success_is_kept(executor: Executor) -> None:
     kept = {job: perform(executor, job) for job in ("Keep", "Open", "Note")}
-    assert {job: outcome.keep for job, outcome in kept.items() if isinstance(outcome, Succeeded)} == {
+    assert {
+        job: outcome.keep for job, outcome in kept.items() if isinstance(outcome, Succeeded)
+    } == {
         "Keep": True,
         "Open": True,
         "Note": False,

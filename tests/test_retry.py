@@ -41,7 +41,9 @@ def test_constant_is_exact() -> None:
     assert seconds(Constant(7), 1) == seconds(Constant(timedelta(seconds=7)), 9) == 7
 
 
-@given(attempts, st.sampled_from([Polynomial(), Exponential(), Exponential(base=1e300), Constant(1e9)]))
+@given(
+    attempts, st.sampled_from([Polynomial(), Exponential(), Exponential(base=1e300), Constant(1e9)])
+)
 def test_no_delay_is_longer_than_a_week(attempt: int, policy: RetryPolicy) -> None:
     assert 0 <= seconds(policy, attempt) <= LONGEST_DELAY.total_seconds()
 

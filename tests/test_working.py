@@ -162,9 +162,7 @@ def test_a_thousand_jobs_in_order(queue: JobQueue) -> None:
     assert queue.adapter.count_by_state() == {}
 
 
-def test_every_event_is_one_log_record(
-    queue: JobQueue, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_every_event_is_one_log_record(queue: JobQueue, caplog: pytest.LogCaptureFixture) -> None:
     Note.perform_later()
     Boom.perform_later("why")
     Never.perform_later()
