@@ -122,7 +122,7 @@ class Odd(Job):
         if kind == "exit":
             raise SystemExit(3)
         if kind == "base":
-            raise BaseException("as low as it gets")  # noqa: TRY002
+            raise BaseException("as low as it gets")
         if kind == "group":
             raise ExceptionGroup("several", [ValueError("one"), KeyError("two")])
 

@@ -62,7 +62,7 @@ def test_a_name_and_aliases_of_its_own() -> None:
 
 def test_names_and_aliases_are_not_inherited_but_attributes_are() -> None:
     assert OfNamed.name == "tests.test_defining.OfNamed"
-    assert OfNamed.aliases == ()
+    assert not OfNamed.aliases
     assert Derived.queue == "base"
 
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -202,7 +202,7 @@ class Background:
         except DatabaseError as error:
             self.error = error
 
-    def __enter__(self) -> Background:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -358,7 +358,7 @@ def test_a_lost_answer_loses_no_job(
     flaky = Flaky(adapter)
     Note.perform_all_later([(f"{n}",) for n in range(50)])
     setattr(flaky, when, 3)
-    queue = JobQueue(flaky, poll_interval=0.01)  # type: ignore[arg-type]
+    queue = JobQueue(flaky, poll_interval=0.01)
     with caplog.at_level(logging.INFO, "jobqueue"):
         tally = queue.work_off()
     assert calls == [f"{n}" for n in range(50)]
@@ -375,4 +375,4 @@ def test_an_error_that_waiting_does_not_mend_ends_the_worker(adapter: Adapter) -
             raise DatabaseError("broken for good")
 
     with pytest.raises(DatabaseError, match="broken for good"):
-        JobQueue(Broken(adapter)).work_off()  # type: ignore[arg-type]
+        JobQueue(Broken(adapter)).work_off()

@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.joining import JoinedTransactions
 from jobqueue.adapters.settlement import Settlement, settlement_of
 from jobqueue.clock import Clock, SystemClock
-from jobqueue.errors import ConfigurationError
 from jobqueue.records import (
     FINISHED_STATES,
     Claim,
@@ -60,6 +60,7 @@ class MemoryAdapter(Adapter):
         self._later: list[tuple[datetime, int]] = []
         self._workers: dict[str, WorkerRecord] = {}
         self._paused: set[str] = set()
+        self._joined = JoinedTransactions()
 
     # --- the path --------------------------------------------------------------------------------
 
@@ -70,7 +71,7 @@ class MemoryAdapter(Adapter):
         if session is None:
             self._store(rows)
         else:
-            _at_commit(session, lambda: self._store(rows))
+            self._joined.at_commit(session, lambda: self._store(rows))
         return [row.record for row in rows]
 
     def _new_row(self, job: NewJob) -> _Row:
@@ -129,7 +130,7 @@ class MemoryAdapter(Adapter):
                 heapq.heappush(self._due.setdefault(row.record.queue, []), place)
 
     def _take_candidates(self, claim: Claim) -> list[_Row]:
-        wanted = self._due if claim.queues is None else claim.queues
+        wanted = self._due if claim.queues is None else dict.fromkeys(claim.queues)
         heads = [(self._due[q][0], q) for q in wanted if self._due.get(q) and q not in self._paused]
         heapq.heapify(heads)
         candidates: list[_Row] = []
@@ -276,7 +277,7 @@ class MemoryAdapter(Adapter):
             unlocked = replace(unlocked, last_error=error)
             if record.attempts < record.max_attempts:
                 released.append(record.id)
-                self._put(_Row(replace(unlocked, state=JobState.READY, run_at=now), row.args))
+                self._put(_Row(replace(unlocked, state=JobState.READY), row.args))
             else:
                 failed.append(record.id)
                 ended = replace(unlocked, state=JobState.FAILED, failed_at=now, finished_at=now)
@@ -428,37 +429,4 @@ def _matches(record: JobRecord, where: JobFilter, now: datetime) -> bool:
         and (where.handlers is None or record.handler in where.handlers)
         and (where.before_id is None or record.id < where.before_id)
         and (where.due is None or where.due == (record.run_at <= now))
-    )
-
-
-def _at_commit(session: Any, store: Callable[[], None]) -> None:
-    """Store when a SQLAlchemy session or connection commits; never if it rolls back."""
-    try:
-        from sqlalchemy import Connection, event
-        from sqlalchemy.orm import Session
-    except ImportError:
-        _refuse_session(session)
-    if isinstance(session, Session):
-        names = ("after_commit", "after_rollback")
-    elif isinstance(session, Connection):
-        names = ("commit", "rollback")
-    else:
-        _refuse_session(session)
-    pending = [store]
-
-    def commit(_: Any) -> None:
-        while pending:
-            pending.pop()()
-
-    def roll_back(_: Any) -> None:
-        pending.clear()
-
-    event.listen(session, names[0], commit, once=True)
-    event.listen(session, names[1], roll_back, once=True)
-
-
-def _refuse_session(session: Any) -> None:
-    raise ConfigurationError(
-        f"the memory adapter cannot join a {type(session).__name__}; "
-        "give it a SQLAlchemy Session or Connection, or no session"
     )

@@ -7,7 +7,7 @@ beside it is portable SQLAlchemy Core and lives here.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -76,8 +76,8 @@ class SqlAdapter(Adapter):
         """Mark due jobs as running, and return them in the order of the claim."""
 
     @abstractmethod
-    def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> set[int]:
-        """Apply what still matches by (id, token); return the ids that did."""
+    def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> set[Pair]:
+        """Apply what still matches by (id, token); return the pairs that did."""
 
     @abstractmethod
     def _raw_execute(self, session: Any) -> Execute | None:
@@ -93,8 +93,8 @@ class SqlAdapter(Adapter):
         """See `Adapter.enqueue`."""
         if session is None:
             return self.database.write(lambda c: self._enqueue(executing_on(c), jobs))
-        execute = self._raw_execute(session) or executing_on(self._connection_of(session))
         with self.database.errors_translated():
+            execute = self._raw_execute(session) or executing_on(self._connection_of(session))
             return self._enqueue(execute, jobs)
 
     def _connection_of(self, session: Any) -> Connection:
@@ -129,24 +129,24 @@ class SqlAdapter(Adapter):
 
     def turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
         """See `Adapter.turn`: one transaction."""
-        settlements = [settlement_of(outcome) for outcome in outcomes]
+        first = {(o.job.id, o.job.token): o for o in reversed(outcomes)}
+        settlements = [settlement_of(outcome) for outcome in first.values()]
         try:
             applied, claimed = self._turn(settlements, claim)
         except DatabaseRefused:
             applied, claimed = self._settle_one_by_one(settlements), []
-        rejected = tuple(o for o in outcomes if o.job.id not in applied)
-        return Turn(rejected, tuple(claimed))
+        return Turn(tuple(_rejected(outcomes, applied)), tuple(claimed))
 
     def _turn(
         self, settlements: Sequence[Settlement], claim: Claim | None
-    ) -> tuple[set[int], list[ClaimedJob]]:
-        def work(connection: Connection) -> tuple[set[int], list[ClaimedJob]]:
+    ) -> tuple[set[Pair], list[ClaimedJob]]:
+        def work(connection: Connection) -> tuple[set[Pair], list[ClaimedJob]]:
             applied = self._settle(connection, settlements) if settlements else set()
             return applied, self._claim(connection, claim) if claim is not None else []
 
         return self.database.write(work)
 
-    def _settle_one_by_one(self, settlements: Sequence[Settlement]) -> set[int]:
+    def _settle_one_by_one(self, settlements: Sequence[Settlement]) -> set[Pair]:
         """Settle a batch of which the database refused something, halving it to find out what."""
         try:
             return self.database.write(lambda connection: self._settle(connection, settlements))
@@ -157,7 +157,7 @@ class SqlAdapter(Adapter):
         first, second = settlements[:middle], settlements[middle:]
         return self._settle_one_by_one(first) | self._settle_one_by_one(second)
 
-    def _settle_without_text(self, settlement: Settlement, error: DatabaseRefused) -> set[int]:
+    def _settle_without_text(self, settlement: Settlement, error: DatabaseRefused) -> set[Pair]:
         plain = without_refused_text(settlement, error)
         return self.database.write(lambda connection: self._settle(connection, [plain]))
 
@@ -252,9 +252,8 @@ class SqlAdapter(Adapter):
             strays = [(job_id, token) for job_id, token in found if (job_id, token) not in held]
             release = self._release(worker_id).where(JOBS.c.id == bindparam("stray_id"))
             release = release.where(JOBS.c.claim_token == bindparam("stray_token"))
-            for job_id, token in strays:
-                connection.execute(release, {"stray_id": job_id, "stray_token": token})
-            return len(strays)
+            pairs = [{"stray_id": job_id, "stray_token": token} for job_id, token in strays]
+            return sum(connection.execute(release, pair).rowcount for pair in pairs)
 
         return self.database.write(work)
 
@@ -274,8 +273,6 @@ class SqlAdapter(Adapter):
 
     def get(self, job_id: int) -> JobRecord | None:
         """See `Adapter.get`."""
-        if not _can_be_id(job_id):
-            return None
         found = self.list_jobs(JobFilter(ids=(job_id,)), 1)
         return found[0] if found else None
 
@@ -412,6 +409,9 @@ class SqlAdapter(Adapter):
         return self.database.write(work)
 
 
+Pair = tuple[int, int]
+"""A job's id and the token of a claim."""
+
 Execute = Callable[[str, Any], Sequence[Any]]
 """Runs a statement in the driver's own style on a connection, and fetches the rows."""
 
@@ -466,7 +466,7 @@ def without_refused_text(settlement: Settlement, error: DatabaseRefused) -> Sett
     """A settlement whose text the database takes, whatever its encoding: plain ASCII."""
     text = settlement.error
     if text is not None:
-        text = text.encode("ascii", "backslashreplace").decode("ascii")
+        text = text.replace("\0", "").encode("ascii", "backslashreplace").decode("ascii")
     if settlement.result is not None:
         text = f"the result could not be stored: {error}".encode("ascii", "replace").decode("ascii")
     return replace(settlement, error=text, result=None)
@@ -477,9 +477,15 @@ def seconds(delay: timedelta | None) -> float | None:
     return None if delay is None else delay.total_seconds()
 
 
+def _rejected(outcomes: Sequence[Outcome], applied: set[Pair]) -> Iterator[Outcome]:
+    """What did not apply; of several outcomes for one claim, only the first can have."""
+    unseen = set(applied)
+    for outcome in outcomes:
+        pair = (outcome.job.id, outcome.job.token)
+        if pair not in unseen:
+            yield outcome
+        unseen.discard(pair)
+
+
 def _held_by(worker_id: str) -> ColumnElement[bool]:
     return (JOBS.c.locked_by == worker_id) & (JOBS.c.state == JobState.RUNNING.value)
-
-
-def _can_be_id(job_id: int) -> bool:
-    return 0 < job_id < 2**63

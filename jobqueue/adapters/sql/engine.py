@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, exc, make_url
 
 from jobqueue.config import hide_password
 from jobqueue.errors import (
+    ConfigurationError,
     DatabaseError,
     DatabaseRefused,
     DatabaseUnavailable,
@@ -54,6 +55,7 @@ class Database:
     def __init__(self, engine: Engine, reader: Engine) -> None:
         self.engine = engine
         self._reader = reader
+        self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         _forget_connections_after_fork(engine)
 
     def write(self, work: Callable[[Connection], T]) -> T:
@@ -102,13 +104,25 @@ class Database:
             raise DatabaseUnavailable(f"no connection became free: {error}") from error
         except exc.DBAPIError as error:
             raise translated(error.orig or error, self.name) from error
+        except self._driver_error as error:
+            raise translated(error, self.name) from error
+        except UnicodeEncodeError as error:
+            raise DatabaseRefused(f"{self.name} refused the data ({error.reason})") from error
+        except exc.UnboundExecutionError as error:
+            raise ConfigurationError(
+                "session= was given a Session that is bound to no engine; make it with one, "
+                f"Session(engine) or sessionmaker(engine) ({error})"
+            ) from error
         except exc.SQLAlchemyError as error:
             raise DatabaseError(f"{self.name}: {error}") from error
 
     @property
     def name(self) -> str:
         """The database's URL without its password."""
-        return self.engine.url.render_as_string(hide_password=True)
+        url = self.engine.url
+        if "password" in url.query:
+            url = url.update_query_dict({"password": "***"})
+        return url.render_as_string(hide_password=True)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -132,7 +146,8 @@ def translated(error: BaseException, database: str) -> DatabaseError:
     """A driver's error in our own words: what happened, and what to do next."""
     text = " ".join(str(error).split())
     code = getattr(error, "sqlstate", None) or ""
-    if code in SCHEMA_CODES or any(words in text for words in SQLITE_SCHEMA_WORDS):
+    # With a code, the words may be those of a row that the message quotes.
+    if code in SCHEMA_CODES or (not code and any(words in text for words in SQLITE_SCHEMA_WORDS)):
         return SchemaError(
             f"the tables of jobqueue are missing or out of date in {database} ({text}); "
             "run `jobs migrate`"
@@ -151,7 +166,7 @@ def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
         return f"cannot do it now ({text})"
     if code.startswith(("28", "3D")):
         return f"lets nobody in ({text}); check the URL"
-    if "locked" in text:
+    if code == "" and "locked" in text:
         return f"is locked: another program keeps its write transaction open ({text})"
     if code == "" and _is_a(error, "OperationalError", "InterfaceError"):
         return (

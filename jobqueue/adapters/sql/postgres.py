@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, create_engine, func
 from jobqueue.adapters.settlement import Settlement
 from jobqueue.adapters.sql.adapter import (
     Execute,
+    Pair,
     SqlAdapter,
     claimed_job,
     in_order_of_claim,
@@ -28,7 +29,8 @@ from jobqueue.clock import Clock
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import Claim, ClaimedJob, JobRecord, NewJob
 
-CONNECT_TIMEOUT_SECONDS = 10
+# Text goes to the server as UTF-8 whatever its own encoding is: what that lacks, it refuses.
+CONNECT_OPTIONS = {"connect_timeout": "10", "client_encoding": "utf8"}
 MIGRATION_LOCK = int.from_bytes(b"jobqueue")
 
 # Identity values are given out in the order of the SELECT, so the ids ascend as the jobs do.
@@ -167,7 +169,7 @@ DELETE FROM background_jobs WHERE id = ANY (ARRAY(
         WHERE background_jobs.id = mine.id AND claim_token = mine.token FOR UPDATE
     ) AS job
 ))
-RETURNING id
+RETURNING id, claim_token
 """
 
 CHANGE = """
@@ -185,7 +187,7 @@ FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[], %(states)s::text[], %(refun
             %(results)s::text[])
      AS mine (id, token, state, refund, delay, error, keeps_error, result)
 WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = mine.id AND job.claim_token = mine.token
-RETURNING job.id
+RETURNING mine.id, mine.token
 """
 
 
@@ -235,21 +237,21 @@ class PostgresAdapter(SqlAdapter):
             **self._clock_value(),
         }
         if claim.queues is not None:
-            values["queues"] = list(claim.queues)
+            values["queues"] = list(dict.fromkeys(claim.queues))
         rows = connection.exec_driver_sql(sql, values).all()
         return in_order_of_claim([claimed_job(*row) for row in rows])
 
-    def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> set[int]:
+    def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> set[Pair]:
         removed = [s for s in settlements if s.remove]
         changed = [s for s in settlements if not s.remove]
-        applied: set[int] = set()
+        rows: list[Any] = []
         if removed:
             values = {"ids": [s.id for s in removed], "tokens": [s.token for s in removed]}
-            applied |= set(connection.exec_driver_sql(self._remove_sql, values).scalars())
+            rows += connection.exec_driver_sql(self._remove_sql, values).all()
         if changed:
             values = _columns(changed) | self._clock_value()
-            applied |= set(connection.exec_driver_sql(self._change_sql, values).scalars())
-        return applied
+            rows += connection.exec_driver_sql(self._change_sql, values).all()
+        return {(job_id, token) for job_id, token in rows}
 
     def _raw_execute(self, session: Any) -> Execute | None:
         if isinstance(session, psycopg.AsyncConnection):
@@ -261,7 +263,7 @@ class PostgresAdapter(SqlAdapter):
             return None
 
         def execute(sql: str, values: Any) -> list[tuple[Any, ...]]:
-            with session.cursor(row_factory=tuple_row) as cursor:
+            with psycopg.Cursor(session, row_factory=tuple_row) as cursor:
                 return cursor.execute(sql.encode(), values).fetchall()
 
         return execute
@@ -284,8 +286,8 @@ class PostgresAdapter(SqlAdapter):
 def open_database(url: str) -> Database:
     """An engine for a PostgreSQL URL, whichever of its spellings is used."""
     parsed = parse_url(url).set(drivername="postgresql+psycopg")
-    parsed = parsed.set(query={"connect_timeout": str(CONNECT_TIMEOUT_SECONDS), **parsed.query})
-    engine = create_engine(parsed, isolation_level="READ COMMITTED")
+    parsed = parsed.set(query={**CONNECT_OPTIONS, **parsed.query})
+    engine = create_engine(parsed, isolation_level="READ COMMITTED", hide_parameters=True)
     return Database(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
 
 

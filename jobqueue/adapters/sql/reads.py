@@ -13,6 +13,7 @@ from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_utc
 from jobqueue.records import JobFilter, JobRecord, JobState, WorkerRecord
 
 UNDECODABLE = "(undecodable)"
+LARGEST_ID = 2**63 - 1
 
 # The JSON of a row is read as text and decoded here: one bad row must not spoil a whole list.
 _JSON_COLUMNS = ("args", "progress", "result")
@@ -79,8 +80,9 @@ def orphans_query() -> Select[Any]:
 def conditions(where: JobFilter, now: ColumnElement[Any]) -> list[ColumnElement[bool]]:
     """A filter as conditions on `background_jobs`."""
     found: list[ColumnElement[bool]] = []
+    ids = where.ids and tuple(job_id for job_id in where.ids if can_be_id(job_id))
     for column, values in (
-        (JOBS.c.id, where.ids),
+        (JOBS.c.id, ids),
         (JOBS.c.state, where.states),
         (JOBS.c.queue, where.queues),
         (JOBS.c.handler, where.handlers),
@@ -88,10 +90,15 @@ def conditions(where: JobFilter, now: ColumnElement[Any]) -> list[ColumnElement[
         if values is not None:
             found.append(column.in_([getattr(value, "value", value) for value in values]))
     if where.before_id is not None:
-        found.append(JOBS.c.id < where.before_id)
+        found.append(JOBS.c.id < min(max(where.before_id, 0), LARGEST_ID))
     if where.due is not None:
         found.append(JOBS.c.run_at <= now if where.due else JOBS.c.run_at > now)
     return found
+
+
+def can_be_id(job_id: int) -> bool:
+    """Whether a number fits the column; neither driver takes one that does not."""
+    return 0 < job_id <= LARGEST_ID
 
 
 def job_record(row: Row[Any]) -> JobRecord:

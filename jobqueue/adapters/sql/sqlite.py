@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from sqlalchemy import (
 from jobqueue.adapters.settlement import Settlement
 from jobqueue.adapters.sql.adapter import (
     Execute,
+    Pair,
     SqlAdapter,
     claimed_job,
     in_order_of_claim,
@@ -129,7 +130,7 @@ SELECT queue FROM ready_queues WHERE queue IS NOT NULL
 """
 
 HELD = """
-SELECT job.id FROM json_each(:pairs) AS mine CROSS JOIN background_jobs AS job
+SELECT job.id, job.claim_token FROM json_each(:pairs) AS mine CROSS JOIN background_jobs AS job
 WHERE job.id = mine.value ->> 0 AND job.claim_token = mine.value ->> 1
 """
 REMOVE = "DELETE FROM background_jobs WHERE id = ?"
@@ -213,14 +214,18 @@ class SqliteAdapter(SqlAdapter):
         paused = set(connection.exec_driver_sql(PAUSED).scalars())
         if claim.queues is None and not paused:
             return None
-        wanted = claim.queues or connection.exec_driver_sql(READY_QUEUES).scalars().all()
-        return [queue for queue in wanted if queue not in paused]
+        wanted: Iterable[str] | None = claim.queues
+        if wanted is None:
+            wanted = connection.exec_driver_sql(READY_QUEUES).scalars()
+        return [queue for queue in dict.fromkeys(wanted) if queue not in paused]
 
-    def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> set[int]:
+    def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> set[Pair]:
         pairs = json.dumps([(s.id, s.token) for s in settlements])
-        held = set(connection.exec_driver_sql(HELD, {"pairs": pairs}).scalars())
-        removed = [(s.id,) for s in settlements if s.remove and s.id in held]
-        changed = [self._change(s) for s in settlements if not s.remove and s.id in held]
+        rows = connection.exec_driver_sql(HELD, {"pairs": pairs}).all()
+        held = {(job_id, token) for job_id, token in rows}
+        mine = [s for s in settlements if (s.id, s.token) in held]
+        removed = [(s.id,) for s in mine if s.remove]
+        changed = [self._change(s) for s in mine if not s.remove]
         if removed:
             connection.exec_driver_sql(REMOVE, removed)
         if changed:
@@ -305,7 +310,8 @@ def open_database(url: str) -> Database:
     _refuse_old_sqlite()
     parsed = parse_url(url).set(drivername="sqlite+pysqlite")
     _refuse_memory(parsed)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    parsed = parsed.set(query={"timeout": str(BUSY_TIMEOUT_SECONDS), **parsed.query})
+    engine = create_engine(parsed, hide_parameters=True)
 
     @event.listens_for(engine, "do_connect")
     def refuse_missing_file(*_: Any) -> None:

@@ -55,8 +55,6 @@ WORKERS_STORAGE = {
     "autovacuum_vacuum_threshold": 100,
 }
 
-SQLITE_TIME = "%Y-%m-%d %H:%M:%S.%f"
-
 
 class MomentText(TypeDecorator[datetime]):
     """A moment as SQLite keeps it, in text that sorts by time."""
@@ -75,7 +73,7 @@ class MomentText(TypeDecorator[datetime]):
 
 def to_text(moment: datetime) -> str:
     """A moment as SQLite keeps it: 26 characters in UTC, so that text order is time order."""
-    return moment.astimezone(UTC).strftime(SQLITE_TIME)
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def to_utc(value: datetime | str) -> datetime:
