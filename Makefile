@@ -4,16 +4,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PEOPLE ?=
+export PEOPLE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test lint check format bench lock clean
+.PHONY: help demo test lint check format bench docs lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 demo: $(READY) ## sign people up, and send them real mail in background jobs (PEOPLE=your.csv)
-	@PEOPLE="$(if $(PEOPLE),$(abspath $(PEOPLE)))" PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python examples/signup/demo.py
+	@$(BIN)/python examples/signup/demo.py
 
 test: $(READY) ## the whole suite, against memory, SQLite and a real PostgreSQL
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
@@ -22,6 +22,7 @@ lint: $(READY) ## formatting, lint, types, and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	cd examples/signup && $(abspath $(BIN))/mypy --config-file ../../pyproject.toml *.py
 	$(BIN)/lint-imports --no-cache
 
 check: lint test ## everything that CI checks
@@ -32,6 +33,9 @@ format: $(READY) ## format the code
 
 bench: $(READY) ## compare with bare scripts (ARGS="--jobs 5000")
 	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(READY) ## write docs/reference.md anew from the code
+	$(BIN)/python docs/generate.py
 
 lock: $(READY) ## resolve the dependencies anew
 	$(BIN)/python -m pip install -qq uv

