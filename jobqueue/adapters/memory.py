@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from jobqueue.adapters.base import Adapter
@@ -85,7 +85,7 @@ class MemoryAdapter(Adapter):
             state=JobState.READY,
             attempts=0,
             max_attempts=job.max_attempts,
-            run_at=job.run_at or now + job.delay,
+            run_at=job.run_at.astimezone(UTC) if job.run_at else now + job.delay,
             created_at=now,
             updated_at=now,
         )
