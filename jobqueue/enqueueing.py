@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import InvalidArguments
 from jobqueue.records import NO_DELAY, JobRecord
-from jobqueue.retry import as_timedelta
+from jobqueue.retry import LONGEST_WAIT, as_timedelta
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,7 +23,6 @@ J = TypeVar("J")
 J_co = TypeVar("J_co", covariant=True)
 
 PRIORITY_RANGE = range(-(2**31), 2**31)
-LONGEST_WAIT = timedelta(days=365 * 1000)
 
 # --- how a job is enqueued -----------------------------------------------------------------------
 
@@ -80,7 +79,10 @@ def checked_wait_until(moment: datetime) -> datetime:
             f"wait_until={moment!r} has no time zone; use an aware one, "
             "datetime.now(timezone.utc) for example"
         )
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidArguments(f"wait_until={moment!r} is beyond the years 1 to 9999") from None
 
 
 def checked_queue(name: str) -> str:

@@ -75,6 +75,12 @@ def lease_lost(logger: logging.Logger, worker: str) -> None:
     _emit(logger, logging.WARNING, line, "lease_lost", worker)
 
 
+def lease_troubled(logger: logging.Logger, worker: str, error: Exception) -> None:
+    """The database refused a heartbeat; it is tried again."""
+    line = f"worker {worker} could not renew its lease: {error}"
+    _emit(logger, logging.ERROR, line, "lease_troubled", worker, error=str(error))
+
+
 def job_started(logger: logging.Logger, job: ClaimedJob, args: str) -> None:
     """A job is about to be performed. Shown at level debug."""
     if logger.isEnabledFor(logging.DEBUG):

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Protocol
 
 LONGEST_DELAY = timedelta(days=7)
+LONGEST_WAIT = timedelta(days=365 * 1000)
 JITTER = 0.1
 
 
@@ -49,8 +50,8 @@ class Retry(Exception):
 
     def __init__(self, *, in_: timedelta | float) -> None:
         self.delay = as_timedelta(in_)
-        if self.delay < timedelta(0):
-            raise ValueError(f"Retry(in_={in_!r}) is in the past; give 0 or more seconds")
+        if not timedelta(0) <= self.delay <= LONGEST_WAIT:
+            raise ValueError(f"Retry(in_={in_!r}) is out of range; give 0 or more seconds")
         super().__init__(f"to be run again in {self.delay.total_seconds():g} s")
 
 

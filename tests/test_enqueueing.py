@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_wait(clocked_adapter: Adapter, clock: ManualClock, wait: Any) -> None:
 
 def test_wait_until(clocked_adapter: Adapter) -> None:
     moment = datetime(2031, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)
-    elsewhere = moment.astimezone(__import__("zoneinfo").ZoneInfo("Asia/Tokyo"))
+    elsewhere = moment.astimezone(ZoneInfo("Asia/Tokyo"))
     assert Note.set(wait_until=elsewhere).perform_later().run_at == moment
 
 
@@ -76,6 +77,7 @@ def test_options_add_up_and_the_last_one_counts(
         ({"wait": 1, "wait_until": datetime(2030, 1, 1, tzinfo=UTC)}, "exclude each other"),
         ({"wait_until": datetime(2030, 1, 1)}, "no time zone"),  # noqa: DTZ001
         ({"wait_until": "tomorrow"}, "is not a datetime"),
+        ({"wait_until": datetime.min.replace(tzinfo=ZoneInfo("Asia/Tokyo"))}, "years 1 to 9999"),
         ({"queue": "no spaces"}, "no name for a queue"),
         ({"queue": "x" * 129}, "no name for a queue"),
         ({"priority": 1.5}, "not a whole number"),

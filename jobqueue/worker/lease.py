@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.errors import DatabaseUnavailable
+from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.maintenance.rescue import Rescuer
 from jobqueue.records import NewWorker
 
@@ -55,6 +55,9 @@ class LeaseKeeper:
             except DatabaseUnavailable:
                 # The pump waits for the database as well, and is the one to say so.
                 rescuer.forget()
+            except DatabaseError as error:
+                rescuer.forget()
+                log.lease_troubled(self.logger, self.worker.id, error)
             if self._stopped.wait(interval):
                 return
 

@@ -23,6 +23,7 @@ from jobqueue.records import (
     Claim,
     Discarded,
     Failed,
+    JobFilter,
     JobState,
     Outcome,
     Released,
@@ -147,11 +148,18 @@ class Pump:
         )
 
     def _idle(self) -> None:
-        if self.until_idle and self.handoff.is_empty():
+        if self.until_idle and self.handoff.is_empty() and not self._something_is_due():
             self.handoff.close()
             return
         jittered = self.poll_interval.total_seconds() * random.uniform(0.8, 1.0)  # noqa: S311
         self.handoff.wait_for_outcome(jittered)
+
+    def _something_is_due(self) -> bool:
+        """Whether a claim came back empty only since others were locking what it looked at."""
+        paused = self.adapter.paused_queues()
+        wanted = None if self.queues is None else tuple(q for q in self.queues if q not in paused)
+        due = JobFilter(states=(JobState.READY,), queues=wanted, due=True)
+        return any(job.queue not in paused for job in self.adapter.list_jobs(due, 100))
 
     def _return_what_waits_behind_a_slow_job(self) -> None:
         if self.handoff.waiting and self.handoff.performing_seconds > SLOW_JOB_SECONDS:

@@ -144,8 +144,8 @@ class _CommitFailed(exc.DBAPIError):
 
 def translated(error: BaseException, database: str) -> DatabaseError:
     """A driver's error in our own words: what happened, and what to do next."""
-    text = " ".join(str(error).split())
     code = getattr(error, "sqlstate", None) or ""
+    text = _text_of(error)
     # With a code, the words may be those of a row that the message quotes.
     if code in SCHEMA_CODES or (not code and any(words in text for words in SQLITE_SCHEMA_WORDS)):
         return SchemaError(
@@ -174,6 +174,12 @@ def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
             "`jobs doctor` tells more"
         )
     return None
+
+
+def _text_of(error: BaseException) -> str:
+    """One line, without PostgreSQL's details: those quote the row, arguments and all."""
+    details = getattr(error, "diag", None)
+    return " ".join(str(getattr(details, "message_primary", None) or error).split())
 
 
 def _is_a(error: BaseException, *names: str) -> bool:
