@@ -1,0 +1,72 @@
+"""The command line, `jobs`: every command parses, calls what does the work, and prints."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobqueue import __version__
+from jobqueue.cli import doctor, enqueue, listing, new, setup, steer, work
+from jobqueue.cli.errors import clean_exit
+
+app = typer.Typer(
+    name="jobs",
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+for command in (
+    setup.setup,
+    new.new,
+    work.work,
+    work.workoff,
+    enqueue.enqueue,
+    listing.list_jobs,
+    listing.show,
+    steer.retry,
+    steer.cancel,
+    steer.clear,
+    setup.migrate,
+    doctor.doctor,
+):
+    app.command("list" if command is listing.list_jobs else None)(command)
+
+
+def main() -> None:
+    """Run the command that the process was started with, and exit with its code."""
+    with clean_exit():
+        app(prog_name="jobs")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"jobqueue {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def jobs(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_print_version),
+    ] = False,
+) -> None:
+    """Background jobs in the database that you already have.
+
+    \b
+    Examples:
+      jobs setup                            create the tables and jobqueue.toml
+      jobs new SendWelcomeEmail             write a job and its test
+      jobs enqueue SendWelcomeEmail '{"name": "Ada"}'
+      jobs workoff                          perform what is due, and exit
+      jobs work                             perform jobs until Ctrl-C
+      jobs list --state failed              see what went wrong
+      jobs doctor                           see what is set up and what is not
+
+    \b
+    Exit codes: 0 done, 1 the work failed, 2 wrong usage or arguments,
+    3 no database or its tables are missing.
+    """

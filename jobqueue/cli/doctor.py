@@ -1,0 +1,231 @@
+"""`jobs doctor`: what is set up, what is not, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from jobqueue.adapters import Adapter
+from jobqueue.cli.errors import NO_DATABASE, WRONG_USAGE, one_line
+from jobqueue.cli.options import App, AsJson, DatabaseUrl
+from jobqueue.cli.output import compact_json, counted, from_now, print_json, print_pairs
+from jobqueue.cli.session import Session, opened
+from jobqueue.config import ENVIRONMENT_PREFIX, Settings, config_file, hide_password
+from jobqueue.errors import DatabaseError
+from jobqueue.job import registry
+from jobqueue.records import JobFilter, JobState, WorkerRecord
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the doctor found. `problems` are to be mended, `advice` is what to do about them."""
+
+    settings: dict[str, dict[str, Any]]
+    app: dict[str, Any]
+    database: dict[str, Any]
+    schema: dict[str, Any] = field(default_factory=dict)
+    workers: list[WorkerRecord] = field(default_factory=list)
+    queue: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+    exit_code: int = 0
+
+
+def doctor(
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    json_: AsJson = False,
+) -> None:
+    """Show what is set up, and what to mend.
+
+    Exits with 0 when all is there (workers need not be), with 2 when the configuration or the
+    application is wrong, with 3 when the database or its tables are not there.
+
+    \b
+    Examples:
+      jobs doctor
+      jobs doctor --json
+      jobs doctor --database-url postgresql://localhost/shop
+    """
+    options = {"app": app, "database_url": database_url}
+    with opened(options) as session:
+        findings = _examine(session, options)
+    if json_:
+        print_json(_as_json(findings))
+    else:
+        _print(findings)
+    if findings.exit_code:
+        raise typer.Exit(findings.exit_code)
+
+
+def _examine(session: Session, options: Mapping[str, Any]) -> Findings:
+    findings = Findings(
+        settings=_settings(session.settings, options),
+        app={"modules": list(session.modules), "jobs": registry.names()},
+        database={"url": hide_password(session.settings.database_url), "answers": False},
+    )
+    try:
+        _examine_database(session.adapter, findings)
+    except DatabaseError as error:
+        findings.problems.append(one_line(str(error)))
+        findings.exit_code = NO_DATABASE
+    _examine_app(session, findings)
+    return findings
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+def _settings(settings: Settings, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    in_file = _names_in_file(Path.cwd())
+    return {
+        setting.name: {
+            "value": _shown(setting.name, getattr(settings, setting.name)),
+            "source": _source(setting.name, getattr(settings, setting.name), options, in_file),
+        }
+        for setting in fields(Settings)
+    }
+
+
+def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return hide_password(value) if name == "database_url" else value
+
+
+def _source(name: str, value: Any, options: Mapping[str, Any], in_file: Mapping[str, str]) -> str:
+    variables = [ENVIRONMENT_PREFIX + name.upper()]
+    if name == "database_url":
+        variables.append("DATABASE_URL")
+    if options.get(name) is not None:
+        return "--" + name.replace("_", "-")
+    for variable in variables:
+        if variable in os.environ:
+            return variable
+    if name in in_file:
+        return in_file[name]
+    default = next(setting.default for setting in fields(Settings) if setting.name == name)
+    return "default" if value == default else "code"
+
+
+def _names_in_file(folder: Path) -> dict[str, str]:
+    path = config_file(folder)
+    if path is None:
+        return {}
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    section = table["tool"]["jobqueue"] if path.name == "pyproject.toml" else table
+    return dict.fromkeys(section, path.name)
+
+
+# --- the application and the database ------------------------------------------------------------
+
+
+def _examine_app(session: Session, findings: Findings) -> None:
+    if session.app_error is not None:
+        findings.problems.insert(0, one_line(str(session.app_error)))
+        findings.exit_code = WRONG_USAGE
+    elif not findings.app["jobs"]:
+        findings.advice.append(
+            "there are no jobs yet: `jobs new MyJob` writes one; if they are elsewhere, set `app`"
+        )
+
+
+def _examine_database(adapter: Adapter, findings: Findings) -> None:
+    status = adapter.schema_status()
+    findings.database |= {"answers": True, "server": status.server}
+    current = (status.current or "") == status.head
+    findings.schema = {"current": status.current, "head": status.head, "is_current": current}
+    if not current:
+        findings.problems.append(
+            "the tables are missing; run `jobs setup`"
+            if status.current is None
+            else f"the tables are at revision {status.current} and this release works with "
+            f"{status.head}; run `jobs migrate`"
+        )
+        findings.exit_code = NO_DATABASE
+        return
+    findings.workers = adapter.workers()
+    findings.queue = _depth(adapter)
+    if not findings.workers and findings.queue["due"]:
+        findings.advice.append("jobs are due and no worker runs: `jobs work` performs them")
+    if findings.queue["failed"]:
+        findings.advice.append("some jobs failed: see `jobs list --state failed`")
+
+
+def _depth(adapter: Adapter) -> dict[str, int]:
+    ready = (JobState.READY,)
+    counts = adapter.count_by_state()
+    return {
+        "due": adapter.count_jobs(JobFilter(states=ready, due=True)),
+        "waiting": adapter.count_jobs(JobFilter(states=ready, due=False)),
+        **{state.value: counts.get(state, 0) for state in JobState if state not in ready},
+    }
+
+
+# --- what is shown -------------------------------------------------------------------------------
+
+
+def _as_json(findings: Findings) -> dict[str, Any]:
+    values = {f.name: getattr(findings, f.name) for f in fields(findings) if f.name != "exit_code"}
+    values["workers"] = [
+        {f.name: getattr(worker, f.name) for f in fields(worker)} for worker in findings.workers
+    ]
+    return {"ok": findings.exit_code == 0, **values}
+
+
+def _print(findings: Findings) -> None:
+    _print_section("Settings", [(n, _setting_line(s)) for n, s in findings.settings.items()])
+    _print_section("Application", _app_pairs(findings))
+    _print_section("Database", _database_pairs(findings))
+    for title, lines in (("Problems", findings.problems), ("Advice", findings.advice)):
+        if lines:
+            typer.echo("\n".join([title, *(f"  - {one_line(line)}" for line in lines), ""]))
+    typer.echo("Not all is well." if findings.exit_code else "All is well.")
+
+
+def _print_section(title: str, pairs: list[tuple[str, str]]) -> None:
+    typer.echo(title)
+    print_pairs([(f"  {name}", one_line(value)) for name, value in pairs])
+    typer.echo("")
+
+
+def _setting_line(setting: Mapping[str, Any]) -> str:
+    value = setting["value"]
+    shown = "-" if value is None else value if isinstance(value, str) else compact_json(value)
+    return f"{shown}  ({setting['source']})"
+
+
+def _app_pairs(findings: Findings) -> list[tuple[str, str]]:
+    return [
+        ("modules", ", ".join(findings.app["modules"]) or "none"),
+        ("jobs", ", ".join(findings.app["jobs"]) or "none"),
+    ]
+
+
+def _database_pairs(findings: Findings) -> list[tuple[str, str]]:
+    if not findings.database["answers"]:
+        return [("answers", "no")]
+    schema = findings.schema
+    state = "current" if schema["is_current"] else f"not {schema['head']}"
+    pairs = [
+        ("answers", f"yes ({findings.database['server']})"),
+        ("tables", f"{schema['current'] or 'none'} ({state})"),
+    ]
+    if not findings.queue:
+        return pairs
+    depth = ", ".join(f"{number:,} {state}" for state, number in findings.queue.items())
+    return [*pairs, ("jobs", depth), ("workers", _workers_line(findings.workers))]
+
+
+def _workers_line(workers: list[WorkerRecord]) -> str:
+    if not workers:
+        return "none"
+    beats = ", ".join(f"{w.id} (heard of {from_now(w.heartbeat_at)})" for w in workers)
+    return f"{counted(len(workers), 'worker')}: {beats}"

@@ -1,0 +1,154 @@
+"""`jobs enqueue`: storing a job by its name."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from jobqueue import app as application
+from jobqueue.cli.options import App, AsJson, DatabaseUrl, MaxAttempts
+from jobqueue.cli.output import as_json, from_now, print_json
+from jobqueue.cli.session import opened, refuse_memory
+from jobqueue.errors import InvalidArguments, UnknownJob
+from jobqueue.job import Job, registry
+from jobqueue.records import JobRecord
+
+EXPECTED_ARGS = """expected a JSON object by parameter name, such as '{"user_id": 42}'"""
+
+
+def enqueue(
+    name: Annotated[str, typer.Argument(help="The job's name, or the end of it.")],
+    args: Annotated[
+        str, typer.Argument(help="Its arguments, as a JSON object by parameter name.")
+    ] = "{}",
+    wait: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="How long until it is due.")
+    ] = None,
+    wait_until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="When it is due: ISO 8601 with a time zone."),
+    ] = None,
+    queue: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Instead of the job's own queue.")
+    ] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", help="Instead of the job's own; lower comes first."),
+    ] = None,
+    unchecked: Annotated[
+        bool,
+        typer.Option(
+            "--unchecked", help="Store it without its code at hand; needs the job's full name."
+        ),
+    ] = False,
+    max_attempts: MaxAttempts = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    json_: AsJson = False,
+) -> None:
+    """Store a job, to be performed by a worker.
+
+    \b
+    Examples:
+      jobs enqueue SendWelcomeEmail '{"user_id": 42}'
+      jobs enqueue shop.jobs.Report --wait 3600 --queue slow --priority 10
+      jobs enqueue Report --wait-until 2030-01-31T08:00:00+01:00
+    """
+    values = _parsed_args(args)
+    moment = _parsed_moment(wait_until)
+    options = {"max_attempts": max_attempts, "app": app, "database_url": database_url}
+    with opened(options, app="unwanted" if unchecked else "required") as session:
+        refuse_memory(session.adapter)
+        with _telling_what_is_expected(name):
+            record = application.enqueue(
+                name,
+                values,
+                wait=wait,
+                wait_until=moment,
+                queue=queue,
+                priority=priority,
+                unchecked=unchecked,
+            )
+    _print(record, json_)
+
+
+def _parsed_args(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except RecursionError:
+        raise InvalidArguments(f"the arguments are nested too deeply; {EXPECTED_ARGS}") from None
+    except ValueError as error:
+        raise InvalidArguments(f"the arguments are no JSON ({error}); {EXPECTED_ARGS}") from None
+    if not isinstance(values, dict):
+        raise InvalidArguments(f"the arguments are {_kind(values)}; {EXPECTED_ARGS}")
+    return values
+
+
+def _kind(value: Any) -> str:
+    kinds = {list: "a JSON list", str: "a JSON string", type(None): "null", bool: "true or false"}
+    return kinds.get(type(value), "a number")
+
+
+@contextmanager
+def _telling_what_is_expected(name: str) -> Iterator[None]:
+    """Add the parameters of the job to what is wrong with its arguments."""
+    try:
+        yield
+    except InvalidArguments as error:
+        job_class = _class_of(name)
+        if job_class is None or not str(error).startswith(f"{job_class.name}: "):
+            raise
+        raise InvalidArguments(f"{error}; it takes {_taken_by(job_class)}") from None
+
+
+def _class_of(name: str) -> type[Job] | None:
+    try:
+        return registry.resolve(name)
+    except UnknownJob:
+        return None
+
+
+def _taken_by(job_class: type[Job]) -> str:
+    """The parameters of a job as its source has them, `(user_id: int, again: bool = False)`."""
+    signature = job_class.parameters().signature
+    shown = [str(_unquoted(parameter)) for parameter in signature.parameters.values()]
+    return f"({', '.join(shown)})" if shown else "no arguments"
+
+
+def _unquoted(parameter: inspect.Parameter) -> inspect.Parameter:
+    """A parameter whose annotation, if it is a string, prints without quotation marks."""
+    if not isinstance(parameter.annotation, str):
+        return parameter
+    bare = type(parameter.annotation, (), {"__module__": "builtins"})
+    return parameter.replace(annotation=bare)
+
+
+def _parsed_moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidArguments(
+            f"--wait-until is {text!r}; expected ISO 8601, such as 2030-01-31T08:00:00Z"
+        ) from None
+    if moment.utcoffset() is None:
+        raise InvalidArguments(
+            f"--wait-until is {text!r}, which has no time zone; add Z for UTC, or an offset such "
+            "as +01:00"
+        )
+    return moment
+
+
+def _print(record: JobRecord, json_: bool) -> None:
+    if json_:
+        print_json(as_json(record))
+        return
+    due = "now" if record.run_at <= record.created_at else from_now(record.run_at)
+    typer.echo(f"Enqueued {record.handler} as job {record.id} on queue {record.queue}, due {due}.")

@@ -1,0 +1,117 @@
+"""How a command ends: every error becomes one line on standard error and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jobqueue.errors import (
+    ConfigurationError,
+    DatabaseError,
+    DatabaseRefused,
+    InvalidArguments,
+    InvalidJob,
+    JobqueueError,
+    UnknownJob,
+)
+
+WORK_FAILED = 1
+WRONG_USAGE = 2
+NO_DATABASE = 3
+
+PACKAGE = Path(__file__).parents[1]
+
+
+@contextmanager
+def clean_exit() -> Iterator[None]:
+    """Turn the errors of a command into a line and an exit code, and nothing into a traceback."""
+    try:
+        try:
+            yield
+        except JobqueueError as error:
+            report(error)
+            raise SystemExit(exit_code_of(error)) from None
+        except OSError as error:
+            if error.filename is None or isinstance(error, BrokenPipeError):
+                raise
+            say_error(f"{error.filename}: {error.strerror}")
+            raise SystemExit(WORK_FAILED) from None
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_standard_output()
+        raise SystemExit(WORK_FAILED) from None
+
+
+def exit_code_of(error: JobqueueError) -> int:
+    """The exit code that an error ends a command with."""
+    if isinstance(error, DatabaseRefused):
+        return WORK_FAILED
+    if isinstance(error, DatabaseError):
+        return NO_DATABASE
+    if isinstance(error, ConfigurationError | InvalidArguments | InvalidJob | UnknownJob):
+        return WRONG_USAGE
+    return WORK_FAILED
+
+
+def report(error: JobqueueError) -> None:
+    """Print an error as one line, and below it what was noted on it."""
+    say_error(str(error))
+    for note in getattr(error, "__notes__", ()):
+        print(printable(note), file=sys.stderr)
+
+
+def say_error(message: str) -> None:
+    """Print a message as one line on standard error."""
+    print(f"Error: {one_line(message)}", file=sys.stderr)
+
+
+def say_note(message: str) -> None:
+    """Print a remark as one line on standard error, out of the way of the output proper."""
+    print(f"Note: {one_line(message)}", file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks and without what a terminal would obey."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """A text in which control characters are spelled out; line breaks and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+
+
+def users_traceback(error: BaseException) -> str:
+    """The traceback of an error, with only those lines of it that are the user's own code."""
+    summary = traceback.TracebackException.from_exception(error)
+    own = [frame for frame in summary.stack if _is_users(frame.filename)]
+    if not own:
+        return "".join(summary.format_exception_only()).rstrip()
+    summary.stack = traceback.StackSummary.from_list(own)
+    return "".join(summary.format(chain=False)).rstrip()
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _is_users(filename: str) -> bool:
+    paths = sysconfig.get_paths()
+    libraries = [Path(paths[name]).resolve() for name in ("stdlib", "purelib", "platlib")]
+    if filename.startswith("<"):
+        return False
+    path = Path(filename).resolve()
+    return not any(path.is_relative_to(library) for library in (PACKAGE, *libraries))
+
+
+def _forget_standard_output() -> None:
+    """Whoever read it is gone; without this Python would complain once more at its own end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())

@@ -1,0 +1,236 @@
+"""`jobs list` and `jobs show`: looking at jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+import typer
+
+from jobqueue.cli.errors import printable, say_note
+from jobqueue.cli.options import App, AsJson, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
+from jobqueue.cli.output import (
+    Column,
+    as_json,
+    compact_json,
+    from_now,
+    hides_unknown,
+    last_line,
+    print_json,
+    print_pairs,
+    print_table,
+    shown_args,
+)
+from jobqueue.cli.session import note_broken_app, opened
+from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
+from jobqueue.errors import ConfigurationError, JobNotFound
+from jobqueue.job import registry
+from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState
+
+COLUMNS = (
+    Column("ID", right=True),
+    Column("STATE"),
+    Column("JOB"),
+    Column("QUEUE"),
+    Column("ATTEMPTS", right=True),
+    Column("WHEN"),
+    Column("ARGS", flexible=True),
+    Column("ERROR", flexible=True),
+)
+LARGEST = 2**63 - 1
+MASKED_NOTE = "arguments of jobs that are not known here are shown as ***; `jobs show ID --reveal`"
+
+
+def list_jobs(
+    state: OnlyStates = None,
+    queue: OnlyQueues = None,
+    handler: OnlyHandlers = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=LARGEST, metavar="NUMBER", help="How many at most.")
+    ] = 50,
+    before: Annotated[
+        int | None,
+        typer.Option(max=LARGEST, metavar="ID", help="Only jobs with lower ids: the next page."),
+    ] = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    json_: AsJson = False,
+) -> None:
+    """List jobs, the newest first.
+
+    WHEN is when a ready job is due, when a running one began, and when any other ended.
+
+    \b
+    Examples:
+      jobs list
+      jobs list --state failed,ready --queue email
+      jobs list --handler SendWelcomeEmail --limit 10 --json
+    """
+    with opened({"app": app, "database_url": database_url}) as session:
+        where = job_filter(state, queue, handler, before)
+        found = session.adapter.list_jobs(where, limit)
+        if any(map(hides_unknown, found)):
+            note_broken_app(session, "what is secret is not known then")
+    if json_:
+        print_json([as_json(record) for record in found])
+        return
+    _print_list(found, limit)
+
+
+def show(
+    job_id: Annotated[int, typer.Argument(metavar="ID", help="The job's id.")],
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show the arguments that are masked as ***.")
+    ] = False,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    json_: AsJson = False,
+) -> None:
+    """Show all there is to know of one job.
+
+    \b
+    Examples:
+      jobs show 42
+      jobs show 42 --json
+      jobs show 42 --reveal
+    """
+    with opened({"app": app, "database_url": database_url}) as session:
+        record = session.adapter.get(job_id)
+        if record is None:
+            raise not_found(job_id)
+        masked = not reveal and hides_unknown(record)
+        if masked:
+            note_broken_app(session, "what is secret is not known then")
+    if json_:
+        print_json(as_json(record, reveal=reveal))
+    else:
+        _print_job(record, reveal=reveal)
+    if masked:
+        say_note(
+            f"{record.handler} is not known here, so all its arguments are masked; "
+            "--reveal shows them"
+        )
+
+
+def job_filter(
+    states: Iterable[str] | None,
+    queues: Iterable[str] | None,
+    handlers: Iterable[str] | None,
+    before: int | None = None,
+) -> JobFilter:
+    """The filter that the options of a command ask for.
+
+    Raises:
+        ConfigurationError: a state or a queue's name cannot be one.
+    """
+    return JobFilter(
+        states=_states(states),
+        queues=_queues(queues),
+        handlers=_handlers(handlers),
+        before_id=before,
+    )
+
+
+def not_found(job_id: int) -> JobNotFound:
+    """The error for a job that is not there."""
+    return JobNotFound(
+        f"there is no job {job_id}: it never was, or it is done and was not kept; "
+        "`jobs list` shows those that are there"
+    )
+
+
+def _states(given: Iterable[str] | None) -> tuple[JobState, ...] | None:
+    words = _split(given)
+    for word in words or ():
+        if word not in set(JobState):
+            raise ConfigurationError(
+                f"--state is {word!r}; expected one of {', '.join(JobState)}, "
+                "or several with commas"
+            )
+    return None if words is None else tuple(JobState(word) for word in words)
+
+
+def _queues(given: Iterable[str] | None) -> tuple[str, ...] | None:
+    names = _split(given)
+    for name in names or ():
+        if not is_queue_name(name):
+            raise ConfigurationError(f"--queue is {name!r}; expected {QUEUE_NAME_RULE}")
+    return names
+
+
+def _handlers(given: Iterable[str] | None) -> tuple[str, ...] | None:
+    names = _split(given)
+    if names is None:
+        return None
+    return tuple(dict.fromkeys(full for name in names for full in _full_names(name)))
+
+
+def _full_names(name: str) -> list[str]:
+    """The names that rows may carry, of all jobs that a full or short name can mean."""
+    meant = [n for n in registry.names() if n == name or n.endswith("." + name)]
+    exact = registry.find(name)
+    classes = [registry.find(n) for n in meant] + [exact]
+    aliases = [alias for c in classes if c is not None for alias in (c.name, *c.aliases)]
+    if not aliases:
+        say_note(f"no job named {name!r} is known here; looking for exactly that name")
+    return [name, *meant, *aliases]
+
+
+def _split(given: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Values given with commas between them, or by using the option repeatedly."""
+    words = [word.strip() for text in given or () for word in text.split(",")]
+    return tuple(words) or None
+
+
+def _print_list(found: Sequence[JobRecord], limit: int) -> None:
+    if not found:
+        typer.echo("No jobs.")
+        return
+    print_table(COLUMNS, [_row(record) for record in found])
+    if any(map(hides_unknown, found)):
+        say_note(f"{MASKED_NOTE} shows them")
+    if len(found) == limit:
+        say_note(f"there may be more; `jobs list --before {found[-1].id}` shows the next ones")
+
+
+def _row(record: JobRecord) -> list[str]:
+    return [
+        str(record.id),
+        record.state.value,
+        record.handler,
+        record.queue,
+        f"{record.attempts}/{record.max_attempts}",
+        _when(record),
+        compact_json(shown_args(record)),
+        last_line(record.last_error),
+    ]
+
+
+def _when(record: JobRecord) -> str:
+    if record.state in FINISHED_STATES:
+        return from_now(record.finished_at or record.updated_at)
+    return from_now(record.locked_at or record.run_at)
+
+
+def _print_job(record: JobRecord, *, reveal: bool) -> None:
+    values = as_json(record, reveal=reveal)
+    error = values.pop("last_error")
+    args = values.pop("args")
+    times = {name for name in values if name.endswith("_at")}
+    pairs = [
+        (name, f"{value.isoformat()} ({from_now(value)})" if name in times else str(value))
+        for name, value in values.items()
+        if value is not None and name not in {"progress", "result"}
+    ]
+    extra = [
+        (name, compact_json(values[name]))
+        for name in ("progress", "result")
+        if values[name] is not None
+    ]
+    print_pairs([*pairs, ("args", compact_json(args)), *extra])
+    if error:
+        typer.echo(f"last_error\n{printable(_indented(error))}")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

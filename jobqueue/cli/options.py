@@ -1,0 +1,51 @@
+"""The options that commands share. Every setting is the option of the same name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Annotated, Any
+
+import typer
+
+from jobqueue.config import Settings
+
+
+def setting_option(name: str, metavar: str | None = None) -> Any:
+    """The option of a setting, with the setting's own help."""
+    setting = next(field for field in fields(Settings) if field.name == name)
+    flag = "--" + name.replace("_", "-")
+    if isinstance(setting.default, bool):
+        flag = f"{flag}/--no-{flag.removeprefix('--')}"
+    return typer.Option(flag, help=setting.metadata["help"], metavar=metavar, show_default=False)
+
+
+DatabaseUrl = Annotated[str | None, setting_option("database_url", "URL")]
+App = Annotated[str | None, setting_option("app", "MODULE")]
+Queues = Annotated[str | None, setting_option("queues", "NAMES")]
+PollInterval = Annotated[str | None, setting_option("poll_interval", "SECONDS")]
+Lease = Annotated[str | None, setting_option("lease", "SECONDS")]
+MaxAttempts = Annotated[str | None, setting_option("max_attempts", "NUMBER")]
+KeepSucceeded = Annotated[bool | None, setting_option("keep_succeeded")]
+KeepFailed = Annotated[bool | None, setting_option("keep_failed")]
+LogLevel = Annotated[str | None, setting_option("log_level", "LEVEL")]
+LogFormat = Annotated[str | None, setting_option("log_format", "FORMAT")]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+OnlyQueues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--queue", metavar="NAME", help="Only these queues; commas, or the option again, for more."
+    ),
+]
+OnlyStates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        metavar="STATE",
+        help="Only these states: ready, running, succeeded, failed, cancelled.",
+    ),
+]
+OnlyHandlers = Annotated[
+    list[str] | None,
+    typer.Option("--handler", metavar="NAME", help="Only these jobs, by full or short name."),
+]

@@ -1,0 +1,193 @@
+"""What commands print: tables and JSON, with the secrets of jobs masked."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from jobqueue.cli.errors import one_line, printable
+from jobqueue.job import Job, registry
+from jobqueue.records import JobRecord
+from jobqueue.redaction import MASK
+
+GAP = 2
+NARROWEST = 12
+STATE_STYLES = {
+    "ready": "cyan",
+    "running": "yellow",
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "dim",
+}
+
+
+# --- secrets -------------------------------------------------------------------------------------
+
+
+def shown_args(record: JobRecord, *, reveal: bool = False) -> dict[str, Any]:
+    """A job's arguments as they may be shown.
+
+    Of a job whose class is not known here nobody can say what is secret, so all of it is masked.
+    """
+    if reveal:
+        return dict(record.args)
+    job_class = registry.find(record.handler)
+    return {
+        name: value if job_class is not None and _is_public(job_class, name) else MASK
+        for name, value in record.args.items()
+    }
+
+
+def hides_unknown(record: JobRecord) -> bool:
+    """Whether arguments are masked only because the job's class is not known here."""
+    return bool(record.args) and registry.find(record.handler) is None
+
+
+def _is_public(job_class: type[Job], name: str) -> bool:
+    """Whether an argument may be shown.
+
+    Where a class has secrets, an argument that its `perform` does not have (any more) counts as
+    one; unless it is one of `**kwargs`, which are stored side by side with the others.
+    """
+    if not job_class.redact:
+        return True
+    parameters = job_class.parameters().signature.parameters
+    merged = [p.name for p in parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
+    known = [parameter for parameter in parameters if parameter not in merged]
+    owner = name if name in known else next(iter(merged), None)
+    return owner is not None and owner not in job_class.redact
+
+
+# --- JSON ----------------------------------------------------------------------------------------
+
+
+def as_json(record: JobRecord, *, reveal: bool = False) -> dict[str, Any]:
+    """A job with all its fields, as JSON has it."""
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {**values, "args": shown_args(record, reveal=reveal)}
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=True, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)
+
+
+# --- text ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table. A `flexible` one is cut where a terminal is too narrow."""
+
+    title: str
+    right: bool = False
+    flexible: bool = False
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print aligned columns: as wide as the terminal, or, where there is none, in full."""
+    cleaned = [[one_line(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(columns, cleaned)
+    else:
+        _print_plain(columns, cleaned)
+
+
+def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    """Print names and values, one pair a line."""
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        print(f"{name.ljust(width)}  {printable(value)}".rstrip())
+
+
+def from_now(moment: datetime) -> str:
+    """A time as seen from now: `in 5 min`, `3 s ago`."""
+    seconds = (moment - datetime.now(UTC)).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    span = _span(abs(seconds))
+    return f"in {span}" if seconds > 0 else f"{span} ago"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 job`, `1,200 jobs`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def compact_json(value: Any) -> str:
+    """A value as JSON on one line, for people."""
+    return json.dumps(value, ensure_ascii=False, default=_plain)
+
+
+def last_line(text: str | None) -> str:
+    """The last line of an error, which says what happened."""
+    return (text or "").strip().rpartition("\n")[2].strip()
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _print_plain(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    lines = [[column.title for column in columns], *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    for line in lines:
+        cells = [
+            cell.rjust(width) if column.right else cell.ljust(width)
+            for cell, width, column in zip(line, widths, columns, strict=True)
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def _print_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    widths = _fitted_widths(columns, rows, console.width)
+    console.width = max(console.width, sum(widths) + GAP * len(widths))
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for column, width in zip(columns, widths, strict=True):
+        justify: Any = "right" if column.right else "left"
+        table.add_column(
+            column.title, justify=justify, width=width, no_wrap=True, overflow="ellipsis"
+        )
+    for row in rows:
+        table.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
+    console.print(table)
+
+
+def _fitted_widths(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], available: int
+) -> list[int]:
+    """The columns as wide as they need to be; the flexible ones share what is left for them."""
+    titles = [column.title for column in columns]
+    widths = [max(map(len, cells)) for cells in zip(titles, *rows, strict=True)]
+    flexible = [i for i, column in enumerate(columns) if column.flexible]
+    left = available - GAP * len(widths) - sum(w for i, w in enumerate(widths) if i not in flexible)
+    for share, i in zip(range(len(flexible), 0, -1), flexible, strict=True):
+        widths[i] = min(widths[i], max(left // share, NARROWEST))
+        left -= widths[i]
+    return widths

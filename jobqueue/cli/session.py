@@ -1,0 +1,135 @@
+"""What a command works with: the settings, the application's jobs and the database."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jobqueue.adapters import Adapter
+from jobqueue.app import import_app
+from jobqueue.cli.errors import say_note, users_traceback
+from jobqueue.config import Settings, load_settings
+from jobqueue.defaults import default_configuration
+from jobqueue.errors import ConfigurationError
+from jobqueue.job import registry
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a command works with.
+
+    Args:
+        settings: as they are in force, options included.
+        adapter: the database, not yet connected to.
+        modules: the modules of the application that were imported.
+        app_error: why the application could not be imported, if it could not.
+    """
+
+    settings: Settings
+    adapter: Adapter
+    modules: tuple[str, ...]
+    app_error: ConfigurationError | None = None
+
+
+@contextmanager
+def opened(options: Mapping[str, Any], *, app: str = "if possible") -> Iterator[Session]:
+    """Load the settings and the application, and close the database afterwards.
+
+    Args:
+        options: settings given on the command line; None values count as not given.
+        app: `required`: it has to be imported and to have jobs. `if possible`: a broken one is
+            mentioned, as far as it matters. `unwanted`: it is not looked at.
+
+    Raises:
+        ConfigurationError: the settings or a required application cannot be used.
+    """
+    session = _opened(options, app)
+    try:
+        yield session
+    finally:
+        session.adapter.close()
+
+
+def refuse_memory(adapter: Adapter) -> None:
+    """Raise `ConfigurationError` for jobs that would be gone when this process ends."""
+    from jobqueue.adapters.memory import MemoryAdapter
+
+    if isinstance(adapter, MemoryAdapter):
+        raise ConfigurationError(
+            "the database is memory://, which every process has for itself and loses at its end; "
+            "set JOBS_DATABASE_URL to a SQLite or PostgreSQL database for the command line"
+        )
+
+
+def default_app_exists(folder: Path) -> bool:
+    """Whether there is a module or package `jobs` in a folder."""
+    return (folder / "jobs.py").is_file() or (folder / "jobs").is_dir()
+
+
+def _opened(options: Mapping[str, Any], app: str) -> Session:
+    ours = load_settings(options)
+    default_configuration.configure(settings=ours)
+    modules, error = ([], None) if app == "unwanted" else _import(ours.app, app)
+    if app == "required":
+        _require_jobs(modules)
+    settings, adapter = _with_options_on_top(ours, options)
+    return Session(settings, adapter, tuple(modules), error)
+
+
+def _import(app: str | None, how: str) -> tuple[list[str], ConfigurationError | None]:
+    try:
+        return _import_quietly(app), None
+    except ConfigurationError as error:
+        if how != "required":
+            return [], error
+        if error.__cause__ is not None:
+            error.add_note(users_traceback(error.__cause__))
+        raise
+
+
+def _import_quietly(app: str | None) -> list[str]:
+    """Import the application; what it prints meanwhile must not get into a command's output."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return import_app(app)
+    except SystemExit as ending:
+        raise ConfigurationError(
+            f"the application ended the process while it was imported ({ending!r}); put what it "
+            "does under `if __name__ == '__main__':`"
+        ) from None
+
+
+def _require_jobs(modules: list[str]) -> None:
+    if registry.names():
+        return
+    if modules:
+        raise ConfigurationError(
+            f"{', '.join(modules)} defines no jobs; write one with `jobs new MyJob`, or name the "
+            "module that has them with --app, JOBS_APP or `app` in jobqueue.toml"
+        )
+    raise ConfigurationError(
+        f"there are no jobs: {Path.cwd()} has no jobs.py and no package jobs, and `app` is not "
+        "set; write a job with `jobs new MyJob`, or name the module that has them with --app, "
+        "JOBS_APP or `app` in jobqueue.toml"
+    )
+
+
+def _with_options_on_top(ours: Settings, options: Mapping[str, Any]) -> tuple[Settings, Adapter]:
+    """The application may have configured itself in code; an option still comes before that."""
+    given = [name for name, value in options.items() if value is not None]
+    adapter = None if "database_url" in given else default_configuration.adapter
+    current = default_configuration.settings
+    settings = replace(current, **{name: getattr(ours, name) for name in given})
+    default_configuration.configure(settings=settings, adapter=adapter)
+    return settings, default_configuration.adapter
+
+
+def note_broken_app(session: Session, consequence: str) -> None:
+    """Say on standard error that the application could not be imported, and what that means."""
+    if session.app_error is not None:
+        say_note(f"{session.app_error}; {consequence}")

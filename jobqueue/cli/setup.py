@@ -1,0 +1,147 @@
+"""`jobs setup` and `jobs migrate`: the configuration file and the tables."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from dataclasses import Field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+import typer
+
+from jobqueue.adapters import Adapter
+from jobqueue.cli.options import App, DatabaseUrl
+from jobqueue.cli.session import default_app_exists, note_broken_app, opened
+from jobqueue.config import CONFIG_FILE, Settings, config_file, load_settings
+from jobqueue.errors import SchemaError
+
+PrintSql = Annotated[
+    bool, typer.Option("--sql", help="Print the statements instead, and change nothing.")
+]
+BROKEN_APP = "the tables are made in the database of the settings"
+EXAMPLES = {"app": "shop.jobs", "queues": ["default", "email"]}
+SECRET = re.compile(r"://[^/?#]*:[^/?#]*@|[?&;][^=&;]*(pass|secret|token)", re.IGNORECASE)
+HEADER = """\
+# Settings of jobqueue. An option of the command line comes before the environment, which comes
+# before this file; poll_interval, for one, is --poll-interval and JOBS_POLL_INTERVAL there.
+# Durations are in seconds. A password does not belong here: set JOBS_DATABASE_URL for it.
+"""
+
+
+def setup(sql: PrintSql = False, app: App = None, database_url: DatabaseUrl = None) -> None:
+    """Create the tables and jobqueue.toml.
+
+    The file explains every setting. Safe to repeat: a file that is there is left as it is. No
+    password is written anywhere: a database URL goes into the file only if it was given as an
+    option and has none.
+
+    \b
+    Examples:
+      jobs setup
+      jobs setup --app shop.jobs --database-url postgresql://localhost/shop
+      jobs setup --sql > jobqueue.sql
+    """
+    options = {"app": app, "database_url": database_url}
+    if sql:
+        _print_sql(options)
+        return
+    load_settings(options)
+    _write_config(Path.cwd(), options)
+    with opened(options) as session:
+        note_broken_app(session, BROKEN_APP)
+        _migrate(session.adapter)
+        has_app = session.settings.app or default_app_exists(Path.cwd())
+    typer.echo(
+        "Next: `jobs work` performs jobs." if has_app else "Next: `jobs new MyJob` writes a job."
+    )
+
+
+def migrate(sql: PrintSql = False, app: App = None, database_url: DatabaseUrl = None) -> None:
+    """Create the tables, or bring them up to date.
+
+    Workers of the previous release may go on meanwhile.
+
+    \b
+    Examples:
+      jobs migrate
+      jobs migrate --sql
+    """
+    options = {"app": app, "database_url": database_url}
+    if sql:
+        _print_sql(options)
+        return
+    with opened(options) as session:
+        note_broken_app(session, BROKEN_APP)
+        _migrate(session.adapter)
+
+
+def config_text(app: str | None = None, database_url: str | None = None) -> str:
+    """A `jobqueue.toml` that explains every setting, and sets those that are given."""
+    given = {"app": app, "database_url": database_url}
+    return "\n".join([HEADER, *(_explained(s, given.get(s.name)) for s in fields(Settings))])
+
+
+def has_secret(url: str) -> bool:
+    """Whether a database URL carries something that must not get into a file."""
+    return SECRET.search(url) is not None or SECRET.search(unquote(url)) is not None
+
+
+def _print_sql(options: dict[str, str | None]) -> None:
+    with opened(options) as session:
+        note_broken_app(session, BROKEN_APP)
+        print(session.adapter.migration_sql(), end="")
+
+
+def _write_config(folder: Path, options: dict[str, str | None]) -> None:
+    existing = config_file(folder)
+    if existing is not None:
+        typer.echo(f"{existing.name} has settings already and is left as it is.")
+        return
+    url = options["database_url"]
+    secret = url is not None and has_secret(url)
+    text = config_text(options["app"], None if secret else url)
+    with (folder / CONFIG_FILE).open("x", encoding="utf-8") as file:
+        file.write(text)
+    typer.echo(f"Created {CONFIG_FILE}.")
+    if secret:
+        typer.echo("The database URL has a password and is not in it; set JOBS_DATABASE_URL.")
+
+
+def _migrate(adapter: Adapter) -> None:
+    before = _revision(adapter)
+    adapter.migrate()
+    after = adapter.schema_status()
+    done = "Brought the tables up to date"
+    if before is None:
+        done = "Created the tables"
+    elif before == after.current:
+        done = "The tables are up to date"
+    typer.echo(f"{done} ({after.server}).")
+
+
+def _revision(adapter: Adapter) -> str | None:
+    try:
+        return adapter.schema_status().current
+    except SchemaError:
+        return None  # A SQLite file that is not there yet.
+
+
+def _explained(setting: Field[Any], value: str | None) -> str:
+    words = textwrap.wrap(setting.metadata["help"], 96)
+    if value is not None:
+        line = f"{setting.name} = {_toml(value)}"
+    else:
+        default = EXAMPLES.get(setting.name, setting.default)
+        line = f"# {setting.name} = {_toml(default)}"
+    return "\n".join([*(f"# {word}" for word in words), line, ""])
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g}"
+    # What JSON writes for text, numbers, lists and truth values is TOML too.
+    return json.dumps(value, ensure_ascii=True)

@@ -1,0 +1,169 @@
+"""`jobs retry`, `jobs cancel` and `jobs clear`: changing what becomes of jobs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from jobqueue.adapters import Adapter
+from jobqueue.cli.errors import WORK_FAILED, say_error
+from jobqueue.cli.listing import job_filter, not_found
+from jobqueue.cli.options import App, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
+from jobqueue.cli.output import counted
+from jobqueue.cli.session import note_broken_app, opened
+from jobqueue.errors import ConfigurationError, JobqueueError, StateConflict
+from jobqueue.records import JobFilter, JobState
+
+CANCEL_REASON = "cancelled from the command line"
+OTHER_DATABASE = "a database that it sets in code is not known here"
+
+JobIds = Annotated[list[int], typer.Argument(metavar="ID...", help="The ids of the jobs.")]
+
+
+def retry(
+    job_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[ID...]", help="The ids of the jobs.")
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="All failed jobs, instead of ids.")
+    ] = False,
+    queue: OnlyQueues = None,
+    handler: OnlyHandlers = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make jobs due now: waiting, failed and cancelled ones.
+
+    A job whose attempts are used up is allowed one more. Running and succeeded jobs are refused.
+
+    \b
+    Examples:
+      jobs retry 42
+      jobs retry --failed
+      jobs retry --failed --queue email --handler SendWelcomeEmail
+    """
+    if bool(job_ids) == failed:
+        raise ConfigurationError("give either the ids of jobs or --failed")
+    if job_ids and (queue or handler):
+        raise ConfigurationError("--queue and --handler narrow down --failed; ids need neither")
+    with opened({"app": app, "database_url": database_url}) as session:
+        note_broken_app(session, OTHER_DATABASE)
+        if job_ids:
+            _each(session.adapter, job_ids, _retry_one)
+        else:
+            number = session.adapter.retry(job_filter(["failed"], queue, handler))
+            typer.echo(f"{counted(number, 'failed job')} made due now.")
+
+
+def cancel(job_ids: JobIds, app: App = None, database_url: DatabaseUrl = None) -> None:
+    """End jobs that have not started. Running and finished jobs are refused.
+
+    \b
+    Examples:
+      jobs cancel 42
+      jobs cancel 42 43 44
+    """
+    with opened({"app": app, "database_url": database_url}) as session:
+        note_broken_app(session, OTHER_DATABASE)
+        _each(session.adapter, job_ids, _cancel_one)
+
+
+def clear(
+    state: OnlyStates = None,
+    queue: OnlyQueues = None,
+    handler: OnlyHandlers = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Remove running jobs too; their workers go on.")
+    ] = False,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Remove jobs for good.
+
+    Without --state, jobs of every state but running. Asks first on a terminal; a script,
+    which has none, is not asked.
+
+    \b
+    Examples:
+      jobs clear --state failed
+      jobs clear --queue email --yes
+      jobs clear --handler SendWelcomeEmail --state succeeded,cancelled
+    """
+    with opened({"app": app, "database_url": database_url}) as session:
+        note_broken_app(session, OTHER_DATABASE)
+        where = job_filter(state, queue, handler)
+        if where.states is not None and JobState.RUNNING in where.states and not force:
+            raise ConfigurationError("--state running needs --force: somebody performs these jobs")
+        if not yes and sys.stdin.isatty():
+            _ask(session.adapter, where, force=force)
+        number = session.adapter.delete(where, include_running=force)
+        typer.echo(f"Removed {counted(number, 'job')}.{_left_running(session.adapter, where)}")
+
+
+def _each(
+    adapter: Adapter, job_ids: Sequence[int], steer_one: Callable[[Adapter, int], str]
+) -> None:
+    """Steer every job that can be; exit with 1 when there was one that cannot."""
+    refused = False
+    for job_id in dict.fromkeys(job_ids):
+        try:
+            typer.echo(steer_one(adapter, job_id))
+        except (LookupError, StateConflict) as error:
+            if not isinstance(error, JobqueueError):
+                raise
+            refused = True
+            say_error(str(error))
+    if refused:
+        raise typer.Exit(WORK_FAILED)
+
+
+def _retry_one(adapter: Adapter, job_id: int) -> str:
+    _state_of(adapter, job_id)
+    if adapter.retry(JobFilter(ids=(job_id,))):
+        return f"Job {job_id} is due now."
+    state = _state_of(adapter, job_id)
+    if state is JobState.RUNNING:
+        raise StateConflict(f"job {job_id} is running; wait for it to end")
+    raise StateConflict(f"job {job_id} is {state}; enqueue it anew to have it performed again")
+
+
+def _cancel_one(adapter: Adapter, job_id: int) -> str:
+    _state_of(adapter, job_id)
+    if adapter.cancel(JobFilter(ids=(job_id,)), CANCEL_REASON):
+        return f"Job {job_id} is cancelled."
+    state = _state_of(adapter, job_id)
+    if state is JobState.RUNNING:
+        raise StateConflict(f"job {job_id} is running, and only a job that waits can be cancelled")
+    raise StateConflict(f"job {job_id} is {state} already; `jobs clear` removes finished jobs")
+
+
+def _state_of(adapter: Adapter, job_id: int) -> JobState:
+    record = adapter.get(job_id)
+    if record is None:
+        raise not_found(job_id)
+    return record.state
+
+
+def _ask(adapter: Adapter, where: JobFilter, *, force: bool) -> None:
+    number = adapter.count_jobs(where)
+    if not force and where.states is None:
+        number -= _running(adapter, where)
+    if not typer.confirm(f"Remove {counted(number, 'job')} for good?", err=True):
+        typer.echo("Nothing was removed.")
+        raise typer.Exit(WORK_FAILED)
+
+
+def _left_running(adapter: Adapter, where: JobFilter) -> str:
+    number = _running(adapter, where) if where.states is None else 0
+    if not number:
+        return ""
+    return f" {counted(number, 'running job')} left; --force removes them too."
+
+
+def _running(adapter: Adapter, where: JobFilter) -> int:
+    return adapter.count_jobs(replace(where, states=(JobState.RUNNING,)))

@@ -1,0 +1,162 @@
+"""What holds for every command: help, speed, closed pipes, terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from jobqueue import __version__
+from jobqueue.config import Settings
+from tests.conftest import Project
+
+COMMANDS = (
+    "setup",
+    "new",
+    "work",
+    "workoff",
+    "enqueue",
+    "list",
+    "show",
+    "retry",
+    "cancel",
+    "clear",
+    "migrate",
+    "doctor",
+)
+DATABASES = ("sqlalchemy", "alembic", "psycopg", "sqlite3")
+HEAVY = (*DATABASES, "pydantic", "pydantic_core")
+SQLITE_ONLY = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+LOADED_BY = """
+import json, sys
+from jobqueue.cli import main
+
+sys.argv = ["jobs", *json.loads(sys.argv[1])]
+try:
+    main()
+except SystemExit as ending:
+    assert not ending.code, ending.code
+tops = {name.partition(".")[0] for name in sys.modules}
+print(json.dumps({"count": len(sys.modules), "tops": sorted(tops)}), file=sys.stderr)
+"""
+
+
+def modules_loaded_by(project: Project, *arguments: str) -> tuple[int, set[str]]:
+    run = project.python("-c", LOADED_BY, json.dumps(arguments))
+    assert run.exit_code == 0, run.err
+    loaded = json.loads(run.err.splitlines()[-1])
+    return loaded["count"], set(loaded["tops"])
+
+
+def test_help_loads_nothing_heavy(empty_project: Project) -> None:
+    count, tops = modules_loaded_by(empty_project, "--help")
+    print(f"jobs --help loads {count} modules")
+    assert not tops & set(HEAVY)
+    assert count < 350
+    # To read a command's own options, Typer itself needs pydantic.
+    _, tops = modules_loaded_by(empty_project, "work", "--help")
+    assert not tops & set(DATABASES)
+
+
+@SQLITE_ONLY
+def test_a_worker_does_not_load_alembic(project: Project) -> None:
+    project.jobs("enqueue", "Greet", '{"name": "Ada"}')
+    _, tops = modules_loaded_by(project, "workoff")
+    assert "sqlalchemy" in tops
+    assert "alembic" not in tops
+
+
+def test_every_command_explains_itself_with_an_example(empty_project: Project) -> None:
+    overview = empty_project.jobs("--help").out
+    listed = overview.partition("Commands:\n")[2].splitlines()
+    assert tuple(line.split()[0] for line in listed) == COMMANDS
+    assert "..." not in "".join(listed), "a summary is cut"
+    helps = {name: empty_project.jobs(name, "--help").out for name in COMMANDS}
+    for name, text in helps.items():
+        assert "Examples:\n" in text
+        assert f"\n    jobs {name}" in text
+    for setting in fields(Settings):
+        assert "--" + setting.name.replace("_", "-") in helps["work"]
+    assert empty_project.jobs("--version").out == f"jobqueue {__version__}\n"
+    assert empty_project.jobs().out + empty_project.jobs().err == overview
+
+
+@SQLITE_ONLY
+def test_a_closed_pipe_is_no_error_to_speak_of(project: Project) -> None:
+    for name, commands in {
+        "Bob": [["list"]],
+        "Ada" * 30_000: [["list"], ["list", "--json"]],
+    }.items():
+        project.jobs("enqueue", "Greet", json.dumps({"name": name}))
+        for arguments in commands:
+            reading, writing = os.pipe()
+            os.close(reading)
+            done = subprocess.run(
+                [sys.executable, "-m", "jobqueue", *arguments],
+                cwd=project.folder,
+                env={**project.environment, "PYTHONUNBUFFERED": ""},
+                stdout=writing,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            os.close(writing)
+            assert (done.returncode, done.stderr) == (1, ""), arguments
+
+
+def on_a_terminal(project: Project, *arguments: str, keys: bytes = b"") -> tuple[int, str]:
+    """Run `jobs` on a terminal of 100 columns, type `keys` once it asks, and read the screen."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(project.folder)
+        environment = {**project.environment, "COLUMNS": "100", "TERM": "xterm"}
+        os.execve(sys.executable, [sys.executable, "-m", "jobqueue", *arguments], environment)
+    screen = b""
+    while chunk := read_some(terminal):
+        screen += chunk
+        if keys and screen.endswith(b"]: "):
+            os.write(terminal, keys)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), screen.decode()
+
+
+def read_some(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other side has closed it
+        return b""
+
+
+@SQLITE_ONLY
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_clear_asks_on_a_terminal(project: Project) -> None:
+    project.jobs("enqueue", "Greet", json.dumps({"name": "Ada " * 50}))
+    code, screen = on_a_terminal(project, "clear", keys=b"n\n")
+    assert code == 1
+    assert "Remove 1 job for good? [y/N]: " in screen
+    assert "Nothing was removed." in screen
+    code, screen = on_a_terminal(project, "clear", keys=b"\x03")
+    assert code in {1, 130}
+    assert "Traceback" not in screen
+
+    code, screen = on_a_terminal(project, "list")
+    assert code == 0
+    head, row = re.sub(r"\x1b\[[\d;]*m", "", screen).splitlines()
+    assert head.split() == ["ID", "STATE", "JOB", "QUEUE", "ATTEMPTS", "WHEN", "ARGS", "ERROR"]
+    assert len(row.rstrip()) <= 100
+    assert '{"name": "Ada Ada' in row
+    assert "…" in row
+
+    code, screen = on_a_terminal(project, "clear", "--yes")
+    assert (code, screen.strip()) == (0, "Removed 1 job.")
+    project.jobs("enqueue", "Greet", '{"name": "Ada"}')
+    assert on_a_terminal(project, "clear", keys=b"y\n")[0] == 0
+    assert project.jobs("list").out == "No jobs.\n"
