@@ -227,10 +227,14 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ConfigurationError:
         raise
+    except SystemExit as ending:
+        raise ConfigurationError(
+            f"the application's module {name!r} ended the process while it was imported "
+            f"({ending!r}); put what it does under `if __name__ == '__main__':`"
+        ) from None
     except Exception as error:
         raise ConfigurationError(
-            f"the module {name!r}, which `app` names, cannot be imported: "
-            f"{type(error).__name__}: {error}"
+            f"the application's module {name!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
 
 

@@ -139,6 +139,22 @@ class Settings:
         SECONDS,
         "How long a worker may be silent before its jobs are given to others.",
     )
+    concurrency: int = _setting(1, COUNT, "How many jobs one worker process performs at a time.")
+    max_runtime: timedelta | None = _setting(
+        None,
+        SECONDS,
+        "How long an attempt may take before it is interrupted; a class can set its own.",
+    )
+    kill_after: timedelta = _setting(
+        timedelta(seconds=5),
+        SECONDS,
+        "How long after its `max_runtime` a job that did not end is killed with its process.",
+    )
+    grace: timedelta = _setting(
+        timedelta(seconds=25),
+        SECONDS,
+        "How long a worker that is stopped may take to finish what runs.",
+    )
     max_attempts: int = _setting(
         24, COUNT, "How often a job is attempted before it is failed; a class can set its own."
     )
@@ -202,7 +218,8 @@ def config_file(directory: Path) -> Path | None:
 
 def hide_password(url: str) -> str:
     """A database URL that can be shown."""
-    return re.sub(r"(//[^/@:]*:)[^/]*@", r"\1***@", url)
+    url = re.sub(r"(//[^/@:]*:)[^/]*@", r"\1***@", url)
+    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1***", url)
 
 
 def parse_queues(text: str) -> tuple[str, ...] | None:

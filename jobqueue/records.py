@@ -14,6 +14,7 @@ from typing import Any
 
 DEFAULT_QUEUE = "default"
 DEFAULT_PRIORITY = 50
+MOST_CRASHES = 3
 NO_DELAY = timedelta(0)
 
 
@@ -215,6 +216,25 @@ class WorkerRecord:
     lease: timedelta
     started_at: datetime
     heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CrashedJob:
+    """A job that was being performed when its process died.
+
+    Args:
+        id: the job's.
+        token: of the claim under which it was performed.
+        error: what becomes its `last_error`.
+        delay: how long until it is due again.
+        guilty: whether it is charged a crash. Three of them fail it.
+    """
+
+    id: int
+    token: int
+    error: str
+    delay: timedelta = NO_DELAY
+    guilty: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,17 @@ def clean_error(text: str) -> str:
     return f"{text[:head]}\n… {cut:,} characters left out …\n{text[-tail:]}"
 
 
+def printable(text: str) -> str:
+    """A text in which what a terminal would obey is spelled out; line breaks and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else _spelled_out(c) for c in text)
+
+
+def _spelled_out(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
 def _forms(value: Any) -> Iterator[str]:
     """The ways in which a value may stand in a message."""
     if value is None or isinstance(value, bool):

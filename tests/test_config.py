@@ -30,6 +30,10 @@ def test_the_defaults(tmp_path: Path) -> None:
         queues=None,
         poll_interval=timedelta(seconds=1),
         lease=timedelta(seconds=30),
+        concurrency=1,
+        max_runtime=None,
+        kill_after=timedelta(seconds=5),
+        grace=timedelta(seconds=25),
         max_attempts=24,
         keep_succeeded=False,
         keep_failed=True,
@@ -86,6 +90,10 @@ def test_every_setting_has_one_name_in_all_three_places(tmp_path: Path, name: st
         "queues": "x,y",
         "poll_interval": 7,
         "lease": 7,
+        "concurrency": 7,
+        "max_runtime": 7,
+        "kill_after": 7,
+        "grace": 7,
         "max_attempts": 7,
         "keep_succeeded": "true",
         "keep_failed": "false",
@@ -112,6 +120,8 @@ def test_every_setting_has_one_name_in_all_three_places(tmp_path: Path, name: st
         ({"JOBS_POLL_INTERVAL": "inf"}, "JOBS_POLL_INTERVAL is 'inf'"),
         ({"JOBS_POLL_INTERVAL": "nan"}, "JOBS_POLL_INTERVAL is 'nan'"),
         ({"JOBS_MAX_ATTEMPTS": "0"}, "expected a whole number from 1"),
+        ({"JOBS_CONCURRENCY": "0"}, "JOBS_CONCURRENCY is '0'; expected a whole number from 1"),
+        ({"JOBS_MAX_RUNTIME": "0"}, "JOBS_MAX_RUNTIME is '0'; expected a number of seconds"),
         ({"JOBS_MAX_ATTEMPTS": "1.5"}, "expected a whole number from 1"),
         ({"JOBS_KEEP_FAILED": "maybe"}, "expected true or false"),
         ({"JOBS_QUEUES": "a b"}, "expected queue names"),
@@ -148,4 +158,6 @@ def test_all_queues_and_repeated_queues(tmp_path: Path) -> None:
 def test_passwords_are_hidden() -> None:
     assert hide_password("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
     assert hide_password("postgresql://me@host/db") == "postgresql://me@host/db"
+    shown = hide_password("postgresql://host/db?user=me&password=secret&sslmode=require")
+    assert shown == "postgresql://host/db?user=me&password=***&sslmode=require"
     assert hide_password("postgresql://me:p@ss:w@host/db") == "postgresql://me:***@host/db"

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from jobqueue.records import (
     Claim,
     ClaimedJob,
+    CrashedJob,
     JobFilter,
     JobRecord,
     JobState,
@@ -94,6 +95,15 @@ class Adapter(Protocol):
 
         Its jobs are due at once, the attempt spent; those without another attempt are failed with
         `error` as their `last_error`. Returns None when its heartbeat is not the one seen.
+        """
+        ...
+
+    def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
+        """Free the jobs of a worker whose process was seen to die, and take it off the list.
+
+        What it was `performing` keeps the attempt spent, and the guilty are charged a crash: they
+        become ready after their delay, or are failed when their attempts are used up or they have
+        crashed three times. What it had claimed and not started is refunded and due at once.
         """
         ...
 

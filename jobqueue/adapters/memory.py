@@ -16,8 +16,10 @@ from jobqueue.adapters.settlement import Settlement, settlement_of
 from jobqueue.clock import Clock, SystemClock
 from jobqueue.records import (
     FINISHED_STATES,
+    MOST_CRASHES,
     Claim,
     ClaimedJob,
+    CrashedJob,
     JobFilter,
     JobRecord,
     JobState,
@@ -238,7 +240,7 @@ class MemoryAdapter(Adapter):
     def unregister_worker(self, worker_id: str) -> None:
         """See `Adapter.unregister_worker`."""
         with self._lock:
-            self.release_strays(worker_id, ())
+            self._release_jobs_of(worker_id)
             self._workers.pop(worker_id, None)
 
     def workers(self) -> list[WorkerRecord]:
@@ -254,6 +256,39 @@ class MemoryAdapter(Adapter):
                 return None
             del self._workers[seen.id]
             return self._free_jobs_of(seen.id, error)
+
+    def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
+        """See `Adapter.rescue_crashed`."""
+        with self._lock:
+            ended = [(job.id, self._end_crashed(worker_id, job)) for job in performing]
+            released = [job_id for job_id, state in ended if state is JobState.READY]
+            released += self._release_jobs_of(worker_id)
+            self._workers.pop(worker_id, None)
+            failed = [job_id for job_id, state in ended if state is JobState.FAILED]
+            return Rescue(worker_id, tuple(sorted(released)), tuple(sorted(failed)))
+
+    def _end_crashed(self, worker_id: str, job: CrashedJob) -> JobState | None:
+        row = self._rows.get(job.id)
+        if row is None or row.token != job.token or row.record.locked_by != worker_id:
+            return None
+        now, record = self._clock.now(), row.record
+        crashes = record.crashes + int(job.guilty)
+        used_up = record.attempts >= record.max_attempts or crashes >= MOST_CRASHES
+        state = JobState.FAILED if used_up else JobState.READY
+        changed = replace(
+            record,
+            state=state,
+            crashes=crashes,
+            run_at=record.run_at if used_up or not job.delay else now + job.delay,
+            locked_at=None,
+            locked_by=None,
+            last_error=job.error,
+            failed_at=now if used_up else None,
+            finished_at=now if used_up else None,
+            updated_at=now,
+        )
+        self._put(_Row(changed, row.args))
+        return state
 
     def orphaned_workers(self) -> list[str]:
         """See `Adapter.orphaned_workers`."""
@@ -287,16 +322,17 @@ class MemoryAdapter(Adapter):
     def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
         """See `Adapter.release_strays`."""
         with self._lock:
-            strays = [
-                (row.record.id, row.token)
-                for row in self._running_rows()
-                if row.record.locked_by == worker_id and (row.record.id, row.token) not in held
-            ]
-            for job_id, token in strays:
-                self._apply(
-                    Settlement(job_id, token or 0, JobState.READY, refund=1, keeps_error=True)
-                )
-            return len(strays)
+            return len(self._release_jobs_of(worker_id, held))
+
+    def _release_jobs_of(self, worker_id: str, held: Collection[tuple[int, int]] = ()) -> list[int]:
+        strays = [
+            (row.record.id, row.token or 0)
+            for row in self._running_rows()
+            if row.record.locked_by == worker_id and (row.record.id, row.token) not in held
+        ]
+        for job_id, token in strays:
+            self._apply(Settlement(job_id, token, JobState.READY, refund=1, keeps_error=True))
+        return [job_id for job_id, _ in strays]
 
     def _running_rows(self) -> list[_Row]:
         return [self._rows[job_id] for job_id in list(self._running)]

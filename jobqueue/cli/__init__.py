@@ -8,7 +8,7 @@ import typer
 
 from jobqueue import __version__
 from jobqueue.cli import doctor, enqueue, listing, new, setup, steer, work
-from jobqueue.cli.errors import clean_exit
+from jobqueue.cli.errors import clean_exit, program_name
 
 app = typer.Typer(
     name="jobs",
@@ -38,7 +38,7 @@ for command in (
 def main() -> None:
     """Run the command that the process was started with, and exit with its code."""
     with clean_exit():
-        app(prog_name="jobs")
+        app(prog_name=program_name())
 
 
 def _print_version(asked: bool) -> None:

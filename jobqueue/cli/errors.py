@@ -19,6 +19,7 @@ from jobqueue.errors import (
     JobqueueError,
     UnknownJob,
 )
+from jobqueue.redaction import printable
 
 WORK_FAILED = 1
 WRONG_USAGE = 2
@@ -76,16 +77,29 @@ def say_note(message: str) -> None:
     print(f"Note: {one_line(message)}", file=sys.stderr)
 
 
+def say(message: str) -> None:
+    """Print a line that names commands, on standard output."""
+    print(as_typed(message))
+
+
 def one_line(text: str) -> str:
     """A text without line breaks and without what a terminal would obey."""
-    return printable(" ".join(text.split()))
+    return printable(" ".join(as_typed(text).split()))
 
 
-def printable(text: str) -> str:
-    """A text in which control characters are spelled out; line breaks and tabs stay."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+def as_typed(text: str) -> str:
+    """A text with the commands that it names as this command was typed itself.
+
+    In bash, zsh and sh a builtin `jobs` comes before ours; who typed `jobqueue` is told
+    `jobqueue migrate` and not what would not work there.
+    """
+    return text.replace("`jobs ", f"`{program_name()} ")
+
+
+def program_name() -> str:
+    """How this process was started: `jobs`, `jobqueue` or `python -m jobqueue`."""
+    name = Path(sys.argv[0]).name
+    return "python -m jobqueue" if name == "__main__.py" else name
 
 
 def users_traceback(error: BaseException) -> str:
@@ -96,10 +110,6 @@ def users_traceback(error: BaseException) -> str:
         return "".join(summary.format_exception_only()).rstrip()
     summary.stack = traceback.StackSummary.from_list(own)
     return "".join(summary.format(chain=False)).rstrip()
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def _is_users(filename: str) -> bool:

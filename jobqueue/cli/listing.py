@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobqueue.cli.errors import printable, say_note
+from jobqueue.cli.errors import say_note
 from jobqueue.cli.options import App, AsJson, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
 from jobqueue.cli.output import (
     Column,
@@ -26,6 +26,7 @@ from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import ConfigurationError, JobNotFound
 from jobqueue.job import registry
 from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState
+from jobqueue.redaction import printable
 
 COLUMNS = (
     Column("ID", right=True),

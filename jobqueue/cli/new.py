@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from jobqueue.cli.errors import say
 from jobqueue.cli.options import App
 from jobqueue.cli.source import extended
 from jobqueue.cli.templates import conftest_module, job_module, test_module
@@ -61,7 +62,7 @@ def new(
     texts = _texts(folder, place, class_name)
     for path, text in texts.items():
         _write(folder, path, text)
-    typer.echo(f"Try it: `pytest`, or `jobs enqueue {class_name}` and `jobs workoff`.")
+    say(f"Try it: `pytest`, or `jobs enqueue {class_name}` and `jobs workoff`.")
 
 
 def checked_class_name(name: str) -> str:

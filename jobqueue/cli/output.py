@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from jobqueue.cli.errors import one_line, printable
+from jobqueue.cli.errors import one_line
 from jobqueue.job import Job, registry
 from jobqueue.records import JobRecord
-from jobqueue.redaction import MASK
+from jobqueue.redaction import MASK, printable
 
 GAP = 2
 NARROWEST = 12

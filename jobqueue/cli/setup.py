@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import typer
 
 from jobqueue.adapters import Adapter
+from jobqueue.cli.errors import say
 from jobqueue.cli.options import App, DatabaseUrl
 from jobqueue.cli.session import default_app_exists, note_broken_app, opened
 from jobqueue.config import CONFIG_FILE, Settings, config_file, load_settings
@@ -55,9 +56,7 @@ def setup(sql: PrintSql = False, app: App = None, database_url: DatabaseUrl = No
         note_broken_app(session, BROKEN_APP)
         _migrate(session.adapter)
         has_app = session.settings.app or default_app_exists(Path.cwd())
-    typer.echo(
-        "Next: `jobs work` performs jobs." if has_app else "Next: `jobs new MyJob` writes a job."
-    )
+    say("Next: `jobs work` performs jobs." if has_app else "Next: `jobs new MyJob` writes a job.")
 
 
 def migrate(sql: PrintSql = False, app: App = None, database_url: DatabaseUrl = None) -> None:

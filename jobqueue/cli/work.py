@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobqueue.cli.errors import WORK_FAILED
+from jobqueue.cli.errors import WORK_FAILED, say
 from jobqueue.cli.options import (
     App,
     DatabaseUrl,
@@ -158,6 +158,6 @@ def _print_tally(session: Session, tally: Tally) -> None:
         JobFilter(states=(JobState.READY,), queues=session.settings.queues, due=False)
     )
     if later:
-        typer.echo(f"{counted(later, 'job')} for later; `jobs list --state ready` shows when.")
+        say(f"{counted(later, 'job')} for later; `jobs list --state ready` shows when.")
     if tally.failed:
-        typer.echo("`jobs list --state failed` shows what failed, `jobs retry` runs it again.")
+        say("`jobs list --state failed` shows what failed, `jobs retry` runs it again.")

@@ -49,7 +49,7 @@ def test_an_application_that_cannot_be_imported(project: Project) -> None:
     project.write("jobs.py", "import json\n\ndef broken(:\n    pass\n")
     run = project.jobs("work")
     assert run.exit_code == 2
-    assert run.err.startswith("Error: the module 'jobs'")
+    assert run.err.startswith("Error: the application's module 'jobs'")
     assert "line 3" in run.err
     assert "def broken(:" in run.err
 

@@ -32,8 +32,10 @@ from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundWorker, UtcDat
 from jobqueue.clock import Clock
 from jobqueue.errors import ConfigurationError, DatabaseRefused
 from jobqueue.records import (
+    MOST_CRASHES,
     Claim,
     ClaimedJob,
+    CrashedJob,
     JobFilter,
     JobRecord,
     JobState,
@@ -66,6 +68,10 @@ class SqlAdapter(Adapter):
     @abstractmethod
     def _database_time(self) -> ColumnElement[Any]:
         """The database's time, at the moment of the statement."""
+
+    @abstractmethod
+    def _database_time_after(self, delay: timedelta) -> ColumnElement[Any]:
+        """The database's time, some time after the moment of the statement."""
 
     @abstractmethod
     def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> list[JobRecord]:
@@ -213,6 +219,42 @@ class SqlAdapter(Adapter):
             return self._free_jobs_of(connection, seen.id, error)
 
         return self.database.write(work)
+
+    def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
+        """See `Adapter.rescue_crashed`."""
+
+        def work(connection: Connection) -> Rescue:
+            ended = [
+                (job.id, connection.execute(self._end_crashed(worker_id, job)).scalar())
+                for job in performing
+            ]
+            free = self._release(worker_id).returning(JOBS.c.id)
+            released = [job_id for job_id, state in ended if state == JobState.READY.value]
+            released += connection.execute(free).scalars().all()
+            connection.execute(delete(WORKERS).where(WORKERS.c.id == worker_id))
+            failed = [job_id for job_id, state in ended if state == JobState.FAILED.value]
+            return Rescue(worker_id, tuple(sorted(released)), tuple(sorted(failed)))
+
+        return self.database.write(work)
+
+    def _end_crashed(self, worker_id: str, job: CrashedJob) -> Any:
+        now, crashes = self._now(), JOBS.c.crashes + int(job.guilty)
+        used_up = (JOBS.c.attempts >= JOBS.c.max_attempts) | (crashes >= MOST_CRASHES)
+        return (
+            update(JOBS)
+            .where(_held_by(worker_id), JOBS.c.id == job.id, JOBS.c.claim_token == job.token)
+            .values(
+                **UNLOCKED,
+                state=case((used_up, JobState.FAILED.value), else_=JobState.READY.value),
+                crashes=crashes,
+                run_at=self._later(job.delay) if job.delay else JOBS.c.run_at,
+                last_error=job.error,
+                failed_at=case((used_up, now)),
+                finished_at=case((used_up, now)),
+                updated_at=now,
+            )
+            .returning(JOBS.c.state)
+        )
 
     def orphaned_workers(self) -> list[str]:
         """See `Adapter.orphaned_workers`."""
@@ -399,6 +441,12 @@ class SqlAdapter(Adapter):
         if self._clock is None:
             return self._database_time()
         return bindparam(None, self._clock.now(), type_=UtcDateTime)
+
+    def _later(self, delay: timedelta) -> ColumnElement[Any]:
+        """The time to compare with, some time from now."""
+        if self._clock is None:
+            return self._database_time_after(delay)
+        return bindparam(None, self._clock.now() + delay, type_=UtcDateTime)
 
     def _execute(self, statement: Executable) -> int:
         def work(connection: Connection) -> int:

@@ -118,10 +118,8 @@ class Database:
 
     @property
     def name(self) -> str:
-        """The database's URL without its password."""
-        url = self.engine.url
-        if "password" in url.query:
-            url = url.update_query_dict({"password": "***"})
+        """The database's URL without its password and without driver options, for messages."""
+        url = self.engine.url.set(query={}, drivername=self.engine.url.get_backend_name())
         return url.render_as_string(hide_password=True)
 
     def close(self) -> None:

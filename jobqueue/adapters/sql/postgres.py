@@ -8,11 +8,12 @@ be able to run them as well. `{now}` is the database's time or, in tests, a cloc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 from psycopg.rows import tuple_row
-from sqlalchemy import ColumnElement, Connection, create_engine, func
+from sqlalchemy import ColumnElement, Connection, Interval, create_engine, func, literal
 
 from jobqueue.adapters.settlement import Settlement
 from jobqueue.adapters.sql.adapter import (
@@ -277,6 +278,9 @@ class PostgresAdapter(SqlAdapter):
     def _database_time(self) -> ColumnElement[Any]:
         # The time of the statement: now() is when the transaction began, long ago perhaps.
         return func.statement_timestamp()
+
+    def _database_time_after(self, delay: timedelta) -> ColumnElement[Any]:
+        return func.statement_timestamp() + literal(delay, Interval())
 
     def _server_version(self, connection: Connection) -> str:
         version = connection.exec_driver_sql("SHOW server_version").scalar_one()

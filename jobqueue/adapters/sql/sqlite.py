@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,10 @@ class SqliteAdapter(SqlAdapter):
 
     def _database_time(self) -> ColumnElement[Any]:
         return literal_column(f"({self._now_sql})", String())
+
+    def _database_time_after(self, delay: timedelta) -> ColumnElement[Any]:
+        later = _TIME_LATER.format(moment="'now'", delay=repr(delay.total_seconds()))
+        return literal_column(f"({later})", String())
 
     def _server_version(self, connection: Connection) -> str:  # noqa: ARG002
         return f"SQLite {sqlite3.sqlite_version}"

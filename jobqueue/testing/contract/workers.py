@@ -9,7 +9,7 @@ import pytest
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
-from jobqueue.records import JobFilter, JobState, Rescue, Retried
+from jobqueue.records import CrashedJob, JobFilter, JobState, Rescue, Retried
 from jobqueue.testing.contract.base import (
     LEASE,
     TEXTS,
@@ -196,3 +196,56 @@ class WorkerContract(ContractBase):
         assert (row.state, row.attempts, row.last_error) == (JobState.READY, 0, None)
         assert_unlocked(row)
         assert adapter.release_strays("worker-1", known) == 0
+
+    def test_a_crash_charges_what_was_performed_and_refunds_the_rest(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        adapter.register_worker(new_worker("worker-1"))
+        adapter.enqueue([new_job(), new_job(), new_job()])
+        guilty, beside, prefetched = adapter.claim(a_claim(limit=3))
+        rescue = adapter.rescue_crashed(
+            "worker-1",
+            [
+                CrashedJob(guilty.id, guilty.token, "it died", delay=MINUTE),
+                CrashedJob(beside.id, beside.token, "it was killed", guilty=False),
+            ],
+        )
+        assert rescue == Rescue("worker-1", released=(guilty.id, beside.id, prefetched.id))
+        assert adapter.workers() == []
+        first, second, third = (record(adapter, job.id) for job in (guilty, beside, prefetched))
+        assert (first.attempts, first.crashes, first.last_error) == (1, 1, "it died")
+        assert first.run_at == clock.now() + MINUTE
+        assert (second.attempts, second.crashes, second.last_error) == (1, 0, "it was killed")
+        assert (third.attempts, third.crashes, third.last_error) == (0, 0, None)
+        for row in (first, second, third):
+            assert row.state is JobState.READY
+            assert_unlocked(row)
+        assert [job.id for job in adapter.claim(a_claim(limit=3))] == [beside.id, prefetched.id]
+
+    def test_the_third_crash_fails_a_job(self, adapter: Adapter, clock: ManualClock) -> None:
+        for crashes in (1, 2, 3):
+            job = claim_new(adapter) if crashes == 1 else adapter.claim(a_claim(limit=1))[0]
+            rescue = adapter.rescue_crashed("worker-1", [CrashedJob(job.id, job.token, "died")])
+            row = record(adapter, job.id)
+            assert row.crashes == crashes
+            assert row.state is (JobState.FAILED if crashes == 3 else JobState.READY)
+        assert rescue.failed == (job.id,)
+        assert row.failed_at == row.finished_at == clock.now()
+        assert_unlocked(row)
+
+    def test_a_crash_at_the_last_attempt_fails_a_job(self, adapter: Adapter) -> None:
+        job = claim_new(adapter, new_job(max_attempts=1))
+        rescue = adapter.rescue_crashed("worker-1", [CrashedJob(job.id, job.token, "died")])
+        assert rescue == Rescue("worker-1", failed=(job.id,))
+        assert record(adapter, job.id).state is JobState.FAILED
+
+    def test_a_crash_does_not_touch_what_others_hold(self, adapter: Adapter) -> None:
+        job = claim_new(adapter)
+        stale = CrashedJob(job.id, job.token + 1, "died")
+        assert adapter.rescue_crashed("worker-2", [CrashedJob(job.id, job.token, "died")]) == (
+            Rescue("worker-2")
+        )
+        assert record(adapter, job.id).state is JobState.RUNNING
+        assert adapter.rescue_crashed("worker-1", [stale]).released == (job.id,)
+        row = record(adapter, job.id)
+        assert (row.state, row.attempts, row.crashes) == (JobState.READY, 0, 0)
