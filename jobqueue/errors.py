@@ -8,6 +8,7 @@
     ├── UnknownJob                  no job class of that name here (a LookupError)
     ├── JobNotFound                 no job row of that id (a LookupError)
     ├── StateConflict               the job is in a state that does not allow it
+    ├── JobTimeout                  raised in a job that runs longer than its `max_runtime`
     └── DatabaseError
         ├── InvalidDatabaseUrl      no adapter understands it (a ConfigurationError)
         ├── DatabaseUnavailable     it does not answer; trying again may help
@@ -56,6 +57,14 @@ class StateConflict(JobqueueError):
     """The job is in a state that does not allow what was asked (a running job, for example)."""
 
 
+class JobTimeout(JobqueueError):
+    """A job ran longer than its `max_runtime`.
+
+    Raised in the job itself. What the job does not catch is then treated as any error: its retry
+    policy gets it as `error`, and so can answer otherwise than to others.
+    """
+
+
 class DatabaseError(JobqueueError):
     """The database could not do what was asked of it."""
 
@@ -73,4 +82,4 @@ class DatabaseRefused(DatabaseError):
 
 
 class SchemaError(DatabaseError):
-    """The tables of jobqueue are missing or are not of this release. `jobs migrate` mends it."""
+    """The tables of jobqueue are missing or not of this release; `jobqueue migrate` mends it."""

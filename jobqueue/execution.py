@@ -7,19 +7,26 @@ the outcome is the next step, and the adapter's.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import inspect
 import json
 import logging
 import time
 import traceback
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from jobqueue import log
 from jobqueue.config import Settings
+from jobqueue.errors import JobTimeout
 from jobqueue.job import Job, JobContext, Registry
 from jobqueue.records import (
+    NO_DELAY,
     ClaimedJob,
     Discarded,
     Failed,
@@ -29,10 +36,20 @@ from jobqueue.records import (
     Succeeded,
 )
 from jobqueue.redaction import clean_error, mask_values, redact_args
-from jobqueue.retry import DEFAULT_RETRY, Discard, Retry, delay_before_retry
+from jobqueue.retry import DEFAULT_RETRY, Discard, Retry, as_timedelta, delay_before_retry
 
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-ASYNCIO_FOLDER = str(Path(asyncio.__file__).parent)
+RunCoroutine = Callable[[Coroutine[Any, Any, None]], None]
+Within = Callable[[Callable[[], None]], None]
+MACHINERY = tuple(
+    str(place)
+    for place in (
+        Path(__file__),
+        Path(__file__).with_name("worker"),
+        Path(__file__).with_name("runner"),
+        Path(asyncio.__file__).parent,
+    )
+)
+OWN_MACHINERY = MACHINERY[:3]
 SHORTEST_RETURN = timedelta(seconds=5)
 LONGEST_RETURN = timedelta(seconds=60)
 
@@ -41,8 +58,58 @@ class StopNow(BaseException):
     """Raised in the thread that performs a job when the process is to stop at once."""
 
 
+@functools.lru_cache(maxsize=256)
+def timeout_error(limit: timedelta) -> type[JobTimeout]:
+    """`JobTimeout` with its message built in: one thread can raise only a class in another."""
+    message = f"ran longer than its max_runtime of {limit.total_seconds():g} s"
+
+    def init(self: JobTimeout) -> None:
+        JobTimeout.__init__(self, message)
+
+    namespace = {"__init__": init, "__module__": JobTimeout.__module__, "__doc__": message}
+    return type(JobTimeout.__name__, (JobTimeout,), namespace)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A claimed job whose class is known and whose arguments have been read."""
+
+    job_class: type[Job]
+    claimed: ClaimedJob
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    started: float
+
+    def call(self) -> Any:
+        """Call `perform` on a new instance."""
+        job, claimed = self.job_class(), self.claimed
+        job.context = JobContext(
+            job_id=claimed.id,
+            attempt=claimed.attempts,
+            max_attempts=claimed.max_attempts,
+            queue=claimed.queue,
+            enqueued_at=claimed.created_at,
+        )
+        return job.perform(*self.args, **self.kwargs)  # type: ignore[attr-defined]
+
+    def args_by_name(self) -> dict[str, Any]:
+        """The arguments by the names of the parameters."""
+        signature = self.job_class.parameters().signature
+        return dict(signature.bind(*self.args, **self.kwargs).arguments)
+
+
+def delay_before_return(claimed: ClaimedJob) -> timedelta:
+    """How long a job is put off that this worker cannot perform, longer the older it is."""
+    age = claimed.locked_at - claimed.created_at
+    return min(max(age / 2, SHORTEST_RETURN), LONGEST_RETURN)
+
+
+def _at_once(work: Callable[[], None]) -> None:
+    work()
+
+
 class Executor:
-    """Performs claimed jobs, one at a time, on the thread that calls it.
+    """Performs claimed jobs, on the threads and in the tasks that call it.
 
     Args:
         registry: the job classes that rows can name.
@@ -53,10 +120,77 @@ class Executor:
         self._registry = registry
         self._settings = settings
         self._runner: asyncio.Runner | None = None
-        self.performing = False
 
-    def execute(self, claimed: ClaimedJob) -> Outcome:
-        """Perform a claimed job and say what came of it. Nothing that `perform` raises gets out."""
+    def execute(
+        self,
+        claimed: ClaimedJob,
+        within: Within = _at_once,
+        run_coroutine: RunCoroutine | None = None,
+    ) -> Outcome:
+        """Perform a claimed job and say what came of it. Nothing that `perform` raises gets out.
+
+        Args:
+            within: calls what it is given; `StopNow` and `JobTimeout` may be raised in there and
+                nowhere else.
+            run_coroutine: runs an async job to its end, and returns; by default on an event loop
+                on this thread.
+        """
+        attempt = self._begin(claimed)
+        if isinstance(attempt, Outcome):
+            return attempt
+        run_to_end = run_coroutine or self._run_here
+        try:
+            with log.lines_of(claimed):
+                within(lambda: self._perform(attempt, run_to_end))
+        except BaseException as error:  # noqa: BLE001 - the one place for whatever a job raises
+            return self._after_error(attempt, error)
+        return self._after_success(attempt)
+
+    async def execute_async(self, claimed: ClaimedJob) -> Outcome:
+        """As `execute`, for an async job, in the task that awaits it."""
+        attempt = self._begin(claimed)
+        if isinstance(attempt, Outcome):
+            return attempt
+        try:
+            with log.lines_of(claimed):
+                await self._in_time(attempt.job_class, attempt.call())
+        except BaseException as error:  # noqa: BLE001 - as above
+            return self._after_error(attempt, error)
+        return self._after_success(attempt)
+
+    def is_async(self, claimed: ClaimedJob) -> bool:
+        """Whether a job is performed by an event loop."""
+        job_class = self._registry.find(claimed.handler)
+        return job_class is not None and inspect.iscoroutinefunction(
+            job_class.perform  # type: ignore[attr-defined]
+        )
+
+    def max_runtime(self, claimed: ClaimedJob) -> timedelta | None:
+        """How long an attempt may take: as its class says, or else the setting."""
+        job_class = self._registry.find(claimed.handler)
+        return self._max_runtime_of(job_class) if job_class is not None else None
+
+    def delay_after_timeout(self, claimed: ClaimedJob) -> timedelta | None:
+        """When the job's retry policy would have it tried again after a `JobTimeout`, if at all."""
+        job_class = self._registry.find(claimed.handler)
+        limit = self.max_runtime(claimed)
+        if job_class is None or limit is None:
+            return NO_DELAY
+        error = timeout_error(limit)()
+        try:
+            return delay_before_retry(job_class.retry, claimed.attempts, error)
+        except Exception:  # noqa: BLE001 - the policy is somebody's code
+            return delay_before_retry(DEFAULT_RETRY, claimed.attempts, error)
+
+    def close(self) -> None:
+        """Close the event loop of async jobs, if there was one."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()
+
+    # --- performing it ---------------------------------------------------------------------------
+
+    def _begin(self, claimed: ClaimedJob) -> Attempt | Outcome:
         job_class = self._registry.find(claimed.handler)
         if job_class is None:
             return self._unknown(claimed)
@@ -66,47 +200,51 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - somebody's validators may raise anything
             text = _error_text(error, _raw_secrets(job_class, claimed))
             return Failed(claimed, _since(started), text, keep=self._keeps_failed(job_class))
-        try:
-            _log_start(job_class, claimed, args, kwargs)
-            self.performing = True
-            self._perform(job_class, claimed, args, kwargs)
-        except StopNow:
-            return Released(claimed, _since(started))
-        except BaseException as error:  # noqa: BLE001 - the one place for whatever a job raises
-            return self._after_error(job_class, claimed, error, (args, kwargs), _since(started))
-        finally:
-            self.performing = False
-        return Succeeded(claimed, _since(started), keep=self._keeps_succeeded(job_class))
+        attempt = Attempt(job_class, claimed, args, kwargs, started)
+        _log_start(attempt)
+        return attempt
 
-    def close(self) -> None:
-        """Close the event loop of async jobs, if there was one."""
-        if self._runner is not None:
-            self._runner.close()
-            self._runner = None
-
-    def _perform(
-        self, job_class: type[Job], claimed: ClaimedJob, args: tuple[Any, ...], kwargs: Any
-    ) -> None:
-        job = job_class()
-        job.context = JobContext(
-            job_id=claimed.id,
-            attempt=claimed.attempts,
-            max_attempts=claimed.max_attempts,
-            queue=claimed.queue,
-            enqueued_at=claimed.created_at,
-        )
-        answer = job.perform(*args, **kwargs)  # type: ignore[attr-defined]
+    def _perform(self, attempt: Attempt, run_to_end: RunCoroutine) -> None:
+        answer = attempt.call()
         if inspect.iscoroutine(answer):
-            if self._runner is None:
-                self._runner = asyncio.Runner()
-            self._runner.run(answer)
+            run_to_end(self._in_time(attempt.job_class, answer))
+
+    def _run_here(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        try:
+            self._runner.run(coroutine, context=contextvars.copy_context())
+        except (StopNow, JobTimeout):
+            # It may have hit the loop instead of the job, whose task would then go on beside the
+            # next job's; closing the loop cancels it.
+            self.close()
+            raise
+
+    async def _in_time(self, job_class: type[Job], coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Await it, cancelling it when it takes longer than it may."""
+        limit = self._max_runtime_of(job_class)
+        if limit is None:
+            await coroutine
+            return
+        try:
+            async with asyncio.timeout(limit.total_seconds()) as timeout:
+                await coroutine
+        except TimeoutError as error:
+            if not timeout.expired():
+                raise
+            where = error.__cause__.__traceback__ if error.__cause__ else error.__traceback__
+            raise timeout_error(limit)().with_traceback(where) from None
+
+    def _max_runtime_of(self, job_class: type[Job]) -> timedelta | None:
+        if job_class.max_runtime is None:
+            return self._settings.max_runtime
+        return as_timedelta(job_class.max_runtime)
 
     # --- what an error leads to ------------------------------------------------------------------
 
     def _unknown(self, claimed: ClaimedJob) -> Released:
         """Leave it to a worker that has the code: one is being deployed, or serves another app."""
         known = ", ".join(self._registry.names()) or "none"
-        age = claimed.locked_at - claimed.created_at
         return Released(
             claimed,
             error=clean_error(
@@ -114,19 +252,19 @@ class Executor:
                 "Left for another worker; is the module that defines it part of `app`, or was "
                 "the class renamed without `aliases`?"
             ),
-            delay=min(max(age / 2, SHORTEST_RETURN), LONGEST_RETURN),
+            delay=delay_before_return(claimed),
         )
 
-    def _after_error(
-        self,
-        job_class: type[Job],
-        claimed: ClaimedJob,
-        error: BaseException,
-        call: Call,
-        run_time: timedelta,
-    ) -> Outcome:
+    def _after_success(self, attempt: Attempt) -> Outcome:
+        keep = self._keeps_succeeded(attempt.job_class)
+        return Succeeded(attempt.claimed, _since(attempt.started), keep=keep)
+
+    def _after_error(self, attempt: Attempt, error: BaseException) -> Outcome:
+        job_class, claimed, run_time = attempt.job_class, attempt.claimed, _since(attempt.started)
+        if isinstance(error, StopNow):
+            return Released(claimed, run_time)
         keep = self._keeps_failed(job_class)
-        secrets = _secrets(job_class, claimed, call)
+        secrets = _secrets(attempt)
         if isinstance(error, Discard):
             reason = clean_error(mask_values(error.reason, secrets))
             return Discarded(claimed, run_time, reason=reason, keep=keep)
@@ -162,27 +300,21 @@ def _since(started: float) -> timedelta:
     return timedelta(seconds=time.perf_counter() - started)
 
 
-def _log_start(
-    job_class: type[Job], claimed: ClaimedJob, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    logger = job_class.logger
+def _log_start(attempt: Attempt) -> None:
+    logger = attempt.job_class.logger
     if logger.isEnabledFor(logging.DEBUG):
-        shown = redact_args(_by_name(job_class, (args, kwargs)), job_class.redact)
-        log.job_started(logger, claimed, repr(shown))
+        shown = redact_args(attempt.args_by_name(), attempt.job_class.redact)
+        log.job_started(logger, attempt.claimed, repr(shown))
 
 
-def _by_name(job_class: type[Job], call: Call) -> dict[str, Any]:
-    args, kwargs = call
-    return dict(job_class.parameters().signature.bind(*args, **kwargs).arguments)
-
-
-def _secrets(job_class: type[Job], claimed: ClaimedJob, call: Call) -> dict[str, Any]:
+def _secrets(attempt: Attempt) -> dict[str, Any]:
     """The values that an error message must not show, as Python has them and as JSON does."""
-    if not job_class.redact:
+    redact = attempt.job_class.redact
+    if not redact:
         return {}
-    by_name = _by_name(job_class, call)
-    decoded = {name: by_name.get(name) for name in job_class.redact}
-    return {"decoded": decoded, "stored": _raw_secrets(job_class, claimed)}
+    by_name = attempt.args_by_name()
+    decoded = {name: by_name.get(name) for name in redact}
+    return {"decoded": decoded, "stored": _raw_secrets(attempt.job_class, attempt.claimed)}
 
 
 def _raw_secrets(job_class: type[Job], claimed: ClaimedJob) -> dict[str, Any]:
@@ -200,13 +332,22 @@ def _raw_secrets(job_class: type[Job], claimed: ClaimedJob) -> dict[str, Any]:
 def _error_text(error: BaseException, secrets: dict[str, Any]) -> str:
     """The traceback from the job's own code on, with the secrets masked."""
     frames = error.__traceback__
-    while (
-        frames is not None and frames.tb_next and _is_machinery(frames.tb_frame.f_code.co_filename)
-    ):
+    while frames is not None and frames.tb_next and _is_in(frames, MACHINERY):
         frames = frames.tb_next
+    if frames is not None and isinstance(error, JobTimeout):
+        _cut_off_interruption(frames)
     text = "".join(traceback.format_exception(type(error), error, frames))
     return clean_error(mask_values(text.rstrip(), secrets))
 
 
-def _is_machinery(filename: str) -> bool:
-    return filename == __file__ or filename.startswith(ASYNCIO_FOLDER)
+def _cut_off_interruption(frames: TracebackType) -> None:
+    """End the traceback where the job was, without what raised the `JobTimeout` there."""
+    while frames.tb_next is not None:
+        if _is_in(frames.tb_next, OWN_MACHINERY):
+            frames.tb_next = None
+            return
+        frames = frames.tb_next
+
+
+def _is_in(frames: TracebackType, places: tuple[str, ...]) -> bool:
+    return frames.tb_frame.f_code.co_filename.startswith(places)

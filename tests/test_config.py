@@ -144,7 +144,7 @@ def test_wrong_settings_in_files_and_options(tmp_path: Path) -> None:
         load(tmp_path, jobqueue="lease = true")
     with pytest.raises(ConfigurationError, match=r"--max-attempts is 'x'; expected a whole number"):
         load(tmp_path, {"max_attempts": "x"}, jobqueue="")
-    with pytest.raises(ConfigurationError, match="has .leese., which is no setting"):
+    with pytest.raises(ConfigurationError, match=r"has .leese., which is no setting"):
         load(tmp_path, jobqueue="leese = 3")
     with pytest.raises(ConfigurationError, match="is not valid TOML"):
         load(tmp_path, jobqueue="lease =")

@@ -1,7 +1,7 @@
-"""Where the two threads of a worker meet.
+"""Where the threads of a worker meet.
 
-The pump brings claimed jobs; the performing thread takes them one by one and leaves outcomes,
-which the pump carries away all at once.
+The pump brings claimed jobs; what performs them takes them one by one, each into a slot, and
+leaves outcomes, which the pump carries away all at once.
 """
 
 from __future__ import annotations
@@ -10,41 +10,91 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
 
-from jobqueue.records import ClaimedJob, Outcome
+from jobqueue.records import ClaimedJob, Outcome, Released
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A job that is being performed.
+
+    Args:
+        job: as it was claimed.
+        slot: its place among those performed at the same time, from 0.
+        since: when it was taken, by `time.monotonic`.
+    """
+
+    job: ClaimedJob
+    slot: int
+    since: float
 
 
 class Handoff:
-    """A buffer of claimed jobs one way and of outcomes the other."""
+    """A buffer of claimed jobs one way and of outcomes the other.
 
-    def __init__(self) -> None:
+    A job that has crashed before is performed alone: it is not taken before all others are
+    finished, and none is taken before it is, so that the next crash shows whose fault it is.
+
+    Args:
+        slots: how many jobs can be performed at a time.
+    """
+
+    def __init__(self, slots: int = 1) -> None:
         # Reentrant, since a signal handler may call `close` on the thread that holds the lock.
         self._changed = threading.Condition(threading.RLock())
         self._waiting: deque[ClaimedJob] = deque()
         self._outcomes: list[Outcome] = []
-        self._performing: ClaimedJob | None = None
-        self._performing_since = 0.0
+        self._performing: dict[int, Taken] = {}
+        self._free = list(reversed(range(slots)))
         self._closed = False
+        self.slots = slots
 
-    # --- for the thread that performs ------------------------------------------------------------
+    # --- for what performs -----------------------------------------------------------------------
 
-    def take(self) -> ClaimedJob | None:
-        """The next job, waiting for one; None when there will be no more."""
+    def take(self) -> Taken | None:
+        """The next job, waiting for one and for a slot; None when there will be no more."""
         with self._changed:
-            while not self._waiting and not self._closed:
+            while not self._closed and not self._can_take():
                 self._changed.wait()
             if self._closed:
                 return None
-            self._performing = self._waiting.popleft()
-            self._performing_since = time.monotonic()
-            return self._performing
+            taken = Taken(self._waiting.popleft(), self._free.pop(), time.monotonic())
+            self._performing[taken.slot] = taken
+            return taken
 
-    def finish(self, outcome: Outcome) -> None:
-        """Leave the outcome of the job that was taken."""
+    def finish(self, taken: Taken, outcome: Outcome) -> None:
+        """Leave the outcome of a job that was taken; it counts for nothing if it was abandoned."""
         with self._changed:
+            if self._performing.get(taken.slot) is not taken:
+                return
+            del self._performing[taken.slot]
+            self._free.append(taken.slot)
             self._outcomes.append(outcome)
-            self._performing = None
             self._changed.notify_all()
+
+    def wait_until_finished(self, timeout_seconds: float) -> bool:
+        """Return whether nothing is being performed, waiting for that or for any other change."""
+        with self._changed:
+            if self._performing:
+                self._changed.wait(timeout_seconds)
+            return not self._performing
+
+    def abandon(self) -> None:
+        """Give back all that is being performed; what comes of it no longer counts."""
+        with self._changed:
+            now = time.monotonic()
+            for taken in list(self._performing.values()):
+                run_time = timedelta(seconds=now - taken.since)
+                self.finish(taken, Released(taken.job, run_time))
+
+    def _can_take(self) -> bool:
+        if not self._waiting or not self._free:
+            return False
+        if self._waiting[0].crashes:
+            return not self._performing
+        return not any(taken.job.crashes for taken in self._performing.values())
 
     # --- for the pump ----------------------------------------------------------------------------
 
@@ -65,12 +115,12 @@ class Handoff:
         with self._changed:
             self._outcomes.append(outcome)
 
-    def take_back(self) -> list[ClaimedJob]:
-        """All jobs that have not been taken."""
+    def take_back(self, but: int = 0) -> list[ClaimedJob]:
+        """All jobs that have not been taken, but for so many that are the next to be."""
         with self._changed:
             jobs = list(self._waiting)
-            self._waiting.clear()
-            return jobs
+            self._waiting = deque(jobs[:but])
+            return jobs[but:]
 
     def wait_for_outcome(self, timeout_seconds: float) -> None:
         """Return when there is an outcome or the handoff is closed, or the time is up."""
@@ -79,9 +129,9 @@ class Handoff:
                 self._changed.wait(timeout_seconds)
 
     def wait_until_performed(self) -> None:
-        """Return when nothing is being performed."""
+        """Return when there is an outcome, or nothing is being performed."""
         with self._changed:
-            while self._performing is not None and not self._outcomes:
+            while self._performing and not self._outcomes:
                 self._changed.wait()
 
     def is_empty(self) -> bool:
@@ -95,33 +145,59 @@ class Handoff:
             self._closed = True
             self._changed.notify_all()
 
+    @property
+    def held(self) -> int:
+        """How many jobs are waiting or being performed."""
+        with self._changed:
+            return len(self._waiting) + len(self._performing)
+
+    @property
+    def free_slots(self) -> int:
+        """How many slots have nothing in them and nothing waiting for them."""
+        with self._changed:
+            return 0 if self.has_loner else max(0, len(self._free) - len(self._waiting))
+
+    @property
+    def has_loner(self) -> bool:
+        """Whether a job is in here that has to be performed alone."""
+        with self._changed:
+            performing = (taken.job for taken in self._performing.values())
+            return any(job.crashes for job in (*self._waiting, *performing))
+
+    @property
+    def first_is_alone(self) -> bool:
+        """Whether slots are kept free since the next job has to be performed alone."""
+        with self._changed:
+            return bool(self._waiting and self._free and self._waiting[0].crashes)
+
+    def performing_longer_than(self, seconds: float) -> int:
+        """How many jobs have been performed for longer than that."""
+        with self._changed:
+            before = time.monotonic() - seconds
+            return sum(taken.since < before for taken in self._performing.values())
+
+    def is_stuck(self, seconds: float) -> bool:
+        """Whether jobs wait behind others that have all taken longer than that."""
+        with self._changed:
+            if not self._waiting or self._can_take():
+                return False
+            return self.performing_longer_than(seconds) == len(self._performing)
+
+    def held_claims(self) -> set[tuple[int, int]]:
+        """The (id, token) of every job in here, in whichever stage."""
+        with self._changed:
+            jobs = [*self._waiting, *(outcome.job for outcome in self._outcomes)]
+            jobs += [taken.job for taken in self._performing.values()]
+            return {(job.id, job.token) for job in jobs}
+
     # --- for both --------------------------------------------------------------------------------
+
+    def performing(self) -> list[ClaimedJob]:
+        """The jobs that are being performed, the longest first."""
+        with self._changed:
+            return [taken.job for taken in self._performing.values()]
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
-
-    @property
-    def waiting(self) -> int:
-        """How many jobs have not been taken."""
-        return len(self._waiting)
-
-    @property
-    def performing(self) -> ClaimedJob | None:
-        """The job that is being performed, if one is."""
-        return self._performing
-
-    @property
-    def performing_seconds(self) -> float:
-        """How long it has been; 0 when none is."""
-        with self._changed:
-            return time.monotonic() - self._performing_since if self._performing else 0.0
-
-    def held(self) -> set[tuple[int, int]]:
-        """The (id, token) of every job in here, in whichever stage."""
-        with self._changed:
-            jobs = [*self._waiting, *(outcome.job for outcome in self._outcomes)]
-            if self._performing is not None:
-                jobs.append(self._performing)
-            return {(job.id, job.token) for job in jobs}

@@ -40,10 +40,10 @@ class Pace:
             size = sum(len(job.args) for job in jobs) / len(jobs)
             self._bytes_per_job += NEWEST_WEIGHT * (size - self._bytes_per_job)
 
-    def jobs_to_hold(self) -> int:
-        """How many jobs to have at hand, the one that is being performed among them."""
+    def jobs_to_hold(self, slots: int) -> int:
+        """How many jobs to have at hand for so many slots, those being performed among them."""
         if self._seconds_per_job is None:
-            return 1
-        by_time = int(AHEAD_SECONDS / max(self._seconds_per_job, AHEAD_SECONDS / MOST_JOBS))
+            return slots
+        by_time = int(AHEAD_SECONDS * slots / max(self._seconds_per_job, AHEAD_SECONDS / MOST_JOBS))
         by_size = int(MOST_BYTES / max(self._bytes_per_job, 1.0))
-        return max(1, min(by_time, by_size, MOST_JOBS))
+        return max(slots, min(by_time, by_size, MOST_JOBS))

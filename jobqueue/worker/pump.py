@@ -19,6 +19,7 @@ from threading import Event
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.errors import DatabaseUnavailable
+from jobqueue.execution import delay_before_return
 from jobqueue.records import (
     Claim,
     Discarded,
@@ -35,6 +36,7 @@ from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.pace import AHEAD_SECONDS, Pace
 
 SLOW_JOB_SECONDS = 0.5
+LONGEST_DRAIN_SECONDS = 5.0
 FIRST_RECONNECT_SECONDS = 0.1
 LONGEST_RECONNECT_SECONDS = 5.0
 LAST_SETTLE_SECONDS = 10.0
@@ -77,11 +79,12 @@ class Pump:
 
     Args:
         adapter: where the jobs are.
-        handoff: where the performing thread takes them.
+        handoff: where they are taken to be performed.
         worker_id: who claims.
         queues: from which queues; None for all.
         poll_interval: how long to wait when nothing was due.
         until_idle: stop when nothing is due any more.
+        max_jobs: stop when so many have been performed; None for no limit.
         logger: for what concerns the worker.
         logger_of: the logger for what concerns a job, by its handler.
     """
@@ -92,9 +95,12 @@ class Pump:
     queues: tuple[str, ...] | None
     poll_interval: timedelta
     until_idle: bool
+    max_jobs: int | None
     logger: logging.Logger
     logger_of: Callable[[str], logging.Logger]
     tally: Tally = field(default_factory=Tally)
+    resting: bool = False
+    """Whether to claim nothing until further notice."""
     _pace: Pace = field(default_factory=Pace)
     _hurry: Event = field(default_factory=Event)
 
@@ -122,7 +128,9 @@ class Pump:
         self._hurry.set()
 
     def _turn_once(self) -> None:
-        self._return_what_waits_behind_a_slow_job()
+        if self.resting:
+            self._return_unstarted()
+        self._return_what_waits_behind_slow_jobs()
         claim = self._next_claim()
         outcomes = self.handoff.take_outcomes()
         if not outcomes and claim is None:
@@ -131,21 +139,31 @@ class Pump:
         turn = self._insist(outcomes, claim)
         self._note(outcomes, turn)
         self.handoff.put(turn.claimed)
+        if self.max_jobs is not None and self.tally.performed >= self.max_jobs:
+            self.handoff.close()
+            return
         if not outcomes and not turn.claimed:
             self._idle()
 
     def _next_claim(self) -> Claim | None:
-        held = self.handoff.waiting + (self.handoff.performing is not None)
-        room = self._pace.jobs_to_hold() - held
-        if room <= 0 or self.handoff.performing_seconds > AHEAD_SECONDS:
+        free_slots = self.handoff.free_slots
+        room = self._room()
+        if room <= 0:
             return None
         return Claim(
             worker_id=self.worker_id,
             token=secrets.randbits(63),
             limit=room,
-            free_slots=int(held == 0),
+            free_slots=free_slots,
             queues=self.queues,
         )
+
+    def _room(self) -> int:
+        """How many jobs to claim. Nothing is held ahead for the slots of slow jobs."""
+        if self.resting or self.handoff.has_loner:
+            return 0
+        slow = self.handoff.performing_longer_than(AHEAD_SECONDS)
+        return slow + self._pace.jobs_to_hold(self.handoff.slots - slow) - self.handoff.held
 
     def _idle(self) -> None:
         if self.until_idle and self.handoff.is_empty() and not self._something_is_due():
@@ -161,12 +179,26 @@ class Pump:
         due = JobFilter(states=(JobState.READY,), queues=wanted, due=True)
         return any(job.queue not in paused for job in self.adapter.list_jobs(due, 100))
 
-    def _return_what_waits_behind_a_slow_job(self) -> None:
-        if self.handoff.waiting and self.handoff.performing_seconds > SLOW_JOB_SECONDS:
-            self._return_unstarted()
+    def _return_what_waits_behind_slow_jobs(self) -> None:
+        """Others can have it at once, except a job to be performed alone.
 
-    def _return_unstarted(self) -> None:
-        for job in self.handoff.take_back():
+        For that one the running jobs are given some time to end, in which nothing else starts. If
+        it takes longer, it is put off so that the free slots are of use meanwhile.
+        """
+        if not self.handoff.is_stuck(SLOW_JOB_SECONDS):
+            return
+        if not self.handoff.first_is_alone:
+            self._return_unstarted()
+        elif not self.handoff.is_stuck(LONGEST_DRAIN_SECONDS):
+            self._return_unstarted(but=1)
+        else:
+            loner, *others = self.handoff.take_back()
+            self.handoff.add_outcome(Released(loner, delay=delay_before_return(loner)))
+            for job in others:
+                self.handoff.add_outcome(Released(job))
+
+    def _return_unstarted(self, but: int = 0) -> None:
+        for job in self.handoff.take_back(but):
             self.handoff.add_outcome(Released(job))
 
     def _note(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
@@ -211,7 +243,7 @@ class Pump:
         """The turn once more, minding that the lost answer may have been to one that was made."""
         settled = self.adapter.turn(outcomes, None) if outcomes else Turn((), ())
         rejected = tuple(o for o in settled.rejected if not self._was_settled(o))
-        self.adapter.release_strays(self.worker_id, self.handoff.held())
+        self.adapter.release_strays(self.worker_id, self.handoff.held_claims())
         claimed = self.adapter.turn((), claim).claimed if claim is not None else ()
         return Turn(rejected, claimed)
 

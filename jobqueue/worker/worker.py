@@ -1,4 +1,4 @@
-"""A worker: performs, on the thread that runs it, what its pump brings from the database."""
+"""A worker: performs what its pump brings from the database."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.config import Settings
 from jobqueue.errors import DatabaseUnavailable
-from jobqueue.execution import Executor, StopNow
+from jobqueue.execution import Executor
 from jobqueue.job import Registry
-from jobqueue.records import NewWorker
+from jobqueue.records import ClaimedJob, NewWorker
 from jobqueue.worker.handoff import Handoff
+from jobqueue.worker.interrupting import Alarm, WatchedAlarm, Watcher
 from jobqueue.worker.lease import LeaseKeeper
+from jobqueue.worker.performing import Attendant, Concurrently, OnMainThread, Performer
 from jobqueue.worker.pump import Pump, Tally
+from jobqueue.worker.slots import Slots
 
 
 class Worker:
@@ -26,9 +29,17 @@ class Worker:
     Args:
         adapter: where the jobs are.
         registry: the job classes that it can perform.
-        settings: `queues`, `poll_interval`, `lease`, and defaults for the classes.
+        settings: `queues`, `concurrency`, `poll_interval`, `lease`, `kill_after`, and defaults
+            for the classes.
         logger: where it says what it does.
         until_idle: stop when nothing is due any more.
+        slots: where to publish what is being performed, for a supervisor; as many as
+            `concurrency`.
+        alarm: what interrupts a sync job whose time is over, where `run` is called on the main
+            thread and `concurrency` is 1. Without one, a blocking call has to return first.
+        supervised_as: the id under which a supervisor registers it and keeps its lease. Without
+            one it does both itself.
+        max_jobs: stop after so many; None for no limit.
     """
 
     def __init__(
@@ -39,14 +50,20 @@ class Worker:
         logger: logging.Logger,
         *,
         until_idle: bool = False,
+        slots: Slots | None = None,
+        alarm: Alarm | None = None,
+        supervised_as: str | None = None,
+        max_jobs: int | None = None,
     ) -> None:
-        self.id = new_worker_id()
+        self.id = supervised_as or new_worker_id()
+        self._keeps_lease = supervised_as is None
         self._adapter = adapter
         self._registry = registry
         self._settings = settings
         self._logger = logger
-        self._handoff = Handoff()
-        self._executor = Executor(registry, settings)
+        self._handoff = Handoff(settings.concurrency)
+        self._watcher = Watcher()
+        self._performer = self._new_performer(slots, alarm)
         self._pump = Pump(
             adapter=adapter,
             handoff=self._handoff,
@@ -54,6 +71,7 @@ class Worker:
             queues=settings.queues,
             poll_interval=settings.poll_interval,
             until_idle=until_idle,
+            max_jobs=max_jobs,
             logger=logger,
             logger_of=self._logger_of,
         )
@@ -67,16 +85,18 @@ class Worker:
                 a while is waited for.
         """
         lease = LeaseKeeper(self._adapter, self._new_worker(), self._logger)
-        lease.start()
+        if self._keeps_lease:
+            lease.start()
         log.worker_started(self._logger, self.id, self._settings.queues)
         pump = threading.Thread(target=self._run_pump, name="jobqueue-pump", daemon=True)
         pump.start()
         try:
-            self._perform_all()
+            self._performer.run()
         finally:
             self._handoff.close()
             pump.join()
-            self._executor.close()
+            self._performer.close()
+            self._watcher.close()
             lease.stop()
         self._sign_off()
         if self._pump_error is not None:
@@ -84,7 +104,7 @@ class Worker:
         return self._pump.tally
 
     def stop(self, why: str = "it was asked to") -> None:
-        """Take no more jobs, finish the one that runs, and return from `run`.
+        """Take no more jobs, finish what runs, and return from `run`.
 
         May be called from a signal handler, and from any thread.
         """
@@ -93,20 +113,42 @@ class Worker:
             self._handoff.close()
 
     def stop_now(self) -> None:
-        """As `stop`, but give the running job back unfinished.
+        """As `stop`, but give what runs back unfinished, its attempt refunded.
+
+        With a `concurrency` above 1, what does not end within a second is left behind: the
+        process is meant to exit when `run` has returned.
+
+        May be called from a signal handler on the thread of `run`, and from any other thread.
 
         Raises:
-            StopNow: into the running job; so it has to be called on the thread that performs it,
-                by a signal handler.
+            StopNow: into the running job, where that is on the thread that calls.
         """
         self._handoff.close()
         self._pump.stop_insisting()
-        if self._executor.performing:
-            raise StopNow
+        self._performer.stop_now()
 
-    def _perform_all(self) -> None:
-        while (job := self._handoff.take()) is not None:
-            self._handoff.finish(self._executor.execute(job))
+    def rest(self, resting: bool) -> None:
+        """Claim nothing until told otherwise; what runs is finished, what does not goes back.
+
+        May be called from a signal handler, and from any thread.
+        """
+        self._pump.resting = resting
+
+    def performing(self) -> list[ClaimedJob]:
+        """The jobs that are being performed now, the longest first."""
+        return self._handoff.performing()
+
+    def _new_performer(self, slots: Slots | None, alarm: Alarm | None) -> Performer:
+        attendant = Attendant(
+            Executor(self._registry, self._settings),
+            self._watcher,
+            slots,
+            self._settings.kill_after,
+            self._logger_of,
+        )
+        if self._settings.concurrency == 1:
+            return OnMainThread(self._handoff, attendant, alarm or WatchedAlarm(self._watcher))
+        return Concurrently(self._handoff, attendant, lambda: WatchedAlarm(self._watcher))
 
     def _run_pump(self) -> None:
         try:
@@ -129,7 +171,7 @@ class Worker:
             host=socket.gethostname(),
             pid=os.getpid(),
             queues=self._settings.queues,
-            concurrency=1,
+            concurrency=self._settings.concurrency,
             lease=self._settings.lease,
         )
 

@@ -1,0 +1,36 @@
+"""The time limit of a job on the main thread, by a signal: it gets through a blocking call."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+SHORTEST_SECONDS = 1e-6
+
+
+class SignalAlarm:
+    """An `Alarm` made of SIGALRM, which interrupts `time.sleep`, `recv` and the like.
+
+    Only for the main thread, and only one at a time in a process; an application that uses
+    SIGALRM in its jobs cannot have a `max_runtime` beside it.
+    """
+
+    def __init__(self) -> None:
+        self._callback: Callable[[], None] | None = None
+
+    def set(self, after_seconds: float, callback: Callable[[], None]) -> None:
+        """Call `callback` on the main thread after so many seconds, unless cancelled before."""
+        self._callback = callback
+        signal.signal(signal.SIGALRM, self._handle)
+        signal.setitimer(signal.ITIMER_REAL, max(after_seconds, SHORTEST_SECONDS))
+
+    def cancel(self) -> None:
+        """Do not go off. A signal that is already on its way does nothing."""
+        self._callback = None
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()

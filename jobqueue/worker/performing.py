@@ -1,0 +1,271 @@
+"""Performing the jobs that a handoff brings: one at a time, or several.
+
+One at a time, all of it happens on the thread that runs the worker, the main thread as a rule.
+Several at a time, sync jobs have a pool of threads and async ones an event loop on a thread of its
+own; the thread that runs the worker only hands them out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Protocol
+
+from jobqueue import log
+from jobqueue.execution import Executor, RunCoroutine, StopNow, timeout_error
+from jobqueue.records import ClaimedJob, Outcome, Released, Succeeded
+from jobqueue.worker.handoff import Handoff, Taken
+from jobqueue.worker.interrupting import Alarm, Guard, Watcher
+from jobqueue.worker.slots import Slots
+from jobqueue.worker.threads import LoopThread, ThreadPool
+
+STOP_NOW_SECONDS = 1.0
+NO_DEADLINE = 0.0
+NO_RETRY = -1.0
+
+
+class Performer(Protocol):
+    """What performs the jobs of a handoff."""
+
+    def run(self) -> None:
+        """Perform jobs until there will be no more, and return when all of them are finished."""
+        ...
+
+    def stop_now(self) -> None:
+        """Have what is being performed given back. The handoff has to be closed before."""
+        ...
+
+    def close(self) -> None:
+        """Let go of threads and event loops."""
+        ...
+
+
+@dataclass(slots=True)
+class Attendant:
+    """What goes with performing a job: its slot is published and its time is limited.
+
+    Args:
+        executor: turns a job into an outcome.
+        watcher: whose thread sets off what is not a signal.
+        slots: memory shared with a supervisor, which kills this process when a job ends neither
+            in its time nor `kill_after` later; None when there is no supervisor.
+        kill_after: see there.
+        logger_of: the logger for what concerns a job, by its handler.
+    """
+
+    executor: Executor
+    watcher: Watcher
+    slots: Slots | None
+    kill_after: timedelta
+    logger_of: Callable[[str], logging.Logger]
+
+    def execute(
+        self, taken: Taken, guard: Guard, alarm: Alarm, run_coroutine: RunCoroutine | None = None
+    ) -> Outcome:
+        """Perform a job on this thread, interrupted when its time is over."""
+        with self._attended(taken) as limit:
+            # An async job is cancelled by its event loop, and needs no interruption.
+            if limit is None or self.executor.is_async(taken.job):
+                return self.executor.execute(taken.job, guard.run, run_coroutine)
+            alarm.set(limit.total_seconds(), partial(guard.interrupt, timeout_error(limit)))
+            try:
+                return self.executor.execute(taken.job, guard.run, run_coroutine)
+            finally:
+                alarm.cancel()
+
+    async def execute_async(self, taken: Taken) -> Outcome:
+        """Perform an async job in this task, cancelled when its time is over."""
+        with self._attended(taken):
+            return await self.executor.execute_async(taken.job)
+
+    @contextmanager
+    def _attended(self, taken: Taken) -> Iterator[timedelta | None]:
+        limit = self.executor.max_runtime(taken.job)
+        with self._published(taken, limit), self._overdue_is_noticed(taken.job, limit):
+            yield limit
+
+    @contextmanager
+    def _published(self, taken: Taken, limit: timedelta | None) -> Iterator[None]:
+        if self.slots is None:
+            yield
+            return
+        deadline, retry_delay = NO_DEADLINE, 0.0
+        if limit is not None:
+            deadline = time.monotonic() + (limit + self.kill_after).total_seconds()
+            delay = self.executor.delay_after_timeout(taken.job)
+            retry_delay = NO_RETRY if delay is None else delay.total_seconds()
+        self.slots.publish(taken.slot, taken.job, deadline, retry_delay)
+        try:
+            yield
+        finally:
+            self.slots.clear(taken.slot)
+
+    @contextmanager
+    def _overdue_is_noticed(self, job: ClaimedJob, limit: timedelta | None) -> Iterator[None]:
+        """With nobody there to kill the process, at least it is said."""
+        if self.slots is not None or limit is None:
+            yield
+            return
+        seconds = limit.total_seconds()
+        say_so = partial(log.job_overdue, self.logger_of(job.handler), job, seconds)
+        key = self.watcher.call_after(seconds + self.kill_after.total_seconds(), say_so)
+        try:
+            yield
+        finally:
+            self.watcher.cancel(key)
+
+
+class OnMainThread:
+    """Performs one job at a time on the thread that calls `run`.
+
+    Args:
+        handoff: where the jobs are.
+        attendant: what goes with performing them.
+        alarm: what interrupts a sync job whose time is over.
+    """
+
+    def __init__(self, handoff: Handoff, attendant: Attendant, alarm: Alarm) -> None:
+        self._handoff = handoff
+        self._attendant = attendant
+        self._alarm = alarm
+        self._guard = Guard()
+
+    def run(self) -> None:
+        """See `Performer.run`.
+
+        Raises:
+            BaseException: something failed that is not the fault of a job, which is given back.
+        """
+        while True:
+            # Made before the job is taken, so that `stop_now` finds it whenever it comes.
+            self._guard = Guard()
+            taken = self._handoff.take()
+            if taken is None:
+                return
+            outcome: Outcome = Released(taken.job)
+            try:
+                outcome = self._attendant.execute(taken, self._guard, self._alarm)
+            finally:
+                self._handoff.finish(taken, outcome)
+
+    def stop_now(self) -> None:
+        """See `Performer.stop_now`.
+
+        Raises:
+            StopNow: into the running job, when it is called on its thread, by a signal handler.
+        """
+        self._guard.interrupt(StopNow)
+
+    def close(self) -> None:
+        """See `Performer.close`."""
+        self._attendant.executor.close()
+
+
+class Concurrently:
+    """Performs as many jobs at a time as the handoff has slots.
+
+    Args:
+        handoff: where the jobs are.
+        attendant: what goes with performing them.
+        new_alarm: makes what interrupts a sync job whose time is over.
+    """
+
+    def __init__(
+        self, handoff: Handoff, attendant: Attendant, new_alarm: Callable[[], Alarm]
+    ) -> None:
+        self._handoff = handoff
+        self._attendant = attendant
+        self._new_alarm = new_alarm
+        self._threads = ThreadPool(handoff.slots)
+        self._loop = LoopThread()
+        self._guards: dict[int, Guard] = {}
+        self._tasks: set[asyncio.Task[Outcome]] = set()
+        self._stop_by: float | None = None
+        self._abandoned = False
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """See `Performer.run`.
+
+        Raises:
+            BaseException: something failed that is not the fault of a job.
+        """
+        self._loop.start()
+        while (taken := self._handoff.take()) is not None:
+            self._start(taken)
+        while not self._handoff.wait_until_finished(STOP_NOW_SECONDS / 10):
+            if self._stop_by is not None and time.monotonic() > self._stop_by:
+                self._abandoned = True
+                self._handoff.abandon()
+        if self._error is not None:
+            raise self._error
+
+    def stop_now(self) -> None:
+        """See `Performer.stop_now`. What does not end within a second is left behind."""
+        self._stop_by = time.monotonic() + STOP_NOW_SECONDS
+        for guard in list(self._guards.values()):
+            guard.interrupt(StopNow)
+        self._loop.call_soon(self._cancel_tasks)
+
+    def close(self) -> None:
+        """See `Performer.close`. Threads whose jobs were left behind end with the process."""
+        self._threads.close(wait=not self._abandoned)
+        self._loop.close(wait=not self._abandoned)
+
+    def _start(self, taken: Taken) -> None:
+        if self._attendant.executor.is_async(taken.job):
+            self._loop.call_soon(self._start_task, taken)
+            return
+        guard = self._guards[taken.slot] = Guard()
+        self._threads.submit(partial(self._perform_on_thread, taken, guard))
+
+    # --- sync jobs, each on a thread -------------------------------------------------------------
+
+    def _perform_on_thread(self, taken: Taken, guard: Guard) -> None:
+        if self._stop_by is not None:
+            guard.interrupt(StopNow)
+        try:
+            outcome = self._attendant.execute(taken, guard, self._new_alarm(), self._loop.run)
+        except BaseException as error:  # noqa: BLE001 - raised again by `run`
+            self._fail(taken, error)
+        else:
+            self._handoff.finish(taken, outcome)
+
+    # --- async jobs, all on the thread of the loop -----------------------------------------------
+
+    def _start_task(self, taken: Taken) -> None:
+        task = asyncio.get_running_loop().create_task(self._attendant.execute_async(taken))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._finish_task, taken))
+        if self._stop_by is not None:
+            task.cancel()
+
+    def _finish_task(self, taken: Taken, task: asyncio.Task[Outcome]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            self._handoff.finish(taken, Released(taken.job))
+        elif (error := task.exception()) is not None:
+            self._fail(taken, error)
+        else:
+            self._handoff.finish(taken, self._unless_stopped(task.result()))
+
+    def _unless_stopped(self, outcome: Outcome) -> Outcome:
+        """What a job raises when it is cancelled by `stop_now` is no failure of its own."""
+        if self._stop_by is None or isinstance(outcome, Succeeded):
+            return outcome
+        return Released(outcome.job, outcome.run_time)
+
+    def _cancel_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _fail(self, taken: Taken, error: BaseException) -> None:
+        self._error = error
+        self._handoff.close()
+        self._handoff.finish(taken, Released(taken.job))

@@ -1,0 +1,106 @@
+"""What a process performs right now, in memory that it shares with its supervisor.
+
+The supervisor reads it when the process has died, to tell the jobs that were being performed from
+those that were only held, and while it lives, to see a job that has outstayed its time. Nothing
+here waits for anything: there is one writer, and a reader sees a job wholly or not at all.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+
+from jobqueue.records import ClaimedJob
+
+JOB_ID = struct.Struct("=q")
+DETAILS = struct.Struct("=qdd")
+ENTRY_BYTES = JOB_ID.size + DETAILS.size
+NO_JOB = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SlotEntry:
+    """A job that is being performed.
+
+    Args:
+        index: the slot, from 0.
+        job_id: the job's id.
+        token: of the claim under which it is performed.
+        deadline: when its process is to be killed, in seconds of CLOCK_MONOTONIC; 0 for never.
+        retry_delay: seconds until it is due again if it is killed for that; negative when its
+            retry policy does not want it to be tried again.
+    """
+
+    index: int
+    job_id: int
+    token: int
+    deadline: float
+    retry_delay: float
+
+
+class Slots:
+    """One record for each job that a process can perform at a time.
+
+    Args:
+        fd: of a file that both processes have open; `create` makes one.
+        count: how many records it has room for.
+    """
+
+    def __init__(self, fd: int, count: int) -> None:
+        self.fd = fd
+        self.count = count
+        self._memory = mmap.mmap(fd, count * ENTRY_BYTES)
+
+    @classmethod
+    def create(cls, count: int) -> Slots:
+        """Empty slots, in memory where the system has anonymous files, else in a nameless one."""
+        fd = _anonymous_file()
+        os.ftruncate(fd, count * ENTRY_BYTES)
+        return cls(fd, count)
+
+    @classmethod
+    def attach(cls, fd: int, count: int) -> Slots:
+        """The slots that another process has created with this `count`."""
+        return cls(fd, count)
+
+    def publish(self, index: int, claimed: ClaimedJob, deadline: float, retry_delay: float) -> None:
+        """Say that a job is being performed. See `SlotEntry` for the units."""
+        start = index * ENTRY_BYTES
+        JOB_ID.pack_into(self._memory, start, NO_JOB)
+        DETAILS.pack_into(self._memory, start + JOB_ID.size, claimed.token, deadline, retry_delay)
+        JOB_ID.pack_into(self._memory, start, claimed.id)
+
+    def clear(self, index: int) -> None:
+        """Say that the job of a slot is no longer performed."""
+        JOB_ID.pack_into(self._memory, index * ENTRY_BYTES, NO_JOB)
+
+    def performing(self) -> list[SlotEntry]:
+        """The jobs that are being performed."""
+        entries = (self._read(index) for index in range(self.count))
+        return [entry for entry in entries if entry is not None]
+
+    def close(self) -> None:
+        """Let go of the memory and of the file. Other processes keep theirs."""
+        self._memory.close()
+        os.close(self.fd)
+
+    def _read(self, index: int) -> SlotEntry | None:
+        start = index * ENTRY_BYTES
+        (job_id,) = JOB_ID.unpack_from(self._memory, start)
+        token, deadline, retry_delay = DETAILS.unpack_from(self._memory, start + JOB_ID.size)
+        (job_id_after,) = JOB_ID.unpack_from(self._memory, start)
+        if job_id == NO_JOB or job_id != job_id_after:
+            return None
+        return SlotEntry(index, job_id, token, deadline, retry_delay)
+
+
+def _anonymous_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("jobqueue-slots")
+    import tempfile
+
+    fd, path = tempfile.mkstemp(prefix="jobqueue-slots")
+    os.unlink(path)
+    return fd

@@ -1,0 +1,87 @@
+"""The threads of a worker that performs several jobs at a time.
+
+All of them are daemons: a job that cannot be stopped does not keep its process from ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from queue import SimpleQueue
+from typing import Any
+
+
+class ThreadPool:
+    """At most so many threads, each started when all others are at work.
+
+    Args:
+        size: how many. More work than that at a time waits.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Have something called, which must not raise, by one of the threads."""
+        self._work.put(work)
+        if not self._idle.acquire(blocking=False) and len(self._threads) < self._size:
+            name = f"jobqueue-job-{len(self._threads)}"
+            thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def close(self, *, wait: bool) -> None:
+        """End the threads when they are done, and wait for that if so asked."""
+        for _ in self._threads:
+            self._work.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+            self._idle.release()
+
+
+class LoopThread:
+    """An event loop that runs on a thread of its own."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="jobqueue-loop", daemon=True)
+
+    def start(self) -> None:
+        """Let it run, until it is closed."""
+        self._loop = self._runner.get_loop()
+        self._thread.start()
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """Have something called by the loop. Safe in signal handlers and from any thread."""
+        self._loop.call_soon_threadsafe(callback, *args)
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine to its end on the loop, while this other thread waits for it."""
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def close(self, *, wait: bool) -> None:
+        """Stop the loop, cancelling what is left in it, and wait for that if so asked."""
+        self._closing = True
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        if wait:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing:
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                # asyncio lets these through when a task that a job has started raises them. The
+                # other jobs go on.
+                continue
+        self._runner.close()
