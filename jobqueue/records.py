@@ -228,6 +228,7 @@ class CrashedJob:
         error: what becomes its `last_error`.
         delay: how long until it is due again.
         guilty: whether it is charged a crash. Three of them fail it.
+        final: whether it is failed, whatever attempts it has left.
     """
 
     id: int
@@ -235,6 +236,7 @@ class CrashedJob:
     error: str
     delay: timedelta = NO_DELAY
     guilty: bool = True
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +269,28 @@ class JobFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """How much there is to do in a queue.
+
+    Args:
+        due: ready jobs whose time has come.
+        later: ready jobs whose time has not come.
+        running: jobs that workers hold.
+        oldest_age: how long the oldest due job has been due; nothing when none is.
+        paused: whether nothing is taken from it.
+    """
+
+    queue: str
+    due: int
+    later: int
+    running: int
+    oldest_age: timedelta
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """What `jobs doctor` asks of a database."""
+    """What `jobqueue doctor` asks of a database."""
 
     server: str
     current: str | None

@@ -19,6 +19,7 @@ from jobqueue.records import (
     NewJob,
     NewWorker,
     Outcome,
+    QueueDepth,
     Rescue,
     SchemaStatus,
     Turn,
@@ -139,6 +140,14 @@ class Adapter(Protocol):
 
     def count_by_state(self) -> Mapping[JobState, int]:
         """How many jobs there are in each state that has any."""
+        ...
+
+    def queue_depths(self) -> list[QueueDepth]:
+        """What there is to do in each queue that has unfinished jobs or is paused, by name."""
+        ...
+
+    def running_jobs(self, limit: int) -> list[JobRecord]:
+        """At most `limit` running jobs, those that were claimed first coming first."""
         ...
 
     def paused_queues(self) -> set[str]:

@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobqueue.adapters.base import Adapter
@@ -17,6 +17,7 @@ from jobqueue.clock import Clock, SystemClock
 from jobqueue.records import (
     FINISHED_STATES,
     MOST_CRASHES,
+    UNFINISHED_STATES,
     Claim,
     ClaimedJob,
     CrashedJob,
@@ -26,6 +27,7 @@ from jobqueue.records import (
     NewJob,
     NewWorker,
     Outcome,
+    QueueDepth,
     Rescue,
     SchemaStatus,
     WorkerRecord,
@@ -273,7 +275,7 @@ class MemoryAdapter(Adapter):
             return None
         now, record = self._clock.now(), row.record
         crashes = record.crashes + int(job.guilty)
-        used_up = record.attempts >= record.max_attempts or crashes >= MOST_CRASHES
+        used_up = record.attempts >= record.max_attempts or crashes >= MOST_CRASHES or job.final
         state = JobState.FAILED if used_up else JobState.READY
         changed = replace(
             record,
@@ -360,6 +362,21 @@ class MemoryAdapter(Adapter):
         for row in self._matching(JobFilter()):
             counts[row.record.state] = counts.get(row.record.state, 0) + 1
         return counts
+
+    def queue_depths(self) -> list[QueueDepth]:
+        """See `Adapter.queue_depths`."""
+        now = self._clock.now()
+        unfinished = [row.record for row in self._matching(JobFilter(states=UNFINISHED_STATES))]
+        names = {record.queue for record in unfinished} | self.paused_queues()
+        return [
+            depth_of(name, [r for r in unfinished if r.queue == name], now, name in self._paused)
+            for name in sorted(names)
+        ]
+
+    def running_jobs(self, limit: int) -> list[JobRecord]:
+        """See `Adapter.running_jobs`."""
+        running = [row.record for row in self._matching(JobFilter(states=(JobState.RUNNING,)))]
+        return sorted(running, key=lambda record: (record.locked_at, record.id))[:limit]
 
     def paused_queues(self) -> set[str]:
         """See `Adapter.paused_queues`."""
@@ -455,6 +472,20 @@ class MemoryAdapter(Adapter):
 
 def _is_ready_at(record: JobRecord, place: _Place) -> bool:
     return record.state is JobState.READY and (record.priority, record.run_at, record.id) == place
+
+
+def depth_of(name: str, records: list[JobRecord], now: datetime, paused: bool) -> QueueDepth:
+    """The depth of a queue with these unfinished jobs."""
+    ready = [record for record in records if record.state is JobState.READY]
+    due = [record.run_at for record in ready if record.run_at <= now]
+    return QueueDepth(
+        queue=name,
+        due=len(due),
+        later=len(ready) - len(due),
+        running=len(records) - len(ready),
+        oldest_age=now - min(due) if due else timedelta(0),
+        paused=paused,
+    )
 
 
 def _matches(record: JobRecord, where: JobFilter, now: datetime) -> bool:

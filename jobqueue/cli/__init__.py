@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from jobqueue import __version__
-from jobqueue.cli import doctor, enqueue, listing, new, setup, steer, work
-from jobqueue.cli.errors import clean_exit, program_name
+from jobqueue.cli import daemon, doctor, enqueue, listing, new, setup, status, steer, work
+from jobqueue.cli.errors import clean_exit, examples_as_typed, program_name
 
 app = typer.Typer(
     name="jobs",
@@ -23,6 +23,10 @@ for command in (
     new.new,
     work.work,
     work.workoff,
+    daemon.start,
+    daemon.stop,
+    daemon.restart,
+    status.status,
     enqueue.enqueue,
     listing.list_jobs,
     listing.show,
@@ -32,7 +36,28 @@ for command in (
     setup.migrate,
     doctor.doctor,
 ):
-    app.command("list" if command is listing.list_jobs else None)(command)
+    name = "list" if command is listing.list_jobs else command.__name__
+    app.command(name, help=examples_as_typed(command.__doc__))(command)
+
+
+HELP = """Background jobs in the database that you already have.
+
+\b
+Examples:
+  jobs setup                            create the tables and jobqueue.toml
+  jobs new SendWelcomeEmail             write a job and its test
+  jobs enqueue SendWelcomeEmail '{"name": "Ada"}'
+  jobs workoff                          perform what is due, and exit
+  jobs work                             perform jobs until Ctrl-C
+  jobs start -n default:2,email:1       perform them in the background
+  jobs status                           see who does what
+  jobs list --state failed              see what went wrong
+  jobs doctor                           see what is set up and what is not
+
+\b
+Exit codes: 0 done, 1 the work failed, 2 wrong usage or arguments,
+3 no database or its tables are missing.
+"""
 
 
 def main() -> None:
@@ -47,26 +72,11 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=examples_as_typed(HELP))
 def jobs(
     version: Annotated[
         bool,
         typer.Option("--version", help="Show the version and exit.", callback=_print_version),
     ] = False,
 ) -> None:
-    """Background jobs in the database that you already have.
-
-    \b
-    Examples:
-      jobs setup                            create the tables and jobqueue.toml
-      jobs new SendWelcomeEmail             write a job and its test
-      jobs enqueue SendWelcomeEmail '{"name": "Ada"}'
-      jobs workoff                          perform what is due, and exit
-      jobs work                             perform jobs until Ctrl-C
-      jobs list --state failed              see what went wrong
-      jobs doctor                           see what is set up and what is not
-
-    \b
-    Exit codes: 0 done, 1 the work failed, 2 wrong usage or arguments,
-    3 no database or its tables are missing.
-    """
+    """Background jobs in the database that you already have."""

@@ -1,4 +1,4 @@
-"""`jobs doctor`: what is set up, what is not, and what to do about it."""
+"""`jobqueue doctor`: what is set up, what is not, and what to do about it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from jobqueue.adapters import Adapter
-from jobqueue.cli.errors import NO_DATABASE, WRONG_USAGE, one_line
+from jobqueue.cli.errors import NO_DATABASE, WRONG_USAGE, as_typed, one_line
 from jobqueue.cli.options import App, AsJson, DatabaseUrl
 from jobqueue.cli.output import compact_json, counted, from_now, print_json, print_pairs
 from jobqueue.cli.session import Session, opened
@@ -133,7 +133,7 @@ def _examine_app(session: Session, findings: Findings) -> None:
         findings.exit_code = WRONG_USAGE
     elif not findings.app["jobs"]:
         findings.advice.append(
-            "there are no jobs yet: `jobs new MyJob` writes one; if they are elsewhere, set `app`"
+            "there are no jobs yet: `jobqueue new MyJob` writes one; or set `app` to where they are"
         )
 
 
@@ -144,19 +144,21 @@ def _examine_database(adapter: Adapter, findings: Findings) -> None:
     findings.schema = {"current": status.current, "head": status.head, "is_current": current}
     if not current:
         findings.problems.append(
-            "the tables are missing; run `jobs setup`"
+            "the tables are missing; run `jobqueue setup`"
             if status.current is None
             else f"the tables are at revision {status.current} and this release works with "
-            f"{status.head}; run `jobs migrate`"
+            f"{status.head}; run `jobqueue migrate`"
         )
         findings.exit_code = NO_DATABASE
         return
     findings.workers = adapter.workers()
     findings.queue = _depth(adapter)
     if not findings.workers and findings.queue["due"]:
-        findings.advice.append("jobs are due and no worker runs: `jobs work` performs them")
+        findings.advice.append(
+            as_typed("jobs are due and no worker runs: `jobqueue work` performs them")
+        )
     if findings.queue["failed"]:
-        findings.advice.append("some jobs failed: see `jobs list --state failed`")
+        findings.advice.append(as_typed("some jobs failed: see `jobqueue list --state failed`"))
 
 
 def _depth(adapter: Adapter) -> dict[str, int]:

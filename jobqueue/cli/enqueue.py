@@ -1,4 +1,4 @@
-"""`jobs enqueue`: storing a job by its name."""
+"""`jobqueue enqueue`: storing a job by its name."""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import sys
 import sysconfig
 import traceback
@@ -90,16 +92,24 @@ def one_line(text: str) -> str:
 def as_typed(text: str) -> str:
     """A text with the commands that it names as this command was typed itself.
 
-    In bash, zsh and sh a builtin `jobs` comes before ours; who typed `jobqueue` is told
-    `jobqueue migrate` and not what would not work there.
+    In bash, zsh and sh a builtin `jobs` comes before ours, so messages say `jobqueue migrate`;
+    who got through to `jobs` is told `jobs migrate`.
     """
-    return text.replace("`jobs ", f"`{program_name()} ")
+    return text.replace("`jobqueue ", f"`{program_name()} ")
+
+
+def examples_as_typed(text: str | None) -> str:
+    """A help text with the commands in its examples as this command was typed itself."""
+    cleaned = inspect.cleandoc(text or "")
+    return re.sub(r"^( +)jobs ", rf"\1{program_name()} ", cleaned, flags=re.MULTILINE)
 
 
 def program_name() -> str:
     """How this process was started: `jobs`, `jobqueue` or `python -m jobqueue`."""
     name = Path(sys.argv[0]).name
-    return "python -m jobqueue" if name == "__main__.py" else name
+    if name == "__main__.py":
+        return "python -m jobqueue"
+    return name if name == "jobqueue" else "jobs"
 
 
 def users_traceback(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""`jobs list` and `jobs show`: looking at jobs."""
+"""`jobqueue list` and `jobqueue show`: looking at jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from jobqueue.cli.output import (
     compact_json,
     from_now,
     hides_unknown,
-    last_line,
     print_json,
     print_pairs,
     print_table,
@@ -26,7 +25,7 @@ from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import ConfigurationError, JobNotFound
 from jobqueue.job import registry
 from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState
-from jobqueue.redaction import printable
+from jobqueue.redaction import printable, summary_of
 
 COLUMNS = (
     Column("ID", right=True),
@@ -39,7 +38,9 @@ COLUMNS = (
     Column("ERROR", flexible=True),
 )
 LARGEST = 2**63 - 1
-MASKED_NOTE = "arguments of jobs that are not known here are shown as ***; `jobs show ID --reveal`"
+MASKED_NOTE = (
+    "arguments of jobs that are not known here are shown as ***; `jobqueue show ID --reveal`"
+)
 
 
 def list_jobs(
@@ -136,7 +137,7 @@ def not_found(job_id: int) -> JobNotFound:
     """The error for a job that is not there."""
     return JobNotFound(
         f"there is no job {job_id}: it never was, or it is done and was not kept; "
-        "`jobs list` shows those that are there"
+        "`jobqueue list` shows those that are there"
     )
 
 
@@ -191,7 +192,7 @@ def _print_list(found: Sequence[JobRecord], limit: int) -> None:
     if any(map(hides_unknown, found)):
         say_note(f"{MASKED_NOTE} shows them")
     if len(found) == limit:
-        say_note(f"there may be more; `jobs list --before {found[-1].id}` shows the next ones")
+        say_note(f"there may be more; `jobqueue list --before {found[-1].id}` shows the next ones")
 
 
 def _row(record: JobRecord) -> list[str]:
@@ -203,7 +204,7 @@ def _row(record: JobRecord) -> list[str]:
         f"{record.attempts}/{record.max_attempts}",
         _when(record),
         compact_json(shown_args(record)),
-        last_line(record.last_error),
+        summary_of(record.last_error),
     ]
 
 

@@ -1,4 +1,4 @@
-"""`jobs new`: writing a job and its test, which both run as written."""
+"""`jobqueue new`: writing a job and its test, which both run as written."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def new(
     texts = _texts(folder, place, class_name)
     for path, text in texts.items():
         _write(folder, path, text)
-    say(f"Try it: `pytest`, or `jobs enqueue {class_name}` and `jobs workoff`.")
+    say(f"Try it: `pytest`, or `jobqueue enqueue {class_name}` and `jobqueue workoff`.")
 
 
 def checked_class_name(name: str) -> str:

@@ -123,8 +123,8 @@ def from_now(moment: datetime) -> str:
     seconds = (moment - datetime.now(UTC)).total_seconds()
     if abs(seconds) < 1:
         return "now"
-    span = _span(abs(seconds))
-    return f"in {span}" if seconds > 0 else f"{span} ago"
+    distance = span(abs(seconds))
+    return f"in {distance}" if seconds > 0 else f"{distance} ago"
 
 
 def counted(number: int, noun: str) -> str:
@@ -137,12 +137,8 @@ def compact_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=_plain)
 
 
-def last_line(text: str | None) -> str:
-    """The last line of an error, which says what happened."""
-    return (text or "").strip().rpartition("\n")[2].strip()
-
-
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A duration in its largest sensible unit: `45 s`, `3 min`, `2 d`."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

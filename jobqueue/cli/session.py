@@ -103,12 +103,13 @@ def _require_jobs(modules: list[str]) -> None:
         return
     if modules:
         raise ConfigurationError(
-            f"{', '.join(modules)} defines no jobs; write one with `jobs new MyJob`, or name the "
-            "module that has them with --app, JOBS_APP or `app` in jobqueue.toml"
+            f"{', '.join(modules)} defines no jobs (classes with a `perform`); write one with "
+            "`jobqueue new MyJob`, or name the module that has them with --app, JOBS_APP or `app` "
+            "in jobqueue.toml"
         )
     raise ConfigurationError(
         f"there are no jobs: {Path.cwd()} has no jobs.py and no package jobs, and `app` is not "
-        "set; write a job with `jobs new MyJob`, or name the module that has them with --app, "
+        "set; write a job with `jobqueue new MyJob`, or name the module that has them with --app, "
         "JOBS_APP or `app` in jobqueue.toml"
     )
 

@@ -1,4 +1,4 @@
-"""`jobs setup` and `jobs migrate`: the configuration file and the tables."""
+"""`jobqueue setup` and `jobqueue migrate`: the configuration file and the tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PrintSql = Annotated[
     bool, typer.Option("--sql", help="Print the statements instead, and change nothing.")
 ]
 BROKEN_APP = "the tables are made in the database of the settings"
-EXAMPLES = {"app": "shop.jobs", "queues": ["default", "email"]}
+EXAMPLES = {"app": "shop.jobs", "queues": ["default", "email"], "max_runtime": 3600}
 SECRET = re.compile(r"://[^/?#]*:[^/?#]*@|[?&;][^=&;]*(pass|secret|token)", re.IGNORECASE)
 HEADER = """\
 # Settings of jobqueue. An option of the command line comes before the environment, which comes
@@ -56,7 +56,11 @@ def setup(sql: PrintSql = False, app: App = None, database_url: DatabaseUrl = No
         note_broken_app(session, BROKEN_APP)
         _migrate(session.adapter)
         has_app = session.settings.app or default_app_exists(Path.cwd())
-    say("Next: `jobs work` performs jobs." if has_app else "Next: `jobs new MyJob` writes a job.")
+    say(
+        "Next: `jobqueue work` performs jobs."
+        if has_app
+        else "Next: `jobqueue new MyJob` writes a job."
+    )
 
 
 def migrate(sql: PrintSql = False, app: App = None, database_url: DatabaseUrl = None) -> None:
@@ -135,7 +139,7 @@ def _explained(setting: Field[Any], value: str | None) -> str:
         line = f"{setting.name} = {_toml(value)}"
     else:
         default = EXAMPLES.get(setting.name, setting.default)
-        line = f"# {setting.name} = {_toml(default)}"
+        line = f"# {setting.name} = {_toml(default)}" if default is not None else ""
     return "\n".join([*(f"# {word}" for word in words), line, ""])
 
 

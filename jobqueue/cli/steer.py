@@ -1,4 +1,4 @@
-"""`jobs retry`, `jobs cancel` and `jobs clear`: changing what becomes of jobs."""
+"""`jobqueue retry`, `jobqueue cancel` and `jobqueue clear`: changing what becomes of jobs."""
 
 from __future__ import annotations
 
@@ -128,7 +128,9 @@ def _retry_one(adapter: Adapter, job_id: int) -> str:
         return f"Job {job_id} is due now."
     state = _state_of(adapter, job_id)
     if state is JobState.RUNNING:
-        raise StateConflict(f"job {job_id} is running; wait for it to end")
+        raise StateConflict(
+            f"job {job_id} is running; wait for it to end, or, if its worker is gone, for its lease"
+        )
     raise StateConflict(f"job {job_id} is {state}; enqueue it anew to have it performed again")
 
 
@@ -139,7 +141,7 @@ def _cancel_one(adapter: Adapter, job_id: int) -> str:
     state = _state_of(adapter, job_id)
     if state is JobState.RUNNING:
         raise StateConflict(f"job {job_id} is running, and only a job that waits can be cancelled")
-    raise StateConflict(f"job {job_id} is {state} already; `jobs clear` removes finished jobs")
+    raise StateConflict(f"job {job_id} is {state} already; `jobqueue clear` removes finished jobs")
 
 
 def _state_of(adapter: Adapter, job_id: int) -> JobState:

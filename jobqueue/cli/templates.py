@@ -1,4 +1,4 @@
-"""What `jobs new` writes."""
+"""What `jobqueue new` writes."""
 
 from __future__ import annotations
 

@@ -1,48 +1,86 @@
-"""`jobs work` and `jobs workoff`: performing jobs in the foreground."""
+"""`jobqueue work` and `jobqueue workoff`: performing jobs in the foreground."""
 
 from __future__ import annotations
 
+import re
 import threading
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobqueue.cli.errors import WORK_FAILED, say
 from jobqueue.cli.options import (
     App,
+    Concurrency,
     DatabaseUrl,
+    Grace,
     KeepFailed,
     KeepSucceeded,
+    KillAfter,
     Lease,
     LogFormat,
     LogLevel,
     MaxAttempts,
+    MaxRuntime,
     PollInterval,
     Queues,
 )
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import Session, opened, refuse_memory
 from jobqueue.defaults import default_configuration
-from jobqueue.job import registry
 from jobqueue.log import set_up_logging
 from jobqueue.records import JobFilter, JobState
-from jobqueue.runner.attached import run_attached
-from jobqueue.worker.pump import Tally
-from jobqueue.worker.worker import Worker
+from jobqueue.runner.groups import ONE_WORKER, Undertaking
+
+if TYPE_CHECKING:
+    from jobqueue.worker.pump import Tally
+
+MEMORY_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 Ttl = Annotated[
     float | None,
     typer.Option("--ttl", metavar="SECONDS", help="Stop after so long, as Ctrl-C would."),
 ]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        "-n",
+        "--workers",
+        metavar="WORKERS",
+        help="How many worker processes: 4; default:2,email:1; default+email:2 (each of two on "
+        "both queues); or *:1 (all queues).",
+    ),
+]
+MaxJobs = Annotated[
+    int | None,
+    typer.Option(
+        "--max-jobs", metavar="NUMBER", min=1, help="Replace a worker after so many jobs."
+    ),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        help="Replace a worker that has grown larger, once it has finished what it performs: 512M.",
+    ),
+]
 
 
 def work(
+    workers: Workers = None,
     queues: Queues = None,
+    concurrency: Concurrency = None,
     ttl: Ttl = None,
     app: App = None,
     database_url: DatabaseUrl = None,
     poll_interval: PollInterval = None,
     lease: Lease = None,
+    grace: Grace = None,
+    max_runtime: MaxRuntime = None,
+    kill_after: KillAfter = None,
+    max_jobs: MaxJobs = None,
+    max_memory: MaxMemory = None,
     max_attempts: MaxAttempts = None,
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
@@ -51,37 +89,54 @@ def work(
 ) -> None:
     """Perform jobs until Ctrl-C.
 
-    Ctrl-C (or TERM) finishes the job that runs and exits; a second one stops at once and gives
-    the job back.
+    A supervisor keeps the worker processes alive. Ctrl-C (or TERM) finishes what runs, within
+    --grace, and exits; a second one gives it back at once.
 
     \b
     Examples:
       jobs work
-      jobs work --queues default,email
-      jobs work --app shop.jobs --ttl 60 --log-format json
+      jobs work -n 4
+      jobs work -n default:2,email:1 --concurrency 10
+      jobs work --queues default,email --ttl 60 --log-format json
     """
     options = {
         "queues": queues,
+        "concurrency": concurrency,
         "app": app,
         "database_url": database_url,
         "poll_interval": poll_interval,
         "lease": lease,
+        "grace": grace,
+        "max_runtime": max_runtime,
+        "kill_after": kill_after,
         "max_attempts": max_attempts,
         "keep_succeeded": keep_succeeded,
         "keep_failed": keep_failed,
         "log_level": log_level,
         "log_format": log_format,
     }
-    _refuse_impossible(ttl)
+    undertaking = Undertaking(
+        spec=workers or ONE_WORKER,
+        options=options,
+        ttl_seconds=possible_ttl(ttl),
+        max_jobs=max_jobs,
+        max_memory_bytes=memory_bytes(max_memory),
+    )
+    from jobqueue.cli.supervising import supervise
+
     with opened(options, app="required") as session:
-        _run(session, until_idle=False, ttl=ttl)
+        exit_code = supervise(undertaking, ready_to_work(session).settings, session.adapter)
+    raise typer.Exit(exit_code)
 
 
 def workoff(
+    workers: Workers = None,
     queues: Queues = None,
+    concurrency: Concurrency = None,
     app: App = None,
     database_url: DatabaseUrl = None,
     lease: Lease = None,
+    max_runtime: MaxRuntime = None,
     max_attempts: MaxAttempts = None,
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
@@ -96,13 +151,16 @@ def workoff(
     \b
     Examples:
       jobs workoff
+      jobs workoff -n 4
       jobs workoff --queues email --log-level warning
     """
     options = {
         "queues": queues,
+        "concurrency": concurrency,
         "app": app,
         "database_url": database_url,
         "lease": lease,
+        "max_runtime": max_runtime,
         "max_attempts": max_attempts,
         "keep_succeeded": keep_succeeded,
         "keep_failed": keep_failed,
@@ -110,38 +168,70 @@ def workoff(
         "log_format": log_format,
     }
     with opened(options, app="required") as session:
-        tally = _run(session, until_idle=True)
+        ready_to_work(session)
+        if workers is not None:
+            from jobqueue.cli.supervising import supervise
+
+            undertaking = Undertaking(workers, options, until_idle=True)
+            raise typer.Exit(supervise(undertaking, session.settings, session.adapter))
+        tally = _work_off_here(session)
         _print_tally(session, tally)
     if tally.failed:
         raise typer.Exit(WORK_FAILED)
 
 
-def _run(session: Session, *, until_idle: bool, ttl: float | None = None) -> Tally:
+def ready_to_work(session: Session) -> Session:
+    """Set up the log, and make sure of the database before anything is started.
+
+    Raises:
+        ConfigurationError: the database is memory, which no other process sees.
+        DatabaseError: it does not answer, or has no tables.
+    """
     set_up_logging(session.settings.log_level, session.settings.log_format)
     refuse_memory(session.adapter)
     session.adapter.ping()
-    logger = default_configuration.logger
-    worker = Worker(session.adapter, registry, session.settings, logger, until_idle=until_idle)
-    alarm = _stop_after(ttl, worker) if ttl is not None else None
-    try:
-        return run_attached(worker)
-    finally:
-        if alarm is not None:
-            alarm.cancel()
+    return session
 
 
-def _refuse_impossible(ttl: float | None) -> None:
+def possible_ttl(ttl: float | None) -> float | None:
+    """A time to live that can be kept; raises `BadParameter` otherwise."""
     if ttl is not None and not 0 < ttl <= threading.TIMEOUT_MAX:
         raise typer.BadParameter(
             f"{ttl} is no time to live; expected a number of seconds above 0", param_hint="--ttl"
         )
+    return ttl
 
 
-def _stop_after(ttl: float, worker: Worker) -> threading.Timer:
-    alarm = threading.Timer(ttl, worker.stop, [f"its {ttl:g} s are over (--ttl)"])
-    alarm.daemon = True
-    alarm.start()
-    return alarm
+def memory_bytes(text: str | None) -> int | None:
+    """A size such as 512M in bytes; raises `BadParameter` when it is none."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d*)([kmg]?)b?", text.strip().lower())
+    if found is None:
+        raise typer.BadParameter(
+            f"{text!r} is no size; expected a number of bytes, or one with K, M or G: 512M",
+            param_hint="--max-memory",
+        )
+    return int(found[1]) * MEMORY_UNITS[found[2]]
+
+
+def _work_off_here(session: Session) -> Tally:
+    from jobqueue.job import registry
+    from jobqueue.runner.alarm import SignalAlarm
+    from jobqueue.runner.attached import run_attached
+    from jobqueue.worker.worker import Worker
+
+    logger = default_configuration.logger
+    return run_attached(
+        Worker(
+            session.adapter,
+            registry,
+            session.settings,
+            logger,
+            until_idle=True,
+            alarm=SignalAlarm(),
+        )
+    )
 
 
 def _print_tally(session: Session, tally: Tally) -> None:
@@ -158,6 +248,6 @@ def _print_tally(session: Session, tally: Tally) -> None:
         JobFilter(states=(JobState.READY,), queues=session.settings.queues, due=False)
     )
     if later:
-        say(f"{counted(later, 'job')} for later; `jobs list --state ready` shows when.")
+        say(f"{counted(later, 'job')} for later; `jobqueue list --state ready` shows when.")
     if tally.failed:
-        say("`jobs list --state failed` shows what failed, `jobs retry` runs it again.")
+        say("`jobqueue list --state failed` shows what failed, `jobqueue retry` runs it again.")

@@ -81,7 +81,7 @@ def adapter_for(url: str) -> Iterator[Adapter]:
 def test_missing_tables(empty_postgres: str, call: Callable[[Adapter], Any]) -> None:
     with (
         adapter_for(empty_postgres) as adapter,
-        pytest.raises(SchemaError, match="jobs migrate"),
+        pytest.raises(SchemaError, match="jobqueue migrate"),
     ):
         call(adapter)
 
@@ -92,7 +92,7 @@ def test_missing_tables_in_a_file(tmp_path: Path, call: Callable[[Adapter], Any]
     path.touch()
     with (
         adapter_for(f"sqlite:///{path}") as adapter,
-        pytest.raises(SchemaError, match="jobs migrate"),
+        pytest.raises(SchemaError, match="jobqueue migrate"),
     ):
         call(adapter)
 
@@ -103,7 +103,7 @@ def test_a_missing_file(tmp_path: Path, call: Callable[[Adapter], Any]) -> None:
     with adapter_for(f"sqlite:///{path}") as adapter, pytest.raises(SchemaError) as caught:
         call(adapter)
     assert "missing.sqlite3 does not exist" in str(caught.value)
-    assert "jobs setup" in str(caught.value)
+    assert "jobqueue setup" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -133,7 +133,7 @@ def test_no_server(call: Callable[[Adapter], Any]) -> None:
         pytest.raises(DatabaseUnavailable, match="does not answer") as caught,
     ):
         call(adapter)
-    assert "jobs doctor" in str(caught.value)
+    assert "jobqueue doctor" in str(caught.value)
 
 
 def test_a_database_that_does_not_exist(postgres_url: str) -> None:

@@ -83,7 +83,7 @@ def test_up_down_and_up_again(adapter: SqlAdapter, engine: Engine) -> None:
     adapter.downgrade("base")
     assert tables(engine) <= {VERSION_TABLE}
     assert adapter.schema_status().current is None
-    with pytest.raises(SchemaError, match="jobs migrate"):
+    with pytest.raises(SchemaError, match="jobqueue migrate"):
         adapter.ping()
     adapter.migrate()
     assert works(adapter)

@@ -357,14 +357,14 @@ def test_a_drivers_errors_are_put_in_our_words(empty_postgres_url: str, postgres
     adapter = connect(postgres_url)
     Job.config(adapter=adapter)
     with psycopg.connect(empty_postgres_url) as connection:
-        with pytest.raises(SchemaError, match="jobs migrate"):
+        with pytest.raises(SchemaError, match="jobqueue migrate"):
             later(connection, 1)
         with pytest.raises(DatabaseError, match="transaction is aborted"):
             later(connection, 1)
     elsewhere = sqlite3.connect(":memory:")
     lite = connect("sqlite:///unused.sqlite3")
     Job.config(adapter=lite)
-    with pytest.raises(SchemaError, match="jobs migrate"):
+    with pytest.raises(SchemaError, match="jobqueue migrate"):
         later(elsewhere, 1)
     elsewhere.close()
     for made in (adapter, lite):

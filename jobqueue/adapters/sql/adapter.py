@@ -13,12 +13,14 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     Connection,
     CursorResult,
     bindparam,
     case,
     delete,
     insert,
+    literal,
     select,
     update,
 )
@@ -42,6 +44,7 @@ from jobqueue.records import (
     NewJob,
     NewWorker,
     Outcome,
+    QueueDepth,
     Rescue,
     SchemaStatus,
     Turn,
@@ -239,7 +242,11 @@ class SqlAdapter(Adapter):
 
     def _end_crashed(self, worker_id: str, job: CrashedJob) -> Any:
         now, crashes = self._now(), JOBS.c.crashes + int(job.guilty)
-        used_up = (JOBS.c.attempts >= JOBS.c.max_attempts) | (crashes >= MOST_CRASHES)
+        used_up = (
+            (JOBS.c.attempts >= JOBS.c.max_attempts)
+            | (crashes >= MOST_CRASHES)
+            | literal(job.final, Boolean())
+        )
         return (
             update(JOBS)
             .where(_held_by(worker_id), JOBS.c.id == job.id, JOBS.c.claim_token == job.token)
@@ -333,6 +340,18 @@ class SqlAdapter(Adapter):
         """See `Adapter.count_by_state`."""
         rows = self.database.read(lambda c: c.execute(reads.count_by_state_query()).all())
         return {JobState(state): count for state, count in rows}
+
+    def queue_depths(self) -> list[QueueDepth]:
+        """See `Adapter.queue_depths`."""
+        query = reads.depths_query(self._now())
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        return reads.queue_depths(rows, self.paused_queues())
+
+    def running_jobs(self, limit: int) -> list[JobRecord]:
+        """See `Adapter.running_jobs`."""
+        query = reads.running_query(self._now(), limit)
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        return [reads.job_record(row) for row in rows]
 
     def paused_queues(self) -> set[str]:
         """See `Adapter.paused_queues`."""

@@ -148,7 +148,7 @@ def translated(error: BaseException, database: str) -> DatabaseError:
     if code in SCHEMA_CODES or (not code and any(words in text for words in SQLITE_SCHEMA_WORDS)):
         return SchemaError(
             f"the tables of jobqueue are missing or out of date in {database} ({text}); "
-            "run `jobs migrate`"
+            "run `jobqueue migrate`"
         )
     unavailable = _why_unavailable(error, code, text)
     if unavailable:
@@ -165,11 +165,14 @@ def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
     if code.startswith(("28", "3D")):
         return f"lets nobody in ({text}); check the URL"
     if code == "" and "locked" in text:
-        return f"is locked: another program keeps its write transaction open ({text})"
+        return (
+            "is locked: a write transaction is kept open, by another program or by this one "
+            f"({text}); to enqueue inside a transaction of yours, pass it as `session=`"
+        )
     if code == "" and _is_a(error, "OperationalError", "InterfaceError"):
         return (
             f"does not answer ({text}); is it running, and is the URL right? "
-            "`jobs doctor` tells more"
+            "`jobqueue doctor` tells more"
         )
     return None
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, select
 
 from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_utc
-from jobqueue.records import JobFilter, JobRecord, JobState, WorkerRecord
+from jobqueue.records import JobFilter, JobRecord, JobState, QueueDepth, WorkerRecord
 
 UNDECODABLE = "(undecodable)"
 LARGEST_ID = 2**63 - 1
@@ -64,6 +64,44 @@ def workers_query() -> Select[Any]:
 def paused_queues_query() -> Select[Any]:
     """The names of paused queues."""
     return select(BackgroundQueue.name).where(BackgroundQueue.paused_at.is_not(None))
+
+
+def depths_query(now: ColumnElement[Any]) -> Select[Any]:
+    """How much there is to do in each queue with unfinished jobs, and what the time is."""
+    ready, running = JOBS.c.state == JobState.READY.value, JOBS.c.state == JobState.RUNNING.value
+    due = ready & (JOBS.c.run_at <= now)
+    return (
+        select(
+            JOBS.c.queue,
+            func.count().filter(due).label("due"),
+            func.count().filter(ready & (JOBS.c.run_at > now)).label("later"),
+            func.count().filter(running).label("running"),
+            func.min(JOBS.c.run_at).filter(due).label("oldest"),
+            now.label("now"),
+        )
+        .where(ready | running)
+        .group_by(JOBS.c.queue)
+        .order_by(JOBS.c.queue)
+    )
+
+
+def running_query(now: ColumnElement[Any], limit: int) -> Select[Any]:
+    """Running jobs, those that were claimed first coming first."""
+    query = jobs_query(JobFilter(states=(JobState.RUNNING,)), now, limit)
+    return query.order_by(None).order_by(JOBS.c.locked_at, JOBS.c.id)
+
+
+def queue_depths(rows: Sequence[Row[Any]], paused: set[str]) -> list[QueueDepth]:
+    """The rows of `depths_query`, and the queues that are paused, as records."""
+    found = {row.queue: _queue_depth(row, row.queue in paused) for row in rows}
+    for name in paused - set(found):
+        found[name] = QueueDepth(name, 0, 0, 0, timedelta(0), paused=True)
+    return [found[name] for name in sorted(found)]
+
+
+def _queue_depth(row: Row[Any], paused: bool) -> QueueDepth:
+    age = to_utc(row.now) - to_utc(row.oldest) if row.oldest is not None else timedelta(0)
+    return QueueDepth(row.queue, row.due, row.later, row.running, max(age, timedelta(0)), paused)
 
 
 def orphans_query() -> Select[Any]:

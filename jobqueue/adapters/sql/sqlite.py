@@ -321,7 +321,7 @@ def open_database(url: str) -> Database:
     @event.listens_for(engine, "do_connect")
     def refuse_missing_file(*_: Any) -> None:
         if not Path(str(parsed.database)).exists():
-            raise SchemaError(f"{parsed.database} does not exist; run `jobs setup`")
+            raise SchemaError(f"{parsed.database} does not exist; run `jobqueue setup`")
 
     @event.listens_for(engine, "connect")
     def make_durable(connection: Any, _: Any) -> None:

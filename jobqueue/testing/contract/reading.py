@@ -14,6 +14,7 @@ from jobqueue.records import (
     JobFilter,
     JobRecord,
     JobState,
+    QueueDepth,
     Released,
     Succeeded,
 )
@@ -152,3 +153,19 @@ class ReadContract(ContractBase):
         status = adapter.schema_status()
         assert status.server
         assert (status.current or "") == status.head
+
+    def test_the_depth_of_each_queue(self, adapter: Adapter, clock: ManualClock) -> None:
+        adapter.enqueue([new_job(queue="b"), new_job(queue="b"), new_job(queue="a")])
+        adapter.enqueue([new_job(queue="b", delay=timedelta(hours=1))])
+        (job,) = adapter.claim(a_claim(limit=1, queues=("b",)))
+        clock.advance(90)
+        assert adapter.queue_depths() == [
+            QueueDepth("a", 1, 0, 0, timedelta(seconds=90), paused=False),
+            QueueDepth("b", 1, 1, 1, timedelta(seconds=90), paused=False),
+        ]
+        assert [running.id for running in adapter.running_jobs(10)] == [job.id]
+        settle_all(adapter, Succeeded(job))
+        assert [(depth.queue, depth.running) for depth in adapter.queue_depths()] == [
+            ("a", 0),
+            ("b", 0),
+        ]

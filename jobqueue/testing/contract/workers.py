@@ -239,6 +239,13 @@ class WorkerContract(ContractBase):
         assert rescue == Rescue("worker-1", failed=(job.id,))
         assert record(adapter, job.id).state is JobState.FAILED
 
+    def test_a_crash_can_be_final(self, adapter: Adapter) -> None:
+        job = claim_new(adapter)
+        final = CrashedJob(job.id, job.token, "timed out", guilty=False, final=True)
+        assert adapter.rescue_crashed("worker-1", [final]) == Rescue("worker-1", failed=(job.id,))
+        row = record(adapter, job.id)
+        assert (row.state, row.crashes) == (JobState.FAILED, 0)
+
     def test_a_crash_does_not_touch_what_others_hold(self, adapter: Adapter) -> None:
         job = claim_new(adapter)
         stale = CrashedJob(job.id, job.token + 1, "died")

@@ -1,0 +1,224 @@
+"""`jobqueue start`, `stop` and `restart`: workers that run detached."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from jobqueue.runner.daemon import Daemon
+
+from jobqueue.cli.errors import WORK_FAILED, say, say_error
+from jobqueue.cli.options import (
+    App,
+    Concurrency,
+    DatabaseUrl,
+    Grace,
+    KeepFailed,
+    KeepSucceeded,
+    KillAfter,
+    Lease,
+    LogFormat,
+    LogLevel,
+    MaxAttempts,
+    MaxRuntime,
+    PollInterval,
+    Queues,
+)
+from jobqueue.cli.output import counted
+from jobqueue.cli.session import opened
+from jobqueue.cli.work import MaxJobs, MaxMemory, Workers, memory_bytes, ready_to_work
+from jobqueue.config import load_settings
+from jobqueue.errors import StateConflict
+from jobqueue.runner.groups import ONE_WORKER, Undertaking, parse_groups
+
+RESTART_SECONDS = 60.0
+MARGIN = timedelta(seconds=15)
+LOG_TAIL_BYTES = 4000
+
+SameWorkers = Annotated[
+    str | None,
+    typer.Option(
+        "-n", "--workers", metavar="WORKERS", help="Only those that were started with this -n."
+    ),
+]
+
+
+def start(
+    workers: Workers = None,
+    queues: Queues = None,
+    concurrency: Concurrency = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    poll_interval: PollInterval = None,
+    lease: Lease = None,
+    grace: Grace = None,
+    max_runtime: MaxRuntime = None,
+    kill_after: KillAfter = None,
+    max_jobs: MaxJobs = None,
+    max_memory: MaxMemory = None,
+    max_attempts: MaxAttempts = None,
+    keep_succeeded: KeepSucceeded = None,
+    keep_failed: KeepFailed = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Perform jobs in the background.
+
+    Returns when the workers are ready, or says why they are not. They log to a file in .jobs of
+    the working directory, where `jobqueue stop` finds them.
+
+    \b
+    Examples:
+      jobs start
+      jobs start -n default:2,email:1
+      jobs start -n 4 --max-jobs 10000 --max-memory 512M
+    """
+    options = {
+        "queues": queues,
+        "concurrency": concurrency,
+        "app": app,
+        "database_url": database_url,
+        "poll_interval": poll_interval,
+        "lease": lease,
+        "grace": grace,
+        "max_runtime": max_runtime,
+        "kill_after": kill_after,
+        "max_attempts": max_attempts,
+        "keep_succeeded": keep_succeeded,
+        "keep_failed": keep_failed,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
+    undertaking = Undertaking(
+        spec=workers or ONE_WORKER,
+        options={name: value for name, value in options.items() if value is not None},
+        max_jobs=max_jobs,
+        max_memory_bytes=memory_bytes(max_memory),
+    )
+    parse_groups(undertaking.spec)
+    with opened(options, app="required") as session:
+        ready_to_work(session)
+    _start(undertaking)
+
+
+def stop(workers: SameWorkers = None) -> None:
+    """Stop the workers that `jobqueue start` started in this folder.
+
+    They finish what they perform, within their --grace, and give back the rest.
+
+    \b
+    Examples:
+      jobs stop
+      jobs stop -n default:2,email:1
+    """
+    from jobqueue.runner.daemon import running_daemons
+
+    daemons = running_daemons(Path.cwd(), workers)
+    if not daemons:
+        typer.echo(_nothing_runs(workers))
+        return
+    for daemon in daemons:
+        daemon.stop()
+    settings = load_settings()
+    patience = (settings.grace + settings.kill_after + MARGIN).total_seconds()
+    for daemon in daemons:
+        if not daemon.wait_until_gone(patience):
+            say_error(
+                f"the workers {daemon.state.spec} (pid {daemon.state.pid}) have not ended in "
+                f"{patience:g} s; look into {daemon.files.log}"
+            )
+            raise typer.Exit(WORK_FAILED)
+        typer.echo(f"Stopped the workers {daemon.state.spec} (pid {daemon.state.pid}).")
+
+
+def restart(workers: SameWorkers = None) -> None:
+    """Replace the workers of this folder, for new code.
+
+    The new ones are ready before the old ones finish what they perform and end. If they cannot
+    start, the old ones go on.
+
+    \b
+    Examples:
+      jobs restart
+      jobs restart -n default:2,email:1
+    """
+    from jobqueue.runner.daemon import running_daemons
+
+    daemons = running_daemons(Path.cwd(), workers)
+    if not daemons:
+        typer.echo(_nothing_runs(workers))
+        say("`jobqueue start` starts them.")
+        raise typer.Exit(WORK_FAILED)
+    for daemon in daemons:
+        daemon.restart()
+    for daemon in daemons:
+        _wait_for_restart(daemon)
+
+
+def _wait_for_restart(daemon: Daemon) -> None:
+    state = daemon.wait_until_restarted(RESTART_SECONDS)
+    if state is None or state.restart_error is not None:
+        why = "they are gone" if state is None else state.restart_error
+        say_error(
+            f"the workers {daemon.state.spec} were not renewed: {why}; look into {daemon.files.log}"
+        )
+        _show_log(daemon.files.log)
+        raise typer.Exit(WORK_FAILED)
+    typer.echo(f"Renewed {counted(len(daemon.state.workers), 'worker')} ({daemon.state.spec}).")
+
+
+def _nothing_runs(workers: str | None) -> str:
+    which = f" with -n {workers}" if workers else ""
+    return f"No workers{which} run that were started in this folder."
+
+
+def _start(undertaking: Undertaking) -> None:
+    """Spawn the supervisor, and wait for its word."""
+    from jobqueue.runner.daemon import ALREADY_RUNNING, DaemonFiles
+
+    files = DaemonFiles(Path.cwd(), undertaking.spec)
+    files.prepare()
+    if files.is_locked():
+        raise StateConflict(ALREADY_RUNNING)
+    beginning = files.log.stat().st_size if files.log.exists() else 0
+    ready, child_ready = os.pipe()
+    plan = json.dumps(asdict(undertaking) | {"ready_fd": child_ready})
+    with files.log.open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own command, no shell
+            [sys.executable, "-m", "jobqueue.cli.daemon_process", plan],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(child_ready,),
+            start_new_session=True,
+        )
+    os.close(child_ready)
+    if os.read(ready, 1) == b"r":
+        number = sum(group.count for group in parse_groups(undertaking.spec))
+        typer.echo(
+            f"Started {counted(number, 'worker')} ({undertaking.spec}), supervised by pid "
+            f"{process.pid}; they log to {files.log.relative_to(Path.cwd())}."
+        )
+        return
+    exit_code = process.wait()
+    say_error("the workers could not start; this is what they said:")
+    _show_log(files.log, beginning)
+    raise typer.Exit(exit_code or WORK_FAILED)
+
+
+def _show_log(path: Path, beginning: int | None = None) -> None:
+    size = path.stat().st_size
+    start = max(size - LOG_TAIL_BYTES, beginning or 0)
+    with path.open("rb") as log:
+        log.seek(start)
+        text: Any = log.read().decode("utf-8", "replace")
+    print(text.rstrip(), file=sys.stderr)

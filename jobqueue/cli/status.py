@@ -1,0 +1,158 @@
+"""`jobqueue status`: who does what, and how much there is to do."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from jobqueue.cli.options import AsJson, DatabaseUrl
+from jobqueue.cli.output import Column, print_json, print_table, span
+from jobqueue.cli.session import Session, opened
+from jobqueue.records import JobRecord, QueueDepth, WorkerRecord
+
+MOST_RUNNING = 1000
+WATCH_SECONDS = 2.0
+CLEAR_SCREEN = "\x1b[2J\x1b[H"
+
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Show it anew every two seconds, until Ctrl-C.")
+]
+
+
+def status(database_url: DatabaseUrl = None, json_: AsJson = False, watch: Watch = False) -> None:
+    """Show the workers, what they perform, and the depth of each queue.
+
+    Workers of all machines are shown; memory only of those on this one. AGE is how long the oldest
+    due job has been due.
+
+    \b
+    Examples:
+      jobs status
+      jobs status --watch
+      jobs status --json
+    """
+    with opened({"database_url": database_url}, app="unwanted") as session:
+        while True:
+            if watch:
+                typer.echo(CLEAR_SCREEN, nl=False)
+            _show(session, as_json=json_)
+            if not watch:
+                return
+            time.sleep(WATCH_SECONDS)
+
+
+def _show(session: Session, *, as_json: bool) -> None:
+    workers, queues = session.adapter.workers(), session.adapter.queue_depths()
+    running: dict[str, list[JobRecord]] = {}
+    for job in session.adapter.running_jobs(MOST_RUNNING):
+        running.setdefault(job.locked_by or "", []).append(job)
+    if as_json:
+        print_json(
+            {
+                "workers": [_worker_json(w, running.get(w.id, [])) for w in workers],
+                "queues": [_queue_json(queue) for queue in queues],
+            }
+        )
+        return
+    _print_workers(workers, running)
+    typer.echo("")
+    _print_queues(queues)
+
+
+def _worker_json(worker: WorkerRecord, jobs: list[JobRecord]) -> Mapping[str, Any]:
+    return {
+        "id": worker.id,
+        "name": worker.name,
+        "host": worker.host,
+        "pid": worker.pid,
+        "queues": worker.queues,
+        "concurrency": worker.concurrency,
+        "started_at": worker.started_at,
+        "heartbeat_at": worker.heartbeat_at,
+        "memory_bytes": _memory_bytes(worker),
+        "jobs": [
+            {"id": job.id, "handler": job.handler, "locked_at": job.locked_at} for job in jobs
+        ],
+    }
+
+
+def _queue_json(depth: QueueDepth) -> Mapping[str, Any]:
+    return {
+        "queue": depth.queue,
+        "due": depth.due,
+        "later": depth.later,
+        "running": depth.running,
+        "oldest_age_seconds": depth.oldest_age.total_seconds(),
+        "paused": depth.paused,
+    }
+
+
+def _print_workers(workers: list[WorkerRecord], running: Mapping[str, list[JobRecord]]) -> None:
+    if not workers:
+        typer.echo("No workers.")
+        return
+    names = ("WORKER", "HOST", "PID", "QUEUES", "UP", "BEAT", "MEMORY", "JOBS")
+    rows = [
+        [
+            worker.name,
+            worker.host,
+            str(worker.pid),
+            "*" if worker.queues is None else ",".join(worker.queues),
+            _since(worker.started_at),
+            _since(worker.heartbeat_at),
+            _megabytes(_memory_bytes(worker)),
+            _doing(running.get(worker.id, [])),
+        ]
+        for worker in workers
+    ]
+    print_table([Column(name) for name in names], rows)
+
+
+def _print_queues(queues: list[QueueDepth]) -> None:
+    if not queues:
+        typer.echo("Nothing to do in any queue.")
+        return
+    names = ("QUEUE", "DUE", "LATER", "RUNNING", "AGE", "")
+    rows = [
+        [
+            depth.queue,
+            f"{depth.due:,}",
+            f"{depth.later:,}",
+            f"{depth.running:,}",
+            span(depth.oldest_age.total_seconds()) if depth.due else "",
+            "paused" if depth.paused else "",
+        ]
+        for depth in queues
+    ]
+    print_table([Column(name) for name in names], rows)
+
+
+def _doing(jobs: list[JobRecord]) -> str:
+    if not jobs:
+        return "idle"
+    shown = ", ".join(f"{job.handler.rpartition('.')[2]} #{job.id}" for job in jobs[:3])
+    return shown if len(jobs) <= 3 else f"{shown} and {len(jobs) - 3} more"
+
+
+def _memory_bytes(worker: WorkerRecord) -> int | None:
+    import psutil
+
+    if worker.host != socket.gethostname():
+        return None
+    try:
+        return int(psutil.Process(worker.pid).memory_info().rss)
+    except psutil.Error:
+        return None
+
+
+def _megabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1024**2:.0f} MB"
+
+
+def _since(moment: datetime) -> str:
+    return span(max((datetime.now(UTC) - moment).total_seconds(), 0.0))

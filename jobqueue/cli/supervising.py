@@ -1,0 +1,78 @@
+"""Running worker processes under a supervisor, for `work`, `workoff -n` and `start`."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import Protocol
+
+from jobqueue.adapters import Adapter
+from jobqueue.config import Settings
+from jobqueue.defaults import default_configuration
+from jobqueue.runner.groups import Undertaking, WorkerGroup, parse_groups
+from jobqueue.runner.process import WorkerProcess
+from jobqueue.runner.supervisor import Supervisor, run_supervised
+
+WORKER_COMMAND = ("-m", "jobqueue.cli.worker_process")
+
+
+class Watcher(Protocol):
+    """Who wants to know how a supervisor gets on."""
+
+    def ready(self, supervisor: Supervisor) -> None:
+        """All workers are ready for the first time."""
+
+    def restarted(self, supervisor: Supervisor, error: str | None) -> None:
+        """A rolling restart has ended, and why it failed if it did."""
+
+
+def supervise(
+    undertaking: Undertaking,
+    settings: Settings,
+    adapter: Adapter,
+    watcher: Watcher | None = None,
+) -> int:
+    """Run the workers until they end or are stopped, and return the exit code."""
+    groups = parse_groups(undertaking.spec, settings.queues)
+    given = {name: value for name, value in undertaking.options.items() if value is not None}
+
+    def spawn(group: WorkerGroup, index: int) -> WorkerProcess:
+        return WorkerProcess(
+            group,
+            index,
+            WORKER_COMMAND,
+            given,
+            concurrency=settings.concurrency,
+            until_idle=undertaking.until_idle,
+            max_jobs=undertaking.max_jobs,
+        )
+
+    supervisor = Supervisor(
+        groups,
+        spawn,
+        adapter,
+        lease=settings.lease,
+        grace=settings.grace,
+        logger=default_configuration.logger,
+        until_idle=undertaking.until_idle,
+        max_memory_bytes=undertaking.max_memory_bytes,
+    )
+    if watcher is not None:
+        supervisor.on_ready = partial(watcher.ready, supervisor)
+        supervisor.on_restarted = partial(watcher.restarted, supervisor)
+    alarm = _stop_after(undertaking.ttl_seconds, supervisor)
+    try:
+        return run_supervised(supervisor)
+    finally:
+        if alarm is not None:
+            alarm.cancel()
+
+
+def _stop_after(ttl_seconds: float | None, supervisor: Supervisor) -> threading.Timer | None:
+    if ttl_seconds is None:
+        return None
+    why = f"its {ttl_seconds:g} s are over (--ttl)"
+    alarm = threading.Timer(ttl_seconds, supervisor.stop, [why])
+    alarm.daemon = True
+    alarm.start()
+    return alarm

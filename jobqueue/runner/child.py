@@ -1,0 +1,88 @@
+"""A worker process from the inside: its signals, its title, and its bond to the supervisor."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import setproctitle
+
+from jobqueue.worker.pump import Tally
+from jobqueue.worker.worker import Worker
+
+PR_SET_PDEATHSIG = 1
+TITLE_SECONDS = 0.5
+
+
+def die_with_supervisor() -> None:
+    """See to it that this process does not outlive the one that spawned it.
+
+    On Linux the kernel kills it. Elsewhere, and as a second string, it ends itself when its
+    standard input, which the supervisor holds the other end of, is closed.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_with_input, name="jobqueue-lifeline", daemon=True).start()
+
+
+def _end_with_input() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def say_ready(ready_fd: int) -> None:
+    """Tell the supervisor that this worker is about to claim."""
+    os.write(ready_fd, b"r")
+    os.close(ready_fd)
+
+
+def run_child(worker: Worker, title: str) -> Tally:
+    """Run a worker on the main thread, steered by its supervisor's signals.
+
+    TERM: finish what is performed, and end. QUIT, INT, or a second TERM: give it back, and end.
+    TSTP: claim no more. CONT: claim again. USR2: every thread's stack to standard error.
+    """
+    asked_before = False
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        nonlocal asked_before
+        if asked_before or number != signal.SIGTERM:
+            worker.stop_now()
+        asked_before = True
+        worker.stop("its supervisor asked it to")
+
+    def rest(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        worker.rest(number == signal.SIGTSTP)
+
+    handlers: dict[signal.Signals, Callable[[int, FrameType | None], Any]] = {
+        signal.SIGTERM: stop,
+        signal.SIGQUIT: stop,
+        signal.SIGINT: stop,
+        signal.SIGTSTP: rest,
+        signal.SIGCONT: rest,
+    }
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    faulthandler.register(signal.SIGUSR2, all_threads=True)
+    threading.Thread(
+        target=_keep_title, args=(worker, title), name="jobqueue-title", daemon=True
+    ).start()
+    return worker.run()
+
+
+def _keep_title(worker: Worker, title: str) -> None:
+    never = threading.Event()
+    while True:
+        performing = worker.performing()
+        what = ", ".join(f"{job.handler.rpartition('.')[2]} #{job.id}" for job in performing[:3])
+        setproctitle.setproctitle(f"{title}: {what or 'idle'}")
+        never.wait(TITLE_SECONDS)

@@ -1,0 +1,241 @@
+"""Supervisors that run detached: who they are, and how they are told to stop.
+
+Each holds a lock for as long as it lives, so a file that a crash left behind is known for what it
+is, and two starts at once do not both run. A signal goes to a process only when its number, its
+start time and its lock all say that it is ours; a pidfd keeps it from going to another process that
+took the number since.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from jobqueue.errors import ConfigurationError, StateConflict
+
+FOLDER = ".jobs"
+ALREADY_RUNNING = (
+    "these workers run already; `jobqueue status` shows them and `jobqueue restart` renews them"
+)
+POLL_SECONDS = 0.05
+LOCK_SECONDS = 0.5
+START_TIME_TOLERANCE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonState:
+    """What a detached supervisor says of itself in its file.
+
+    Args:
+        spec: its `-n`; empty for the groups of the configuration.
+        pid: its process id.
+        process_started_at: the process's start time as the system has it, in seconds of its epoch.
+        generation: how many rolling restarts it has completed.
+        restarting: whether one is under way.
+        restart_error: why the last one failed, if it did.
+        workers: the names and process ids of its workers.
+    """
+
+    spec: str
+    pid: int
+    process_started_at: float
+    generation: int = 0
+    restarting: bool = False
+    restart_error: str | None = None
+    workers: tuple[tuple[str, int], ...] = ()
+
+
+class DaemonFiles:
+    """The files of one detached supervisor, in `.jobs` of its working directory.
+
+    Args:
+        directory: the working directory.
+        spec: its `-n`; supervisors of one folder are told apart by it.
+    """
+
+    def __init__(self, directory: Path, spec: str) -> None:
+        name = re.sub(r"[^A-Za-z0-9_.+-]", "-", spec.replace("*", "all")) or "workers"
+        self.folder = directory / FOLDER
+        self.lock = self.folder / f"{name}.lock"
+        self.state = self.folder / f"{name}.json"
+        self.log = self.folder / f"{name}.log"
+
+    def prepare(self) -> None:
+        """Make the folder, for this user alone.
+
+        Raises:
+            ConfigurationError: it is somebody else's.
+        """
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        if self.folder.stat().st_uid != os.geteuid():
+            raise ConfigurationError(f"{self.folder} belongs to another user; remove it")
+        self.folder.chmod(0o700)
+
+    def hold_lock(self) -> int:
+        """Take the lock for the life of this process, and return its file descriptor.
+
+        Raises:
+            StateConflict: another process holds it.
+        """
+        lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + LOCK_SECONDS
+        # Whoever only asks whether it is held holds it for a moment.
+        while not _locks(lock, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                os.close(lock)
+                raise StateConflict(ALREADY_RUNNING)
+            time.sleep(POLL_SECONDS)
+        return lock
+
+    def is_locked(self) -> bool:
+        """Whether a supervisor lives that has these files."""
+        try:
+            lock = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _locks(lock, fcntl.LOCK_SH)
+        finally:
+            os.close(lock)
+
+    def write(self, state: DaemonState) -> None:
+        """Replace the state in one step, so that nobody reads half of it."""
+        fields = {name: getattr(state, name) for name in DaemonState.__slots__}
+        fresh = self.state.with_suffix(".new")
+        fresh.write_text(json.dumps(fields), encoding="utf-8")
+        fresh.replace(self.state)
+
+    def read(self) -> DaemonState | None:
+        """The state of the supervisor that lives, if one does."""
+        if not self.is_locked():
+            return None
+        try:
+            fields: dict[str, Any] = json.loads(self.state.read_text(encoding="utf-8"))
+            workers = tuple((name, pid) for name, pid in fields.pop("workers"))
+            state = DaemonState(workers=workers, **fields)
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return state if is_same_process(state) else None
+
+
+def _locks(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Daemon:
+    """A detached supervisor that lives."""
+
+    def __init__(self, files: DaemonFiles, state: DaemonState) -> None:
+        self.files, self.state = files, state
+
+    def send(self, number: signal.Signals) -> bool:
+        """Send it a signal; False when it is gone."""
+        try:
+            pidfd = os.pidfd_open(self.state.pid)
+        except OSError:
+            return False
+        try:
+            # The number may have changed hands since it was read; not any more, now it is open.
+            if not is_same_process(self.state):
+                return False
+            signal.pidfd_send_signal(pidfd, number)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(pidfd)
+        return True
+
+    def stop(self) -> bool:
+        """Have it finish what its workers perform and end; False when it is gone."""
+        return self.send(signal.SIGTERM)
+
+    def restart(self) -> bool:
+        """Have it renew its workers; False when it is gone."""
+        return self.send(signal.SIGHUP)
+
+    def wait_until_gone(self, timeout_seconds: float) -> bool:
+        """Wait until it has ended; False when the time is up before."""
+        deadline = time.monotonic() + timeout_seconds
+        while self.files.is_locked():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
+
+    def wait_until_restarted(self, timeout_seconds: float) -> DaemonState | None:
+        """Wait for the end of a rolling restart; None when it died or the time is up before."""
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline:
+            state = self.files.read()
+            if state is None and not self.files.is_locked():
+                return None
+            if state is not None and state.generation > self.state.generation:
+                return state
+            time.sleep(POLL_SECONDS)
+        return None
+
+
+def running_daemons(directory: Path, spec: str | None) -> list[Daemon]:
+    """The detached supervisors of a working directory; only that of a `-n` when one is given."""
+    found = _all_files(directory) if spec is None else [DaemonFiles(directory, spec)]
+    states = [(files, files.read()) for files in found]
+    return [Daemon(files, state) for files, state in states if state is not None]
+
+
+def _all_files(directory: Path) -> Iterator[DaemonFiles]:
+    for path in sorted((directory / FOLDER).glob("*.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            yield DaemonFiles(directory, json.loads(path.read_text(encoding="utf-8"))["spec"])
+
+
+def own_state(spec: str) -> DaemonState:
+    """The state of this very process."""
+    return DaemonState(spec, os.getpid(), psutil.Process().create_time())
+
+
+def is_same_process(state: DaemonState) -> bool:
+    """Whether the process that wrote a state is still the one with that number."""
+    try:
+        started = psutil.Process(state.pid).create_time()
+    except psutil.Error:
+        return False
+    return abs(started - state.process_started_at) < START_TIME_TOLERANCE_SECONDS
+
+
+class StateKeeper:
+    """Writes the state of this supervisor as it changes."""
+
+    def __init__(self, files: DaemonFiles, spec: str) -> None:
+        self._files = files
+        self._state = own_state(spec)
+        self._files.write(self._state)
+
+    def note(self, **changes: Any) -> None:
+        """Write the state with some of it changed, unless it is what it was."""
+        changed = replace(self._state, **changes)
+        if changed != self._state:
+            self._state = changed
+            self._files.write(changed)
+
+    def note_restarted(self, error: str | None) -> None:
+        """A rolling restart has ended."""
+        self.note(generation=self._state.generation + 1, restarting=False, restart_error=error)
+
+    def remove(self) -> None:
+        """Take the file away, at the end."""
+        self._files.state.unlink(missing_ok=True)

@@ -1,0 +1,235 @@
+"""One worker process as its supervisor has it: spawned, watched, and ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psutil
+
+from jobqueue.records import CrashedJob, NewWorker
+from jobqueue.runner.groups import WorkerGroup
+from jobqueue.worker.slots import SlotEntry, Slots
+
+DIED = "the worker process {name} died while it performed this job ({how})"
+TIMED_OUT = (
+    "JobTimeout: ran longer than its max_runtime and did not react, so its process {name} was "
+    "killed"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """What a worker process is told by its supervisor; it travels as JSON on its command line."""
+
+    worker_id: str
+    name: str
+    queues: tuple[str, ...] | None
+    concurrency: int
+    until_idle: bool
+    options: Mapping[str, Any]
+    slots_fd: int
+    ready_fd: int
+    max_jobs: int | None = None
+
+    def to_json(self) -> str:
+        """The plan as text."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps(fields)
+
+    @classmethod
+    def from_json(cls, text: str) -> WorkerPlan:
+        """The plan that `to_json` wrote."""
+        fields = json.loads(text)
+        if fields["queues"] is not None:
+            fields["queues"] = tuple(fields["queues"])
+        return cls(**fields)
+
+
+class WorkerProcess:
+    """A spawned worker process.
+
+    It does not outlive its supervisor: the kernel kills it, and where the kernel does not do that
+    it sees its standard input end.
+
+    Args:
+        group: the group that it belongs to.
+        index: its number in the group.
+        command: how `python` runs a worker process, up to the plan.
+        options: the settings that were given as options, which it loads again for itself.
+        concurrency: how many jobs it performs at a time.
+        until_idle: whether it ends when nothing is due.
+        max_jobs: how many jobs until it ends and is replaced; None for no limit.
+    """
+
+    def __init__(
+        self,
+        group: WorkerGroup,
+        index: int,
+        command: tuple[str, ...],
+        options: Mapping[str, Any],
+        *,
+        concurrency: int,
+        until_idle: bool,
+        max_jobs: int | None,
+    ) -> None:
+        self.group, self.index = group, index
+        self.name = f"{group.name}.{index}"
+        self.worker_id = f"{socket.gethostname()}:{self.name}:{secrets.token_hex(4)}"
+        self.started = time.monotonic()
+        self.is_ready = False
+        self.asked_to_stop = False
+        self.told_to_hurry = False
+        self.kill_at = 0.0
+        self._forgiven = False
+        self._concurrency = concurrency
+        self._timed_out: set[tuple[int, int]] = set()
+        self._slots = Slots.create(concurrency)
+        self._ready, child_ready = os.pipe()
+        os.set_blocking(self._ready, False)
+        plan = WorkerPlan(
+            worker_id=self.worker_id,
+            name=self.name,
+            queues=group.queues,
+            concurrency=concurrency,
+            until_idle=until_idle,
+            options=options,
+            slots_fd=self._slots.fd,
+            ready_fd=child_ready,
+            max_jobs=max_jobs,
+        )
+        self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
+            [sys.executable, *command, plan.to_json()],
+            stdin=subprocess.PIPE,
+            pass_fds=(self._slots.fd, child_ready),
+            # A group of its own, so that Ctrl-C reaches the supervisor alone.
+            process_group=0,
+        )
+        os.close(child_ready)
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; as `subprocess` has it, minus the signal that ended it."""
+        return self._process.poll()
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago it was started."""
+        return time.monotonic() - self.started
+
+    def look_whether_ready(self) -> None:
+        """Note if it has said that it is ready."""
+        if not self.is_ready:
+            try:
+                self.is_ready = os.read(self._ready, 1) == b"r"
+            except BlockingIOError:
+                return
+
+    def is_beating(self) -> bool:
+        """Whether it lives and is not stopped: a frozen process is not to be beaten for."""
+        if self.exit_code is not None:
+            return False
+        try:
+            return bool(psutil.Process(self.pid).status() != psutil.STATUS_STOPPED)
+        except psutil.Error:
+            return False
+
+    def memory_bytes(self) -> int:
+        """How much memory it has; 0 when that cannot be known."""
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still runs."""
+        if self.exit_code is None:
+            self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """Ask it to finish what runs and end."""
+        self.asked_to_stop = True
+        self.send(signal.SIGTERM)
+
+    def hurry(self, kill_at: float) -> None:
+        """Ask it to give back what it performs and end, and note when to lose patience."""
+        self.told_to_hurry, self.kill_at = True, kill_at
+        self.send(signal.SIGQUIT)
+
+    def forgive(self) -> None:
+        """Refund what it performs: it is killed for the supervisor's sake, not for the job's."""
+        self._forgiven = True
+
+    def kill_if_overdue(self) -> bool:
+        """Kill it when a job of it has run past its time and did not react."""
+        now = time.monotonic()
+        overdue = [e for e in self._slots.performing() if 0 < e.deadline < now]
+        if not overdue or self.exit_code is not None:
+            return False
+        self._timed_out = {(entry.job_id, entry.token) for entry in overdue}
+        self.send(signal.SIGKILL)
+        return True
+
+    def crashed_jobs(self) -> tuple[CrashedJob, ...]:
+        """What it was performing when it ended. The innocent of a timed-out job are not charged."""
+        performing = () if self._forgiven else self._slots.performing()
+        return tuple(self._crashed(entry) for entry in performing)
+
+    def _crashed(self, entry: SlotEntry) -> CrashedJob:
+        if (entry.job_id, entry.token) in self._timed_out:
+            return CrashedJob(
+                entry.job_id,
+                entry.token,
+                TIMED_OUT.format(name=self.name),
+                delay=timedelta(seconds=max(entry.retry_delay, 0.0)),
+                guilty=False,
+                final=entry.retry_delay < 0,
+            )
+        error = DIED.format(name=self.name, how=how_it_ended(self.exit_code))
+        return CrashedJob(entry.job_id, entry.token, error, guilty=not self._timed_out)
+
+    def record(self, lease: Any) -> NewWorker:
+        """The worker as the database is told of it."""
+        return NewWorker(
+            id=self.worker_id,
+            name=self.name,
+            host=socket.gethostname(),
+            pid=self.pid,
+            queues=self.group.queues,
+            concurrency=self._concurrency,
+            lease=lease,
+        )
+
+    def close(self) -> None:
+        """Give up what connects to it; called when it has ended."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        os.close(self._ready)
+        self._slots.close()
+
+
+def how_it_ended(exit_code: int | None) -> str:
+    """An exit code in words."""
+    if exit_code is None:
+        return "it still runs"
+    if exit_code < 0:
+        try:
+            return f"signal {signal.Signals(-exit_code).name}"
+        except ValueError:
+            return f"signal {-exit_code}"
+    return f"exit code {exit_code}"

@@ -1,0 +1,54 @@
+"""`-n`: what it understands, and what it says to the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobqueue import ConfigurationError
+from jobqueue.runner.groups import WorkerGroup, parse_groups
+
+
+@pytest.mark.parametrize(
+    ("text", "groups"),
+    [
+        ("4", (WorkerGroup("worker", None, 4),)),
+        (
+            "default:2,email:1",
+            (WorkerGroup("default", ("default",), 2), WorkerGroup("email", ("email",), 1)),
+        ),
+        ("default+email:2", (WorkerGroup("default+email", ("default", "email"), 2),)),
+        ("*:1", (WorkerGroup("all", None, 1),)),
+        (" a : 1 , b:2 ", (WorkerGroup("a", ("a",), 1), WorkerGroup("b", ("b",), 2))),
+        ("a:b:3", (WorkerGroup("a:b", ("a:b",), 3),)),
+    ],
+)
+def test_what_it_understands(text: str, groups: tuple[WorkerGroup, ...]) -> None:
+    assert parse_groups(text) == groups
+
+
+def test_a_bare_number_takes_the_queues_of_the_settings() -> None:
+    assert parse_groups("2", ("x", "y")) == (WorkerGroup("worker", ("x", "y"), 2),)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "without a number"),
+        ("email", "'email' without a number"),
+        ("0", "the number '0'; expected 1 to 1000"),
+        ("-1", "without a number"),
+        ("email:0", "the number '0'"),
+        ("email:many", "the number 'many'"),
+        ("email:1001", "the number '1001'"),
+        ("e mail:1", "the queue 'e mail'"),
+        (":1", "the queue ''"),
+        ("a:1,", "without a number"),
+        ("a:1,a:2", "has 'a' twice"),
+        ("*+a:1", "the queue '*'"),
+    ],
+)
+def test_what_it_refuses_and_with_which_words(text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_groups(text)
+    assert said in str(caught.value)
+    assert text in str(caught.value)
