@@ -29,9 +29,9 @@ HEAD = """\
 
 Made from the code by `make docs`.
 
-The command is called `jobs`. bash, zsh and sh have a builtin of that name, which comes first when you
-type it; `jobqueue` is the same command by another name, and so is `python -m jobqueue`. Where no shell
-is between (systemd, a container's `ENTRYPOINT`, `subprocess`), `jobs` is found.
+The command is called `jobs`. bash, zsh and sh have a builtin of that name, which comes first when
+you type it; `jobqueue` is the same command by another name, and so is `python -m jobqueue`. Where
+no shell is between (systemd, a container's `ENTRYPOINT`, `subprocess`), `jobs` is found.
 
 Every command prints `--help` with examples. Exit codes: 0 done, 1 the work failed, 2 wrong usage or
 arguments, 3 no database, or its tables are missing.
@@ -40,10 +40,10 @@ arguments, 3 no database, or its tables are missing.
 SETTINGS_HEAD = """
 ## Settings
 
-An option comes before the environment, the environment before `jobqueue.toml` or `[tool.jobqueue]` in
-`pyproject.toml`, and these before the default. A setting has one name in all of them: `poll_interval`
-in a file, `JOBS_POLL_INTERVAL` in the environment, `--poll-interval` where a command takes it. Durations
-are seconds.
+An option comes before the environment, the environment before `jobqueue.toml` or `[tool.jobqueue]`
+in `pyproject.toml`, and these before the default. A setting has one name in all of them:
+`poll_interval` in a file, `JOBS_POLL_INTERVAL` in the environment, `--poll-interval` where a
+command takes it. Durations are seconds.
 
 | setting | default | expected | |
 |---|---|---|---|
@@ -58,7 +58,14 @@ What `import jobqueue` offers.
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD, *commands(), SETTINGS_HEAD.rstrip("\n") + "\n", *settings(), NAMES_HEAD, *names()]
+    parts = [
+        HEAD,
+        *commands(),
+        SETTINGS_HEAD.rstrip("\n") + "\n",
+        *settings(),
+        NAMES_HEAD,
+        *names(),
+    ]
     return "".join(parts)
 
 

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any
 
 from jobqueue.adapters import Adapter, connect
 from jobqueue.arguments import encode_unchecked
 from jobqueue.config import Settings, load_settings
 from jobqueue.defaults import default_configuration
 from jobqueue.enqueueing import EnqueueOptions, checked_queue
-from jobqueue.errors import ConfigurationError, JobNotFound
+from jobqueue.errors import ConfigurationError, InvalidArguments, JobNotFound
 from jobqueue.job import Job, registry
 from jobqueue.records import (
     DEFAULT_PRIORITY,
@@ -29,10 +29,11 @@ from jobqueue.records import (
     JobRecord,
     NewJob,
 )
-from jobqueue.worker.pump import Tally
-from jobqueue.worker.worker import Worker
 
-P = ParamSpec("P")
+if TYPE_CHECKING:
+    from jobqueue.worker.pump import Tally
+    from jobqueue.worker.worker import Worker
+
 DEFAULT_APP = "jobs"
 
 
@@ -91,6 +92,11 @@ def enqueue(
         UnknownJob: the modules of `app` define no such job.
         InvalidArguments: the arguments do not fit its `perform`.
     """
+    if not isinstance(name, str):
+        raise InvalidArguments(
+            f"enqueue takes the name of a job, not {name!r}; with the class at hand, call its "
+            "perform_later"
+        )
     options: dict[str, Any] = {
         "wait": wait,
         "wait_until": wait_until,
@@ -190,6 +196,8 @@ class JobQueue:
 
     def worker(self, *, until_idle: bool = False) -> Worker:
         """A worker on this queue. Its `run` works on the thread that calls it."""
+        from jobqueue.worker.worker import Worker
+
         return Worker(self.adapter, registry, self.settings, self.logger, until_idle=until_idle)
 
     def work_off(self) -> Tally:

@@ -82,7 +82,7 @@ class Parameters:
         try:
             bound = self.signature.bind(*args, **kwargs).arguments
         except TypeError as error:
-            self._refuse(str(error))
+            self._refuse(f"{error}; perform takes {self.signature}")
         values: dict[str, Any] = {}
         for name, value in bound.items():
             if name == self._star_args:

@@ -10,8 +10,8 @@ SendWelcomeEmail.perform_later(42)
 
 from __future__ import annotations
 
-import asyncio
 import copy
+import difflib
 import functools
 import inspect
 import logging
@@ -45,7 +45,7 @@ from jobqueue.enqueueing import (
 )
 from jobqueue.errors import DuplicateJob, InvalidJob, UnknownJob
 from jobqueue.records import DEFAULT_PRIORITY, DEFAULT_QUEUE, NO_DELAY, JobRecord, NewJob
-from jobqueue.retry import DEFAULT_RETRY, RetryPolicy
+from jobqueue.retry import DEFAULT_RETRY, LONGEST_WAIT, RetryPolicy, as_seconds
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,9 +103,15 @@ class Registry:
         if ending:
             raise UnknownJob(f"{name!r} can be any of {_listed(ending)}; use the full name")
         raise UnknownJob(
-            f"no job is named {name!r}; known here: {_listed(self.names()) or 'none at all'}. "
-            "Is the module that defines it part of `app`?"
+            f"no job is named {name!r}{self._similar_to(name)}; known here: "
+            f"{_listed(self.names()) or 'none at all'}. Is the module that defines it part of "
+            "`app`?"
         )
+
+    def _similar_to(self, name: str) -> str:
+        endings = {known.rpartition(".")[2].lower(): known for known in self.names()}
+        close = difflib.get_close_matches(name.rpartition(".")[2].lower(), endings, n=1)
+        return f" (did you mean {endings[close[0]]!r}?)" if close else ""
 
     def names(self) -> list[str]:
         """The names of all registered classes, without aliases, sorted."""
@@ -184,7 +190,11 @@ class Job:
     max_attempts: ClassVar[int | None] = None
     """How often it is attempted; None: as `retry` or the setting `max_attempts` says."""
     max_runtime: ClassVar[timedelta | float | None] = None
-    """How long an attempt is meant to take at most, as a `timedelta` or seconds."""
+    """How long an attempt may take, as a `timedelta` or seconds; None: as the setting says.
+
+    Then `JobTimeout` is raised in it. One that does not end `kill_after` later is killed with its
+    process, where there is a supervisor to do that.
+    """
     retry: ClassVar[RetryPolicy] = DEFAULT_RETRY
     """When a failed attempt is followed by another: see `jobqueue.retry`."""
     keep_succeeded: ClassVar[bool | None] = None
@@ -285,6 +295,8 @@ class Job:
         answer = job.perform(*args, **kwargs)  # type: ignore[attr-defined]
         if not inspect.iscoroutine(answer) or _loop_is_running():
             return answer
+        import asyncio
+
         return asyncio.run(answer)
 
     @classmethod
@@ -307,6 +319,8 @@ def _new_parameters(job_class: type[Job]) -> Parameters:
 
 
 def _loop_is_running() -> bool:
+    import asyncio
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -339,14 +353,23 @@ def check_definition(job_class: type[Job]) -> None:
         refuse(f"queue = {job_class.queue!r}; expected {QUEUE_NAME_RULE}")
     if type(job_class.priority) is not int or job_class.priority not in PRIORITY_RANGE:
         refuse(f"priority = {job_class.priority!r}; expected a whole number of 32 bits")
-    if job_class.max_attempts is not None and job_class.max_attempts < 1:
-        refuse(f"max_attempts = {job_class.max_attempts!r}; expected 1 or more")
+    attempts: object = job_class.max_attempts
+    if attempts is not None and (type(attempts) is not int or attempts < 1):
+        refuse(f"max_attempts = {attempts!r}; expected a whole number from 1")
+    if not _is_duration(job_class.max_runtime):
+        refuse(f"max_runtime = {job_class.max_runtime!r}; expected a timedelta or seconds, above 0")
     if not callable(job_class.retry):
-        refuse(f"retry = {job_class.retry!r}; expected a policy, see jobqueue.retry")
+        refuse(f"retry = {job_class.retry!r}; expected a policy, such as Constant(30)")
     parameters = job_class.parameters()
     unknown = [name for name in job_class.redact if name not in parameters.names]
     if unknown:
         refuse(f"redact names {unknown[0]!r}, which is no parameter of perform")
+
+
+def _is_duration(value: object) -> bool:
+    if value is None or isinstance(value, bool) or not isinstance(value, timedelta | float | int):
+        return value is None
+    return 0 < as_seconds(value) <= LONGEST_WAIT.total_seconds()
 
 
 # --- functions as jobs ---------------------------------------------------------------------------

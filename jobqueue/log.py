@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -22,6 +25,7 @@ from jobqueue.records import (
     Retried,
     Succeeded,
 )
+from jobqueue.redaction import printable, summary_of
 
 FACTS = (
     "event",
@@ -34,9 +38,24 @@ FACTS = (
     "wait_seconds",
     "run_seconds",
     "retry_in_seconds",
-    "args",
+    "arguments",
     "error",
 )
+
+_performing: ContextVar[ClaimedJob | None] = ContextVar("jobqueue_performing", default=None)
+
+
+@contextmanager
+def lines_of(job: ClaimedJob) -> Iterator[None]:
+    """Within it, every line that is logged carries the job's id: in this thread or task.
+
+    Tasks that are started in it inherit that, and so does `asyncio.to_thread`.
+    """
+    before = _performing.set(job)
+    try:
+        yield
+    finally:
+        _performing.reset(before)
 
 
 def worker_started(logger: logging.Logger, worker: str, queues: tuple[str, ...] | None) -> None:
@@ -75,6 +94,31 @@ def lease_lost(logger: logging.Logger, worker: str) -> None:
     _emit(logger, logging.WARNING, line, "lease_lost", worker)
 
 
+def worker_died(logger: logging.Logger, worker: str, pid: int, how: str, pause: float) -> None:
+    """A worker process ended that was not asked to."""
+    again = "at once" if pause == 0 else f"in {_duration(pause)}"
+    line = f"worker {worker} (pid {pid}) died ({how}); another is started {again}"
+    _emit(logger, logging.ERROR, line, "worker_died", worker)
+
+
+def worker_killed(logger: logging.Logger, worker: str, pid: int, why: str) -> None:
+    """A worker process was killed by its supervisor."""
+    line = f"worker {worker} (pid {pid}) was killed: {why}"
+    _emit(logger, logging.ERROR, line, "worker_killed", worker)
+
+
+def worker_replaced(logger: logging.Logger, worker: str, why: str) -> None:
+    """A worker finishes what it performs while another takes its place."""
+    line = f"worker {worker} is replaced: {why}"
+    _emit(logger, logging.INFO, line, "worker_replaced", worker)
+
+
+def restart_failed(logger: logging.Logger, worker: str, how: str) -> None:
+    """A new worker ended before it was ready; the old one goes on."""
+    line = f"the new worker {worker} ended before it was ready ({how}); the old one goes on"
+    _emit(logger, logging.ERROR, line, "restart_failed", worker)
+
+
 def lease_troubled(logger: logging.Logger, worker: str, error: Exception) -> None:
     """The database refused a heartbeat; it is tried again."""
     line = f"worker {worker} could not renew its lease: {error}"
@@ -85,7 +129,7 @@ def job_started(logger: logging.Logger, job: ClaimedJob, args: str) -> None:
     """A job is about to be performed. Shown at level debug."""
     if logger.isEnabledFor(logging.DEBUG):
         line = f"{_title(job)} started {args}"
-        _emit(logger, logging.DEBUG, line, "job_started", None, job, args=args)
+        _emit(logger, logging.DEBUG, line, "job_started", None, job, arguments=args)
 
 
 def job_settled(logger: logging.Logger, outcome: Outcome) -> None:
@@ -100,19 +144,19 @@ def job_settled(logger: logging.Logger, outcome: Outcome) -> None:
             _emit_outcome(logger, logging.INFO, line, "job_succeeded", outcome)
         case Retried(error=error, delay=delay):
             again = f"again in {_duration(delay.total_seconds())}"
-            line = f"{_title(job)} failed {took} ({attempt}), {again}: {_last_line(error)}"
+            line = f"{_title(job)} failed {took} ({attempt}), {again}: {summary_of(error)}"
             if outcome.refund:
                 line = f"{_title(job)} asked to be run {again}"
             seconds = delay.total_seconds()
             _emit_outcome(logger, logging.WARNING, line, "job_retried", outcome, error, seconds)
         case Failed(error=error):
-            line = f"{_title(job)} failed for good {took} ({attempt}): {_last_line(error)}"
+            line = f"{_title(job)} failed for good {took} ({attempt}): {summary_of(error)}"
             _emit_outcome(logger, logging.ERROR, line, "job_failed", outcome, error)
         case Discarded(reason=reason):
-            line = f"{_title(job)} discarded itself {took}: {_last_line(reason)}"
+            line = f"{_title(job)} discarded itself {took}: {summary_of(reason)}"
             _emit_outcome(logger, logging.INFO, line, "job_discarded", outcome, reason)
         case Released(error=error):
-            why = f": {_last_line(error)}" if error else ""
+            why = f": {summary_of(error)}" if error else ""
             level = logging.WARNING if error else logging.INFO
             line = f"{_title(job)} given back{why}"
             _emit_outcome(logger, level, line, "job_released", outcome, error)
@@ -130,28 +174,53 @@ def job_rejected(logger: logging.Logger, outcome: Outcome) -> None:
 
 def jobs_rescued(logger: logging.Logger, rescue: Rescue) -> None:
     """The jobs of a worker that is gone were freed."""
-    line = (
-        f"worker {rescue.worker_id} is gone: {len(rescue.released)} of its jobs are free again, "
-        f"{len(rescue.failed)} had no attempt left"
-    )
+    jobs = "1 job is" if len(rescue.released) == 1 else f"{len(rescue.released)} jobs are"
+    line = f"worker {rescue.worker_id} is gone: {jobs} free again"
+    if rescue.failed:
+        line += f", {len(rescue.failed)} failed for good"
     _emit(logger, logging.WARNING, line, "jobs_rescued", rescue.worker_id)
 
 
+def job_overdue(logger: logging.Logger, job: ClaimedJob, max_runtime_seconds: float) -> None:
+    """A job did not end when it was interrupted, and nobody is there to kill its process."""
+    line = (
+        f"{_title(job)} ignores that it has run longer than its max_runtime of "
+        f"{_duration(max_runtime_seconds)}, or is blocked; it runs on, for this worker has no "
+        "supervisor that would kill it"
+    )
+    _emit(logger, logging.WARNING, line, "job_overdue", None, job)
+
+
 def set_up_logging(level: str, log_format: str, stream: TextIO | None = None) -> None:
-    """Show jobqueue's log on standard error, unless the application has set up logging itself."""
-    logger = logging.getLogger("jobqueue")
+    """Show the log on standard error, unless the application has set up logging itself.
+
+    `level` is for what jobqueue says and what jobs say by `self.logger`; of other loggers, what
+    Python shows by default (warnings and errors) comes in the same format.
+    """
+    logger, root = logging.getLogger("jobqueue"), logging.getLogger()
     logger.setLevel(level.upper())
-    if logging.getLogger().handlers or logger.handlers:
+    if root.handlers or logger.handlers:
         return
     handler = logging.StreamHandler(stream or sys.stderr)
     colored = handler.stream.isatty()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(colored))
-    logger.addHandler(handler)
-    logger.propagate = False
+    handler.addFilter(_add_job)
+    root.addHandler(handler)
+
+
+def _add_job(record: logging.LogRecord) -> bool:
+    """Name the job that logged a record, in the record."""
+    job = _performing.get()
+    if job is not None and not hasattr(record, "job_id"):
+        record.job_id, record.job = job.id, job.handler
+    return True
 
 
 class TextFormatter(logging.Formatter):
-    """`12:34:56 SendWelcomeEmail #42 succeeded in 13 ms`, coloured by level on a terminal."""
+    """`12:34:56 SendWelcomeEmail #42 succeeded in 13 ms`, coloured by level on a terminal.
+
+    Before what a job itself logs comes which one it was: `12:34:56 [SendWelcomeEmail #42] …`.
+    """
 
     COLORS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.DEBUG: "\x1b[2m"}  # noqa: RUF012
 
@@ -159,9 +228,17 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
         self._colored = colored
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The first line for a record."""
+        facts = record.__dict__
+        if "job_id" in facts and "event" not in facts:
+            said = f"[{facts['job']} #{facts['job_id']}] {record.message}"
+            return f"{record.asctime} {said}"
+        return super().formatMessage(record)
+
     def format(self, record: logging.LogRecord) -> str:
         """The line for a record."""
-        line = super().format(record)
+        line = printable(super().format(record))
         color = self.COLORS.get(record.levelno) if self._colored else None
         return f"{color}{line}\x1b[0m" if color else line
 
@@ -225,11 +302,6 @@ def _emit(
 
 def _title(job: ClaimedJob) -> str:
     return f"{job.handler} #{job.id}"
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines() or [""]
-    return lines[-1] if len(lines[-1]) <= 300 else lines[-1][:297] + "..."
 
 
 def _duration(seconds: float) -> str:

@@ -45,6 +45,39 @@ def clean_error(text: str) -> str:
     return f"{text[:head]}\n… {cut:,} characters left out …\n{text[-tail:]}"
 
 
+def summary_of(error: str | None) -> str:
+    """The line of a stored error that says what happened: of a traceback, the exception's.
+
+    Notes, further lines of the message and the members of a group come after it.
+    """
+    lines = (error or "").strip().splitlines()
+    if not lines:
+        return ""
+    frames = [i for i, line in enumerate(lines) if line.lstrip(" |+").startswith('File "')]
+    if not frames:
+        return _cut(lines[0])
+    group = next((i for i, line in enumerate(lines) if "Exception Group Traceback" in line), None)
+    last = frames[-1] if group is None else max(i for i in frames if i < _members(lines, group))
+    after = (line for line in lines[last + 1 :] if _is_message(line, in_group=group is not None))
+    return _cut(next(after, lines[-1]).lstrip(" |+"))
+
+
+def _members(lines: list[str], group: int) -> int:
+    """Where the members of an exception group begin."""
+    return next((i for i in range(group, len(lines)) if "+-+---" in lines[i]), len(lines))
+
+
+def _is_message(line: str, *, in_group: bool) -> bool:
+    """Whether a line after a frame is the exception and not the frame's code."""
+    if in_group:
+        line = line.removeprefix("  | ")
+    return bool(line) and not line[0].isspace()
+
+
+def _cut(line: str, longest: int = 300) -> str:
+    return line if len(line) <= longest else line[: longest - 3] + "..."
+
+
 def printable(text: str) -> str:
     """A text in which what a terminal would obey is spelled out; line breaks and tabs stay."""
     if text.isprintable():

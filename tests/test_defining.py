@@ -83,7 +83,9 @@ def test_a_function_becomes_a_job_and_stays_callable() -> None:
 def test_a_person_may_use_the_end_of_a_name() -> None:
     assert registry.resolve("Plain") is Plain
     assert registry.resolve("test_defining.Plain") is Plain
-    with pytest.raises(UnknownJob, match="no job is named 'Plan'"):
+    with pytest.raises(
+        UnknownJob, match=r"no job is named 'Plan' \(did you mean 'tests.test_defining.Plain'"
+    ):
         registry.resolve("Plan")
 
 
@@ -207,7 +209,8 @@ def test_a_class_in_main_is_refused_with_the_reason(
         ({"queue": "x" * 129}, "queue = "),
         ({"priority": "high"}, "priority = 'high'; expected a whole number"),
         ({"priority": 2**31}, "priority = 2147483648"),
-        ({"max_attempts": 0}, "max_attempts = 0; expected 1 or more"),
+        ({"max_attempts": 0}, "max_attempts = 0; expected a whole number from 1"),
+        ({"max_attempts": "3"}, "max_attempts = '3'; expected a whole number"),
         ({"retry": 5}, "retry = 5; expected a policy"),
         ({"name": ""}, "'' is no name for a job"),
         ({"name": "x" * 256}, "is no name for a job"),

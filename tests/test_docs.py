@@ -96,7 +96,9 @@ def run_command(command: str, project: Project, where: str) -> str:
         timeout=60,
         check=False,
     )
-    assert done.returncode in {0, 1}, f"{where}: `{command}` ended with {done.returncode}:\n{done.stdout}"
+    assert done.returncode in {0, 1}, (
+        f"{where}: `{command}` ended with {done.returncode}:\n{done.stdout}"
+    )
     assert "Traceback" not in done.stdout or "jobs.py" in done.stdout, f"{where}:\n{done.stdout}"
     return done.stdout
 

@@ -162,7 +162,10 @@ def test_by_name_imports_the_app(project: Project) -> None:
     run = project.python("enqueue.py")
     assert run.out.splitlines() == [
         "jobs.Greet",
-        "jobs.Greet: missing a required argument: 'name'",
+        (
+            "jobs.Greet: missing a required argument: 'name'; perform takes "
+            "(name: str, times: int = 1) -> None"
+        ),
     ], run.err
 
 

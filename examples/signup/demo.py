@@ -15,15 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import report
+from jobqueue import ConfigurationError
+from jobqueue.config import hide_password, load_settings
 from mail import WrongSmtpUrl, smtp_url
 from mailserver import mail_server
 from models import UnusableDatabase, create_tables
 from people import BadLine, Person, UnreadablePeople, read_people
 from report import count, show
 from signup import AlreadySignedUp, sign_up
-
-from jobqueue import ConfigurationError
-from jobqueue.config import hide_password, load_settings
 
 HERE = Path(__file__).resolve().parent
 MAILDIR = HERE / "maildir"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from smtplib import SMTPRecipientsRefused
 
+from jobqueue import Discard, Exponential, Job
 from mail import send, welcome
 from models import User, new_session
-
-from jobqueue import Discard, Exponential, Job
 
 
 class SendWelcomeEmail(Job):

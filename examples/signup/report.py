@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
 
-from jobs import SendWelcomeEmail
-from models import User, new_session
 from sqlalchemy import func, select
 
 from jobqueue import BackgroundJob, JobState
+from jobs import SendWelcomeEmail
+from models import User, new_session
 
 MOST_LINES = 20
 ALMOST_A_SECOND = timedelta(microseconds=999_999)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from sqlalchemy.exc import IntegrityError
+
 from jobs import SendWelcomeEmail
 from models import User, new_session
-from sqlalchemy.exc import IntegrityError
 
 
 class AlreadySignedUp(Exception):

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -21,6 +22,10 @@ COMMANDS = (
     "new",
     "work",
     "workoff",
+    "start",
+    "stop",
+    "restart",
+    "status",
     "enqueue",
     "list",
     "show",
@@ -112,8 +117,10 @@ def test_a_closed_pipe_is_no_error_to_speak_of(project: Project) -> None:
             assert (done.returncode, done.stderr) == (1, ""), arguments
 
 
-def on_a_terminal(project: Project, *arguments: str, keys: bytes = b"") -> tuple[int, str]:
-    """Run `jobs` on a terminal of 100 columns, type `keys` once it asks, and read the screen."""
+def on_a_terminal(
+    project: Project, *arguments: str, keys: bytes = b"", interrupt: bool = False
+) -> tuple[int, str]:
+    """Run `jobs` on a terminal of 100 columns, answer or interrupt it once it asks, and read it."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(project.folder)
@@ -124,6 +131,8 @@ def on_a_terminal(project: Project, *arguments: str, keys: bytes = b"") -> tuple
         screen += chunk
         if keys and screen.endswith(b"]: "):
             os.write(terminal, keys)
+        elif interrupt and screen.endswith(b"]: "):
+            os.kill(pid, signal.SIGINT)
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), screen.decode()
 
@@ -143,7 +152,7 @@ def test_clear_asks_on_a_terminal(project: Project) -> None:
     assert code == 1
     assert "Remove 1 job for good? [y/N]: " in screen
     assert "Nothing was removed." in screen
-    code, screen = on_a_terminal(project, "clear", keys=b"\x03")
+    code, screen = on_a_terminal(project, "clear", interrupt=True)
     assert code in {1, 130}
     assert "Traceback" not in screen
 

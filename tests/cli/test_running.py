@@ -70,7 +70,7 @@ def test_force_removes_a_running_job(project: Project, wait_for: WaitFor) -> Non
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_time_to_live_ends_a_worker(project: Project) -> None:
     project.jobs("enqueue", "Greet", '{"name": "Ada"}')
-    run = project.jobs("work", "--ttl", "0.5", "--log-format", "json")
+    run = project.jobs("work", "--ttl", "4", "--log-format", "json")
     assert run.exit_code == 0
     assert '"event": "job_succeeded"' in run.err
     assert "(--ttl)" in run.err
