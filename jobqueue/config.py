@@ -23,6 +23,9 @@ ENVIRONMENT_PREFIX = "JOBS_"
 CONFIG_FILE = "jobqueue.toml"
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_.:\-]{1,128}")
 QUEUE_NAME_RULE = "1 to 128 letters, digits, or any of _ . : -"
+GROUPS = "workers"
+GROUP_SETTINGS = ("queues", "concurrency", "max_runtime", "max_attempts", "poll_interval")
+GROUP_EXPECTED = "count, " + ", ".join(GROUP_SETTINGS)
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 LOG_FORMATS = ("text", "json")
 
@@ -227,14 +230,61 @@ def parse_queues(text: str) -> tuple[str, ...] | None:
     return _parsed("--queues", "queues", text)  # type: ignore[no-any-return]
 
 
-def _from_file(directory: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class ConfiguredGroup:
+    """A group of workers as `[tool.jobqueue.workers.NAME]` has it.
+
+    Args:
+        name: the group's.
+        count: how many worker processes.
+        options: the settings that are its own, as the file has them.
+    """
+
+    name: str
+    count: int
+    options: Mapping[str, Any]
+
+
+def load_worker_groups(directory: Path | None = None) -> tuple[ConfiguredGroup, ...]:
+    """The groups of workers that the file in a directory configures.
+
+    Raises:
+        ConfigurationError: one cannot be used.
+    """
+    section, where = _section(directory or Path.cwd())
+    return tuple(
+        _configured_group(name, table, f"workers.{name} in {where}")
+        for name, table in section.get(GROUPS, {}).items()
+    )
+
+
+def _configured_group(name: str, table: Any, where: str) -> ConfiguredGroup:
+    if not isinstance(table, dict) or not is_queue_name(name):
+        raise ConfigurationError(f"{where} is no table of a group; expected {GROUP_EXPECTED}")
+    options = {key: value for key, value in table.items() if key != "count"}
+    unknown = sorted(set(options) - set(GROUP_SETTINGS))
+    if unknown:
+        raise ConfigurationError(f"{where} has {unknown[0]!r}; expected {GROUP_EXPECTED}")
+    for key, value in options.items():
+        _parsed(f"{key} of {where}", key, value)
+    count = _parsed(f"count of {where}", "concurrency", table.get("count", 1))
+    return ConfiguredGroup(name, count, options)
+
+
+def _section(directory: Path) -> tuple[dict[str, Any], str]:
+    """The part of a file that is ours, and its name for messages."""
     path = config_file(directory)
     if path is None:
-        return {}
+        return {}, ""
     table = _read_toml(path)
-    section, where = (table, path.name)
     if path.name == "pyproject.toml":
-        section, where = (table["tool"]["jobqueue"], "[tool.jobqueue] in pyproject.toml")
+        return table["tool"]["jobqueue"], "[tool.jobqueue] in pyproject.toml"
+    return table, path.name
+
+
+def _from_file(directory: Path) -> dict[str, Any]:
+    section, where = _section(directory)
+    section = {name: value for name, value in section.items() if name != GROUPS}
     unknown = sorted(set(section) - set(setting_names()))
     if unknown:
         raise ConfigurationError(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from jobqueue import ConfigurationError
-from jobqueue.runner.groups import WorkerGroup, parse_groups
+from jobqueue.config import load_settings
+from jobqueue.runner.groups import WorkerGroup, groups_of, parse_groups
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,56 @@ def test_what_it_refuses_and_with_which_words(text: str, said: str) -> None:
         parse_groups(text)
     assert said in str(caught.value)
     assert text in str(caught.value)
+
+
+CONFIGURED = """
+concurrency = 3
+
+[workers.mail]
+queues = ["email", "sms"]
+count = 2
+concurrency = 10
+max_runtime = 60
+
+[workers.rest]
+poll_interval = 5
+"""
+
+
+def test_groups_of_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobqueue.toml").write_text(CONFIGURED)
+    mail, rest = groups_of("", load_settings())
+    assert (mail.name, mail.queues, mail.count, mail.concurrency) == (
+        "mail",
+        ("email", "sms"),
+        2,
+        10,
+    )
+    assert mail.options["max_runtime"] == 60
+    assert (rest.name, rest.queues, rest.count, rest.concurrency) == ("rest", None, 1, None)
+    assert groups_of("x:1", load_settings()) == (WorkerGroup("x", ("x",), 1),)
+
+
+def test_without_any_there_is_one_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert groups_of("", load_settings()) == (WorkerGroup("worker", None, 1),)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[workers.mail]\ncount = 0", "count of workers.mail in jobqueue.toml is 0"),
+        ("[workers.mail]\nqueue = 'x'", "has 'queue'; expected count, queues"),
+        ("[workers.mail]\nqueues = 'a b'", "queues of workers.mail in jobqueue.toml is 'a b'"),
+        ("[workers]\nmail = 2", "is no table of a group"),
+    ],
+)
+def test_a_wrong_group_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobqueue.toml").write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        groups_of("", load_settings())
+    assert said in str(caught.value)

@@ -35,10 +35,10 @@ from jobqueue.cli.options import (
 )
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import opened
-from jobqueue.cli.work import MaxJobs, MaxMemory, Workers, memory_bytes, ready_to_work
+from jobqueue.cli.work import Health, MaxJobs, MaxMemory, Workers, memory_bytes, ready_to_work
 from jobqueue.config import load_settings
 from jobqueue.errors import StateConflict
-from jobqueue.runner.groups import ONE_WORKER, Undertaking, parse_groups
+from jobqueue.runner.groups import AS_CONFIGURED, Undertaking, groups_of
 
 RESTART_SECONDS = 60.0
 MARGIN = timedelta(seconds=15)
@@ -65,6 +65,7 @@ def start(
     kill_after: KillAfter = None,
     max_jobs: MaxJobs = None,
     max_memory: MaxMemory = None,
+    health: Health = None,
     max_attempts: MaxAttempts = None,
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
@@ -99,15 +100,16 @@ def start(
         "log_format": log_format,
     }
     undertaking = Undertaking(
-        spec=workers or ONE_WORKER,
+        spec=workers or AS_CONFIGURED,
         options={name: value for name, value in options.items() if value is not None},
         max_jobs=max_jobs,
         max_memory_bytes=memory_bytes(max_memory),
+        health=health,
     )
-    parse_groups(undertaking.spec)
     with opened(options, app="required") as session:
+        groups = groups_of(undertaking.spec, session.settings)
         ready_to_work(session)
-    _start(undertaking)
+    _start(undertaking, sum(group.count for group in groups))
 
 
 def stop(workers: SameWorkers = None) -> None:
@@ -133,11 +135,11 @@ def stop(workers: SameWorkers = None) -> None:
     for daemon in daemons:
         if not daemon.wait_until_gone(patience):
             say_error(
-                f"the workers {daemon.state.spec} (pid {daemon.state.pid}) have not ended in "
-                f"{patience:g} s; look into {daemon.files.log}"
+                f"the workers{_named(daemon.state.spec)} (pid {daemon.state.pid}) have not ended "
+                f"in {patience:g} s; look into {daemon.files.log}"
             )
             raise typer.Exit(WORK_FAILED)
-        typer.echo(f"Stopped the workers {daemon.state.spec} (pid {daemon.state.pid}).")
+        typer.echo(f"Stopped the workers{_named(daemon.state.spec)}, pid {daemon.state.pid}.")
 
 
 def restart(workers: SameWorkers = None) -> None:
@@ -169,11 +171,19 @@ def _wait_for_restart(daemon: Daemon) -> None:
     if state is None or state.restart_error is not None:
         why = "they are gone" if state is None else state.restart_error
         say_error(
-            f"the workers {daemon.state.spec} were not renewed: {why}; look into {daemon.files.log}"
+            f"the workers{_named(daemon.state.spec)} were not renewed: {why}; look into "
+            f"{daemon.files.log}"
         )
         _show_log(daemon.files.log)
         raise typer.Exit(WORK_FAILED)
-    typer.echo(f"Renewed {counted(len(daemon.state.workers), 'worker')} ({daemon.state.spec}).")
+    typer.echo(
+        f"Renewed {counted(len(daemon.state.workers), 'worker')}{_named(daemon.state.spec)}."
+    )
+
+
+def _named(spec: str) -> str:
+    """The `-n` that tells these workers from others, if they have one."""
+    return f" ({spec})" if spec else ""
 
 
 def _nothing_runs(workers: str | None) -> str:
@@ -181,8 +191,8 @@ def _nothing_runs(workers: str | None) -> str:
     return f"No workers{which} run that were started in this folder."
 
 
-def _start(undertaking: Undertaking) -> None:
-    """Spawn the supervisor, and wait for its word."""
+def _start(undertaking: Undertaking, number: int) -> None:
+    """Spawn the supervisor of that number of workers, and wait for its word."""
     from jobqueue.runner.daemon import ALREADY_RUNNING, DaemonFiles
 
     files = DaemonFiles(Path.cwd(), undertaking.spec)
@@ -203,9 +213,8 @@ def _start(undertaking: Undertaking) -> None:
         )
     os.close(child_ready)
     if os.read(ready, 1) == b"r":
-        number = sum(group.count for group in parse_groups(undertaking.spec))
         typer.echo(
-            f"Started {counted(number, 'worker')} ({undertaking.spec}), supervised by pid "
+            f"Started {counted(number, 'worker')}{_named(undertaking.spec)}, supervised by pid "
             f"{process.pid}; they log to {files.log.relative_to(Path.cwd())}."
         )
         return

@@ -16,6 +16,7 @@ import typer
 from jobqueue.adapters import Adapter
 from jobqueue.cli.errors import say
 from jobqueue.cli.options import App, DatabaseUrl
+from jobqueue.cli.services import write_procfile, write_unit
 from jobqueue.cli.session import default_app_exists, note_broken_app, opened
 from jobqueue.config import CONFIG_FILE, Settings, config_file, load_settings
 from jobqueue.errors import SchemaError
@@ -33,7 +34,17 @@ HEADER = """\
 """
 
 
-def setup(sql: PrintSql = False, app: App = None, database_url: DatabaseUrl = None) -> None:
+def setup(
+    sql: PrintSql = False,
+    systemd: Annotated[
+        bool, typer.Option("--systemd", help="Write jobqueue.service instead, a systemd unit.")
+    ] = False,
+    procfile: Annotated[
+        bool, typer.Option("--procfile", help="Add the worker to the Procfile instead.")
+    ] = False,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+) -> None:
     """Create the tables and jobqueue.toml.
 
     The file explains every setting. Safe to repeat: a file that is there is left as it is. No
@@ -45,10 +56,17 @@ def setup(sql: PrintSql = False, app: App = None, database_url: DatabaseUrl = No
       jobs setup
       jobs setup --app shop.jobs --database-url postgresql://localhost/shop
       jobs setup --sql > jobqueue.sql
+      jobs setup --systemd --procfile
     """
     options = {"app": app, "database_url": database_url}
     if sql:
         _print_sql(options)
+        return
+    if systemd or procfile:
+        if systemd:
+            write_unit(Path.cwd())
+        if procfile:
+            write_procfile(Path.cwd())
         return
     load_settings(options)
     _write_config(Path.cwd(), options)

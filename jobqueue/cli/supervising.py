@@ -9,7 +9,9 @@ from typing import Protocol
 from jobqueue.adapters import Adapter
 from jobqueue.config import Settings
 from jobqueue.defaults import default_configuration
-from jobqueue.runner.groups import Undertaking, WorkerGroup, parse_groups
+from jobqueue.runner.groups import Undertaking, WorkerGroup, groups_of
+from jobqueue.runner.health import HealthServer
+from jobqueue.runner.notify import ServiceNotifier
 from jobqueue.runner.process import WorkerProcess
 from jobqueue.runner.supervisor import Supervisor, run_supervised
 
@@ -33,7 +35,7 @@ def supervise(
     watcher: Watcher | None = None,
 ) -> int:
     """Run the workers until they end or are stopped, and return the exit code."""
-    groups = parse_groups(undertaking.spec, settings.queues)
+    groups = groups_of(undertaking.spec, settings)
     given = {name: value for name, value in undertaking.options.items() if value is not None}
 
     def spawn(group: WorkerGroup, index: int) -> WorkerProcess:
@@ -41,8 +43,8 @@ def supervise(
             group,
             index,
             WORKER_COMMAND,
-            given,
-            concurrency=settings.concurrency,
+            {**given, **group.options},
+            concurrency=group.concurrency or settings.concurrency,
             until_idle=undertaking.until_idle,
             max_jobs=undertaking.max_jobs,
         )
@@ -57,15 +59,43 @@ def supervise(
         until_idle=undertaking.until_idle,
         max_memory_bytes=undertaking.max_memory_bytes,
     )
-    if watcher is not None:
-        supervisor.on_ready = partial(watcher.ready, supervisor)
-        supervisor.on_restarted = partial(watcher.restarted, supervisor)
+    _tell(supervisor, watcher)
     alarm = _stop_after(undertaking.ttl_seconds, supervisor)
+    health = _answer_for(supervisor, undertaking.health)
     try:
         return run_supervised(supervisor)
     finally:
         if alarm is not None:
             alarm.cancel()
+        if health is not None:
+            health.stop()
+
+
+def _tell(supervisor: Supervisor, watcher: Watcher | None) -> None:
+    """Tell systemd, and the watcher, how the supervisor gets on."""
+    service = ServiceNotifier()
+
+    def ready() -> None:
+        service.ready()
+        if watcher is not None:
+            watcher.ready(supervisor)
+
+    def turn() -> None:
+        service.alive()
+        if supervisor.is_stopping:
+            service.stopping()
+
+    supervisor.on_ready, supervisor.on_turn = ready, turn
+    if watcher is not None:
+        supervisor.on_restarted = partial(watcher.restarted, supervisor)
+
+
+def _answer_for(supervisor: Supervisor, address: str | None) -> HealthServer | None:
+    if address is None:
+        return None
+    health = HealthServer(address, lambda: supervisor.is_alive, lambda: supervisor.is_ready)
+    health.start()
+    return health
 
 
 def _stop_after(ttl_seconds: float | None, supervisor: Supervisor) -> threading.Timer | None:

@@ -30,7 +30,7 @@ from jobqueue.cli.session import Session, opened, refuse_memory
 from jobqueue.defaults import default_configuration
 from jobqueue.log import set_up_logging
 from jobqueue.records import JobFilter, JobState
-from jobqueue.runner.groups import ONE_WORKER, Undertaking
+from jobqueue.runner.groups import AS_CONFIGURED, Undertaking
 
 if TYPE_CHECKING:
     from jobqueue.worker.pump import Tally
@@ -65,6 +65,14 @@ MaxMemory = Annotated[
         help="Replace a worker that has grown larger, once it has finished what it performs: 512M.",
     ),
 ]
+Health = Annotated[
+    str | None,
+    typer.Option(
+        "--health",
+        metavar="PORT",
+        help="Answer /healthz and /readyz on this port, or address and port, over HTTP.",
+    ),
+]
 
 
 def work(
@@ -81,6 +89,7 @@ def work(
     kill_after: KillAfter = None,
     max_jobs: MaxJobs = None,
     max_memory: MaxMemory = None,
+    health: Health = None,
     max_attempts: MaxAttempts = None,
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
@@ -116,11 +125,12 @@ def work(
         "log_format": log_format,
     }
     undertaking = Undertaking(
-        spec=workers or ONE_WORKER,
+        spec=workers or AS_CONFIGURED,
         options=options,
         ttl_seconds=possible_ttl(ttl),
         max_jobs=max_jobs,
         max_memory_bytes=memory_bytes(max_memory),
+        health=health,
     )
     from jobqueue.cli.supervising import supervise
 

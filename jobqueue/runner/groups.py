@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
+from jobqueue.config import (
+    QUEUE_NAME_RULE,
+    ConfiguredGroup,
+    Settings,
+    is_queue_name,
+    load_settings,
+    load_worker_groups,
+)
 from jobqueue.errors import ConfigurationError
 
 EXPECTED = (
@@ -16,6 +23,7 @@ EXPECTED = (
 MOST_WORKERS = 1000
 ALL_QUEUES = "*"
 ONE_WORKER = "1"
+AS_CONFIGURED = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +34,15 @@ class WorkerGroup:
         name: of the group; its workers are `name.0`, `name.1`, …
         queues: where they take jobs from; None for all queues.
         count: how many worker processes.
+        concurrency: how many jobs each performs at a time; None for as the settings say.
+        options: settings that are the group's own.
     """
 
     name: str
     queues: tuple[str, ...] | None
     count: int
+    concurrency: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,7 @@ class Undertaking:
         ttl_seconds: after how long to stop; None for never.
         max_jobs: after how many jobs a worker is replaced; None for never.
         max_memory_bytes: at how much memory a worker is replaced; None for never.
+        health: where to answer `/healthz` and `/readyz`; None for nowhere.
     """
 
     spec: str
@@ -52,6 +65,32 @@ class Undertaking:
     ttl_seconds: float | None = None
     max_jobs: int | None = None
     max_memory_bytes: int | None = None
+    health: str | None = None
+
+
+def groups_of(spec: str, settings: Settings) -> tuple[WorkerGroup, ...]:
+    """The groups of a `-n`, or, when that is empty, of the configuration; one worker if none.
+
+    Raises:
+        ConfigurationError: they cannot be used.
+    """
+    if spec:
+        return parse_groups(spec, settings.queues)
+    configured = load_worker_groups()
+    if not configured:
+        return parse_groups(ONE_WORKER, settings.queues)
+    return tuple(_configured(group, settings) for group in configured)
+
+
+def _configured(group: ConfiguredGroup, settings: Settings) -> WorkerGroup:
+    own = load_settings(group.options) if group.options else settings
+    return WorkerGroup(
+        name=group.name,
+        queues=own.queues if "queues" in group.options else settings.queues,
+        count=group.count,
+        concurrency=own.concurrency if "concurrency" in group.options else None,
+        options=group.options,
+    )
 
 
 def parse_groups(text: str, queues: tuple[str, ...] | None = None) -> tuple[WorkerGroup, ...]:

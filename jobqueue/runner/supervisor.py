@@ -26,6 +26,7 @@ LONGEST_RESTART_PAUSE_SECONDS = 30.0
 KILL_AFTER_SECONDS = 5.0
 LAST_BURIAL_SECONDS = 10.0
 MEMORY_CHECK_SECONDS = 5.0
+STUCK_AFTER_SECONDS = 10.0
 CANNOT_START = (2, 3)  # the exit codes of wrong settings, and of no database or no tables
 
 Spawn = Callable[[WorkerGroup, int], WorkerProcess]
@@ -79,6 +80,9 @@ class Supervisor:
         """Called once, when all workers are ready for the first time."""
         self.on_restarted: Callable[[str | None], None] = lambda _: None
         """Called when a rolling restart has ended, with why it failed if it did."""
+        self.on_turn: Callable[[], None] = lambda: None
+        """Called at every turn of its loop, several times a second."""
+        self._last_turn = time.monotonic()
         self._restart_error: str | None = None
         self._seats = [_Seat(group, index) for group in groups for index in range(group.count)]
         self._leaving: list[WorkerProcess] = []
@@ -126,6 +130,24 @@ class Supervisor:
         """Look at the workers now: a child has ended, perhaps."""
         self._wake.set()
 
+    # --- what it can be asked, from other threads too --------------------------------------------
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its loop goes round."""
+        return time.monotonic() - self._last_turn < STUCK_AFTER_SECONDS
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all its workers are ready, and it is not stopping."""
+        seated = [seat.process for seat in self._seats if not seat.finished]
+        return not self._stops and all(p is not None and p.is_ready for p in seated)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stops > 0
+
     # --- its loop --------------------------------------------------------------------------------
 
     def run(self) -> int:
@@ -138,6 +160,8 @@ class Supervisor:
         try:
             while not self._is_over():
                 self._look()
+                self._last_turn = time.monotonic()
+                self.on_turn()
                 self._wake.wait(WATCH_SECONDS)
                 self._wake.clear()
         finally:
@@ -250,8 +274,7 @@ class Supervisor:
     def _note_readiness(self) -> None:
         for process in self._processes():
             process.look_whether_ready()
-        seated = [seat.process for seat in self._seats if not seat.finished]
-        if not self._was_ready and all(p is not None and p.is_ready for p in seated):
+        if not self._was_ready and self.is_ready:
             self._was_ready = True
             self.on_ready()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -42,6 +43,7 @@ from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl, SchemaError
 from jobqueue.records import FINISHED_STATES, Claim, ClaimedJob, JobRecord, JobState, NewJob
 
 BUSY_TIMEOUT_SECONDS = 5.0
+SWITCH_POLL_SECONDS = 0.02
 OLDEST_VERSION = (3, 38, 0)
 READ_OPTION = "jobqueue_read"
 
@@ -325,11 +327,25 @@ def open_database(url: str) -> Database:
 
     @event.listens_for(engine, "connect")
     def make_durable(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _enter_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
 
     begin_immediate(engine)
     return Database(engine, engine.execution_options(**{READ_OPTION: True}))
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """Switch a file to WAL, waiting for others that do the same: the busy timeout does not."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(SWITCH_POLL_SECONDS)
+        else:
+            return
 
 
 def _refuse_old_sqlite() -> None:

@@ -1,0 +1,72 @@
+"""The files that have workers run as a service: for systemd, and for what reads a Procfile."""
+
+from __future__ import annotations
+
+import getpass
+import shlex
+import sys
+from pathlib import Path
+
+import typer
+
+UNIT = "jobqueue.service"
+PROCFILE = "Procfile"
+PROCESS = "worker"
+
+SYSTEMD = """\
+# systemctl link {folder}/{unit}, then systemctl enable --now {unit}. A reload is a rolling restart.
+
+[Unit]
+Description=Background jobs of {folder}
+After=network-online.target postgresql.service
+
+[Service]
+Type=notify
+NotifyAccess=main
+WatchdogSec=60
+User={user}
+WorkingDirectory={folder}
+# The database URL, which holds a password perhaps, stands in a file that only this user can read:
+# JOBS_DATABASE_URL=postgresql://...
+EnvironmentFile=-{folder}/.env
+ExecStart={command} work
+ExecReload=/bin/kill -HUP $MAINPID
+KillMode=mixed
+# Longer than `grace` (25 s) and `kill_after` (5 s).
+TimeoutStopSec=45
+Restart=on-failure
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def write_unit(folder: Path) -> None:
+    """Write a unit for systemd, unless there is one."""
+    path = folder / UNIT
+    if path.exists():
+        typer.echo(f"{UNIT} is there already and is left as it is.")
+        return
+    path.write_text(
+        SYSTEMD.format(folder=folder, unit=UNIT, user=getpass.getuser(), command=_command()),
+        encoding="utf-8",
+    )
+    typer.echo(f"Created {UNIT}.")
+
+
+def write_procfile(folder: Path) -> None:
+    """Add the worker to the Procfile, unless it has one."""
+    path = folder / PROCFILE
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    if any(line.startswith(f"{PROCESS}:") for line in before.splitlines()):
+        typer.echo(f"{PROCFILE} has a {PROCESS} already and is left as it is.")
+        return
+    separator = "" if not before or before.endswith("\n") else "\n"
+    # Not `jobs`: the shell that runs the line has a builtin of that name.
+    path.write_text(f"{before}{separator}{PROCESS}: jobqueue work\n", encoding="utf-8")
+    typer.echo(f"{'Added the worker to' if before else 'Created'} {PROCFILE}.")
+
+
+def _command() -> str:
+    """How this very jobqueue is run, by its full path: a service has no virtual environment."""
+    return f"{shlex.quote(sys.executable)} -m jobqueue"

@@ -1,0 +1,116 @@
+"""Being a service: systemd's notifications, health over HTTP, and the files that set it up."""
+
+from __future__ import annotations
+
+import configparser
+import socket
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobqueue import ConfigurationError
+from jobqueue.runner.health import HealthServer
+from jobqueue.runner.notify import ServiceNotifier
+from tests.conftest import Project
+
+
+@pytest.fixture
+def systemd() -> Iterator[socket.socket]:
+    """The socket on which systemd would listen; in a short path, as such sockets need."""
+    folder = tempfile.TemporaryDirectory()
+    with folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(Path(folder.name) / "notify"))
+        listening.settimeout(60)
+        yield listening
+
+
+def test_systemd_is_told(systemd: socket.socket) -> None:
+    notifier = ServiceNotifier({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "3000000"})
+    notifier.alive()
+    notifier.alive()
+    notifier.ready()
+    notifier.stopping()
+    notifier.stopping()
+    assert [systemd.recv(100) for _ in range(3)] == [b"WATCHDOG=1", b"READY=1", b"STOPPING=1"]
+    systemd.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        systemd.recv(100)
+
+
+def test_nobody_is_told_where_there_is_no_systemd() -> None:
+    notifier = ServiceNotifier({})
+    notifier.alive()
+    notifier.ready()
+    notifier.stopping()
+
+
+def test_a_worker_tells_systemd(project: Project, systemd: socket.socket) -> None:
+    told: list[bytes] = []
+
+    def listen() -> None:
+        while not told or told[-1] != b"end of test":
+            told.append(systemd.recv(100))
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    environment = {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "900000"}
+    run = project.jobs("work", "--ttl", "4", env=environment)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.sendto(b"end of test", systemd.getsockname())
+    listener.join()
+    assert run.exit_code == 0, run.err
+    assert told.count(b"READY=1") == told.count(b"STOPPING=1") == 1
+    assert told.count(b"WATCHDOG=1") > 3
+
+
+def ask(port: int, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_health() -> None:
+    state = {"alive": True, "ready": False}
+    server = HealthServer("127.0.0.1:0", lambda: state["alive"], lambda: state["ready"])
+    server.start()
+    try:
+        assert [ask(server.port, path) for path in ("/healthz", "/readyz", "/x")] == [200, 503, 404]
+        state.update(alive=False, ready=True)
+        assert [ask(server.port, path) for path in ("/healthz", "/readyz")] == [503, 200]
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("address", ["", "port", "127.0.0.1", "70000", "1.2.3.4.5:80"])
+def test_an_address_that_cannot_be_used(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected a free port"):
+        HealthServer(address, lambda: True, lambda: True)
+
+
+def test_the_files(empty_project: Project) -> None:
+    folder = empty_project.folder
+    run = empty_project.jobs("setup", "--systemd", "--procfile")
+    assert run.out == "Created jobqueue.service.\nCreated Procfile.\n"
+    assert (folder / "Procfile").read_text() == "worker: jobqueue work\n"
+    unit = configparser.ConfigParser(interpolation=None, strict=False)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(folder / "jobqueue.service")
+    assert unit["Service"]["Type"] == "notify"
+    assert unit["Service"]["WorkingDirectory"] == str(folder)
+    assert unit["Service"]["ExecStart"] == f"{sys.executable} -m jobqueue work"
+    assert sorted(path.name for path in folder.iterdir()) == ["Procfile", "jobqueue.service"]
+
+    again = empty_project.jobs("setup", "--systemd", "--procfile")
+    assert again.out.count("is left as it is") == 2
+    (folder / "Procfile").write_text("web: gunicorn shop")
+    assert empty_project.jobs("setup", "--procfile").out == "Added the worker to Procfile.\n"
+    assert (folder / "Procfile").read_text() == "web: gunicorn shop\nworker: jobqueue work\n"
