@@ -131,8 +131,8 @@ def show_the_rest() -> None:
 
 def run_jobs(*arguments: str, **environment: str) -> int:
     """Run a `jobs` command, as in a shell, and return its exit code."""
-    print("\n$ jobs", *arguments, flush=True)
-    command = [sys.executable, "-m", "jobqueue", *arguments]
+    print("\n$ jobqueue", *arguments, flush=True)
+    command = [str(Path(sys.executable).with_name("jobqueue")), *arguments]
     env = {**os.environ, **environment}
     # Its log goes where this goes, so that both stay in order in a file as well.
     return subprocess.run(command, env=env, stderr=subprocess.STDOUT, check=False).returncode

@@ -32,6 +32,7 @@ from jobqueue.cli.options import (
     MaxRuntime,
     PollInterval,
     Queues,
+    settings_among,
 )
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import opened
@@ -83,22 +84,7 @@ def start(
       jobs start -n default:2,email:1
       jobs start -n 4 --max-jobs 10000 --max-memory 512M
     """
-    options = {
-        "queues": queues,
-        "concurrency": concurrency,
-        "app": app,
-        "database_url": database_url,
-        "poll_interval": poll_interval,
-        "lease": lease,
-        "grace": grace,
-        "max_runtime": max_runtime,
-        "kill_after": kill_after,
-        "max_attempts": max_attempts,
-        "keep_succeeded": keep_succeeded,
-        "keep_failed": keep_failed,
-        "log_level": log_level,
-        "log_format": log_format,
-    }
+    options = settings_among(locals())
     undertaking = Undertaking(
         spec=workers or AS_CONFIGURED,
         options={name: value for name, value in options.items() if value is not None},

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
 
-from jobqueue.config import Settings
+from jobqueue.config import Settings, setting_names
 
 
 def setting_option(name: str, metavar: str | None = None) -> Any:
@@ -33,6 +34,12 @@ KeepSucceeded = Annotated[bool | None, setting_option("keep_succeeded")]
 KeepFailed = Annotated[bool | None, setting_option("keep_failed")]
 LogLevel = Annotated[str | None, setting_option("log_level", "LEVEL")]
 LogFormat = Annotated[str | None, setting_option("log_format", "FORMAT")]
+
+
+def settings_among(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a command's parameters that are settings, by the names of these."""
+    return {name: values[name] for name in setting_names() if name in values}
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 OnlyQueues = Annotated[

@@ -24,6 +24,7 @@ from jobqueue.cli.options import (
     MaxRuntime,
     PollInterval,
     Queues,
+    settings_among,
 )
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import Session, opened, refuse_memory
@@ -108,22 +109,7 @@ def work(
       jobs work -n default:2,email:1 --concurrency 10
       jobs work --queues default,email --ttl 60 --log-format json
     """
-    options = {
-        "queues": queues,
-        "concurrency": concurrency,
-        "app": app,
-        "database_url": database_url,
-        "poll_interval": poll_interval,
-        "lease": lease,
-        "grace": grace,
-        "max_runtime": max_runtime,
-        "kill_after": kill_after,
-        "max_attempts": max_attempts,
-        "keep_succeeded": keep_succeeded,
-        "keep_failed": keep_failed,
-        "log_level": log_level,
-        "log_format": log_format,
-    }
+    options = settings_among(locals())
     undertaking = Undertaking(
         spec=workers or AS_CONFIGURED,
         options=options,
@@ -164,19 +150,7 @@ def workoff(
       jobs workoff -n 4
       jobs workoff --queues email --log-level warning
     """
-    options = {
-        "queues": queues,
-        "concurrency": concurrency,
-        "app": app,
-        "database_url": database_url,
-        "lease": lease,
-        "max_runtime": max_runtime,
-        "max_attempts": max_attempts,
-        "keep_succeeded": keep_succeeded,
-        "keep_failed": keep_failed,
-        "log_level": log_level,
-        "log_format": log_format,
-    }
+    options = settings_among(locals())
     with opened(options, app="required") as session:
         ready_to_work(session)
         if workers is not None:

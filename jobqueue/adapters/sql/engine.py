@@ -164,6 +164,8 @@ def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
         return f"cannot do it now ({text})"
     if code.startswith(("28", "3D")):
         return f"lets nobody in ({text}); check the URL"
+    if code == "" and "FATAL" in text and "does not exist" in text:
+        return f"is not to be had ({text}); create it, or check the URL"
     if code == "" and "locked" in text:
         return (
             "is locked: a write transaction is kept open, by another program or by this one "
