@@ -91,6 +91,13 @@ class Adapter(Protocol):
         """The registered workers, the oldest first."""
         ...
 
+    def is_living(self, worker: WorkerRecord) -> bool | None:  # noqa: ARG002 - others can tell
+        """Whether a worker's process lives, where that can be known without its heartbeat.
+
+        None, where only the heartbeat tells: in a database that many machines share.
+        """
+        return None
+
     def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
         """Free the jobs of a worker that was found dead, unless it has beaten since it was `seen`.
 

@@ -2,7 +2,8 @@
 
 A worker is taken for dead when its heartbeat has stood still for a whole lease *as seen from
 here*, by this process's own clock, with the database answering all along. After an outage
-everybody's heartbeat is old; nobody is rescued for that.
+everybody's heartbeat is old; nobody is rescued for that. Where the adapter itself can tell (SQLite,
+on one machine), a process that is gone is known at once, and one that lives is left alone.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class Rescuer:
         self._seen.clear()
 
     def _rescue_if_dead(self, worker: WorkerRecord) -> Rescue | None:
-        if self._still_for(worker.id, worker.heartbeat_at) < worker.lease.total_seconds():
+        living = self._adapter.is_living(worker)
+        still_for = self._still_for(worker.id, worker.heartbeat_at)
+        if living or (living is None and still_for < worker.lease.total_seconds()):
             return None
         return self._adapter.rescue(worker, LOST.format(worker_id=worker.id))
 

@@ -26,6 +26,7 @@ from tests.process.conftest import (
     is_untouched,
     show,
 )
+from tests.process.outage import outage
 
 QUICK = ("--poll-interval", "0.05")
 
@@ -230,6 +231,25 @@ def test_a_frozen_worker_is_not_beaten_for(
     os.kill(pid, signal.SIGCONT)
     wait_for(lambda: "was rejected" in frozen.log, "the late outcome to be rejected")
     wait_for(lambda: show(slow_project, job_id) is None, "the job to be done by the other")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_long_transaction_of_the_application_costs_no_worker_its_jobs(
+    slow_project: Project, start: Start, wait_for: WaitFor
+) -> None:
+    job_id = enqueue(slow_project, "Slow")
+    holder = start("work", "--lease", "0.5", *QUICK)
+    wait_for(exists(slow_project, "slow.started"), "the job to start")
+    other = start("work", "--lease", "0.5", *QUICK)
+    wait_for(lambda: "works on" in other.log, "the other worker")
+    held_since = time.monotonic()
+    with outage(slow_project.environment["JOBS_DATABASE_URL"]):
+        wait_for(lambda: time.monotonic() - held_since > 2, "several leases to go by")
+    (slow_project.folder / "slow.go").touch()
+    wait_for(lambda: show(slow_project, job_id) is None, "the job to be done")
+    assert done_lines(slow_project) == ["slow"]
+    assert "rejected" not in holder.log
+    assert "is gone" not in other.log
 
 
 def test_work_off_with_several_workers(slow_project: Project) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import psutil
 import pytest
 
 from tests.conftest import Project
@@ -98,11 +99,16 @@ def test_a_frozen_worker_finds_its_claim_gone(
     job_id = enqueue(slow_project, "Slow")
     frozen = start("work", "--lease", "0.5", "--poll-interval", "0.05")
     wait_for(exists(slow_project, "slow.started"), "the job to start")
+    processes = psutil.Process(frozen.pid).children()
     frozen.send(signal.SIGSTOP)
+    for process in processes:
+        process.suspend()
     (slow_project.folder / "slow.started").unlink()
     other = start("work", "--lease", "0.5", "--poll-interval", "0.05")
     wait_for(exists(slow_project, "slow.started"), "another worker to take the job")
     frozen.send(signal.SIGCONT)
+    for process in processes:
+        process.resume()
     (slow_project.folder / "slow.go").touch()
     frozen.send(signal.SIGTERM)
     exit_code, log = frozen.ended()

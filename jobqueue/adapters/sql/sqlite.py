@@ -8,6 +8,7 @@ timeout is; see `begin_immediate`.
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -40,7 +41,15 @@ from jobqueue.adapters.sql.engine import Database, parse_url
 from jobqueue.adapters.sql.tables import to_text
 from jobqueue.clock import Clock
 from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl, SchemaError
-from jobqueue.records import FINISHED_STATES, Claim, ClaimedJob, JobRecord, JobState, NewJob
+from jobqueue.records import (
+    FINISHED_STATES,
+    Claim,
+    ClaimedJob,
+    JobRecord,
+    JobState,
+    NewJob,
+    WorkerRecord,
+)
 
 BUSY_TIMEOUT_SECONDS = 5.0
 SWITCH_POLL_SECONDS = 0.02
@@ -262,6 +271,27 @@ class SqliteAdapter(SqlAdapter):
 
     def _clock_value(self) -> dict[str, Any]:
         return {"now": to_text(self._clock.now())} if self._clock else {}
+
+    def is_living(self, worker: WorkerRecord) -> bool | None:
+        """By its process id and start time: a long transaction elsewhere holds back heartbeats.
+
+        Of a process that is stopped the heartbeat decides, as on other databases.
+        """
+        import psutil
+
+        if worker.host != socket.gethostname():
+            return None
+        try:
+            process = psutil.Process(worker.pid)
+            started_before = process.create_time() < worker.started_at.timestamp() + 1
+            stopped = process.status() in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.Error:
+            return None
+        if stopped and started_before:
+            return None
+        return started_before
 
     def migrate(self, revision: str = "head") -> None:
         """See `Adapter.migrate`; the file is created if it is not there."""
