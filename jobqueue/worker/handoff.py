@@ -15,6 +15,8 @@ from datetime import timedelta
 
 from jobqueue.records import ClaimedJob, Outcome, Released
 
+WAKE_SECONDS = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -57,7 +59,9 @@ class Handoff:
         """The next job, waiting for one and for a slot; None when there will be no more."""
         with self._changed:
             while not self._closed and not self._can_take():
-                self._changed.wait()
+                # Not for ever: a signal may have gone to another thread, and its handler runs when
+                # this one, where it is the main thread, next wakes up.
+                self._changed.wait(WAKE_SECONDS)
             if self._closed:
                 return None
             taken = Taken(self._waiting.popleft(), self._free.pop(), time.monotonic())
