@@ -120,6 +120,7 @@ class Executor:
         self._registry = registry
         self._settings = settings
         self._runner: asyncio.Runner | None = None
+        self._is_stopping = False
 
     def execute(
         self,
@@ -182,6 +183,19 @@ class Executor:
         except Exception:  # noqa: BLE001 - the policy is somebody's code
             return delay_before_retry(DEFAULT_RETRY, claimed.attempts, error)
 
+    def stop_coroutine(self) -> bool:
+        """Have the async job given back that runs on this executor's own loop; False without one.
+
+        It is cancelled, since an exception that a signal handler raises is lost where it hits one
+        of the loop's callbacks. For any thread, and for signal handlers.
+        """
+        loop = self._runner.get_loop() if self._runner is not None else None
+        if loop is None or not loop.is_running():
+            return False
+        self._is_stopping = True
+        loop.call_soon_threadsafe(_cancel_all_tasks)
+        return True
+
     def close(self) -> None:
         """Close the event loop of async jobs, if there was one."""
         runner, self._runner = self._runner, None
@@ -214,6 +228,10 @@ class Executor:
             self._runner = asyncio.Runner()
         try:
             self._runner.run(coroutine, context=contextvars.copy_context())
+        except asyncio.CancelledError:
+            if self._is_stopping:
+                raise StopNow from None
+            raise
         except (StopNow, JobTimeout):
             # It may have hit the loop instead of the job, whose task would then go on beside the
             # next job's; closing the loop cancels it.
@@ -294,6 +312,11 @@ class Executor:
         if job_class.keep_failed is None:
             return self._settings.keep_failed
         return job_class.keep_failed
+
+
+def _cancel_all_tasks() -> None:
+    for task in asyncio.all_tasks():
+        task.cancel()
 
 
 def _since(started: float) -> timedelta:

@@ -158,9 +158,10 @@ class OnMainThread:
         """See `Performer.stop_now`.
 
         Raises:
-            StopNow: into the running job, when it is called on its thread, by a signal handler.
+            StopNow: into a sync job, when it is called on its thread, by a signal handler.
         """
-        self._guard.interrupt(StopNow)
+        if not self._attendant.executor.stop_coroutine():
+            self._guard.interrupt(StopNow)
 
     def close(self) -> None:
         """See `Performer.close`."""

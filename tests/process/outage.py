@@ -1,11 +1,13 @@
-"""Taking a database away from whoever uses it, and giving it back."""
+"""Taking a database away from whoever uses it, stopping a process, and undoing it."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
+import psutil
 import psycopg
 from sqlalchemy import make_url
 
@@ -17,6 +19,42 @@ def outage(database_url: str) -> Iterator[None]:
     taken_away = locked_file if url.get_backend_name() == "sqlite" else no_connections
     with taken_away(database_url):
         yield
+
+
+def freeze(pid: int, database_url: str) -> Callable[[], None]:
+    """Stop a process and its children in their tracks; returns what wakes them.
+
+    Not while one of them is writing to SQLite: frozen with the write lock, it would stop everybody.
+    """
+    process = psutil.Process(pid)
+    family = [process, *process.children(recursive=True)]
+    while True:
+        for member in family:
+            member.suspend()
+        if _can_write(database_url):
+            break
+        _wake(family)
+    return partial(_wake, family)
+
+
+def _wake(family: list[psutil.Process]) -> None:
+    for member in family:
+        member.resume()
+
+
+def _can_write(database_url: str) -> bool:
+    url = make_url(database_url)
+    if url.get_backend_name() != "sqlite":
+        return True
+    connection = sqlite3.connect(str(url.database), timeout=0.2, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 @contextmanager

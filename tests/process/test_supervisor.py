@@ -26,7 +26,7 @@ from tests.process.conftest import (
     is_untouched,
     show,
 )
-from tests.process.outage import outage
+from tests.process.outage import freeze, outage
 
 QUICK = ("--poll-interval", "0.05")
 
@@ -224,11 +224,11 @@ def test_a_frozen_worker_is_not_beaten_for(
     wait_for(started.exists, "the job to start")
     pid = pid_of_worker_with(slow_project, job_id)
     started.unlink()
-    os.kill(pid, signal.SIGSTOP)
+    wake = freeze(pid, slow_project.environment["JOBS_DATABASE_URL"])
     start("work", "--lease", "1", *QUICK)
     wait_for(started.exists, "another worker to take the job")
     (slow_project.folder / "slow.go").touch()
-    os.kill(pid, signal.SIGCONT)
+    wake()
     wait_for(lambda: "was rejected" in frozen.log, "the late outcome to be rejected")
     wait_for(lambda: show(slow_project, job_id) is None, "the job to be done by the other")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 
-import psutil
 import pytest
 
 from tests.conftest import Project
@@ -17,7 +16,7 @@ from tests.process.conftest import (
     is_untouched,
     show,
 )
-from tests.process.outage import outage
+from tests.process.outage import freeze, outage
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -99,16 +98,11 @@ def test_a_frozen_worker_finds_its_claim_gone(
     job_id = enqueue(slow_project, "Slow")
     frozen = start("work", "--lease", "0.5", "--poll-interval", "0.05")
     wait_for(exists(slow_project, "slow.started"), "the job to start")
-    processes = psutil.Process(frozen.pid).children()
-    frozen.send(signal.SIGSTOP)
-    for process in processes:
-        process.suspend()
+    wake = freeze(frozen.pid, slow_project.environment["JOBS_DATABASE_URL"])
     (slow_project.folder / "slow.started").unlink()
     other = start("work", "--lease", "0.5", "--poll-interval", "0.05")
     wait_for(exists(slow_project, "slow.started"), "another worker to take the job")
-    frozen.send(signal.SIGCONT)
-    for process in processes:
-        process.resume()
+    wake()
     (slow_project.folder / "slow.go").touch()
     frozen.send(signal.SIGTERM)
     exit_code, log = frozen.ended()
