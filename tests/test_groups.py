@@ -8,7 +8,7 @@ import pytest
 
 from jobqueue import ConfigurationError
 from jobqueue.config import load_settings
-from jobqueue.runner.groups import WorkerGroup, groups_of, parse_groups
+from jobqueue.runner.groups import WorkerGroup, groups_of, most_attempts, parse_groups
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,32 @@ def test_groups_of_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert mail.options["max_runtime"] == 60
     assert (rest.name, rest.queues, rest.count, rest.concurrency) == ("rest", None, 1, None)
     assert groups_of("x:1", load_settings()) == (WorkerGroup("x", ("x",), 1),)
+
+
+def test_an_option_comes_before_a_groups_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobqueue.toml").write_text(CONFIGURED)
+    given = {"queues": "default", "concurrency": "4", "max_runtime": None}
+    mail, rest = groups_of("", load_settings(given), given)
+    assert (mail.queues, mail.concurrency) == (("default",), None)
+    assert mail.options == {"max_runtime": 60}
+    assert (rest.queues, rest.options) == (("default",), {"poll_interval": 5})
+
+
+def test_queues_are_named_in_one_place() -> None:
+    given = {"queues": "email"}
+    settings = load_settings(given)
+    with pytest.raises(ConfigurationError, match="so does --queues"):
+        groups_of("default:2", settings, given)
+    assert groups_of("2", settings, given) == (WorkerGroup("worker", ("email",), 2),)
+
+
+def test_only_an_option_limits_what_was_enqueued_before() -> None:
+    settings = load_settings({"max_attempts": "3"})
+    assert most_attempts(settings, {"max_attempts": "3"}) == 3
+    assert most_attempts(settings, {"max_attempts": None}) is None
 
 
 def test_without_any_there_is_one_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

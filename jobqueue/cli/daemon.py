@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +15,7 @@ import typer
 if TYPE_CHECKING:
     from jobqueue.runner.daemon import Daemon
 
-from jobqueue.cli.errors import WORK_FAILED, say, say_error
+from jobqueue.cli.errors import WORK_FAILED, say, say_error, say_note
 from jobqueue.cli.options import (
     App,
     Concurrency,
@@ -26,6 +25,8 @@ from jobqueue.cli.options import (
     KeepSucceeded,
     KillAfter,
     Lease,
+    Listen,
+    ListenUrl,
     LogFormat,
     LogLevel,
     MaxAttempts,
@@ -37,12 +38,12 @@ from jobqueue.cli.options import (
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import opened
 from jobqueue.cli.work import Health, MaxJobs, MaxMemory, Workers, memory_bytes, ready_to_work
-from jobqueue.config import load_settings
 from jobqueue.errors import StateConflict
 from jobqueue.runner.groups import AS_CONFIGURED, Undertaking, groups_of
 
 RESTART_SECONDS = 60.0
-MARGIN = timedelta(seconds=15)
+SHORT_SECONDS = 1.0
+MARGIN_SECONDS = 20.0
 LOG_TAIL_BYTES = 4000
 
 SameWorkers = Annotated[
@@ -60,6 +61,8 @@ def start(
     app: App = None,
     database_url: DatabaseUrl = None,
     poll_interval: PollInterval = None,
+    listen: Listen = None,
+    listen_url: ListenUrl = None,
     lease: Lease = None,
     grace: Grace = None,
     max_runtime: MaxRuntime = None,
@@ -93,7 +96,7 @@ def start(
         health=health,
     )
     with opened(options, app="required") as session:
-        groups = groups_of(undertaking.spec, session.settings)
+        groups = groups_of(undertaking.spec, session.settings, options)
         ready_to_work(session)
     _start(undertaking, sum(group.count for group in groups))
 
@@ -116,16 +119,24 @@ def stop(workers: SameWorkers = None) -> None:
         return
     for daemon in daemons:
         daemon.stop()
-    settings = load_settings()
-    patience = (settings.grace + settings.kill_after + MARGIN).total_seconds()
     for daemon in daemons:
-        if not daemon.wait_until_gone(patience):
-            say_error(
-                f"the workers{_named(daemon.state.spec)} (pid {daemon.state.pid}) have not ended "
-                f"in {patience:g} s; look into {daemon.files.log}"
-            )
-            raise typer.Exit(WORK_FAILED)
-        typer.echo(f"Stopped the workers{_named(daemon.state.spec)}, pid {daemon.state.pid}.")
+        _wait_for_end(daemon)
+
+
+def _wait_for_end(daemon: Daemon) -> None:
+    named, pid, grace = _named(daemon.state.spec), daemon.state.pid, daemon.state.grace_seconds
+    patience = grace + MARGIN_SECONDS
+    gone = daemon.wait_until_gone(SHORT_SECONDS)
+    if not gone:
+        say_note(f"the workers{named} finish what they perform, for at most {grace:g} s")
+        gone = daemon.wait_until_gone(patience)
+    if not gone:
+        say_error(
+            f"the workers{named} (pid {pid}) have not ended in {patience:g} s; look into "
+            f"{daemon.files.log}"
+        )
+        raise typer.Exit(WORK_FAILED)
+    typer.echo(f"Stopped the workers{named}, pid {pid}.")
 
 
 def restart(workers: SameWorkers = None) -> None:
@@ -146,13 +157,14 @@ def restart(workers: SameWorkers = None) -> None:
         typer.echo(_nothing_runs(workers))
         say("`jobqueue start` starts them.")
         raise typer.Exit(WORK_FAILED)
+    beginnings = [_size(daemon.files.log) for daemon in daemons]
     for daemon in daemons:
         daemon.restart()
-    for daemon in daemons:
-        _wait_for_restart(daemon)
+    for daemon, beginning in zip(daemons, beginnings, strict=True):
+        _wait_for_restart(daemon, beginning)
 
 
-def _wait_for_restart(daemon: Daemon) -> None:
+def _wait_for_restart(daemon: Daemon, log_beginning: int) -> None:
     state = daemon.wait_until_restarted(RESTART_SECONDS)
     if state is None or state.restart_error is not None:
         why = "they are gone" if state is None else state.restart_error
@@ -160,7 +172,7 @@ def _wait_for_restart(daemon: Daemon) -> None:
             f"the workers{_named(daemon.state.spec)} were not renewed: {why}; look into "
             f"{daemon.files.log}"
         )
-        _show_log(daemon.files.log)
+        _show_log(daemon.files.log, log_beginning)
         raise typer.Exit(WORK_FAILED)
     typer.echo(
         f"Renewed {counted(len(daemon.state.workers), 'worker')}{_named(daemon.state.spec)}."
@@ -185,7 +197,7 @@ def _start(undertaking: Undertaking, number: int) -> None:
     files.prepare()
     if files.is_locked():
         raise StateConflict(ALREADY_RUNNING)
-    beginning = files.log.stat().st_size if files.log.exists() else 0
+    beginning = _size(files.log)
     ready, child_ready = os.pipe()
     plan = json.dumps(asdict(undertaking) | {"ready_fd": child_ready})
     with files.log.open("ab") as log:
@@ -210,9 +222,13 @@ def _start(undertaking: Undertaking, number: int) -> None:
     raise typer.Exit(exit_code or WORK_FAILED)
 
 
-def _show_log(path: Path, beginning: int | None = None) -> None:
-    size = path.stat().st_size
-    start = max(size - LOG_TAIL_BYTES, beginning or 0)
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
+
+
+def _show_log(path: Path, beginning: int) -> None:
+    """Print what was logged since then, the end of it if it is long."""
+    start = max(_size(path) - LOG_TAIL_BYTES, beginning)
     with path.open("rb") as log:
         log.seek(start)
         text: Any = log.read().decode("utf-8", "replace")

@@ -44,7 +44,7 @@ def main() -> None:
     files = DaemonFiles(Path.cwd(), undertaking.spec)
     with clean_exit(), opened(undertaking.options, app="unwanted") as session:
         files.hold_lock()
-        keeper = StateKeeper(files, undertaking.spec)
+        keeper = StateKeeper(files, undertaking.spec, session.settings.grace)
         try:
             ready_to_work(session)
             watcher = StateWatcher(keeper, ready_fd)

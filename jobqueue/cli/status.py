@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
+from jobqueue.adapters import Adapter
 from jobqueue.cli.options import AsJson, DatabaseUrl
 from jobqueue.cli.output import Column, print_json, print_table, span
 from jobqueue.cli.session import Session, opened
@@ -27,8 +29,9 @@ Watch = Annotated[
 def status(database_url: DatabaseUrl = None, json_: AsJson = False, watch: Watch = False) -> None:
     """Show the workers, what they perform, and the depth of each queue.
 
-    Workers of all machines are shown; memory only of those on this one. AGE is how long the oldest
-    due job has been due.
+    Workers of all machines are shown; memory only of those on this one. A worker is lost when its
+    process is gone, or when it has been silent for longer than its lease: others free its jobs.
+    AGE is how long the oldest due job has been due.
 
     \b
     Examples:
@@ -51,20 +54,21 @@ def _show(session: Session, *, as_json: bool) -> None:
     running: dict[str, list[JobRecord]] = {}
     for job in session.adapter.running_jobs(MOST_RUNNING):
         running.setdefault(job.locked_by or "", []).append(job)
+    lost = {worker.id for worker in workers if _is_lost(session.adapter, worker)}
     if as_json:
         print_json(
             {
-                "workers": [_worker_json(w, running.get(w.id, [])) for w in workers],
+                "workers": [_worker_json(w, running.get(w.id, []), w.id in lost) for w in workers],
                 "queues": [_queue_json(queue) for queue in queues],
             }
         )
         return
-    _print_workers(workers, running)
+    _print_workers(workers, running, lost)
     typer.echo("")
     _print_queues(queues)
 
 
-def _worker_json(worker: WorkerRecord, jobs: list[JobRecord]) -> Mapping[str, Any]:
+def _worker_json(worker: WorkerRecord, jobs: list[JobRecord], lost: bool) -> Mapping[str, Any]:
     return {
         "id": worker.id,
         "name": worker.name,
@@ -75,6 +79,7 @@ def _worker_json(worker: WorkerRecord, jobs: list[JobRecord]) -> Mapping[str, An
         "started_at": worker.started_at,
         "heartbeat_at": worker.heartbeat_at,
         "memory_bytes": _memory_bytes(worker),
+        "lost": lost,
         "jobs": [
             {"id": job.id, "handler": job.handler, "locked_at": job.locked_at} for job in jobs
         ],
@@ -92,7 +97,9 @@ def _queue_json(depth: QueueDepth) -> Mapping[str, Any]:
     }
 
 
-def _print_workers(workers: list[WorkerRecord], running: Mapping[str, list[JobRecord]]) -> None:
+def _print_workers(
+    workers: list[WorkerRecord], running: Mapping[str, list[JobRecord]], lost: AbstractSet[str]
+) -> None:
     if not workers:
         typer.echo("No workers.")
         return
@@ -106,7 +113,7 @@ def _print_workers(workers: list[WorkerRecord], running: Mapping[str, list[JobRe
             _since(worker.started_at),
             _since(worker.heartbeat_at),
             _megabytes(_memory_bytes(worker)),
-            _doing(running.get(worker.id, [])),
+            _doing(running.get(worker.id, []), lost=worker.id in lost),
         ]
         for worker in workers
     ]
@@ -132,20 +139,37 @@ def _print_queues(queues: list[QueueDepth]) -> None:
     print_table([Column(name) for name in names], rows)
 
 
-def _doing(jobs: list[JobRecord]) -> str:
-    if not jobs:
-        return "idle"
+def _doing(jobs: list[JobRecord], *, lost: bool) -> str:
     shown = ", ".join(f"{job.handler.rpartition('.')[2]} #{job.id}" for job in jobs[:3])
-    return shown if len(jobs) <= 3 else f"{shown} and {len(jobs) - 3} more"
+    if len(jobs) > 3:
+        shown += f" and {len(jobs) - 3} more"
+    if lost:
+        return f"lost, holds {shown}" if jobs else "lost"
+    return shown or "idle"
+
+
+def _is_lost(adapter: Adapter, worker: WorkerRecord) -> bool:
+    """Whether its process is seen to be gone, or it has been silent for longer than its lease."""
+    living = adapter.is_living(worker)
+    if living is not None:
+        return not living
+    if _is_here(worker) and _memory_bytes(worker) is None:
+        return True
+    return datetime.now(UTC) - worker.heartbeat_at > worker.lease
+
+
+def _is_here(worker: WorkerRecord) -> bool:
+    return worker.host == socket.gethostname()
 
 
 def _memory_bytes(worker: WorkerRecord) -> int | None:
+    """What its process has, if that is one of this machine and lives; a zombie has none."""
     import psutil
 
-    if worker.host != socket.gethostname():
+    if not _is_here(worker):
         return None
     try:
-        return int(psutil.Process(worker.pid).memory_info().rss)
+        return int(psutil.Process(worker.pid).memory_info().rss) or None
     except psutil.Error:
         return None
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
 from jobqueue.adapters import Adapter
-from jobqueue.config import Settings
+from jobqueue.config import Settings, load_settings
 from jobqueue.defaults import default_configuration
+from jobqueue.maintenance.schedules import Ticker
 from jobqueue.runner.groups import Undertaking, WorkerGroup, groups_of
 from jobqueue.runner.health import HealthServer
 from jobqueue.runner.notify import ServiceNotifier
 from jobqueue.runner.process import WorkerProcess
-from jobqueue.runner.supervisor import Supervisor, run_supervised
+from jobqueue.runner.relay import Relay
+from jobqueue.runner.steering import run_supervised
+from jobqueue.runner.supervisor import Supervisor
 
+POLL = "poll_interval"
 WORKER_COMMAND = ("-m", "jobqueue.cli.worker_process")
 
 
@@ -35,7 +40,7 @@ def supervise(
     watcher: Watcher | None = None,
 ) -> int:
     """Run the workers until they end or are stopped, and return the exit code."""
-    groups = groups_of(undertaking.spec, settings)
+    groups = groups_of(undertaking.spec, settings, undertaking.options)
     given = {name: value for name, value in undertaking.options.items() if value is not None}
 
     def spawn(group: WorkerGroup, index: int) -> WorkerProcess:
@@ -43,7 +48,7 @@ def supervise(
             group,
             index,
             WORKER_COMMAND,
-            {**given, **group.options},
+            {**group.options, **given},
             concurrency=group.concurrency or settings.concurrency,
             until_idle=undertaking.until_idle,
             max_jobs=undertaking.max_jobs,
@@ -57,18 +62,40 @@ def supervise(
         grace=settings.grace,
         logger=default_configuration.logger,
         until_idle=undertaking.until_idle,
+        relay=_relay(groups, settings, adapter) if not undertaking.until_idle else None,
+        ticker=_ticker(settings, adapter) if not undertaking.until_idle else None,
         max_memory_bytes=undertaking.max_memory_bytes,
     )
     _tell(supervisor, watcher)
     alarm = _stop_after(undertaking.ttl_seconds, supervisor)
     health = _answer_for(supervisor, undertaking.health)
     try:
-        return run_supervised(supervisor)
+        return run_supervised(supervisor, f"jobs supervisor {_shown(groups)}")
     finally:
         if alarm is not None:
             alarm.cancel()
         if health is not None:
             health.stop()
+
+
+def _shown(groups: Sequence[WorkerGroup]) -> str:
+    return ",".join(f"{group.name}:{group.count}" for group in groups)
+
+
+def _relay(
+    groups: Sequence[WorkerGroup], settings: Settings, adapter: Adapter
+) -> Callable[[Callable[[], Sequence[WorkerProcess]]], Relay] | None:
+    """How the workers hear of jobs, looked for as often as the most impatient of them would."""
+    if not settings.listen:
+        return None
+    intervals = [load_settings(g.options).poll_interval for g in groups if POLL in g.options]
+    poll_interval = min([settings.poll_interval, *intervals])
+    logger = default_configuration.logger
+    return lambda workers: Relay(adapter, settings.listen_url, workers, poll_interval, logger)
+
+
+def _ticker(settings: Settings, adapter: Adapter) -> Ticker:
+    return Ticker(adapter, settings.app, default_configuration.logger)
 
 
 def _tell(supervisor: Supervisor, watcher: Watcher | None) -> None:

@@ -18,6 +18,8 @@ from jobqueue.cli.options import (
     KeepSucceeded,
     KillAfter,
     Lease,
+    Listen,
+    ListenUrl,
     LogFormat,
     LogLevel,
     MaxAttempts,
@@ -31,7 +33,7 @@ from jobqueue.cli.session import Session, opened, refuse_memory
 from jobqueue.defaults import default_configuration
 from jobqueue.log import set_up_logging
 from jobqueue.records import JobFilter, JobState
-from jobqueue.runner.groups import AS_CONFIGURED, Undertaking
+from jobqueue.runner.groups import AS_CONFIGURED, Undertaking, most_attempts
 
 if TYPE_CHECKING:
     from jobqueue.worker.pump import Tally
@@ -84,6 +86,8 @@ def work(
     app: App = None,
     database_url: DatabaseUrl = None,
     poll_interval: PollInterval = None,
+    listen: Listen = None,
+    listen_url: ListenUrl = None,
     lease: Lease = None,
     grace: Grace = None,
     max_runtime: MaxRuntime = None,
@@ -158,7 +162,7 @@ def workoff(
 
             undertaking = Undertaking(workers, options, until_idle=True)
             raise typer.Exit(supervise(undertaking, session.settings, session.adapter))
-        tally = _work_off_here(session)
+        tally = _work_off_here(session, most_attempts(session.settings, options))
         _print_tally(session, tally)
     if tally.failed:
         raise typer.Exit(WORK_FAILED)
@@ -199,7 +203,7 @@ def memory_bytes(text: str | None) -> int | None:
     return int(found[1]) * MEMORY_UNITS[found[2]]
 
 
-def _work_off_here(session: Session) -> Tally:
+def _work_off_here(session: Session, attempts: int | None) -> Tally:
     from jobqueue.job import registry
     from jobqueue.runner.alarm import SignalAlarm
     from jobqueue.runner.attached import run_attached
@@ -214,6 +218,7 @@ def _work_off_here(session: Session) -> Tally:
             logger,
             until_idle=True,
             alarm=SignalAlarm(),
+            most_attempts=attempts,
         )
     )
 

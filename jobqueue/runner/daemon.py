@@ -14,9 +14,8 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ ALREADY_RUNNING = (
 )
 POLL_SECONDS = 0.05
 LOCK_SECONDS = 0.5
+TRANSITION_SECONDS = 5.0
 START_TIME_TOLERANCE_SECONDS = 1.0
 
 
@@ -41,6 +41,7 @@ class DaemonState:
         spec: its `-n`; empty for the groups of the configuration.
         pid: its process id.
         process_started_at: the process's start time as the system has it, in seconds of its epoch.
+        grace_seconds: how long its workers may take to finish what runs, when it is stopped.
         generation: how many rolling restarts it has completed.
         restarting: whether one is under way.
         restart_error: why the last one failed, if it did.
@@ -50,6 +51,7 @@ class DaemonState:
     spec: str
     pid: int
     process_started_at: float
+    grace_seconds: float
     generation: int = 0
     restarting: bool = False
     restart_error: str | None = None
@@ -191,21 +193,42 @@ class Daemon:
 
 
 def running_daemons(directory: Path, spec: str | None) -> list[Daemon]:
-    """The detached supervisors of a working directory; only that of a `-n` when one is given."""
+    """The detached supervisors of a working directory; only that of a `-n` when one is given.
+
+    Raises:
+        StateConflict: one runs, and its file is gone or cannot be read.
+    """
     found = _all_files(directory) if spec is None else [DaemonFiles(directory, spec)]
-    states = [(files, files.read()) for files in found]
-    return [Daemon(files, state) for files, state in states if state is not None]
+    daemons = [_running(files) for files in found]
+    return [daemon for daemon in daemons if daemon is not None]
 
 
-def _all_files(directory: Path) -> Iterator[DaemonFiles]:
-    for path in sorted((directory / FOLDER).glob("*.json")):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            yield DaemonFiles(directory, json.loads(path.read_text(encoding="utf-8"))["spec"])
+def _all_files(directory: Path) -> list[DaemonFiles]:
+    locks = sorted((directory / FOLDER).glob("*.lock"))
+    return [DaemonFiles(directory, lock.stem) for lock in locks]
 
 
-def own_state(spec: str) -> DaemonState:
+def _running(files: DaemonFiles) -> Daemon | None:
+    deadline = time.monotonic() + TRANSITION_SECONDS
+    # One that begins or ends has its lock and no file for a moment.
+    while files.is_locked():
+        state = files.read()
+        if state is not None:
+            return Daemon(files, state)
+        if time.monotonic() > deadline:
+            raise StateConflict(
+                f"a supervisor runs that holds {files.lock}, and its file {files.state} is gone "
+                "or cannot be read; find it by `ps`, where it is called jobs supervisor, and end "
+                "it with a TERM"
+            )
+        time.sleep(POLL_SECONDS)
+    return None
+
+
+def own_state(spec: str, grace: timedelta) -> DaemonState:
     """The state of this very process."""
-    return DaemonState(spec, os.getpid(), psutil.Process().create_time())
+    started_at = psutil.Process().create_time()
+    return DaemonState(spec, os.getpid(), started_at, grace.total_seconds())
 
 
 def is_same_process(state: DaemonState) -> bool:
@@ -220,9 +243,9 @@ def is_same_process(state: DaemonState) -> bool:
 class StateKeeper:
     """Writes the state of this supervisor as it changes."""
 
-    def __init__(self, files: DaemonFiles, spec: str) -> None:
+    def __init__(self, files: DaemonFiles, spec: str, grace: timedelta) -> None:
         self._files = files
-        self._state = own_state(spec)
+        self._state = own_state(spec, grace)
         self._files.write(self._state)
 
     def note(self, **changes: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,44 +69,69 @@ class Undertaking:
     health: str | None = None
 
 
-def groups_of(spec: str, settings: Settings) -> tuple[WorkerGroup, ...]:
+def groups_of(
+    spec: str, settings: Settings, options: Mapping[str, Any] | None = None
+) -> tuple[WorkerGroup, ...]:
     """The groups of a `-n`, or, when that is empty, of the configuration; one worker if none.
+
+    Args:
+        spec: what stands after `-n`.
+        settings: for what a group does not say itself.
+        options: the settings that were given as options, which come before a group's own.
 
     Raises:
         ConfigurationError: they cannot be used.
     """
+    given = {name for name, value in (options or {}).items() if value is not None}
     if spec:
-        return parse_groups(spec, settings.queues)
+        return parse_groups(spec, settings.queues, queues_given="queues" in given)
     configured = load_worker_groups()
     if not configured:
         return parse_groups(ONE_WORKER, settings.queues)
-    return tuple(_configured(group, settings) for group in configured)
+    return tuple(_configured(group, settings, given) for group in configured)
 
 
-def _configured(group: ConfiguredGroup, settings: Settings) -> WorkerGroup:
-    own = load_settings(group.options) if group.options else settings
+def _configured(group: ConfiguredGroup, settings: Settings, given: AbstractSet[str]) -> WorkerGroup:
+    options = {name: value for name, value in group.options.items() if name not in given}
+    own = load_settings(options)
     return WorkerGroup(
         name=group.name,
-        queues=own.queues if "queues" in group.options else settings.queues,
+        queues=own.queues if "queues" in options else settings.queues,
         count=group.count,
-        concurrency=own.concurrency if "concurrency" in group.options else None,
-        options=group.options,
+        concurrency=own.concurrency if "concurrency" in options else None,
+        options=options,
     )
 
 
-def parse_groups(text: str, queues: tuple[str, ...] | None = None) -> tuple[WorkerGroup, ...]:
+def most_attempts(settings: Settings, options: Mapping[str, Any]) -> int | None:
+    """How often workers let a job fail that got these options; None when none says so.
+
+    What a setting elsewhere says was for who enqueued the job, and is in its row.
+    """
+    return settings.max_attempts if options.get("max_attempts") is not None else None
+
+
+def parse_groups(
+    text: str, queues: tuple[str, ...] | None = None, *, queues_given: bool = False
+) -> tuple[WorkerGroup, ...]:
     """The groups that a `-n` asks for.
 
     Args:
         text: what stands after `-n`.
         queues: for a bare number, the queues that the settings name.
+        queues_given: whether an option named them.
 
     Raises:
-        ConfigurationError: it is none of the forms, or names a group twice.
+        ConfigurationError: it is none of the forms, names a group twice, or names queues while an
+            option does so too.
     """
     if text.strip().isdigit():
         return (WorkerGroup("worker", queues, _count(text, text)),)
     groups = tuple(_group(part, text) for part in text.split(","))
+    if queues_given:
+        raise ConfigurationError(
+            f"-n {text!r} names queues and so does --queues; leave one of them out"
+        )
     names = [group.name for group in groups]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -21,7 +21,8 @@ def listed(project: Project, *options: str) -> list[dict[str, Any]]:
 
 def normalised(text: str) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "TIME", text)
-    text = re.sub(r"\d\d:\d\d:\d\d ", "HH:MM:SS ", text)
+    text = re.sub(r"(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d ", "HH:MM:SS ", text)
+    text = re.sub(r"pid \d+", "pid N", text)
     text = re.sub(r"worker [\w.-]+:\d+:[0-9a-f]{8}", "worker NAME", text)
     return re.sub(r"\d+(\.\d+)? (ms|s)( ago)?\b|\bnow\b(?=\))", "SPAN", text)
 
@@ -35,6 +36,7 @@ def test_a_job_goes_its_whole_way(project: Project) -> None:
     assert run.exit_code == 0
     assert run.out == "Worked off: 1 succeeded.\n"
     assert normalised(run.err) == (
+        "HH:MM:SS worker NAME started, pid N\n"
         "HH:MM:SS worker NAME works on all queues\n"
         "HH:MM:SS jobs.Greet #1 succeeded in SPAN (waited SPAN, attempt 1 of 24)\n"
         "HH:MM:SS worker NAME stopped after 1 job\n"

@@ -61,6 +61,36 @@ SLOW = """
                     pass
 
 
+    class Blocked(Job):
+        max_runtime = 0.2
+        retry = staticmethod(lambda attempt, error: 0)
+
+        def perform(self) -> None:
+            while True:
+                try:
+                    time.sleep(60)
+                except Exception:
+                    pass
+
+
+    class Fails(Job):
+        def perform(self) -> None:
+            raise ValueError("no luck")
+
+
+    class FailsTwice(Job):
+        max_attempts = 2
+
+        def perform(self) -> None:
+            raise ValueError("no luck")
+
+
+    class Grows(Job):
+        def perform(self) -> None:
+            global ballast
+            ballast = bytearray(os.urandom(1024)) * 100_000
+
+
     class KillsItself(Job):
         def perform(self) -> None:
             os.kill(os.getpid(), 9)
