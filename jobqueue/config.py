@@ -137,6 +137,16 @@ class Settings:
     poll_interval: timedelta = _setting(
         timedelta(seconds=1), SECONDS, "How long an idle worker waits before it looks again."
     )
+    listen: bool = _setting(
+        True,
+        BOOLEAN,
+        "Whether idle workers hear of a new job at once; without it they only look now and then.",
+    )
+    listen_url: str | None = _setting(
+        None,
+        URL,
+        "Where to listen, if `database_url` leads through a pooler that delivers no notifications.",
+    )
     lease: timedelta = _setting(
         timedelta(seconds=30),
         SECONDS,

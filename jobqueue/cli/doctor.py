@@ -97,7 +97,7 @@ def _settings(settings: Settings, options: Mapping[str, Any]) -> dict[str, dict[
 def _shown(name: str, value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
-    return hide_password(value) if name == "database_url" else value
+    return hide_password(value) if name.endswith("_url") and value else value
 
 
 def _source(name: str, value: Any, options: Mapping[str, Any], in_file: Mapping[str, str]) -> str:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from jobqueue.cli.errors import WORK_FAILED, clean_exit
+from jobqueue import log
+from jobqueue.cli.errors import WORK_FAILED, clean_exit, exit_code_of
 from jobqueue.cli.session import Session, opened, refuse_memory
 from jobqueue.defaults import default_configuration
+from jobqueue.errors import DatabaseError
 from jobqueue.job import registry
 from jobqueue.log import set_up_logging
+from jobqueue.maintenance.schedules import schedules_in
 from jobqueue.runner.alarm import SignalAlarm
 from jobqueue.runner.child import die_with_supervisor, run_child, say_ready
+from jobqueue.runner.groups import most_attempts
 from jobqueue.runner.process import WorkerPlan
+from jobqueue.runner.relay import hear_from_supervisor
+from jobqueue.worker.pump import Tally
 from jobqueue.worker.slots import Slots
 from jobqueue.worker.worker import Worker
 
@@ -23,17 +29,26 @@ def main() -> None:
     plan = WorkerPlan.from_json(sys.argv[1])
     with clean_exit(), opened(plan.options, app="required") as session:
         refuse_memory(session.adapter)
-        session.adapter.ping()
-        worker = _worker(plan, session)
-        say_ready(plan.ready_fd)
-        tally = run_child(worker, f"jobs worker {plan.name}")
+        set_up_logging(session.settings.log_level, session.settings.log_format)
+        try:
+            tally = _work(plan, session)
+        except DatabaseError as error:
+            log.worker_failed(default_configuration.logger, plan.name, error)
+            raise SystemExit(exit_code_of(error)) from None
         if plan.until_idle and tally.failed:
             raise SystemExit(WORK_FAILED)
 
 
+def _work(plan: WorkerPlan, session: Session) -> Tally:
+    session.adapter.ping()
+    worker = _worker(plan, session)
+    hear_from_supervisor(plan.wake_fd, worker)
+    say_ready(plan.ready_fd, schedules_in(registry, session.adapter))
+    return run_child(worker, f"jobs worker {plan.name}")
+
+
 def _worker(plan: WorkerPlan, session: Session) -> Worker:
     settings = replace(session.settings, queues=plan.queues, concurrency=plan.concurrency)
-    set_up_logging(settings.log_level, settings.log_format)
     return Worker(
         session.adapter,
         registry,
@@ -44,6 +59,7 @@ def _worker(plan: WorkerPlan, session: Session) -> Worker:
         alarm=SignalAlarm(),
         supervised_as=plan.worker_id,
         max_jobs=plan.max_jobs,
+        most_attempts=most_attempts(settings, plan.options),
     )
 
 

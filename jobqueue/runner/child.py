@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
 import setproctitle
 
+from jobqueue.records import NewSchedule
+from jobqueue.runner.readiness import ready_message
 from jobqueue.worker.pump import Tally
 from jobqueue.worker.worker import Worker
 
@@ -38,10 +40,10 @@ def _end_with_input() -> None:
     os._exit(1)
 
 
-def say_ready(ready_fd: int) -> None:
-    """Tell the supervisor that this worker is about to claim."""
-    os.write(ready_fd, b"r")
-    os.close(ready_fd)
+def say_ready(ready_fd: int, schedules: Sequence[NewSchedule]) -> None:
+    """Tell the supervisor that this worker is about to claim, and which recurring jobs it has."""
+    with open(ready_fd, "wb") as pipe:
+        pipe.write(ready_message(schedules))
 
 
 def run_child(worker: Worker, title: str) -> Tally:

@@ -17,10 +17,13 @@ from typing import Any
 
 import psutil
 
-from jobqueue.records import CrashedJob, NewWorker
+from jobqueue.records import CrashedJob, NewSchedule, NewWorker
 from jobqueue.runner.groups import WorkerGroup
+from jobqueue.runner.readiness import is_whole, schedules_in_message
+from jobqueue.runner.relay import WakePipe
 from jobqueue.worker.slots import SlotEntry, Slots
 
+READY_CHUNK = 65536
 DIED = "the worker process {name} died while it performed this job ({how})"
 TIMED_OUT = (
     "JobTimeout: ran longer than its max_runtime and did not react, so its process {name} was "
@@ -40,6 +43,7 @@ class WorkerPlan:
     options: Mapping[str, Any]
     slots_fd: int
     ready_fd: int
+    wake_fd: int
     max_jobs: int | None = None
 
     def to_json(self) -> str:
@@ -88,12 +92,15 @@ class WorkerProcess:
         self.worker_id = f"{socket.gethostname()}:{self.name}:{secrets.token_hex(4)}"
         self.started = time.monotonic()
         self.is_ready = False
+        self._said = b""
+        self._schedules: tuple[NewSchedule, ...] = ()
         self.asked_to_stop = False
         self.told_to_hurry = False
         self.kill_at = 0.0
         self._forgiven = False
         self._concurrency = concurrency
         self._timed_out: set[tuple[int, int]] = set()
+        self.pipe = WakePipe()
         self._slots = Slots.create(concurrency)
         self._ready, child_ready = os.pipe()
         os.set_blocking(self._ready, False)
@@ -106,16 +113,18 @@ class WorkerProcess:
             options=options,
             slots_fd=self._slots.fd,
             ready_fd=child_ready,
+            wake_fd=self.pipe.child_fd,
             max_jobs=max_jobs,
         )
         self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             [sys.executable, *command, plan.to_json()],
             stdin=subprocess.PIPE,
-            pass_fds=(self._slots.fd, child_ready),
+            pass_fds=(self._slots.fd, child_ready, self.pipe.child_fd),
             # A group of its own, so that Ctrl-C reaches the supervisor alone.
             process_group=0,
         )
         os.close(child_ready)
+        os.close(self.pipe.child_fd)
 
     @property
     def pid(self) -> int:
@@ -132,13 +141,38 @@ class WorkerProcess:
         """How long ago it was started."""
         return time.monotonic() - self.started
 
+    @property
+    def queues(self) -> tuple[str, ...] | None:
+        """Where it takes jobs from; None for all queues."""
+        return self.group.queues
+
+    @property
+    def has_free_slots(self) -> bool:
+        """Whether it could perform another job now."""
+        if not self.is_ready or self.asked_to_stop:
+            return False
+        try:
+            return len(self._slots.performing()) < self._concurrency
+        except ValueError:
+            return False  # it has ended, and was closed while another thread asked
+
     def look_whether_ready(self) -> None:
         """Note if it has said that it is ready."""
-        if not self.is_ready:
-            try:
-                self.is_ready = os.read(self._ready, 1) == b"r"
-            except BlockingIOError:
-                return
+        try:
+            while not self.is_ready and (read := os.read(self._ready, READY_CHUNK)):
+                self._said += read
+                if is_whole(self._said):
+                    self._schedules = schedules_in_message(self._said)
+                    self.is_ready = True
+        except BlockingIOError:
+            return
+
+    @property
+    def schedules(self) -> tuple[NewSchedule, ...]:
+        """The recurring jobs that its code has; none before it is ready, or when it is to end."""
+        if not self.is_ready or self.asked_to_stop or self.exit_code is not None:
+            return ()
+        return self._schedules
 
     def is_beating(self) -> bool:
         """Whether it lives and is not stopped: a frozen process is not to be beaten for."""
@@ -175,8 +209,15 @@ class WorkerProcess:
         """Refund what it performs: it is killed for the supervisor's sake, not for the job's."""
         self._forgiven = True
 
+    @property
+    def was_overdue(self) -> bool:
+        """Whether it was killed since a job of it had run past its time."""
+        return bool(self._timed_out)
+
     def kill_if_overdue(self) -> bool:
-        """Kill it when a job of it has run past its time and did not react."""
+        """Kill it when a job of it has run past its time and did not react; False if it was."""
+        if self.was_overdue:
+            return False
         now = time.monotonic()
         overdue = [e for e in self._slots.performing() if 0 < e.deadline < now]
         if not overdue or self.exit_code is not None:
@@ -220,6 +261,7 @@ class WorkerProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         os.close(self._ready)
+        self.pipe.close()
         self._slots.close()
 
 

@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from types import FrameType
-from typing import Any
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.maintenance.rescue import Rescuer
-from jobqueue.records import NewWorker
+from jobqueue.maintenance.schedules import Ticker
+from jobqueue.records import NewSchedule, NewWorker
 from jobqueue.runner.groups import WorkerGroup
 from jobqueue.runner.heart import Death, Heart
 from jobqueue.runner.process import WorkerProcess, how_it_ended
+from jobqueue.runner.relay import Relay
 
 WATCH_SECONDS = 0.2
 HEALTHY_AFTER_SECONDS = 10.0
@@ -56,6 +56,8 @@ class Supervisor:
         grace: how long a stopping worker may finish what it performs.
         logger: where it says what it does.
         until_idle: whether workers end by themselves when nothing is due, and are not replaced.
+        relay: how its workers hear of jobs; None when they look for themselves.
+        ticker: what enqueues the recurring jobs that its workers have; None for nothing.
         max_memory_bytes: a worker that has more is replaced, once it has finished what it performs.
     """
 
@@ -69,6 +71,8 @@ class Supervisor:
         grace: timedelta,
         logger: logging.Logger,
         until_idle: bool = False,
+        relay: Callable[[Callable[[], Sequence[WorkerProcess]]], Relay] | None = None,
+        ticker: Ticker | None = None,
         max_memory_bytes: int | None = None,
     ) -> None:
         self._spawn = spawn
@@ -101,6 +105,8 @@ class Supervisor:
             alive=self._beating,
             logger=logger,
         )
+        self._relay = None if relay is None else relay(self._processes)
+        self._ticker = ticker
 
     # --- what it can be told, by signal handlers too ---------------------------------------------
 
@@ -108,7 +114,7 @@ class Supervisor:
         """Stop claiming, finish what runs within the grace; asked again: now."""
         self._stops += 1
         if self._stops == 1:
-            log.worker_stopping(self._logger, "supervisor", why)
+            log.supervisor_stopping(self._logger, why)
         self._wake.set()
 
     def stop_now(self) -> None:
@@ -157,9 +163,12 @@ class Supervisor:
             The exit code: 1 if a worker that was to end by itself ended with an error.
         """
         self._heart.start()
+        if self._relay is not None:
+            self._relay.start()
         try:
             while not self._is_over():
                 self._look()
+                self._mind_schedules()
                 self._last_turn = time.monotonic()
                 self.on_turn()
                 self._wake.wait(WATCH_SECONDS)
@@ -167,6 +176,10 @@ class Supervisor:
         finally:
             for process in self._processes():
                 process.send(signal.SIGKILL)
+            if self._relay is not None:
+                self._relay.stop()
+            if self._ticker is not None:
+                self._ticker.stop()
             self._heart.stop(LAST_BURIAL_SECONDS)
         return self.exit_code
 
@@ -228,6 +241,9 @@ class Supervisor:
             return
         if self._stops:
             return
+        if process.was_overdue:
+            seat.restart_at = time.monotonic()
+            return
         healthy = code == 0 or process.age_seconds > HEALTHY_AFTER_SECONDS
         seat.deaths_in_a_row = 0 if healthy else seat.deaths_in_a_row + 1
         pause = 0.0
@@ -246,8 +262,13 @@ class Supervisor:
         now = time.monotonic()
         for seat in self._seats:
             if seat.process is None and not seat.finished and now >= seat.restart_at:
-                seat.process = self._spawn(seat.group, seat.index)
+                seat.process = self._start(seat)
                 self._heart.beat_now()
+
+    def _start(self, seat: _Seat) -> WorkerProcess:
+        process = self._spawn(seat.group, seat.index)
+        log.worker_started(self._logger, process.name, process.pid)
+        return process
 
     # --- those that are in the way ---------------------------------------------------------------
 
@@ -278,6 +299,15 @@ class Supervisor:
             self._was_ready = True
             self.on_ready()
 
+    def _mind_schedules(self) -> None:
+        """Tell the ticker which recurring jobs the living workers have; the newest code counts."""
+        if self._ticker is not None:
+            processes = [] if self._stops else sorted(self._processes(), key=lambda p: p.started)
+            declared: dict[str, NewSchedule] = {}
+            for process in processes:
+                declared.update({schedule.name: schedule for schedule in process.schedules})
+            self._ticker.mind(list(declared.values()))
+
     # --- a rolling restart -----------------------------------------------------------------------
 
     def _begin_restart(self) -> None:
@@ -285,7 +315,7 @@ class Supervisor:
         for seat in self._seats:
             place = (seat.group.name, seat.index)
             if seat.process is not None and place not in self._successors:
-                self._successors[place] = self._spawn(seat.group, seat.index)
+                self._successors[place] = self._start(seat)
         self._heart.beat_now()
 
     def _finish_restart(self) -> None:
@@ -333,37 +363,5 @@ class Supervisor:
             elif now > process.kill_at:
                 process.forgive()
                 process.send(signal.SIGKILL)
-
-
-SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR2", "SIGTSTP", "SIGCONT", "SIGCHLD")
-
-
-def run_supervised(supervisor: Supervisor) -> int:
-    """Run a supervisor on the main thread, steered by signals.
-
-    TERM, INT: finish what runs, within the grace; a second one: now. QUIT: now. HUP: rolling
-    restart. TSTP: claim no more, CONT: claim again. USR2: every thread's stack into the log.
-    """
-
-    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        match signal.Signals(number):
-            case signal.SIGTERM | signal.SIGINT as asked:
-                supervisor.stop(f"{asked.name}; once more stops at once")
-            case signal.SIGQUIT:
-                supervisor.stop_now()
-            case signal.SIGHUP:
-                supervisor.restart()
-            case signal.SIGCHLD:
-                supervisor.wake()
-            case passed_on:
-                supervisor.pass_on(passed_on)
-
-    before: dict[signal.Signals, Any] = {}
-    for name in SIGNALS:
-        number = signal.Signals[name]
-        before[number] = signal.signal(number, handle)
-    try:
-        return supervisor.run()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+                process.kill_at = now + KILL_AFTER_SECONDS
+                log.worker_killed(self._logger, process.name, process.pid, "it did not end")

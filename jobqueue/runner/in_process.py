@@ -1,0 +1,225 @@
+"""A worker inside an application's own process, for as long as a block lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from types import FrameType, TracebackType
+from typing import Generic, NoReturn, TypeVar
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.errors import ConfigurationError, DatabaseError
+from jobqueue.worker.worker import Worker
+
+Q = TypeVar("Q")
+
+GIVE_BACK_SECONDS = 3.0
+"""How long a worker may take to give back what it was interrupted in: it takes one at most itself,
+and the database some."""
+
+
+class WorkerThread:
+    """A worker that runs on a thread of its own, a daemon.
+
+    Args:
+        worker: which has not run yet.
+        adapter: where its jobs are.
+        logger: where it is said that it ended by an error.
+    """
+
+    def __init__(self, worker: Worker, adapter: Adapter, logger: logging.Logger) -> None:
+        self._worker = worker
+        self._adapter = adapter
+        self._logger = logger
+        self._ended: concurrent.futures.Future[BaseException | None] = concurrent.futures.Future()
+
+    def start(self) -> None:
+        """Begin."""
+        name = f"jobqueue-worker-{self._worker.id}"
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def stop(self) -> None:
+        """Take no more jobs."""
+        self._worker.stop("its application is")
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether it has ended, waiting for that."""
+        concurrent.futures.wait([self._ended], seconds)
+        return self._ended.done()
+
+    async def wait_async(self, seconds: float) -> bool:
+        """As `wait`, while the event loop goes on."""
+        await asyncio.wait([asyncio.wrap_future(self._ended)], timeout=seconds)
+        return self._ended.done()
+
+    def give_back(self) -> None:
+        """Interrupt what runs, and give it back; also what cannot be interrupted and runs on."""
+        self._worker.stop_now()
+        if not self.wait(GIVE_BACK_SECONDS):
+            with suppress(DatabaseError):
+                self._adapter.unregister_worker(self._worker.id)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it ended by, if it has ended by an error."""
+        return self._ended.result() if self._ended.done() else None
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._worker.run()
+        except BaseException as raised:  # noqa: BLE001 - raised again at the end of the block
+            error = raised
+            self._say_that_it_ended(raised)
+        self._ended.set_result(error)
+
+    def _say_that_it_ended(self, error: BaseException) -> None:
+        line = "worker %s in this process ended, and performs nothing any more: %s: %s"
+        facts = {"event": "worker_died", "worker": self._worker.id, "error": str(error)}
+        self._logger.error(line, self._worker.id, type(error).__name__, error, extra=facts)
+
+
+class InProcess(Generic[Q]):
+    """What `JobQueue.running` gives: a context manager, with `with` and with `async with`.
+
+    Args:
+        queue: what the block gets.
+        worker: what works meanwhile; nothing does if it is None.
+        adapter: where its jobs are.
+        logger: where it is said that it ended by an error.
+        grace: how long jobs may take to finish at the end.
+        heeds_sigterm: whether SIGTERM ends the block, on the main thread of a process in which
+            nothing else handles it.
+    """
+
+    def __init__(
+        self,
+        queue: Q,
+        worker: Worker | None,
+        adapter: Adapter,
+        logger: logging.Logger,
+        grace: timedelta,
+        *,
+        heeds_sigterm: bool = True,
+    ) -> None:
+        self._queue = queue
+        self._adapter = adapter
+        self._thread = WorkerThread(worker, adapter, logger) if worker is not None else None
+        self._grace_seconds = grace.total_seconds()
+        self._heeds_sigterm = heeds_sigterm
+        self._was_entered = False
+        self._forget_sigterm: Callable[[], object] | None = None
+        self._was_terminated = False
+
+    @asynccontextmanager
+    async def as_lifespan(self) -> AsyncIterator[None]:
+        """This, for an ASGI application: the block gets nothing."""
+        async with self:
+            yield
+
+    # --- with ------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Q:
+        self._refuse_second_time()
+        if self._thread is not None:
+            self._adapter.ping()
+            self._thread.start()
+            if self._heeds_sigterm and _sigterm_is_free():
+                before = signal.signal(signal.SIGTERM, _exit_by_signal)
+                self._forget_sigterm = lambda: signal.signal(signal.SIGTERM, before)
+        return self._queue
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        if self._thread is None:
+            return
+        try:
+            self._thread.stop()
+            if not self._thread.wait(self._grace_seconds):
+                self._thread.give_back()
+        except BaseException:  # Ctrl-C or SIGTERM once more
+            self._thread.give_back()
+            raise
+        finally:
+            self._forget_signals()
+        if kind is None and self._thread.error is not None:
+            raise self._thread.error
+
+    # --- async with ------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Q:
+        self._refuse_second_time()
+        if self._thread is not None:
+            await asyncio.to_thread(self._adapter.ping)
+            self._thread.start()
+            if self._heeds_sigterm and _sigterm_is_free():
+                self._cancel_on_sigterm(self._thread)
+        return self._queue
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        if self._thread is None:
+            return
+        try:
+            self._thread.stop()
+            if not await self._thread.wait_async(self._grace_seconds):
+                await asyncio.to_thread(self._thread.give_back)
+        except BaseException:  # Ctrl-C once more, or whoever stops the application has enough
+            self._thread.give_back()
+            raise
+        finally:
+            self._forget_signals()
+        if self._was_terminated:
+            _exit_by_signal(signal.SIGTERM, None)
+        if kind is None and self._thread.error is not None:
+            raise self._thread.error
+
+    def _cancel_on_sigterm(self, thread: WorkerThread) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def terminate() -> None:
+            if self._was_terminated:
+                loop.run_in_executor(None, thread.give_back)
+            elif task is not None:
+                self._was_terminated = True
+                task.cancel()
+
+        loop.add_signal_handler(signal.SIGTERM, terminate)
+        self._forget_sigterm = lambda: loop.remove_signal_handler(signal.SIGTERM)
+
+    # --- both ------------------------------------------------------------------------------------
+
+    def _refuse_second_time(self) -> None:
+        if self._was_entered:
+            raise ConfigurationError(
+                "this block has run before; call `queue.running()` for another"
+            )
+        self._was_entered = True
+
+    def _forget_signals(self) -> None:
+        if self._forget_sigterm is not None:
+            self._forget_sigterm()
+
+
+def _sigterm_is_free() -> bool:
+    """Whether SIGTERM would just end the process; only the main thread can handle it."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def _exit_by_signal(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a handler
+    raise SystemExit(128 + number)
