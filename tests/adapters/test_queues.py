@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 
 from jobqueue.adapters import connect
 from jobqueue.adapters.sql.adapter import SqlAdapter
@@ -25,15 +25,6 @@ def adapter(database_url: str) -> Iterator[SqlAdapter]:
     made.close()
 
 
-def set_paused(adapter: SqlAdapter, *queues: str) -> None:
-    """There is no other way to pause a queue yet. `b` has a row without being paused."""
-    now = "'2020-01-01 00:00:00.000000'"
-    rows = [f"('{queue}', {now}, {now})" for queue in queues] + [f"('other', NULL, {now})"]
-    insert = f"INSERT INTO background_queues (name, paused_at, updated_at) VALUES {', '.join(rows)}"
-    adapter.database.write(lambda c: c.execute(text("DELETE FROM background_queues")))
-    adapter.database.write(lambda c: c.execute(text(insert)))
-
-
 def claimed(adapter: SqlAdapter, queues: tuple[str, ...] | None = None) -> list[int]:
     """Ids of what a claim takes, which is given back."""
     jobs = adapter.claim(Claim("w", 7, 100, 100, queues))
@@ -42,7 +33,7 @@ def claimed(adapter: SqlAdapter, queues: tuple[str, ...] | None = None) -> list[
 
 
 def test_jobs_of_a_paused_queue_stay(adapter: SqlAdapter) -> None:
-    set_paused(adapter, "a")
+    adapter.pause_queues(["a"])
     assert adapter.paused_queues() == {"a"}
     assert claimed(adapter) == [2, 3, 5, 6, 8, 9]
     assert claimed(adapter, ("a", "c")) == [3, 6, 9]
@@ -50,22 +41,22 @@ def test_jobs_of_a_paused_queue_stay(adapter: SqlAdapter) -> None:
 
 
 def test_several_queues_may_be_paused(adapter: SqlAdapter) -> None:
-    set_paused(adapter, "a", "c")
+    adapter.pause_queues(["a", "c"])
     assert claimed(adapter) == [2, 5, 8]
-    set_paused(adapter, "a", "b", "c")
+    adapter.pause_queues(["b"])
     assert claimed(adapter) == []
     assert claimed(adapter, QUEUES) == []
 
 
 def test_a_resumed_queue_is_claimed_from_again(adapter: SqlAdapter) -> None:
-    set_paused(adapter, "a")
-    set_paused(adapter)
+    adapter.pause_queues(["a"])
+    adapter.resume_queues(["a"])
     assert adapter.paused_queues() == set()
     assert claimed(adapter) == list(range(1, 10))
 
 
 def test_new_queues_are_seen_while_one_is_paused(adapter: SqlAdapter) -> None:
-    set_paused(adapter, "a")
+    adapter.pause_queues(["a"])
     made = adapter.enqueue([NewJob("Work", "{}", name, -1, 5) for name in ("A", "zz", "a")])
     assert claimed(adapter)[:2] == [made[0].id, made[1].id]
 

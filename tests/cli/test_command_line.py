@@ -35,6 +35,7 @@ COMMANDS = (
     "clear",
     "migrate",
     "doctor",
+    "schedules",
 )
 DATABASES = ("sqlalchemy", "alembic", "psycopg", "sqlite3")
 HEAVY = (*DATABASES, "pydantic", "pydantic_core")

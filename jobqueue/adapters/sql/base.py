@@ -1,0 +1,53 @@
+"""What the statements of every SQL adapter are run with: a database, and its time."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, bindparam
+from sqlalchemy.sql.expression import ColumnElement, Executable
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.sql.engine import Database
+from jobqueue.adapters.sql.tables import UtcDateTime
+from jobqueue.clock import Clock
+
+UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": None, "claim_token": None}
+
+
+class SqlBase(Adapter):
+    """An adapter with a database behind it."""
+
+    def __init__(self, database: Database, clock: Clock | None) -> None:
+        self.database = database
+        self._clock = clock
+
+    @abstractmethod
+    def _database_time(self) -> ColumnElement[Any]:
+        """The database's time, at the moment of the statement."""
+
+    @abstractmethod
+    def _database_time_after(self, delay: timedelta) -> ColumnElement[Any]:
+        """The database's time, some time after the moment of the statement."""
+
+    def _now(self) -> ColumnElement[Any]:
+        """The time to compare with: the database's, or that of the clock that was passed in."""
+        if self._clock is None:
+            return self._database_time()
+        return bindparam(None, self._clock.now(), type_=UtcDateTime)
+
+    def _later(self, delay: timedelta) -> ColumnElement[Any]:
+        """The time to compare with, some time from now."""
+        if self._clock is None:
+            return self._database_time_after(delay)
+        return bindparam(None, self._clock.now() + delay, type_=UtcDateTime)
+
+    def _execute(self, statement: Executable) -> int:
+        def work(connection: Connection) -> int:
+            result = connection.execute(statement)
+            assert isinstance(result, CursorResult)  # noqa: S101 - these are never SELECTs
+            return result.rowcount
+
+        return self.database.write(work)

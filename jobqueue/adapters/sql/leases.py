@@ -1,0 +1,168 @@
+"""Workers, their leases, and the jobs of workers that are gone: portable SQLAlchemy Core."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Boolean, Connection, bindparam, case, delete, insert, literal, select, update
+from sqlalchemy.sql.expression import ColumnElement
+
+from jobqueue.adapters.sql import reads
+from jobqueue.adapters.sql.base import UNLOCKED, SqlBase
+from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundWorker
+from jobqueue.records import MOST_CRASHES, CrashedJob, JobState, NewWorker, Rescue, WorkerRecord
+
+
+class SqlLeases(SqlBase):
+    """The part of an adapter that keeps workers, and frees the jobs of those that are gone."""
+
+    def register_worker(self, worker: NewWorker) -> None:
+        """See `Adapter.register_worker`."""
+        now = self._now()
+        statement = insert(BackgroundWorker).values(
+            id=worker.id,
+            name=worker.name,
+            host=worker.host,
+            pid=worker.pid,
+            queues=None if worker.queues is None else list(worker.queues),
+            concurrency=worker.concurrency,
+            lease_seconds=worker.lease.total_seconds(),
+            started_at=now,
+            heartbeat_at=now,
+        )
+        self._execute(statement)
+
+    def beat(self, worker_ids: Collection[str]) -> set[str]:
+        """See `Adapter.beat`."""
+        statement = (
+            update(WORKERS)
+            .where(WORKERS.c.id.in_(sorted(worker_ids)))
+            .values(heartbeat_at=self._now())
+            .returning(WORKERS.c.id)
+        )
+        return set(self.database.write(lambda c: c.execute(statement).scalars().all()))
+
+    def unregister_worker(self, worker_id: str) -> None:
+        """See `Adapter.unregister_worker`."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(self._release(worker_id))
+            connection.execute(delete(WORKERS).where(WORKERS.c.id == worker_id))
+
+        self.database.write(work)
+
+    def workers(self) -> list[WorkerRecord]:
+        """See `Adapter.workers`."""
+        rows = self.database.read(lambda c: c.execute(reads.workers_query()).all())
+        return [reads.worker_record(row) for row in rows]
+
+    def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
+        """See `Adapter.rescue`."""
+        unchanged = (WORKERS.c.id == seen.id) & (WORKERS.c.heartbeat_at == seen.heartbeat_at)
+
+        def work(connection: Connection) -> Rescue | None:
+            if connection.execute(delete(WORKERS).where(unchanged)).rowcount == 0:
+                return None
+            return self._free_jobs_of(connection, seen.id, error)
+
+        return self.database.write(work)
+
+    def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
+        """See `Adapter.rescue_crashed`."""
+
+        def work(connection: Connection) -> Rescue:
+            ended = [
+                (job.id, connection.execute(self._end_crashed(worker_id, job)).scalar())
+                for job in performing
+            ]
+            free = self._release(worker_id).returning(JOBS.c.id)
+            released = [job_id for job_id, state in ended if state == JobState.READY.value]
+            released += connection.execute(free).scalars().all()
+            connection.execute(delete(WORKERS).where(WORKERS.c.id == worker_id))
+            failed = [job_id for job_id, state in ended if state == JobState.FAILED.value]
+            return Rescue(worker_id, tuple(sorted(released)), tuple(sorted(failed)))
+
+        return self.database.write(work)
+
+    def _end_crashed(self, worker_id: str, job: CrashedJob) -> Any:
+        now, crashes = self._now(), JOBS.c.crashes + int(job.guilty)
+        used_up = (
+            (JOBS.c.attempts >= JOBS.c.max_attempts)
+            | (crashes >= MOST_CRASHES)
+            | literal(job.final, Boolean())
+        )
+        return (
+            update(JOBS)
+            .where(_held_by(worker_id), JOBS.c.id == job.id, JOBS.c.claim_token == job.token)
+            .values(
+                **UNLOCKED,
+                state=case((used_up, JobState.FAILED.value), else_=JobState.READY.value),
+                crashes=crashes,
+                run_at=self._later(job.delay) if job.delay else JOBS.c.run_at,
+                last_error=job.error,
+                failed_at=case((used_up, now)),
+                finished_at=case((used_up, now)),
+                updated_at=now,
+            )
+            .returning(JOBS.c.state)
+        )
+
+    def orphaned_workers(self) -> list[str]:
+        """See `Adapter.orphaned_workers`."""
+        query = reads.orphans_query()
+        return [row[0] for row in self.database.read(lambda c: c.execute(query).all()) if row[0]]
+
+    def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
+        """See `Adapter.rescue_orphans`."""
+        query = reads.workers_query().where(WORKERS.c.id == worker_id)
+
+        def work(connection: Connection) -> Rescue | None:
+            if connection.execute(query).first() is not None:
+                return None
+            return self._free_jobs_of(connection, worker_id, error)
+
+        return self.database.write(work)
+
+    def _free_jobs_of(self, connection: Connection, worker_id: str, error: str) -> Rescue:
+        now = self._now()
+        unlock = update(JOBS).where(_held_by(worker_id)).returning(JOBS.c.id)
+        unlock = unlock.values(**UNLOCKED, last_error=error, updated_at=now)
+        used_up = JOBS.c.attempts >= JOBS.c.max_attempts
+        end = unlock.where(used_up).values(
+            state=JobState.FAILED.value, failed_at=now, finished_at=now
+        )
+        free = unlock.values(state=JobState.READY.value)
+        failed = tuple(sorted(connection.execute(end).scalars().all()))
+        released = tuple(sorted(connection.execute(free).scalars().all()))
+        return Rescue(worker_id, released, failed)
+
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
+        """See `Adapter.release_strays`."""
+        query = select(JOBS.c.id, JOBS.c.claim_token).where(_held_by(worker_id))
+
+        def work(connection: Connection) -> int:
+            found = [tuple(row) for row in connection.execute(query)]
+            strays = [(job_id, token) for job_id, token in found if (job_id, token) not in held]
+            release = self._release(worker_id).where(JOBS.c.id == bindparam("stray_id"))
+            release = release.where(JOBS.c.claim_token == bindparam("stray_token"))
+            pairs = [{"stray_id": job_id, "stray_token": token} for job_id, token in strays]
+            return sum(connection.execute(release, pair).rowcount for pair in pairs)
+
+        return self.database.write(work)
+
+    def _release(self, worker_id: str) -> Any:
+        return (
+            update(JOBS)
+            .where(_held_by(worker_id))
+            .values(
+                **UNLOCKED,
+                state=JobState.READY.value,
+                attempts=JOBS.c.attempts - 1,
+                updated_at=self._now(),
+            )
+        )
+
+
+def _held_by(worker_id: str) -> ColumnElement[bool]:
+    return (JOBS.c.locked_by == worker_id) & (JOBS.c.state == JobState.RUNNING.value)

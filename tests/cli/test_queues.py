@@ -1,0 +1,105 @@
+"""Pausing and resuming queues on the command line, and what workers leave alone meanwhile."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.conftest import Project
+
+GREET = ("enqueue", "Greet", '{"name": "Ada"}')
+
+
+def greetings(project: Project) -> int:
+    path = project.folder / "greetings.txt"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def paused_queues(project: Project) -> list[str]:
+    queues = json.loads(project.jobs("status", "--json").out)["queues"]
+    return [queue["queue"] for queue in queues if queue["paused"]]
+
+
+def test_a_paused_queue_is_left_alone_until_it_is_resumed(project: Project) -> None:
+    for queue in ("email", "email", "default"):
+        assert project.jobs(*GREET, "--queue", queue).exit_code == 0
+    run = project.jobs("pause", "email")
+    assert (run.exit_code, run.err) == (0, "")
+    assert run.out == "Queue email is paused; 2 jobs wait in it.\n"
+
+    run = project.jobs("workoff")
+    assert (run.exit_code, run.out.splitlines()[0]) == (0, "Worked off: 1 succeeded.")
+    assert project.jobs("workoff", "--queues", "email").out.startswith("Nothing was due.\n")
+    assert project.jobs("workoff", "-n", "email:1").exit_code == 0
+    assert greetings(project) == 1
+    assert paused_queues(project) == ["email"]
+    assert "paused" in project.jobs("status").out
+
+    run = project.jobs("resume", "email")
+    assert (run.exit_code, run.err) == (0, "")
+    assert run.out == "Queue email is resumed; 2 jobs wait in it.\n"
+    assert paused_queues(project) == []
+    assert project.jobs("workoff").out == "Worked off: 2 succeeded.\n"
+    assert greetings(project) == 3
+
+
+def test_several_queues_are_steered_at_once(project: Project) -> None:
+    project.jobs(*GREET, "--queue", "sms")
+    run = project.jobs("pause", "email", "sms", "email")
+    assert run.out == (
+        "Queue email is paused; 0 jobs wait in it.\nQueue sms is paused; 1 job waits in it.\n"
+    )
+    run = project.jobs("pause", "sms", "fax")
+    assert run.exit_code == 0
+    assert run.out == (
+        "Queue sms was paused already; 1 job waits in it.\n"
+        "Queue fax is paused; 0 jobs wait in it.\n"
+    )
+    assert paused_queues(project) == ["email", "fax", "sms"]
+    run = project.jobs("resume", "email", "other")
+    assert run.exit_code == 0
+    assert run.out == (
+        "Queue email is resumed; 0 jobs wait in it.\n"
+        "Queue other was not paused; 0 jobs wait in it.\n"
+    )
+    assert paused_queues(project) == ["fax", "sms"]
+
+
+def test_jobs_that_are_performed_are_counted_apart(project: Project) -> None:
+    project.write(
+        "jobs.py",
+        """
+        import subprocess
+        import sys
+
+        from jobqueue import Job
+
+
+        class PauseMyQueue(Job):
+            def perform(self) -> None:
+                command = [sys.executable, "-m", "jobqueue", "pause", "default"]
+                print(subprocess.run(command, capture_output=True, text=True).stdout)
+        """,
+    )
+    project.jobs("enqueue", "PauseMyQueue")
+    project.jobs("enqueue", "PauseMyQueue", "--wait", "3600")
+    run = project.jobs("workoff")
+    assert "Queue default is paused; 1 job waits in it, and 1 is being performed.\n" in run.out
+    assert "Worked off: 1 succeeded." in run.out
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_mistakes(empty_project: Project, command: str) -> None:
+    run = empty_project.jobs(command)
+    assert run.exit_code == 2
+    assert "QUEUE" in run.err
+    run = empty_project.jobs(command, "good", "not good")
+    assert (run.exit_code, run.out) == (2, "")
+    assert "'not good' is no name for a queue; expected 1 to 128 letters" in run.err
+    run = empty_project.jobs(command, "email")
+    assert (run.exit_code, run.out) == (3, "")
+    assert "`jobs setup`" in run.err
+    run = empty_project.jobs(command, "email", "--database-url", "memory://")
+    assert (run.exit_code, run.out) == (2, "")
+    assert "memory://, which every process has for itself" in run.err
