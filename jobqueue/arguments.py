@@ -71,7 +71,22 @@ class Parameters:
         Raises:
             InvalidArguments: they do not fit the signature or its types, or JSON cannot carry them.
         """
+        plain = self._plainly_named(args, kwargs)
+        if plain is not None:
+            return encode_args(plain, self._job_name)
         return self._to_text(self.check(args, kwargs))
+
+    def _plainly_named(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """The arguments by name where nothing has to be looked into; else None, right or wrong."""
+        types = self._plain_types
+        if types is None or kwargs or len(args) != len(types):
+            return None
+        for value, wanted in zip(args, types.values(), strict=True):
+            if type(value) is not wanted:
+                return None
+        return dict(zip(types, args, strict=True))
 
     def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """A call's arguments by name, checked against the annotations.
@@ -132,9 +147,13 @@ class Parameters:
         if text == "{}" and not self._by_name:
             return (), {}
         try:
-            stored = json.loads(text)
+            stored, end = _decode(text)
+            if end != len(text):
+                stored = json.loads(text)
         except (ValueError, RecursionError) as error:
             self._refuse(f"the stored arguments are not JSON ({error})")
+        if self._is_plainly_complete(stored):
+            return (), stored
         if not isinstance(stored, dict):
             self._refuse(f"the stored arguments are not a JSON object but {type(stored).__name__}")
         args, kwargs = self._split(stored, self._load_one)
@@ -143,6 +162,13 @@ class Parameters:
         except TypeError as error:
             self._refuse(f"the stored arguments do not fit perform any more: {error}")
         return args, kwargs
+
+    def _is_plainly_complete(self, stored: Any) -> bool:
+        """Whether it holds an argument of the right type for every parameter, and no others."""
+        types = self._plain_types
+        if types is None or type(stored) is not dict or len(stored) != len(types):
+            return False
+        return all(types.get(name) is type(value) for name, value in stored.items())
 
     def _load_one(self, name: str, value: Any) -> Any:
         converter = self._converter(name)
@@ -261,6 +287,17 @@ class Parameters:
         return {name: hint for name, hint in hints.items() if name in self._by_name}
 
     @functools.cached_property
+    def _plain_types(self) -> dict[str, type] | None:
+        """The type of each parameter, where each can be passed by position and is a plain one."""
+        kinds = {parameter.kind for parameter in self._by_name.values()}
+        if not kinds <= {_Kind.POSITIONAL_OR_KEYWORD}:
+            return None
+        types = {name: self._hints.get(name) for name in self._by_name}
+        if not _PLAIN_SET.issuperset(types.values()):
+            return None
+        return typing.cast("dict[str, type]", types)
+
+    @functools.cached_property
     def _adapters(self) -> dict[str, TypeAdapter[Any]]:
         return {}
 
@@ -289,6 +326,10 @@ class _Plain:
 
 _PLAIN_SET = frozenset(PLAIN_TYPES)
 
+# `json.dumps` would make an encoder for every job, and `json.loads` looks for blanks first.
+_decode = json.JSONDecoder().raw_decode
+_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+
 
 def encode_args(values: Mapping[str, Any], job_name: str) -> str:
     """The JSON text of arguments by name, refused if any database could not store it.
@@ -304,7 +345,7 @@ def encode_args(values: Mapping[str, Any], job_name: str) -> str:
     if not values:
         return "{}"
     try:
-        text = json.dumps(values, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = _encode(values)
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError:
         refuse("the arguments contain half a surrogate pair, which is no text; clean the string")

@@ -17,14 +17,16 @@ import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from jobqueue import log
+from jobqueue.arguments import Parameters
 from jobqueue.config import Settings
 from jobqueue.errors import JobTimeout
-from jobqueue.job import Job, JobContext, Registry
+from jobqueue.job import Job, Registry
 from jobqueue.records import (
     NO_DELAY,
     ClaimedJob,
@@ -71,10 +73,22 @@ def timeout_error(limit: timedelta) -> type[JobTimeout]:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be known of a job class to perform its jobs, worked out once."""
+
+    job_class: type[Job]
+    parameters: Parameters
+    is_async: bool
+    max_runtime: timedelta | None
+    keep_succeeded: bool
+    keep_failed: bool
+
+
+@dataclass(slots=True)
 class Attempt:
     """A claimed job whose class is known and whose arguments have been read."""
 
-    job_class: type[Job]
+    plan: Plan
     claimed: ClaimedJob
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -82,19 +96,13 @@ class Attempt:
 
     def call(self) -> Any:
         """Call `perform` on a new instance."""
-        job, claimed = self.job_class(), self.claimed
-        job.context = JobContext(
-            job_id=claimed.id,
-            attempt=claimed.attempts,
-            max_attempts=claimed.max_attempts,
-            queue=claimed.queue,
-            enqueued_at=claimed.created_at,
-        )
+        job = self.plan.job_class()
+        job.attempt_at(self.claimed)
         return job.perform(*self.args, **self.kwargs)  # type: ignore[attr-defined]
 
     def args_by_name(self) -> dict[str, Any]:
         """The arguments by the names of the parameters."""
-        signature = self.job_class.parameters().signature
+        signature = self.plan.parameters.signature
         return dict(signature.bind(*self.args, **self.kwargs).arguments)
 
 
@@ -119,6 +127,7 @@ class Executor:
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
         self._settings = settings
+        self._plans: dict[type[Job], Plan] = {}
         self._runner: asyncio.Runner | None = None
         self._is_stopping = False
 
@@ -142,10 +151,10 @@ class Executor:
         run_to_end = run_coroutine or self._run_here
         try:
             with log.lines_of(claimed):
-                within(lambda: self._perform(attempt, run_to_end))
+                within(partial(self._perform, attempt, run_to_end))
         except BaseException as error:  # noqa: BLE001 - the one place for whatever a job raises
             return self._after_error(attempt, error)
-        return self._after_success(attempt)
+        return Succeeded(claimed, _since(attempt.started), attempt.plan.keep_succeeded)
 
     async def execute_async(self, claimed: ClaimedJob) -> Outcome:
         """As `execute`, for an async job, in the task that awaits it."""
@@ -154,22 +163,20 @@ class Executor:
             return attempt
         try:
             with log.lines_of(claimed):
-                await self._in_time(attempt.job_class, attempt.call())
+                await _in_time(attempt.plan.max_runtime, attempt.call())
         except BaseException as error:  # noqa: BLE001 - as above
             return self._after_error(attempt, error)
-        return self._after_success(attempt)
+        return Succeeded(claimed, _since(attempt.started), attempt.plan.keep_succeeded)
 
     def is_async(self, claimed: ClaimedJob) -> bool:
         """Whether a job is performed by an event loop."""
-        job_class = self._registry.find(claimed.handler)
-        return job_class is not None and inspect.iscoroutinefunction(
-            job_class.perform  # type: ignore[attr-defined]
-        )
+        plan = self._plan_of(claimed)
+        return plan is not None and plan.is_async
 
     def max_runtime(self, claimed: ClaimedJob) -> timedelta | None:
         """How long an attempt may take: as its class says, or else the setting."""
-        job_class = self._registry.find(claimed.handler)
-        return self._max_runtime_of(job_class) if job_class is not None else None
+        plan = self._plan_of(claimed)
+        return plan.max_runtime if plan is not None else None
 
     def delay_after_timeout(self, claimed: ClaimedJob) -> timedelta | None:
         """When the job's retry policy would have it tried again after a `JobTimeout`, if at all."""
@@ -177,6 +184,8 @@ class Executor:
         limit = self.max_runtime(claimed)
         if job_class is None or limit is None:
             return NO_DELAY
+        if claimed.attempts >= claimed.max_attempts:
+            return None
         error = timeout_error(limit)()
         try:
             return delay_before_retry(job_class.retry, claimed.attempts, error)
@@ -205,23 +214,32 @@ class Executor:
     # --- performing it ---------------------------------------------------------------------------
 
     def _begin(self, claimed: ClaimedJob) -> Attempt | Outcome:
-        job_class = self._registry.find(claimed.handler)
-        if job_class is None:
+        plan = self._plan_of(claimed)
+        if plan is None:
             return self._unknown(claimed)
         started = time.perf_counter()
         try:
-            args, kwargs = job_class.parameters().load(claimed.args)
+            args, kwargs = plan.parameters.load(claimed.args)
         except Exception as error:  # noqa: BLE001 - somebody's validators may raise anything
-            text = _error_text(error, _raw_secrets(job_class, claimed))
-            return Failed(claimed, _since(started), text, keep=self._keeps_failed(job_class))
-        attempt = Attempt(job_class, claimed, args, kwargs, started)
+            text = _error_text(error, _raw_secrets(plan.job_class, claimed))
+            return Failed(claimed, _since(started), text, keep=plan.keep_failed)
+        attempt = Attempt(plan, claimed, args, kwargs, started)
         _log_start(attempt)
         return attempt
+
+    def _plan_of(self, claimed: ClaimedJob) -> Plan | None:
+        job_class = self._registry.find(claimed.handler)
+        if job_class is None:
+            return None
+        plan = self._plans.get(job_class)
+        if plan is None:
+            plan = self._plans[job_class] = _new_plan(job_class, self._settings)
+        return plan
 
     def _perform(self, attempt: Attempt, run_to_end: RunCoroutine) -> None:
         answer = attempt.call()
         if inspect.iscoroutine(answer):
-            run_to_end(self._in_time(attempt.job_class, answer))
+            run_to_end(_in_time(attempt.plan.max_runtime, answer))
 
     def _run_here(self, coroutine: Coroutine[Any, Any, None]) -> None:
         if self._runner is None:
@@ -238,26 +256,6 @@ class Executor:
             self.close()
             raise
 
-    async def _in_time(self, job_class: type[Job], coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Await it, cancelling it when it takes longer than it may."""
-        limit = self._max_runtime_of(job_class)
-        if limit is None:
-            await coroutine
-            return
-        try:
-            async with asyncio.timeout(limit.total_seconds()) as timeout:
-                await coroutine
-        except TimeoutError as error:
-            if not timeout.expired():
-                raise
-            where = error.__cause__.__traceback__ if error.__cause__ else error.__traceback__
-            raise timeout_error(limit)().with_traceback(where) from None
-
-    def _max_runtime_of(self, job_class: type[Job]) -> timedelta | None:
-        if job_class.max_runtime is None:
-            return self._settings.max_runtime
-        return as_timedelta(job_class.max_runtime)
-
     # --- what an error leads to ------------------------------------------------------------------
 
     def _unknown(self, claimed: ClaimedJob) -> Released:
@@ -273,15 +271,12 @@ class Executor:
             delay=delay_before_return(claimed),
         )
 
-    def _after_success(self, attempt: Attempt) -> Outcome:
-        keep = self._keeps_succeeded(attempt.job_class)
-        return Succeeded(attempt.claimed, _since(attempt.started), keep=keep)
-
     def _after_error(self, attempt: Attempt, error: BaseException) -> Outcome:
-        job_class, claimed, run_time = attempt.job_class, attempt.claimed, _since(attempt.started)
+        job_class, claimed = attempt.plan.job_class, attempt.claimed
+        run_time = _since(attempt.started)
         if isinstance(error, StopNow):
             return Released(claimed, run_time)
-        keep = self._keeps_failed(job_class)
+        keep = attempt.plan.keep_failed
         secrets = _secrets(attempt)
         if isinstance(error, Discard):
             reason = clean_error(mask_values(error.reason, secrets))
@@ -303,15 +298,35 @@ class Executor:
             return Failed(claimed, run_time, text, keep=keep)
         return Retried(claimed, run_time, error=text, delay=delay)
 
-    def _keeps_succeeded(self, job_class: type[Job]) -> bool:
-        if job_class.keep_succeeded is None:
-            return self._settings.keep_succeeded or job_class.api
-        return job_class.keep_succeeded
 
-    def _keeps_failed(self, job_class: type[Job]) -> bool:
-        if job_class.keep_failed is None:
-            return self._settings.keep_failed
-        return job_class.keep_failed
+def _new_plan(job_class: type[Job], settings: Settings) -> Plan:
+    limit = job_class.max_runtime
+    succeeded, failed = job_class.keep_succeeded, job_class.keep_failed
+    return Plan(
+        job_class=job_class,
+        parameters=job_class.parameters(),
+        is_async=inspect.iscoroutinefunction(job_class.perform),  # type: ignore[attr-defined]
+        max_runtime=settings.max_runtime if limit is None else as_timedelta(limit),
+        keep_succeeded=(
+            (settings.keep_succeeded or job_class.api) if succeeded is None else succeeded
+        ),
+        keep_failed=settings.keep_failed if failed is None else failed,
+    )
+
+
+async def _in_time(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Await it, cancelling it when it takes longer than it may."""
+    if limit is None:
+        await coroutine
+        return
+    try:
+        async with asyncio.timeout(limit.total_seconds()) as timeout:
+            await coroutine
+    except TimeoutError as error:
+        if not timeout.expired():
+            raise
+        where = error.__cause__.__traceback__ if error.__cause__ else error.__traceback__
+        raise timeout_error(limit)().with_traceback(where) from None
 
 
 def _cancel_all_tasks() -> None:
@@ -324,20 +339,20 @@ def _since(started: float) -> timedelta:
 
 
 def _log_start(attempt: Attempt) -> None:
-    logger = attempt.job_class.logger
+    logger = attempt.plan.job_class.logger
     if logger.isEnabledFor(logging.DEBUG):
-        shown = redact_args(attempt.args_by_name(), attempt.job_class.redact)
+        shown = redact_args(attempt.args_by_name(), attempt.plan.job_class.redact)
         log.job_started(logger, attempt.claimed, repr(shown))
 
 
 def _secrets(attempt: Attempt) -> dict[str, Any]:
     """The values that an error message must not show, as Python has them and as JSON does."""
-    redact = attempt.job_class.redact
+    redact = attempt.plan.job_class.redact
     if not redact:
         return {}
     by_name = attempt.args_by_name()
     decoded = {name: by_name.get(name) for name in redact}
-    return {"decoded": decoded, "stored": _raw_secrets(attempt.job_class, attempt.claimed)}
+    return {"decoded": decoded, "stored": _raw_secrets(attempt.plan.job_class, attempt.claimed)}
 
 
 def _raw_secrets(job_class: type[Job], claimed: ClaimedJob) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from typing import (
 from jobqueue.adapters.base import Adapter
 from jobqueue.arguments import Parameters
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
+from jobqueue.cron import Schedule, schedules_of_job
 from jobqueue.defaults import DefaultAdapter, DefaultLogger, default_configuration
 from jobqueue.enqueueing import (
     PRIORITY_RANGE,
@@ -44,7 +45,14 @@ from jobqueue.enqueueing import (
     checked_queue,
 )
 from jobqueue.errors import DuplicateJob, InvalidJob, UnknownJob
-from jobqueue.records import DEFAULT_PRIORITY, DEFAULT_QUEUE, NO_DELAY, JobRecord, NewJob
+from jobqueue.records import (
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    NO_DELAY,
+    ClaimedJob,
+    JobRecord,
+    NewJob,
+)
 from jobqueue.retry import DEFAULT_RETRY, LONGEST_WAIT, RetryPolicy, as_seconds
 
 P = ParamSpec("P")
@@ -201,6 +209,8 @@ class Job:
     """Whether rows of succeeded jobs stay; None: as the setting says."""
     keep_failed: ClassVar[bool | None] = None
     """Whether rows of failed and cancelled jobs stay; None: as the setting says."""
+    schedule: ClassVar[Schedule | Sequence[Schedule] | None] = None
+    """When it is enqueued by itself: a `Cron` or an `Every`, or several, told apart by `name`."""
     redact: ClassVar[Sequence[str]] = ()
     """Parameters whose values are shown as `***` in lists, logs and errors."""
     api: ClassVar[bool] = False
@@ -210,9 +220,6 @@ class Job:
     logger: ClassVar[logging.Logger] = cast("logging.Logger", DefaultLogger())
     """Where its events are logged, and `self.logger` in `perform`."""
 
-    context: JobContext
-    """What this attempt can know of itself; there while `perform` runs."""
-
     perform_later = PerformLater()
     perform_now = PerformNow()
     perform_all_later = PerformAllLater()
@@ -220,6 +227,7 @@ class Job:
 
     _options: EnqueueOptions = EnqueueOptions()
     _parameters: ClassVar[Parameters]
+    _claimed: ClaimedJob
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -238,6 +246,22 @@ class Job:
     ) -> None:
         """Set the adapter or the logger of every job that does not bring its own."""
         default_configuration.configure(adapter=adapter, logger=logger)
+
+    @functools.cached_property
+    def context(self) -> JobContext:
+        """What this attempt can know of itself; there while `perform` runs."""
+        claimed = self._claimed
+        return JobContext(
+            job_id=claimed.id,
+            attempt=claimed.attempts,
+            max_attempts=claimed.max_attempts,
+            queue=claimed.queue,
+            enqueued_at=claimed.created_at,
+        )
+
+    def attempt_at(self, claimed: ClaimedJob) -> None:
+        """Become the attempt at a claimed job."""
+        self._claimed = claimed
 
     # What the descriptors call.
 
@@ -258,28 +282,26 @@ class Job:
             InvalidArguments: some do not fit `perform`; nothing is stored.
         """
         refuse_main(type(self))
-        new_jobs = [self._new_job(self.parameters().dump(*call)) for call in calls]
-        if not new_jobs:
+        if not calls:
             return []
+        new_job, dump = self._new_job(), self.parameters().dump
+        new_jobs = [new_job(dump(args, kwargs)) for args, kwargs in calls]
         return (adapter or self.adapter).enqueue(new_jobs, session=self._options.session)
 
     def enqueue_mapping(self, args: Mapping[str, Any], adapter: Adapter | None = None) -> JobRecord:
         """Store a job whose arguments come by name, as Python values or as JSON ones."""
         refuse_main(type(self))
-        new_job = self._new_job(self.parameters().dump_mapping(args))
+        new_job = self._new_job()(self.parameters().dump_mapping(args))
         return (adapter or self.adapter).enqueue([new_job], session=self._options.session)[0]
 
-    def _new_job(self, args: str) -> NewJob:
-        options = self._options
-        return NewJob(
-            handler=self.name,
-            args=args,
-            queue=options.queue or checked_queue(self.queue),
-            priority=self.priority if options.priority is None else options.priority,
-            max_attempts=self.attempts_allowed(),
-            run_at=options.wait_until,
-            delay=options.wait or NO_DELAY,
-        )
+    def _new_job(self) -> Callable[[str], NewJob]:
+        """What makes a new job of the text of its arguments."""
+        options, handler = self._options, self.name
+        queue = options.queue or checked_queue(self.queue)
+        priority = self.priority if options.priority is None else options.priority
+        max_attempts, run_at = self.attempts_allowed(), options.wait_until
+        delay = options.wait or NO_DELAY
+        return lambda args: NewJob(handler, args, queue, priority, max_attempts, run_at, delay)
 
     @classmethod
     def attempts_allowed(cls) -> int:
@@ -298,6 +320,11 @@ class Job:
         import asyncio
 
         return asyncio.run(answer)
+
+    @classmethod
+    def schedules(cls) -> dict[str, Schedule]:
+        """Its schedules, by names that are unique among all jobs."""
+        return schedules_of_job(cls.name, cls.schedule)
 
     @classmethod
     def performing_function(cls) -> tuple[Callable[..., Any], bool]:
@@ -364,6 +391,24 @@ def check_definition(job_class: type[Job]) -> None:
     unknown = [name for name in job_class.redact if name not in parameters.names]
     if unknown:
         refuse(f"redact names {unknown[0]!r}, which is no parameter of perform")
+    for schedule in job_class.schedules().values():
+        why_not = _why_not_with(parameters, schedule.args)
+        if why_not:
+            refuse(f"its schedule {schedule.expression!r}: {why_not}; give args={{…}} that fit")
+
+
+def _why_not_with(parameters: Parameters, args: Mapping[str, Any]) -> str | None:
+    """Why `perform` cannot be called with arguments of these names, if it cannot.
+
+    Their types are looked at when a worker starts: here, what annotations name may not be there.
+    """
+    kinds = parameters.signature.parameters
+    star = [name for name, p in kinds.items() if p.kind is inspect.Parameter.VAR_POSITIONAL]
+    try:
+        parameters.signature.bind(**{k: v for k, v in args.items() if k not in star})
+    except TypeError as error:
+        return str(error)
+    return None
 
 
 def _is_duration(value: object) -> bool:
@@ -409,6 +454,7 @@ def job(
     retry: RetryPolicy = DEFAULT_RETRY,
     keep_succeeded: bool | None = None,
     keep_failed: bool | None = None,
+    schedule: Schedule | Sequence[Schedule] | None = None,
     redact: Sequence[str] = (),
     api: bool = False,
     adapter: Adapter | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import timedelta
 
 from jobqueue.records import (
@@ -13,10 +13,14 @@ from jobqueue.records import (
     Released,
     Retried,
     Succeeded,
+    record,
 )
 
+Pair = tuple[int, int]
+"""A job's id and the token of a claim."""
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Settlement:
     """The change to the row `id`, made only while it is running under `token`.
 
@@ -33,6 +37,49 @@ class Settlement:
     error: str | None = None
     keeps_error: bool = False
     result: str | None = None
+
+
+@record
+class Settlements:
+    """What a batch of outcomes does: rows to remove, by (id, token), and rows to change."""
+
+    removals: Sequence[Pair]
+    changes: Sequence[Settlement]
+
+    def __len__(self) -> int:
+        return len(self.removals) + len(self.changes)
+
+    def halves(self) -> tuple[Settlements, Settlements]:
+        """The batch in two."""
+        removed, changed = len(self.removals) // 2, len(self.changes) // 2
+        if not changed and len(self.changes) == 1:
+            return Settlements(self.removals, ()), Settlements((), self.changes)
+        return (
+            Settlements(self.removals[:removed], self.changes[:changed]),
+            Settlements(self.removals[removed:], self.changes[changed:]),
+        )
+
+
+NOTHING_TO_SETTLE = Settlements((), ())
+
+
+def settlements_of(outcomes: Sequence[Outcome]) -> Settlements:
+    """What is to be done for a batch. Of several outcomes for one claim the first counts."""
+    if len({outcome.job.id for outcome in outcomes}) < len(outcomes):
+        first = {(o.job.id, o.job.token): o for o in reversed(outcomes)}
+        outcomes = list(first.values())
+    removals: list[Pair] = []
+    changes: list[Settlement] = []
+    for outcome in outcomes:
+        if type(outcome) is Succeeded and not outcome.keep:
+            removals.append((outcome.job.id, outcome.job.token))
+            continue
+        settlement = settlement_of(outcome)
+        if settlement.remove:
+            removals.append((settlement.id, settlement.token))
+        else:
+            changes.append(settlement)
+    return Settlements(removals, changes)
 
 
 def settlement_of(outcome: Outcome) -> Settlement:
@@ -61,3 +108,11 @@ def settlement_of(outcome: Outcome) -> Settlement:
                 keeps_error=error is None,
             )
     raise TypeError(f"{outcome!r} is no outcome")
+
+
+def ids_by_token(pairs: Sequence[Pair]) -> dict[int, list[int]]:
+    """The ids of each token, in ascending order, in which two settlements cannot deadlock."""
+    grouped: dict[int, list[int]] = {}
+    for job_id, token in sorted(pairs):
+        grouped.setdefault(token, []).append(job_id)
+    return grouped

@@ -10,15 +10,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 
-from jobqueue.records import ClaimedJob, Outcome, Released
+from jobqueue.records import ClaimedJob, Outcome, Released, record
 
 WAKE_SECONDS = 0.25
+NEVER_ENOUGH = -1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Taken:
     """A job that is being performed.
 
@@ -45,49 +45,67 @@ class Handoff:
 
     def __init__(self, slots: int = 1) -> None:
         # Reentrant, since a signal handler may call `close` on the thread that holds the lock.
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._job_may_start = threading.Condition(self._lock)
+        self._pump_may_go_on = threading.Condition(self._lock)
         self._waiting: deque[ClaimedJob] = deque()
         self._outcomes: list[Outcome] = []
         self._performing: dict[int, Taken] = {}
         self._free = list(reversed(range(slots)))
+        self._loners = 0
+        self._enough = NEVER_ENOUGH
         self._closed = False
+        self._woken = False
         self.slots = slots
 
     # --- for what performs -----------------------------------------------------------------------
 
     def take(self) -> Taken | None:
         """The next job, waiting for one and for a slot; None when there will be no more."""
-        with self._changed:
+        with self._lock:
             while not self._closed and not self._can_take():
                 # Not for ever: a signal may have gone to another thread, and its handler runs when
                 # this one, where it is the main thread, next wakes up.
-                self._changed.wait(WAKE_SECONDS)
-            if self._closed:
-                return None
-            taken = Taken(self._waiting.popleft(), self._free.pop(), time.monotonic())
-            self._performing[taken.slot] = taken
-            return taken
+                self._job_may_start.wait(WAKE_SECONDS)
+            return None if self._closed else self._take()
+
+    def finish_and_take(self, taken: Taken, outcome: Outcome) -> Taken | None:
+        """As `finish`; then the next job, if one can be performed at once."""
+        with self._lock:
+            self.finish(taken, outcome)
+            return self._take() if not self._closed and self._can_take() else None
+
+    def _take(self) -> Taken:
+        taken = Taken(self._waiting.popleft(), self._free.pop(), time.monotonic())
+        self._performing[taken.slot] = taken
+        self._loners += taken.job.crashes > 0
+        return taken
 
     def finish(self, taken: Taken, outcome: Outcome) -> None:
         """Leave the outcome of a job that was taken; it counts for nothing if it was abandoned."""
-        with self._changed:
+        with self._lock:
             if self._performing.get(taken.slot) is not taken:
                 return
             del self._performing[taken.slot]
+            self._loners -= taken.job.crashes > 0
             self._free.append(taken.slot)
             self._outcomes.append(outcome)
-            self._changed.notify_all()
+            if self.slots > 1:
+                self._job_may_start.notify()
+            if len(self._waiting) <= self._enough:
+                self._enough = NEVER_ENOUGH
+                self._pump_may_go_on.notify()
 
     def wait_until_finished(self, timeout_seconds: float) -> bool:
         """Return whether nothing is being performed, waiting for that or for any other change."""
-        with self._changed:
+        with self._lock:
             if self._performing:
-                self._changed.wait(timeout_seconds)
+                self._job_may_start.wait(timeout_seconds)
             return not self._performing
 
     def abandon(self) -> None:
         """Give back all that is being performed; what comes of it no longer counts."""
-        with self._changed:
+        with self._lock:
             now = time.monotonic()
             for taken in list(self._performing.values()):
                 run_time = timedelta(seconds=now - taken.since)
@@ -96,100 +114,117 @@ class Handoff:
     def _can_take(self) -> bool:
         if not self._waiting or not self._free:
             return False
-        if self._waiting[0].crashes:
-            return not self._performing
-        return not any(taken.job.crashes for taken in self._performing.values())
+        return not self._performing or not (self._loners or self._waiting[0].crashes)
 
     # --- for the pump ----------------------------------------------------------------------------
 
     def put(self, jobs: Iterable[ClaimedJob]) -> None:
         """Bring claimed jobs, in the order in which they are to be performed."""
-        with self._changed:
+        with self._lock:
             self._waiting.extend(jobs)
-            self._changed.notify_all()
+            self._job_may_start.notify()
 
     def take_outcomes(self) -> list[Outcome]:
         """All outcomes that have piled up."""
-        with self._changed:
+        with self._lock:
             outcomes, self._outcomes = self._outcomes, []
             return outcomes
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Leave the outcome of a job that was never performed."""
-        with self._changed:
+        with self._lock:
             self._outcomes.append(outcome)
 
     def take_back(self, but: int = 0) -> list[ClaimedJob]:
         """All jobs that have not been taken, but for so many that are the next to be."""
-        with self._changed:
+        with self._lock:
             jobs = list(self._waiting)
             self._waiting = deque(jobs[:but])
             return jobs[but:]
 
+    def wait_while_busy(self, enough: int, timeout_seconds: float) -> None:
+        """Return when no more than `enough` jobs are waiting, or the time is up."""
+        with self._lock:
+            if len(self._waiting) > enough and not self._closed:
+                self._wait_as_pump(enough, timeout_seconds)
+
     def wait_for_outcome(self, timeout_seconds: float) -> None:
-        """Return when there is an outcome or the handoff is closed, or the time is up."""
-        with self._changed:
-            if not self._outcomes and not self._closed:
-                self._changed.wait(timeout_seconds)
+        """Return when there is an outcome, at a `wake` or `close`, or when the time is up."""
+        with self._lock:
+            if not self._outcomes and not self._closed and not self._woken:
+                self._wait_as_pump(len(self._waiting), timeout_seconds)
+            self._woken = False
 
     def wait_until_performed(self) -> None:
         """Return when there is an outcome, or nothing is being performed."""
-        with self._changed:
+        with self._lock:
             while self._performing and not self._outcomes:
-                self._changed.wait()
+                self._wait_as_pump(len(self._waiting), None)
+
+    def _wait_as_pump(self, enough: int, timeout_seconds: float | None) -> None:
+        """Wait for a `finish` that leaves no more than `enough` jobs waiting."""
+        self._enough = enough
+        self._pump_may_go_on.wait(timeout_seconds)
+        self._enough = NEVER_ENOUGH
+
+    def wake(self) -> None:
+        """End the waiting of the pump: there may be something to claim. From any thread."""
+        with self._lock:
+            self._woken = True
+            self._pump_may_go_on.notify()
 
     def is_empty(self) -> bool:
         """Whether there is nothing in here: waiting, being performed or to be settled."""
-        with self._changed:
+        with self._lock:
             return not (self._waiting or self._performing or self._outcomes)
 
     def close(self) -> None:
         """No more jobs are to be taken. What is being performed goes on."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            self._job_may_start.notify_all()
+            self._pump_may_go_on.notify_all()
 
     @property
     def held(self) -> int:
         """How many jobs are waiting or being performed."""
-        with self._changed:
+        with self._lock:
             return len(self._waiting) + len(self._performing)
 
     @property
     def free_slots(self) -> int:
         """How many slots have nothing in them and nothing waiting for them."""
-        with self._changed:
+        with self._lock:
             return 0 if self.has_loner else max(0, len(self._free) - len(self._waiting))
 
     @property
     def has_loner(self) -> bool:
         """Whether a job is in here that has to be performed alone."""
-        with self._changed:
-            performing = (taken.job for taken in self._performing.values())
-            return any(job.crashes for job in (*self._waiting, *performing))
+        with self._lock:
+            return bool(self._loners) or any(job.crashes for job in self._waiting)
 
     @property
     def first_is_alone(self) -> bool:
         """Whether slots are kept free since the next job has to be performed alone."""
-        with self._changed:
+        with self._lock:
             return bool(self._waiting and self._free and self._waiting[0].crashes)
 
     def performing_longer_than(self, seconds: float) -> int:
         """How many jobs have been performed for longer than that."""
-        with self._changed:
+        with self._lock:
             before = time.monotonic() - seconds
             return sum(taken.since < before for taken in self._performing.values())
 
     def is_stuck(self, seconds: float) -> bool:
         """Whether jobs wait behind others that have all taken longer than that."""
-        with self._changed:
+        with self._lock:
             if not self._waiting or self._can_take():
                 return False
             return self.performing_longer_than(seconds) == len(self._performing)
 
     def held_claims(self) -> set[tuple[int, int]]:
         """The (id, token) of every job in here, in whichever stage."""
-        with self._changed:
+        with self._lock:
             jobs = [*self._waiting, *(outcome.job for outcome in self._outcomes)]
             jobs += [taken.job for taken in self._performing.values()]
             return {(job.id, job.token) for job in jobs}
@@ -198,7 +233,7 @@ class Handoff:
 
     def performing(self) -> list[ClaimedJob]:
         """The jobs that are being performed, the longest first."""
-        with self._changed:
+        with self._lock:
             return [taken.job for taken in self._performing.values()]
 
     @property

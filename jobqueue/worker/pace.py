@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobqueue.records import ClaimedJob, Outcome
+from jobqueue.records import NO_DELAY, ClaimedJob, Outcome
 
 AHEAD_SECONDS = 0.25
-MOST_JOBS = 1000
+MOST_JOBS = 2000
 MOST_BYTES = 16 * 1024 * 1024
 NEWEST_WEIGHT = 0.3
 
@@ -28,7 +28,8 @@ class Pace:
         """Learn from how long jobs took."""
         if not outcomes:
             return
-        seconds = sum(outcome.run_time.total_seconds() for outcome in outcomes) / len(outcomes)
+        run_times = [outcome.run_time for outcome in outcomes]
+        seconds = sum(run_times, NO_DELAY).total_seconds() / len(outcomes)
         if self._seconds_per_job is None:
             self._seconds_per_job = seconds
         else:

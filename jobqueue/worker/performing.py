@@ -69,6 +69,8 @@ class Attendant:
         self, taken: Taken, guard: Guard, alarm: Alarm, run_coroutine: RunCoroutine | None = None
     ) -> Outcome:
         """Perform a job on this thread, interrupted when its time is over."""
+        if self.slots is None and self.executor.max_runtime(taken.job) is None:
+            return self.executor.execute(taken.job, guard.run, run_coroutine)
         with self._attended(taken) as limit:
             # An async job is cancelled by its event loop, and needs no interruption.
             if limit is None or self.executor.is_async(taken.job):
@@ -81,6 +83,8 @@ class Attendant:
 
     async def execute_async(self, taken: Taken) -> Outcome:
         """Perform an async job in this task, cancelled when its time is over."""
+        if self.slots is None and self.executor.max_runtime(taken.job) is None:
+            return await self.executor.execute_async(taken.job)
         with self._attended(taken):
             return await self.executor.execute_async(taken.job)
 
@@ -222,21 +226,30 @@ class Concurrently:
     def _start(self, taken: Taken) -> None:
         if self._attendant.executor.is_async(taken.job):
             self._loop.call_soon(self._start_task, taken)
-            return
-        guard = self._guards[taken.slot] = Guard()
-        self._threads.submit(partial(self._perform_on_thread, taken, guard))
+        else:
+            self._threads.submit(partial(self._perform_on_thread, taken))
 
     # --- sync jobs, each on a thread -------------------------------------------------------------
 
-    def _perform_on_thread(self, taken: Taken, guard: Guard) -> None:
+    def _perform_on_thread(self, taken: Taken) -> None:
+        """Perform a job, and then others for as long as there are any for a thread."""
+        following: Taken | None = taken
+        while following is not None:
+            if self._attendant.executor.is_async(following.job):
+                self._start(following)
+                return
+            following = self._perform_one(following)
+
+    def _perform_one(self, taken: Taken) -> Taken | None:
+        guard = self._guards[taken.slot] = Guard()
         if self._stop_by is not None:
             guard.interrupt(StopNow)
         try:
             outcome = self._attendant.execute(taken, guard, self._new_alarm(), self._loop.run)
         except BaseException as error:  # noqa: BLE001 - raised again by `run`
             self._fail(taken, error)
-        else:
-            self._handoff.finish(taken, outcome)
+            return None
+        return self._handoff.finish_and_take(taken, outcome)
 
     # --- async jobs, all on the thread of the loop -----------------------------------------------
 
@@ -249,12 +262,17 @@ class Concurrently:
 
     def _finish_task(self, taken: Taken, task: asyncio.Task[Outcome]) -> None:
         self._tasks.discard(task)
-        if task.cancelled():
-            self._handoff.finish(taken, Released(taken.job))
-        elif (error := task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(taken, error)
+            return
+        outcome = Released(taken.job) if task.cancelled() else self._unless_stopped(task.result())
+        following = self._handoff.finish_and_take(taken, outcome)
+        if following is None:
+            return
+        if self._attendant.executor.is_async(following.job):
+            self._start_task(following)
         else:
-            self._handoff.finish(taken, self._unless_stopped(task.result()))
+            self._start(following)
 
     def _unless_stopped(self, outcome: Outcome) -> Outcome:
         """What a job raises when it is cancelled by `stop_now` is no failure of its own."""

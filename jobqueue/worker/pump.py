@@ -12,16 +12,19 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from threading import Event
+from threading import Event, Lock
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.execution import delay_before_return
 from jobqueue.records import (
+    LOOK_ANYWHERE,
     Claim,
+    ClaimedJob,
     Discarded,
     Failed,
     JobFilter,
@@ -31,6 +34,7 @@ from jobqueue.records import (
     Retried,
     Succeeded,
     Turn,
+    Wakeup,
 )
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.pace import AHEAD_SECONDS, Pace
@@ -40,6 +44,7 @@ LONGEST_DRAIN_SECONDS = 5.0
 FIRST_RECONNECT_SECONDS = 0.1
 LONGEST_RECONNECT_SECONDS = 5.0
 LAST_SETTLE_SECONDS = 10.0
+GATHER_SECONDS = 0.02
 
 
 @dataclass(slots=True)
@@ -54,10 +59,8 @@ class Tally:
     rejected: int = 0
 
     def count(self, outcome: Outcome) -> None:
-        """Count a settled outcome."""
+        """Count the outcome of a job that did not succeed."""
         match outcome:
-            case Succeeded():
-                self.succeeded += 1
             case Retried():
                 self.retried += 1
             case Failed():
@@ -85,8 +88,11 @@ class Pump:
         poll_interval: how long to wait when nothing was due.
         until_idle: stop when nothing is due any more.
         max_jobs: stop when so many have been performed; None for no limit.
+        lease: how often to look for jobs that were claimed in this worker's name and never reached
+            it: a claim was stored, its answer lost.
         logger: for what concerns the worker.
         logger_of: the logger for what concerns a job, by its handler.
+        limited: a claimed job with the limits of this worker; None when it has none of its own.
     """
 
     adapter: Adapter
@@ -96,13 +102,19 @@ class Pump:
     poll_interval: timedelta
     until_idle: bool
     max_jobs: int | None
+    lease: timedelta
     logger: logging.Logger
     logger_of: Callable[[str], logging.Logger]
+    limited: Callable[[ClaimedJob], ClaimedJob] | None = None
     tally: Tally = field(default_factory=Tally)
     resting: bool = False
     """Whether to claim nothing until further notice."""
     _pace: Pace = field(default_factory=Pace)
+    _hold: int = 0
+    _lock: Lock = field(default_factory=Lock)
+    _heard: Wakeup | None = None
     _hurry: Event = field(default_factory=Event)
+    _strays_released_at: float = field(default_factory=time.monotonic)
 
     def run(self) -> None:
         """Turn until the handoff is closed; then give back what was not started, settle the rest.
@@ -127,10 +139,18 @@ class Pump:
         """Do not wait for a database that does not answer."""
         self._hurry.set()
 
+    def wake(self, wakeup: Wakeup = LOOK_ANYWHERE) -> None:
+        """Look for jobs now, if nothing is being done. May be called from any thread."""
+        with self._lock:
+            self._heard = wakeup if self._heard is None else self._heard.merged(wakeup)
+        self.handoff.wake()
+
     def _turn_once(self) -> None:
         if self.resting:
             self._return_unstarted()
         self._return_what_waits_behind_slow_jobs()
+        self._release_strays_once_a_lease()
+        self.handoff.wait_while_busy(self._hold // 2, GATHER_SECONDS)
         claim = self._next_claim()
         outcomes = self.handoff.take_outcomes()
         if not outcomes and claim is None:
@@ -138,7 +158,7 @@ class Pump:
             return
         turn = self._insist(outcomes, claim)
         self._note(outcomes, turn)
-        self.handoff.put(turn.claimed)
+        self.handoff.put(map(self.limited, turn.claimed) if self.limited else turn.claimed)
         if self.max_jobs is not None and self.tally.performed >= self.max_jobs:
             self.handoff.close()
             return
@@ -156,14 +176,21 @@ class Pump:
             limit=room,
             free_slots=free_slots,
             queues=self.queues,
+            heard=self._take_heard(),
         )
+
+    def _take_heard(self) -> Wakeup | None:
+        with self._lock:
+            heard, self._heard = self._heard, None
+            return heard
 
     def _room(self) -> int:
         """How many jobs to claim. Nothing is held ahead for the slots of slow jobs."""
         if self.resting or self.handoff.has_loner:
             return 0
         slow = self.handoff.performing_longer_than(AHEAD_SECONDS)
-        return slow + self._pace.jobs_to_hold(self.handoff.slots - slow) - self.handoff.held
+        self._hold = self._pace.jobs_to_hold(self.handoff.slots - slow)
+        return slow + self._hold - self.handoff.held
 
     def _idle(self) -> None:
         if self.until_idle and self.handoff.is_empty() and not self._something_is_due():
@@ -201,17 +228,40 @@ class Pump:
         for job in self.handoff.take_back(but):
             self.handoff.add_outcome(Released(job))
 
+    def _release_strays_once_a_lease(self) -> None:
+        """Between turns, when no claim is under way whose jobs would look like strays."""
+        if time.monotonic() - self._strays_released_at < self.lease.total_seconds():
+            return
+        # The next turn says it when the database is away, and looks for strays when it is back.
+        with suppress(DatabaseUnavailable):
+            self._release_strays()
+
+    def _release_strays(self) -> None:
+        self._strays_released_at = time.monotonic()
+        number = self.adapter.release_strays(self.worker_id, self.handoff.held_claims())
+        if number:
+            log.strays_released(self.logger, self.worker_id, number)
+
     def _note(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
         rejected = {outcome.job.id for outcome in turn.rejected}
+        succeeded: dict[str, list[Succeeded]] = {}
         for outcome in outcomes:
-            logger = self.logger_of(outcome.job.handler)
+            handler = outcome.job.handler
             if outcome.job.id in rejected:
                 self.tally.rejected += 1
-                log.job_rejected(logger, outcome)
+                log.job_rejected(self.logger_of(handler), outcome)
+            elif isinstance(outcome, Succeeded):
+                succeeded.setdefault(handler, []).append(outcome)
             else:
                 self.tally.count(outcome)
                 if not _is_silent(outcome):
-                    log.job_settled(logger, outcome)
+                    log.job_settled(self.logger_of(handler), outcome)
+        for handler, several in succeeded.items():
+            self.tally.succeeded += len(several)
+            log.jobs_succeeded(self.logger_of(handler), several)
+        if self.logger.isEnabledFor(logging.DEBUG):
+            for job in turn.claimed:
+                log.job_claimed(self.logger_of(job.handler), job)
         self._pace.note_outcomes([o for o in outcomes if not isinstance(o, Released)])
         self._pace.note_claimed(turn.claimed)
 
@@ -243,7 +293,7 @@ class Pump:
         """The turn once more, minding that the lost answer may have been to one that was made."""
         settled = self.adapter.turn(outcomes, None) if outcomes else Turn((), ())
         rejected = tuple(o for o in settled.rejected if not self._was_settled(o))
-        self.adapter.release_strays(self.worker_id, self.handoff.held_claims())
+        self._release_strays()
         claimed = self.adapter.turn((), claim).claimed if claim is not None else ()
         return Turn(rejected, claimed)
 

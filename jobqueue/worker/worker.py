@@ -7,20 +7,24 @@ import os
 import secrets
 import socket
 import threading
+from dataclasses import replace
+from functools import partial
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.config import Settings
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.execution import Executor
-from jobqueue.job import Registry
-from jobqueue.records import ClaimedJob, NewWorker
+from jobqueue.job import Job, Registry
+from jobqueue.maintenance.schedules import Ticker, schedules_in
+from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewWorker, Wakeup
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.interrupting import Alarm, WatchedAlarm, Watcher
 from jobqueue.worker.lease import LeaseKeeper
 from jobqueue.worker.performing import Attendant, Concurrently, OnMainThread, Performer
 from jobqueue.worker.pump import Pump, Tally
 from jobqueue.worker.slots import Slots
+from jobqueue.worker.waking import RARELY, ListeningThread
 
 
 class Worker:
@@ -40,6 +44,8 @@ class Worker:
         supervised_as: the id under which a supervisor registers it and keeps its lease. Without
             one it does both itself.
         max_jobs: stop after so many; None for no limit.
+        most_attempts: fail a job here after so many attempts, whatever it was enqueued with, unless
+            its class says itself how often; None for no limit.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class Worker:
         alarm: Alarm | None = None,
         supervised_as: str | None = None,
         max_jobs: int | None = None,
+        most_attempts: int | None = None,
     ) -> None:
         self.id = supervised_as or new_worker_id()
         self._keeps_lease = supervised_as is None
@@ -72,28 +79,43 @@ class Worker:
             poll_interval=settings.poll_interval,
             until_idle=until_idle,
             max_jobs=max_jobs,
+            lease=settings.lease,
             logger=logger,
             logger_of=self._logger_of,
+            limited=None if most_attempts is None else partial(self._limited, most_attempts),
         )
         self._pump_error: BaseException | None = None
+        listens = settings.listen and self._keeps_lease and not until_idle
+        self._listening = self._new_listening_thread() if listens else None
+        self._ticks = self._keeps_lease and not until_idle
 
     def run(self) -> Tally:
         """Work until `stop` is called, or until nothing is due if it is `until_idle`.
 
         Raises:
+            InvalidArguments: those of a class's `schedule` do not fit its `perform`.
             DatabaseError: the database cannot be worked with. One that only does not answer for
                 a while is waited for.
         """
         lease = LeaseKeeper(self._adapter, self._new_worker(), self._logger)
+        ticker = Ticker(self._adapter, self._settings.app, self._logger)
+        schedules = schedules_in(self._registry, self._adapter) if self._ticks else []
         if self._keeps_lease:
+            log.worker_started(self._logger, self.id, os.getpid())
             lease.start()
-        log.worker_started(self._logger, self.id, self._settings.queues)
+        log.worker_ready(self._logger, self.id, self._settings.queues)
         pump = threading.Thread(target=self._run_pump, name="jobqueue-pump", daemon=True)
         pump.start()
+        if self._listening is not None:
+            self._listening.start()
+        ticker.mind(schedules)
         try:
             self._performer.run()
         finally:
             self._handoff.close()
+            ticker.stop()
+            if self._listening is not None:
+                self._listening.stop()
             pump.join()
             self._performer.close()
             self._watcher.close()
@@ -134,6 +156,21 @@ class Worker:
         """
         self._pump.resting = resting
 
+    def wake(self, wakeup: Wakeup) -> None:
+        """Look for jobs now. May be called from any thread."""
+        if wakeup.concerns(self._settings.queues):
+            self._pump.wake(wakeup)
+
+    def rely_on_wakeups(self, relying: bool) -> None:
+        """Look without being woken only rarely, or, as without this, every `poll_interval`.
+
+        May be called from any thread.
+        """
+        usual = self._settings.poll_interval
+        self._pump.poll_interval = max(usual, RARELY) if relying else usual
+        if not relying:
+            self._pump.wake(LOOK_ANYWHERE)
+
     def performing(self) -> list[ClaimedJob]:
         """The jobs that are being performed now, the longest first."""
         return self._handoff.performing()
@@ -149,6 +186,9 @@ class Worker:
         if self._settings.concurrency == 1:
             return OnMainThread(self._handoff, attendant, alarm or WatchedAlarm(self._watcher))
         return Concurrently(self._handoff, attendant, lambda: WatchedAlarm(self._watcher))
+
+    def _new_listening_thread(self) -> ListeningThread:
+        return ListeningThread(self._adapter, self._settings.listen_url, self.wake, self._logger)
 
     def _run_pump(self) -> None:
         try:
@@ -175,9 +215,23 @@ class Worker:
             lease=self._settings.lease,
         )
 
+    def _limited(self, most_attempts: int, claimed: ClaimedJob) -> ClaimedJob:
+        """A job with no more attempts than this worker allows, unless its class sets their number.
+
+        What it was enqueued with may come from the same setting, of whoever enqueued it.
+        """
+        job_class = self._registry.find(claimed.handler)
+        if job_class is not None and _sets_its_attempts(job_class):
+            return claimed
+        return replace(claimed, max_attempts=min(claimed.max_attempts, most_attempts))
+
     def _logger_of(self, handler: str) -> logging.Logger:
         job_class = self._registry.find(handler)
         return job_class.logger if job_class is not None else self._logger
+
+
+def _sets_its_attempts(job_class: type[Job]) -> bool:
+    return bool(job_class.max_attempts or getattr(job_class.retry, "attempts", None))
 
 
 def new_worker_id() -> str:

@@ -7,54 +7,42 @@ beside it is portable SQLAlchemy Core and lives here.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    Connection,
-    CursorResult,
-    bindparam,
-    case,
-    delete,
-    insert,
-    literal,
-    select,
-    update,
-)
-from sqlalchemy.sql.expression import ColumnElement, Executable
+from sqlalchemy import Connection
 
-from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.settlement import Settlement, settlement_of
+from jobqueue.adapters.settlement import (
+    NOTHING_TO_SETTLE,
+    Pair,
+    Settlement,
+    Settlements,
+    settlements_of,
+)
 from jobqueue.adapters.sql import reads
-from jobqueue.adapters.sql.engine import Database
-from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundWorker, UtcDateTime, to_utc
-from jobqueue.clock import Clock
+from jobqueue.adapters.sql.leases import SqlLeases
+from jobqueue.adapters.sql.schedules import SqlSchedules
+from jobqueue.adapters.sql.steering import SqlSteering
+from jobqueue.adapters.sql.tables import to_utc
 from jobqueue.errors import ConfigurationError, DatabaseRefused
 from jobqueue.records import (
-    MOST_CRASHES,
     Claim,
     ClaimedJob,
-    CrashedJob,
     JobFilter,
     JobRecord,
     JobState,
     NewJob,
-    NewWorker,
     Outcome,
     QueueDepth,
-    Rescue,
     SchemaStatus,
     Turn,
-    WorkerRecord,
 )
 
-UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": None, "claim_token": None}
 
-
-class SqlAdapter(Adapter):
+class SqlAdapter(SqlLeases, SqlSteering, SqlSchedules):
     """The base of the adapters for SQL databases.
 
     Args:
@@ -62,31 +50,21 @@ class SqlAdapter(Adapter):
         clock: a clock to use in place of the database's own; for tests.
     """
 
-    def __init__(self, database: Database, clock: Clock | None) -> None:
-        self.database = database
-        self._clock = clock
-
     # --- what each database says in its own way --------------------------------------------------
-
-    @abstractmethod
-    def _database_time(self) -> ColumnElement[Any]:
-        """The database's time, at the moment of the statement."""
-
-    @abstractmethod
-    def _database_time_after(self, delay: timedelta) -> ColumnElement[Any]:
-        """The database's time, some time after the moment of the statement."""
 
     @abstractmethod
     def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> list[JobRecord]:
         """Insert jobs, in order."""
 
     @abstractmethod
-    def _claim(self, connection: Connection, claim: Claim) -> list[ClaimedJob]:
-        """Mark due jobs as running, and return them in the order of the claim."""
+    def _turn(
+        self, settlements: Settlements, claim: Claim | None
+    ) -> tuple[Sequence[Pair], list[ClaimedJob]]:
+        """Settle, then claim, in one transaction.
 
-    @abstractmethod
-    def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> set[Pair]:
-        """Apply what still matches by (id, token); return the pairs that did."""
+        Returns the (id, token) pairs that still matched and were settled, and the jobs that are
+        now running, in the order of the claim.
+        """
 
     @abstractmethod
     def _raw_execute(self, session: Any) -> Execute | None:
@@ -130,7 +108,7 @@ class SqlAdapter(Adapter):
 
     def claim(self, claim: Claim) -> list[ClaimedJob]:
         """See `Adapter.claim`."""
-        return self.database.write(lambda connection: self._claim(connection, claim))
+        return self._turn(NOTHING_TO_SETTLE, claim)[1]
 
     def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """See `Adapter.settle`."""
@@ -138,185 +116,23 @@ class SqlAdapter(Adapter):
 
     def turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
         """See `Adapter.turn`: one transaction."""
-        first = {(o.job.id, o.job.token): o for o in reversed(outcomes)}
-        settlements = [settlement_of(outcome) for outcome in first.values()]
+        settlements = settlements_of(outcomes)
         try:
             applied, claimed = self._turn(settlements, claim)
         except DatabaseRefused:
             applied, claimed = self._settle_one_by_one(settlements), []
-        return Turn(tuple(_rejected(outcomes, applied)), tuple(claimed))
+        return Turn(_rejected(outcomes, applied), tuple(claimed))
 
-    def _turn(
-        self, settlements: Sequence[Settlement], claim: Claim | None
-    ) -> tuple[set[Pair], list[ClaimedJob]]:
-        def work(connection: Connection) -> tuple[set[Pair], list[ClaimedJob]]:
-            applied = self._settle(connection, settlements) if settlements else set()
-            return applied, self._claim(connection, claim) if claim is not None else []
-
-        return self.database.write(work)
-
-    def _settle_one_by_one(self, settlements: Sequence[Settlement]) -> set[Pair]:
+    def _settle_one_by_one(self, settlements: Settlements) -> list[Pair]:
         """Settle a batch of which the database refused something, halving it to find out what."""
         try:
-            return self.database.write(lambda connection: self._settle(connection, settlements))
+            return list(self._turn(settlements, None)[0])
         except DatabaseRefused as error:
             if len(settlements) == 1:
-                return self._settle_without_text(settlements[0], error)
-        middle = len(settlements) // 2
-        first, second = settlements[:middle], settlements[middle:]
-        return self._settle_one_by_one(first) | self._settle_one_by_one(second)
-
-    def _settle_without_text(self, settlement: Settlement, error: DatabaseRefused) -> set[Pair]:
-        plain = without_refused_text(settlement, error)
-        return self.database.write(lambda connection: self._settle(connection, [plain]))
-
-    # --- workers and their leases ----------------------------------------------------------------
-
-    def register_worker(self, worker: NewWorker) -> None:
-        """See `Adapter.register_worker`."""
-        now = self._now()
-        statement = insert(BackgroundWorker).values(
-            id=worker.id,
-            name=worker.name,
-            host=worker.host,
-            pid=worker.pid,
-            queues=None if worker.queues is None else list(worker.queues),
-            concurrency=worker.concurrency,
-            lease_seconds=worker.lease.total_seconds(),
-            started_at=now,
-            heartbeat_at=now,
-        )
-        self._execute(statement)
-
-    def beat(self, worker_ids: Collection[str]) -> set[str]:
-        """See `Adapter.beat`."""
-        statement = (
-            update(WORKERS)
-            .where(WORKERS.c.id.in_(sorted(worker_ids)))
-            .values(heartbeat_at=self._now())
-            .returning(WORKERS.c.id)
-        )
-        return set(self.database.write(lambda c: c.execute(statement).scalars().all()))
-
-    def unregister_worker(self, worker_id: str) -> None:
-        """See `Adapter.unregister_worker`."""
-
-        def work(connection: Connection) -> None:
-            connection.execute(self._release(worker_id))
-            connection.execute(delete(WORKERS).where(WORKERS.c.id == worker_id))
-
-        self.database.write(work)
-
-    def workers(self) -> list[WorkerRecord]:
-        """See `Adapter.workers`."""
-        rows = self.database.read(lambda c: c.execute(reads.workers_query()).all())
-        return [reads.worker_record(row) for row in rows]
-
-    def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
-        """See `Adapter.rescue`."""
-        unchanged = (WORKERS.c.id == seen.id) & (WORKERS.c.heartbeat_at == seen.heartbeat_at)
-
-        def work(connection: Connection) -> Rescue | None:
-            if connection.execute(delete(WORKERS).where(unchanged)).rowcount == 0:
-                return None
-            return self._free_jobs_of(connection, seen.id, error)
-
-        return self.database.write(work)
-
-    def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
-        """See `Adapter.rescue_crashed`."""
-
-        def work(connection: Connection) -> Rescue:
-            ended = [
-                (job.id, connection.execute(self._end_crashed(worker_id, job)).scalar())
-                for job in performing
-            ]
-            free = self._release(worker_id).returning(JOBS.c.id)
-            released = [job_id for job_id, state in ended if state == JobState.READY.value]
-            released += connection.execute(free).scalars().all()
-            connection.execute(delete(WORKERS).where(WORKERS.c.id == worker_id))
-            failed = [job_id for job_id, state in ended if state == JobState.FAILED.value]
-            return Rescue(worker_id, tuple(sorted(released)), tuple(sorted(failed)))
-
-        return self.database.write(work)
-
-    def _end_crashed(self, worker_id: str, job: CrashedJob) -> Any:
-        now, crashes = self._now(), JOBS.c.crashes + int(job.guilty)
-        used_up = (
-            (JOBS.c.attempts >= JOBS.c.max_attempts)
-            | (crashes >= MOST_CRASHES)
-            | literal(job.final, Boolean())
-        )
-        return (
-            update(JOBS)
-            .where(_held_by(worker_id), JOBS.c.id == job.id, JOBS.c.claim_token == job.token)
-            .values(
-                **UNLOCKED,
-                state=case((used_up, JobState.FAILED.value), else_=JobState.READY.value),
-                crashes=crashes,
-                run_at=self._later(job.delay) if job.delay else JOBS.c.run_at,
-                last_error=job.error,
-                failed_at=case((used_up, now)),
-                finished_at=case((used_up, now)),
-                updated_at=now,
-            )
-            .returning(JOBS.c.state)
-        )
-
-    def orphaned_workers(self) -> list[str]:
-        """See `Adapter.orphaned_workers`."""
-        query = reads.orphans_query()
-        return [row[0] for row in self.database.read(lambda c: c.execute(query).all()) if row[0]]
-
-    def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
-        """See `Adapter.rescue_orphans`."""
-        query = reads.workers_query().where(WORKERS.c.id == worker_id)
-
-        def work(connection: Connection) -> Rescue | None:
-            if connection.execute(query).first() is not None:
-                return None
-            return self._free_jobs_of(connection, worker_id, error)
-
-        return self.database.write(work)
-
-    def _free_jobs_of(self, connection: Connection, worker_id: str, error: str) -> Rescue:
-        now = self._now()
-        unlock = update(JOBS).where(_held_by(worker_id)).returning(JOBS.c.id)
-        unlock = unlock.values(**UNLOCKED, last_error=error, updated_at=now)
-        used_up = JOBS.c.attempts >= JOBS.c.max_attempts
-        end = unlock.where(used_up).values(
-            state=JobState.FAILED.value, failed_at=now, finished_at=now
-        )
-        free = unlock.values(state=JobState.READY.value)
-        failed = tuple(sorted(connection.execute(end).scalars().all()))
-        released = tuple(sorted(connection.execute(free).scalars().all()))
-        return Rescue(worker_id, released, failed)
-
-    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
-        """See `Adapter.release_strays`."""
-        query = select(JOBS.c.id, JOBS.c.claim_token).where(_held_by(worker_id))
-
-        def work(connection: Connection) -> int:
-            found = [tuple(row) for row in connection.execute(query)]
-            strays = [(job_id, token) for job_id, token in found if (job_id, token) not in held]
-            release = self._release(worker_id).where(JOBS.c.id == bindparam("stray_id"))
-            release = release.where(JOBS.c.claim_token == bindparam("stray_token"))
-            pairs = [{"stray_id": job_id, "stray_token": token} for job_id, token in strays]
-            return sum(connection.execute(release, pair).rowcount for pair in pairs)
-
-        return self.database.write(work)
-
-    def _release(self, worker_id: str) -> Any:
-        return (
-            update(JOBS)
-            .where(_held_by(worker_id))
-            .values(
-                **UNLOCKED,
-                state=JobState.READY.value,
-                attempts=JOBS.c.attempts - 1,
-                updated_at=self._now(),
-            )
-        )
+                plain = [without_refused_text(change, error) for change in settlements.changes]
+                return list(self._turn(Settlements(settlements.removals, plain), None)[0])
+        first, second = settlements.halves()
+        return self._settle_one_by_one(first) + self._settle_one_by_one(second)
 
     # --- reads -----------------------------------------------------------------------------------
 
@@ -357,51 +173,6 @@ class SqlAdapter(Adapter):
         """See `Adapter.paused_queues`."""
         query = reads.paused_queues_query()
         return set(self.database.read(lambda c: c.execute(query).scalars().all()))
-
-    # --- steering --------------------------------------------------------------------------------
-
-    def retry(self, where: JobFilter) -> int:
-        """See `Adapter.retry`."""
-        now = self._now()
-        allowed = (JobState.READY.value, JobState.FAILED.value, JobState.CANCELLED.value)
-        statement = (
-            update(JOBS)
-            .where(*reads.conditions(where, now), JOBS.c.state.in_(allowed))
-            .values(
-                state=JobState.READY.value,
-                run_at=case((JOBS.c.run_at < now, JOBS.c.run_at), else_=now),
-                max_attempts=case(
-                    (JOBS.c.attempts >= JOBS.c.max_attempts, JOBS.c.attempts + 1),
-                    else_=JOBS.c.max_attempts,
-                ),
-                failed_at=None,
-                finished_at=None,
-                updated_at=now,
-            )
-        )
-        return self._execute(statement)
-
-    def cancel(self, where: JobFilter, reason: str) -> int:
-        """See `Adapter.cancel`."""
-        now = self._now()
-        statement = (
-            update(JOBS)
-            .where(*reads.conditions(where, now), JOBS.c.state == JobState.READY.value)
-            .values(
-                state=JobState.CANCELLED.value,
-                last_error=reason,
-                finished_at=now,
-                updated_at=now,
-            )
-        )
-        return self._execute(statement)
-
-    def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
-        """See `Adapter.delete`."""
-        statement = delete(JOBS).where(*reads.conditions(where, self._now()))
-        if not include_running:
-            statement = statement.where(JOBS.c.state != JobState.RUNNING.value)
-        return self._execute(statement)
 
     # --- the database itself ---------------------------------------------------------------------
 
@@ -453,43 +224,37 @@ class SqlAdapter(Adapter):
         """See `Adapter.close`."""
         self.database.close()
 
-    # --- helpers ---------------------------------------------------------------------------------
 
-    def _now(self) -> ColumnElement[Any]:
-        """The time to compare with: the database's, or that of the clock that was passed in."""
-        if self._clock is None:
-            return self._database_time()
-        return bindparam(None, self._clock.now(), type_=UtcDateTime)
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Runs statements in the driver's own style, in a transaction that is somebody's.
 
-    def _later(self, delay: timedelta) -> ColumnElement[Any]:
-        """The time to compare with, some time from now."""
-        if self._clock is None:
-            return self._database_time_after(delay)
-        return bindparam(None, self._clock.now() + delay, type_=UtcDateTime)
+    Args:
+        run: runs one with its values, or with a list of such, and fetches the rows.
+        driver: the driver's own connection.
+    """
 
-    def _execute(self, statement: Executable) -> int:
-        def work(connection: Connection) -> int:
-            result = connection.execute(statement)
-            assert isinstance(result, CursorResult)  # noqa: S101 - these are never SELECTs
-            return result.rowcount
+    run: Callable[[str, Any], Sequence[Any]]
+    driver: Any
 
-        return self.database.write(work)
-
-
-Pair = tuple[int, int]
-"""A job's id and the token of a claim."""
-
-Execute = Callable[[str, Any], Sequence[Any]]
-"""Runs a statement in the driver's own style on a connection, and fetches the rows."""
+    def __call__(self, sql: str, values: Any) -> Sequence[Any]:
+        """The rows of a statement."""
+        return self.run(sql, values)
 
 
 def executing_on(connection: Connection) -> Execute:
     """Run statements on a SQLAlchemy connection."""
-    return lambda sql, values: connection.exec_driver_sql(sql, values).all()
+
+    def run(sql: str, values: Any) -> Sequence[Any]:
+        result = connection.exec_driver_sql(sql, values)
+        return result.all() if result.returns_rows else ()
+
+    return Execute(run, connection.connection.driver_connection)
 
 
 def record_of_new(job: NewJob, job_id: int, run_at: Any, created_at: Any) -> JobRecord:
     """The record of a job just inserted, from what was given and what the database added."""
+    run_at, created_at = to_utc(run_at), to_utc(created_at)
     return JobRecord(
         id=job_id,
         handler=job.handler,
@@ -499,34 +264,15 @@ def record_of_new(job: NewJob, job_id: int, run_at: Any, created_at: Any) -> Job
         state=JobState.READY,
         attempts=0,
         max_attempts=job.max_attempts,
-        run_at=to_utc(run_at),
-        created_at=to_utc(created_at),
-        updated_at=to_utc(created_at),
-    )
-
-
-def claimed_job(job_id: int, token: int, handler: str, args: str, *rest: Any) -> ClaimedJob:
-    """A row that a claim returned."""
-    queue, priority, attempts, max_attempts, crashes, run_at, created_at, locked_at = rest
-    return ClaimedJob(
-        id=job_id,
-        token=token,
-        handler=handler,
-        args=args,
-        queue=queue,
-        priority=priority,
-        attempts=attempts,
-        max_attempts=max_attempts,
-        crashes=crashes,
-        run_at=to_utc(run_at),
-        created_at=to_utc(created_at),
-        locked_at=to_utc(locked_at),
+        run_at=run_at,
+        created_at=created_at,
+        updated_at=created_at,
     )
 
 
 def in_order_of_claim(jobs: list[ClaimedJob]) -> list[ClaimedJob]:
     """RETURNING promises no order."""
-    return sorted(jobs, key=lambda job: (job.priority, job.run_at, job.id))
+    return sorted(jobs, key=attrgetter("priority", "run_at", "id"))
 
 
 def without_refused_text(settlement: Settlement, error: DatabaseRefused) -> Settlement:
@@ -544,15 +290,14 @@ def seconds(delay: timedelta | None) -> float | None:
     return None if delay is None else delay.total_seconds()
 
 
-def _rejected(outcomes: Sequence[Outcome], applied: set[Pair]) -> Iterator[Outcome]:
+def _rejected(outcomes: Sequence[Outcome], applied: Sequence[Pair]) -> tuple[Outcome, ...]:
     """What did not apply; of several outcomes for one claim, only the first can have."""
-    unseen = set(applied)
+    if len(applied) == len(outcomes):
+        return ()
+    unseen, rejected = set(applied), []
     for outcome in outcomes:
         pair = (outcome.job.id, outcome.job.token)
         if pair not in unseen:
-            yield outcome
+            rejected.append(outcome)
         unseen.discard(pair)
-
-
-def _held_by(worker_id: str) -> ColumnElement[bool]:
-    return (JOBS.c.locked_by == worker_id) & (JOBS.c.state == JobState.RUNNING.value)
+    return tuple(rejected)

@@ -7,31 +7,49 @@ be able to run them as well. `{now}` is the database's time or, in tests, a cloc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from datetime import UTC, timedelta
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import psycopg
 from psycopg.rows import tuple_row
-from sqlalchemy import ColumnElement, Connection, Interval, create_engine, func, literal
+from sqlalchemy import ColumnElement, Connection, Interval, func, literal
 
-from jobqueue.adapters.settlement import Settlement
+from jobqueue.adapters.settlement import (
+    NOTHING_TO_SETTLE,
+    Pair,
+    Settlement,
+    Settlements,
+    ids_by_token,
+)
+from jobqueue.adapters.sql import copying
 from jobqueue.adapters.sql.adapter import (
     Execute,
-    Pair,
-    SqlAdapter,
-    claimed_job,
     in_order_of_claim,
     record_of_new,
     seconds,
 )
-from jobqueue.adapters.sql.engine import Database, parse_url
+from jobqueue.adapters.sql.postgres_claim import (
+    CLAIM_EVERYWHERE,
+    CLAIM_IN_QUEUE,
+    CLAIM_IN_QUEUES,
+    LOOK_EVERYWHERE,
+    LOOK_IN_QUEUES,
+    Lane,
+    LowWater,
+    lane_of,
+    low_water_of,
+)
+from jobqueue.adapters.sql.postgres_database import PostgresDatabase, Statement, open_database
+from jobqueue.adapters.sql.wakeups_postgres import PostgresWakeups
 from jobqueue.clock import Clock
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import Claim, ClaimedJob, JobRecord, NewJob
 
-# Text goes to the server as UTF-8 whatever its own encoding is: what that lacks, it refuses.
-CONNECT_OPTIONS = {"connect_timeout": "10", "client_encoding": "utf8"}
+FEWEST_TO_COPY = 1000
+MOST_CLAIMANTS = 64
 MIGRATION_LOCK = int.from_bytes(b"jobqueue")
 
 # Identity values are given out in the order of the SELECT, so the ids ascend as the jobs do.
@@ -48,128 +66,10 @@ ORDER BY place
 RETURNING id, run_at, created_at
 """
 
-# The claim index begins with the priority, so a range of run_at is only quick within one
-# priority: a million jobs of a low priority number waiting for tomorrow would be walked over by
-# every claim. Hence one probe for each priority that has ready rows, the most urgent first, until
-# there are enough. The recursion and the join are pulled row by row; nothing is read in vain.
-_PRIORITIES = """
-priorities (priority) AS (
-    (SELECT priority FROM background_jobs
-     WHERE state = 'ready' AND {nothing_is_paused}
-     ORDER BY priority LIMIT 1)
-    UNION ALL
-    SELECT (SELECT job.priority FROM background_jobs AS job
-            WHERE job.state = 'ready' AND job.priority > priorities.priority
-            ORDER BY job.priority LIMIT 1)
-    FROM priorities WHERE priorities.priority IS NOT NULL
-),
-due_in_any_queue AS MATERIALIZED (
-    SELECT due.id, due.max_attempts
-    FROM priorities CROSS JOIN LATERAL (
-        SELECT job.id, job.max_attempts FROM background_jobs AS job
-        WHERE job.state = 'ready' AND job.priority = priorities.priority AND job.run_at <= {now}
-        ORDER BY job.run_at, job.id
-        LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-    ) AS due
-    LIMIT %(limit)s
-)"""
-
-# The same for some of the queues. A lane is a priority within a queue. Candidates are taken from
-# each lane without a lock, more than needed since other workers look at the same ones, and the
-# best of all lanes are locked. (`queue = ANY(…)` in one scan walks all that is due elsewhere.)
-_LANES = """
-lanes (queue, priority) AS (
-    SELECT wanted.queue, (SELECT job.priority FROM background_jobs AS job
-                          WHERE job.state = 'ready' AND job.queue = wanted.queue
-                          ORDER BY job.priority LIMIT 1)
-    FROM wanted
-    UNION ALL
-    SELECT lanes.queue, (SELECT job.priority FROM background_jobs AS job
-                         WHERE job.state = 'ready' AND job.queue = lanes.queue
-                           AND job.priority > lanes.priority
-                         ORDER BY job.priority LIMIT 1)
-    FROM lanes WHERE lanes.priority IS NOT NULL
-),
-candidates AS MATERIALIZED (
-    SELECT candidate.id, candidate.priority, candidate.run_at
-    FROM lanes CROSS JOIN LATERAL (
-        SELECT job.id, job.priority, job.run_at FROM background_jobs AS job
-        WHERE job.state = 'ready' AND job.queue = lanes.queue
-          AND job.priority = lanes.priority AND job.run_at <= {now}
-        ORDER BY job.run_at, job.id
-        LIMIT %(limit)s * 2 + 10
-    ) AS candidate
-    WHERE lanes.priority IS NOT NULL
-),
-due_in_wanted_queues AS MATERIALIZED (
-    SELECT job.id, job.max_attempts FROM background_jobs AS job
-    WHERE job.state = 'ready' AND job.run_at <= {now} AND job.id = ANY (ARRAY(
-        SELECT id FROM candidates ORDER BY priority, run_at, id LIMIT %(limit)s * 2 + 10))
-    ORDER BY job.priority, job.run_at, job.id
-    LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-)"""
-
-_ALL_QUEUES_BUT_PAUSED = """
-ready_queues (queue) AS (
-    (SELECT queue FROM background_jobs
-     WHERE state = 'ready' AND NOT {nothing_is_paused} ORDER BY queue LIMIT 1)
-    UNION ALL
-    SELECT (SELECT job.queue FROM background_jobs AS job
-            WHERE job.state = 'ready' AND job.queue > ready_queues.queue
-            ORDER BY job.queue LIMIT 1)
-    FROM ready_queues WHERE ready_queues.queue IS NOT NULL
-),
-wanted (queue) AS (
-    SELECT queue FROM ready_queues
-    WHERE queue IS NOT NULL AND NOT EXISTS (
-        SELECT FROM background_queues WHERE name = queue AND paused_at IS NOT NULL)
-)"""
-
-_THESE_QUEUES_BUT_PAUSED = """
-wanted (queue) AS (
-    SELECT queue FROM unnest(%(queues)s::text[]) AS listed (queue)
-    WHERE NOT EXISTS (
-        SELECT FROM background_queues WHERE name = queue AND paused_at IS NOT NULL)
-)"""
-
-# `= ANY (ARRAY(…))` rather than a join: with LIMIT a parameter, the planner tips over to a hash
-# join with the whole table. A job of a single attempt is taken for a free slot only.
-_MARK_AS_RUNNING = """
-chosen AS (
-    SELECT id FROM (SELECT id, max_attempts, row_number() OVER () AS place FROM due) AS numbered
-    WHERE max_attempts > 1 OR place <= %(free_slots)s
-)
-UPDATE background_jobs
-SET state = 'running', attempts = attempts + 1, locked_by = %(worker_id)s,
-    claim_token = %(token)s, locked_at = {now}, updated_at = {now}
-WHERE id = ANY (ARRAY(SELECT id FROM chosen))
-RETURNING id, claim_token, handler, args::text, queue, priority, attempts, max_attempts, crashes,
-          run_at, created_at, locked_at
-"""
-
-CLAIM_FROM_ALL_QUEUES = f"""WITH RECURSIVE {_PRIORITIES}, {_ALL_QUEUES_BUT_PAUSED}, {_LANES},
-due AS (
-    SELECT id, max_attempts FROM due_in_any_queue
-    UNION ALL
-    SELECT id, max_attempts FROM due_in_wanted_queues
-),
-{_MARK_AS_RUNNING}"""  # noqa: S608 - composed of constants
-
-CLAIM_FROM_QUEUES = f"""WITH RECURSIVE {_THESE_QUEUES_BUT_PAUSED}, {_LANES},
-due AS (SELECT id, max_attempts FROM due_in_wanted_queues),
-{_MARK_AS_RUNNING}"""  # noqa: S608 - composed of constants
-
-NOTHING_IS_PAUSED = "NOT EXISTS (SELECT FROM background_queues WHERE paused_at IS NOT NULL)"
-
-# Locked in the order of their ids, so that two settlements cannot wait for each other.
+# One statement for each token of a batch: a join with the pairs takes three times as long.
 REMOVE = """
-DELETE FROM background_jobs WHERE id = ANY (ARRAY(
-    SELECT job.id FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[]) AS mine (id, token)
-    CROSS JOIN LATERAL (
-        SELECT id FROM background_jobs
-        WHERE background_jobs.id = mine.id AND claim_token = mine.token FOR UPDATE
-    ) AS job
-))
+DELETE FROM background_jobs
+WHERE id = ANY (%(ids)s::bigint[]) AND claim_token = %(token)s
 RETURNING id, claim_token
 """
 
@@ -192,7 +92,7 @@ RETURNING mine.id, mine.token
 """
 
 
-class PostgresAdapter(SqlAdapter):
+class PostgresAdapter(PostgresWakeups):
     """Keeps jobs in PostgreSQL 14 or newer, through psycopg 3.
 
     Args:
@@ -204,15 +104,22 @@ class PostgresAdapter(SqlAdapter):
     """
 
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
+        self.database: PostgresDatabase
         super().__init__(open_database(url), clock)
         now = "%(now)s::timestamptz" if clock else "statement_timestamp()"
         self._enqueue_sql = ENQUEUE.format(now=now)
-        self._remove_sql, self._change_sql = REMOVE, CHANGE.format(now=now)
-        names = {"now": now, "nothing_is_paused": NOTHING_IS_PAUSED}
-        self._claim_all_sql = CLAIM_FROM_ALL_QUEUES.format(**names)
-        self._claim_some_sql = CLAIM_FROM_QUEUES.format(**names)
+        self._reserve_sql = copying.RESERVE.format(now=now)
+        self._change_sql = CHANGE.format(now=now)
+        self._look_everywhere_sql = LOOK_EVERYWHERE.format(now=now)
+        self._look_in_queues_sql = LOOK_IN_QUEUES.format(now=now)
+        self._claim_everywhere_sql = CLAIM_EVERYWHERE.format(now=now)
+        self._claim_in_queue_sql = CLAIM_IN_QUEUE.format(now=now)
+        self._claim_in_queues_sql = CLAIM_IN_QUEUES.format(now=now)
+        self._low_water = lru_cache(maxsize=MOST_CLAIMANTS)(low_water_of)
 
     def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> list[JobRecord]:
+        if len(jobs) >= FEWEST_TO_COPY and isinstance(execute.driver, psycopg.Connection):
+            return self._copy(execute, jobs)
         rows = execute(
             self._enqueue_sql,
             {
@@ -228,31 +135,93 @@ class PostgresAdapter(SqlAdapter):
         )
         return [record_of_new(job, *row) for job, row in zip(jobs, sorted(rows), strict=True)]
 
-    def _claim(self, connection: Connection, claim: Claim) -> list[ClaimedJob]:
-        sql = self._claim_all_sql if claim.queues is None else self._claim_some_sql
+    def _copy(self, execute: Execute, jobs: Sequence[NewJob]) -> list[JobRecord]:
+        values = {"number": len(jobs), **self._clock_value()}
+        reserved = sorted(tuple(row) for row in execute(self._reserve_sql, values))
+        now = reserved[0][1]
+        records = [
+            record_of_new(job, job_id, job.run_at or now + job.delay, now)
+            for job, (job_id, _) in zip(jobs, reserved, strict=True)
+        ]
+        with psycopg.Cursor(execute.driver) as cursor, cursor.copy(copying.COPY) as copy:
+            for chunk in copying.lines_of(jobs, records):
+                copy.write(chunk)
+        return records
+
+    def claim(self, claim: Claim) -> list[ClaimedJob]:
+        """See `Adapter.claim`: from the very first job on."""
+        low_water = LowWater(claim.queues)
+        low_water.look(lambda: self._find_lanes(claim.queues))
+        return self._claim_from(low_water, claim, NOTHING_TO_SETTLE)[1]
+
+    def _find_lanes(self, queues: tuple[str, ...] | None) -> list[Lane]:
+        values = self._clock_value()
+        sql = self._look_everywhere_sql
+        if queues is not None:
+            sql = self._look_in_queues_sql
+            values["queues"] = list(dict.fromkeys(queues))
+        rows = self.database.read(lambda c: c.exec_driver_sql(sql, values).all())
+        return [lane_of(*row) for row in rows]
+
+    def _claim_statement(self, claim: Claim, lanes: Sequence[Lane]) -> Statement:
         values: dict[str, Any] = {
             "limit": claim.limit,
             "free_slots": claim.free_slots,
             "worker_id": claim.worker_id,
             "token": claim.token,
+            "priorities": [lane.priority for lane in lanes],
+            "run_ats": [lane.run_at for lane in lanes],
+            "ids": [lane.id for lane in lanes],
             **self._clock_value(),
         }
-        if claim.queues is not None:
-            values["queues"] = list(dict.fromkeys(claim.queues))
-        rows = connection.exec_driver_sql(sql, values).all()
-        return in_order_of_claim([claimed_job(*row) for row in rows])
+        queues = [lane.queue for lane in lanes]
+        if None in queues:
+            return self._claim_everywhere_sql, values
+        if len(set(queues)) == 1:
+            return self._claim_in_queue_sql, values | {"queue": queues[0]}
+        return self._claim_in_queues_sql, values | {"queues": queues}
 
-    def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> set[Pair]:
-        removed = [s for s in settlements if s.remove]
-        changed = [s for s in settlements if not s.remove]
-        rows: list[Any] = []
-        if removed:
-            values = {"ids": [s.id for s in removed], "tokens": [s.token for s in removed]}
-            rows += connection.exec_driver_sql(self._remove_sql, values).all()
-        if changed:
-            values = _columns(changed) | self._clock_value()
-            rows += connection.exec_driver_sql(self._change_sql, values).all()
-        return {(job_id, token) for job_id, token in rows}
+    def _turn(
+        self, settlements: Settlements, claim: Claim | None
+    ) -> tuple[Sequence[Pair], list[ClaimedJob]]:
+        if claim is None:
+            return self._settle_at_once(settlements), []
+        low_water = self._low_water(claim.worker_id, claim.queues)
+        if claim.heard is not None:
+            low_water.hear(claim.heard)
+        if low_water.has_to_look():
+            low_water.look(lambda: self._find_lanes(claim.queues))
+        return self._claim_from(low_water, claim, settlements)
+
+    def _claim_from(
+        self, low_water: LowWater, claim: Claim, settlements: Settlements
+    ) -> tuple[Sequence[Pair], list[ClaimedJob]]:
+        """Everything in one round trip: BEGIN, what there is to settle, the claim, COMMIT."""
+        lanes = low_water.lanes()
+        if not lanes:
+            return self._settle_at_once(settlements), []
+        statements = self._settle_statements(settlements)
+        statements.append(self._claim_statement(claim, lanes))
+        *settled, rows = self.database.write_at_once(statements)
+        claimed = in_order_of_claim(claimed_jobs(rows))
+        low_water.claimed(claimed, claim.limit)
+        return list(chain.from_iterable(settled)), claimed
+
+    def _settle_at_once(self, settlements: Settlements) -> Sequence[Pair]:
+        statements = self._settle_statements(settlements)
+        results = self.database.write_at_once(statements) if statements else []
+        return list(chain.from_iterable(results))
+
+    def _settle_statements(self, settlements: Settlements) -> list[Statement]:
+        statements = [
+            (REMOVE, {"ids": _array(ids), "token": token})
+            for token, ids in ids_by_token(settlements.removals).items()
+        ]
+        if settlements.changes:
+            statements.append(
+                (self._change_sql, _columns(settlements.changes) | self._clock_value())
+            )
+        return statements
 
     def _raw_execute(self, session: Any) -> Execute | None:
         if isinstance(session, psycopg.AsyncConnection):
@@ -263,11 +232,11 @@ class PostgresAdapter(SqlAdapter):
         if not isinstance(session, psycopg.Connection):
             return None
 
-        def execute(sql: str, values: Any) -> list[tuple[Any, ...]]:
+        def run(sql: str, values: Any) -> list[tuple[Any, ...]]:
             with psycopg.Cursor(session, row_factory=tuple_row) as cursor:
                 return cursor.execute(sql.encode(), values).fetchall()
 
-        return execute
+        return Execute(run, session)
 
     def _clock_value(self) -> dict[str, Any]:
         return {"now": self._clock.now()} if self._clock else {}
@@ -287,12 +256,20 @@ class PostgresAdapter(SqlAdapter):
         return f"PostgreSQL {version}"
 
 
-def open_database(url: str) -> Database:
-    """An engine for a PostgreSQL URL, whichever of its spellings is used."""
-    parsed = parse_url(url).set(drivername="postgresql+psycopg")
-    parsed = parsed.set(query={**CONNECT_OPTIONS, **parsed.query})
-    engine = create_engine(parsed, isolation_level="READ COMMITTED", hide_parameters=True)
-    return Database(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
+def claimed_jobs(rows: Sequence[Any]) -> list[ClaimedJob]:
+    """The rows that a claim returned, all of them locked at the same moment."""
+    if not rows:
+        return []
+    locked_at = rows[0][-1].astimezone(UTC)
+    return [
+        ClaimedJob(a, b, c, d, e, f, g, h, i, run_at.astimezone(UTC), at.astimezone(UTC), locked_at)
+        for a, b, c, d, e, f, g, h, i, run_at, at, _ in rows
+    ]
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """An array as the server reads it; made by the driver it takes ten times as long."""
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 def _columns(settlements: Sequence[Settlement]) -> dict[str, list[Any]]:

@@ -1,0 +1,76 @@
+"""Connections to PostgreSQL, and several statements in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from select import select
+from typing import Any
+
+import psycopg
+from psycopg.pq import ConnStatus
+from psycopg.rows import tuple_row
+from sqlalchemy import Connection, create_engine
+
+from jobqueue.adapters.sql.engine import Database, parse_url
+
+# Text goes to the server as UTF-8 whatever its own encoding is: what that lacks, it refuses.
+CONNECT_OPTIONS = {"connect_timeout": "10", "client_encoding": "utf8"}
+
+Statement = tuple[str, dict[str, Any]]
+"""What to run, in the driver's own style, and its values."""
+
+
+def open_database(url: str) -> PostgresDatabase:
+    """An engine for a PostgreSQL URL, whichever of its spellings is used."""
+    parsed = parse_url(url).set(drivername="postgresql+psycopg")
+    parsed = parsed.set(query={**CONNECT_OPTIONS, **parsed.query})
+    engine = create_engine(parsed, isolation_level="READ COMMITTED", hide_parameters=True)
+    return PostgresDatabase(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+
+class PostgresDatabase(Database):
+    """An engine whose driver can send several statements before it waits for an answer."""
+
+    def write_at_once(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
+        """Run statements in a transaction, in one round trip; the rows of each.
+
+        Nothing is known of it when the connection breaks, so that it is not tried again here.
+        """
+        with self.errors_translated(), self.engine.connect() as connection:
+            if _was_cut(_driver_of(connection)):
+                connection.invalidate()
+            driver = _driver_of(connection)
+            try:
+                return _in_one_trip(driver, statements)
+            finally:
+                if driver.closed:
+                    connection.invalidate()
+
+
+def _driver_of(connection: Connection) -> psycopg.Connection[Any]:
+    driver: Any = connection.connection.driver_connection
+    return driver  # type: ignore[no-any-return]
+
+
+def _was_cut(driver: psycopg.Connection[Any]) -> bool:
+    """Whether the server has hung up since it was last used, as far as has been heard."""
+    readable, _, _ = select([driver.fileno()], [], [], 0)
+    if not readable:
+        return False
+    try:
+        driver.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return True
+    return driver.pgconn.status != ConnStatus.OK
+
+
+def _in_one_trip(
+    driver: psycopg.Connection[Any], statements: Sequence[Statement]
+) -> list[list[tuple[Any, ...]]]:
+    cursors = []
+    with driver.pipeline():
+        for sql, values in statements:
+            cursor = psycopg.Cursor(driver, row_factory=tuple_row)
+            cursors.append(cursor.execute(sql.encode(), values))
+        driver.commit()
+    return [cursor.fetchall() for cursor in cursors]
