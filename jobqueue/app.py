@@ -9,11 +9,12 @@ import importlib
 import logging
 import pkgutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from jobqueue.adapters import Adapter, connect
 from jobqueue.arguments import encode_unchecked
@@ -31,6 +32,7 @@ from jobqueue.records import (
 )
 
 if TYPE_CHECKING:
+    from jobqueue.runner.in_process import InProcess
     from jobqueue.worker.pump import Tally
     from jobqueue.worker.worker import Worker
 
@@ -163,7 +165,8 @@ class JobQueue:
     `perform_later` goes to the default one. Use this where there are several, or in tests.
 
     Args:
-        adapter: where its jobs are kept; the default adapter when none is given.
+        adapter: where its jobs are kept. Without one, what the setting `database_url` names if that
+            is given here, and otherwise the default adapter.
         logger: where its workers log.
         **settings: any setting, by its name.
     """
@@ -175,11 +178,18 @@ class JobQueue:
         logger: logging.Logger | None = None,
         **settings: Any,
     ) -> None:
+        self._given = settings
         self.settings = load_settings(settings)
-        self.adapter = adapter or (
-            connect(self.settings.database_url) if settings else default_configuration.adapter
-        )
+        if adapter is None and "database_url" in settings:
+            adapter = connect(self.settings.database_url)
+        self._own_adapter = adapter
         self.logger = logger or default_configuration.logger
+
+    @property
+    def adapter(self) -> Adapter:
+        """Where its jobs are kept."""
+        stands_in = default_configuration.substitute
+        return stands_in or self._own_adapter or default_configuration.adapter
 
     def enqueue(self, job: Any, *args: Any, **kwargs: Any) -> JobRecord:
         """Store a job on this queue.
@@ -203,6 +213,66 @@ class JobQueue:
     def work_off(self) -> Tally:
         """Perform everything that is due, here and now, and return how it ended."""
         return self.worker(until_idle=True).run()
+
+    def running(
+        self,
+        *,
+        concurrency: int | None = None,
+        queues: Sequence[str] | str | None = None,
+        grace: timedelta | float | None = None,
+    ) -> InProcess[Self]:
+        """Perform jobs inside this process for as long as a `with` or `async with` block lasts.
+
+        A worker begins on threads of its own, and keeps its lease as one outside would. At the end
+        of the block it takes no more jobs, and finishes those that run. SIGTERM ends the block
+        where nothing else handles that signal. Within `jobqueue.testing.inbox` nothing is run.
+
+        Args:
+            concurrency: how many jobs at a time; by default as the setting says.
+            queues: the queues to take jobs from; by default as the setting says.
+            grace: how long to let jobs finish, as a `timedelta` or seconds; by default as the
+                setting says. What still runs then is given back.
+
+        Raises:
+            DatabaseError: on entering, the database does not answer or has no tables.
+            ConfigurationError: one of the values cannot be used.
+        """
+        return self._in_process(concurrency=concurrency, queues=queues, grace=grace)
+
+    def lifespan(self, app: Any = None) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - ASGI
+        """Perform jobs as long as an ASGI application runs: `Starlette(lifespan=queue.lifespan)`.
+
+        Works as `running`, and leaves signals to the server. In a lifespan of one's own, use
+        `async with queue.lifespan():`.
+
+        Args:
+            app: the application, which frameworks pass; it is not used.
+        """
+        return self._in_process(heeds_sigterm=False).as_lifespan()
+
+    def _in_process(self, *, heeds_sigterm: bool = True, **options: Any) -> InProcess[Self]:
+        from jobqueue.runner.in_process import InProcess
+
+        given = {name: value for name, value in options.items() if value is not None}
+        settings = load_settings(self._given | given)
+        # Where an inbox stands in for the adapter, nothing is meant to run.
+        stands_in = default_configuration.substitute is not None
+        return InProcess(
+            self,
+            None if stands_in else self._worker_beside(settings),
+            self.adapter,
+            self.logger,
+            settings.grace,
+            heeds_sigterm=heeds_sigterm,
+        )
+
+    def _worker_beside(self, settings: Settings) -> Worker:
+        """A worker for a process whose main thread has something else to do."""
+        from jobqueue.worker.worker import Worker
+
+        if settings.app:
+            import_app(settings.app)
+        return Worker(self.adapter, registry, settings, self.logger)
 
 
 def _enqueue_unchecked(name: str, args: Mapping[str, Any], options: EnqueueOptions) -> JobRecord:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.config import Settings, load_settings
+
+DEFAULT_LOGGER = logging.getLogger("jobqueue")
 
 
 class DefaultConfiguration:
@@ -21,6 +24,7 @@ class DefaultConfiguration:
         self._lock = threading.RLock()
         self._settings: Settings | None = None
         self._adapter: Adapter | None = None
+        self._substitute: Adapter | None = None
         self._logger: logging.Logger | None = None
         self._connect: Callable[[Settings], Adapter] | None = None
 
@@ -42,6 +46,25 @@ class DefaultConfiguration:
             self._adapter = adapter or self._adapter
             self._logger = logger or self._logger
 
+    @contextmanager
+    def substituted(self, adapter: Adapter) -> Iterator[None]:
+        """Put an adapter in the place of all others for a while: for tests.
+
+        What is configured meanwhile comes into force afterwards.
+        """
+        with self._lock:
+            before, self._substitute = self._substitute, adapter
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._substitute = before
+
+    @property
+    def substitute(self) -> Adapter | None:
+        """The adapter that stands in for all others, if there is one."""
+        return self._substitute
+
     def reset(self) -> None:
         """Forget all of it, so that it is made anew when it is next needed: for tests."""
         with self._lock:
@@ -59,6 +82,8 @@ class DefaultConfiguration:
     def adapter(self) -> Adapter:
         """The adapter, made from the settings if none was given."""
         with self._lock:
+            if self._substitute is not None:
+                return self._substitute
             if self._adapter is None:
                 assert self._connect is not None, "jobqueue/__init__.py imports jobqueue.app"  # noqa: S101
                 self._adapter = self._connect(self.settings)
@@ -67,7 +92,7 @@ class DefaultConfiguration:
     @property
     def logger(self) -> logging.Logger:
         """The logger: `jobqueue` if none was given."""
-        return self._logger or logging.getLogger("jobqueue")
+        return self._logger or DEFAULT_LOGGER
 
 
 default_configuration = DefaultConfiguration()

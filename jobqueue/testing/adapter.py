@@ -1,0 +1,79 @@
+"""The memory that the jobs of a test are kept in, and its clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.clock import SystemClock
+from jobqueue.records import Claim, ClaimedJob, JobRecord, JobState, NewJob
+
+WORKER = "jobqueue.testing"
+
+
+class TravelClock:
+    """This machine's clock, which can be put forward."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+        self._ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        """The time, aware, in UTC."""
+        return self._clock.now() + self._ahead
+
+    def travel_to(self, moment: datetime) -> None:
+        """Go on from that time, unless it is past already."""
+        self._ahead += max(timedelta(0), moment - self.now())
+
+
+class InboxAdapter(MemoryAdapter):
+    """Keeps jobs in memory, and remembers all that it was ever given."""
+
+    def __init__(self, clock: TravelClock) -> None:
+        super().__init__(clock=clock)
+        self.enqueued: list[JobRecord] = []
+        self.joined: list[JobRecord] = []
+        self.after_store: Callable[[Sequence[JobRecord]], None] | None = None
+
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[JobRecord]:
+        """See `Adapter.enqueue`. A driver's own connection cannot be watched: its jobs are here."""
+        if _is_driver_connection(session):
+            session = None
+        records = super().enqueue(jobs, session=session)
+        if session is not None:
+            self.joined += records
+        return records
+
+    def _store(self, rows: Iterable[Any]) -> None:
+        stored = list(rows)
+        super()._store(stored)
+        records = [row.record for row in stored]
+        self.enqueued += records
+        if self.after_store is not None:
+            self.after_store(records)
+
+    def take(self, job_id: int | None, queue: str | None) -> ClaimedJob | None:
+        """Claim one job: that one, or the next that is due (in a queue)."""
+        if job_id is not None:
+            return self._take_one(job_id)
+        queues = None if queue is None else (queue,)
+        return next(iter(self.claim(Claim(WORKER, 1, 1, 1, queues))), None)
+
+    def _take_one(self, job_id: int) -> ClaimedJob | None:
+        with self._lock:
+            row = self._rows.get(job_id)
+            if row is None or row.record.state is not JobState.READY:
+                return None
+            return self._claim_row(row, Claim(WORKER, 1, 1, 1))
+
+
+def _is_driver_connection(session: Any) -> bool:
+    """Whether it is a `psycopg.Connection` or a `sqlite3.Connection`, without importing either."""
+    return any(
+        (kind.__module__.partition(".")[0], kind.__name__)
+        in {("psycopg", "Connection"), ("sqlite3", "Connection")}
+        for kind in type(session).__mro__
+    )
