@@ -74,7 +74,14 @@ def commands() -> Iterator[str]:
     group: Any = typer.main.get_command(app)
     context = group.make_context("jobs", [], resilient_parsing=True)
     for name in group.list_commands(context):
-        yield from command_section(name, group.get_command(context, name))
+        yield from command_and_its_own(name, group.get_command(context, name))
+
+
+def command_and_its_own(name: str, command: Any) -> Iterator[str]:
+    """The section of a command, and those of the commands that it has itself."""
+    yield from command_section(name, command)
+    for own, inner in getattr(command, "commands", {}).items():
+        yield from command_section(f"{name} {own}", inner)
 
 
 def command_section(name: str, command: Any) -> Iterator[str]:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.app import JobQueue, configure, enqueue, get
+from jobqueue.adapters.stored import StoredJob
+from jobqueue.app import JobQueue, configure, enqueue, get, get_async
+from jobqueue.cron import Cron, Every
 from jobqueue.errors import (
     ConfigurationError,
     DatabaseError,
@@ -22,6 +24,8 @@ from jobqueue.errors import (
     InvalidArguments,
     InvalidDatabaseUrl,
     InvalidJob,
+    JobCancelled,
+    JobFailed,
     JobNotFound,
     JobqueueError,
     JobTimeout,
@@ -45,17 +49,21 @@ __all__ = [
     "BackgroundJob",
     "ConfigurationError",
     "Constant",
+    "Cron",
     "DatabaseError",
     "DatabaseRefused",
     "DatabaseUnavailable",
     "Discard",
     "DuplicateJob",
+    "Every",
     "Exponential",
     "InvalidArguments",
     "InvalidDatabaseUrl",
     "InvalidJob",
     "Job",
+    "JobCancelled",
     "JobContext",
+    "JobFailed",
     "JobNotFound",
     "JobQueue",
     "JobRecord",
@@ -69,11 +77,13 @@ __all__ = [
     "SchemaError",
     "SqliteAdapter",
     "StateConflict",
+    "StoredJob",
     "UnknownJob",
     "begin_immediate",
     "configure",
     "enqueue",
     "get",
+    "get_async",
     "job",
 ]
 

@@ -7,6 +7,7 @@ many settled by one call. `jobqueue.testing.AdapterContract` holds an adapter to
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from jobqueue.records import (
@@ -17,14 +18,35 @@ from jobqueue.records import (
     JobRecord,
     JobState,
     NewJob,
+    NewSchedule,
     NewWorker,
     Outcome,
     QueueDepth,
     Rescue,
+    ScheduleRecord,
     SchemaStatus,
     Turn,
+    Wakeup,
     WorkerRecord,
 )
+
+
+class Listener(Protocol):
+    """Hears of jobs that become due. Made by `Adapter.listen`."""
+
+    def wait(self, timeout_seconds: float) -> Wakeup | None:
+        """What has been heard since the last call, waiting for it; None when nothing has.
+
+        Only one thread may call this. It returns early when the listener is closed.
+
+        Raises:
+            DatabaseError: the connection is lost. Close this listener, and listen anew.
+        """
+        ...
+
+    def close(self) -> None:
+        """Hear no more. May be called from any thread, and more than once."""
+        ...
 
 
 class Adapter(Protocol):
@@ -72,6 +94,29 @@ class Adapter(Protocol):
         rejected = self.settle(outcomes) if outcomes else []
         claimed = self.claim(claim) if claim is not None else []
         return Turn(tuple(rejected), tuple(claimed))
+
+    # --- wake-ups --------------------------------------------------------------------------------
+
+    def listen(self, url: str | None = None) -> Listener:
+        """Hear of jobs that become due now: enqueued, retried, freed, or of a resumed queue.
+
+        Nobody relies on it: a wake-up can be lost, and jobs whose time comes later are never
+        announced, so who waits also looks by itself now and then.
+
+        Args:
+            url: of a connection to listen on, where that differs from the adapter's own.
+
+        Raises:
+            DatabaseError: it cannot be listened to now, or what is said is not delivered.
+        """
+        ...
+
+    def due_in(self) -> timedelta | None:
+        """How long until the first ready job is due, whatever its queue; None when there is none.
+
+        Nothing (or less) when one is due. Cheap, however many jobs wait.
+        """
+        ...
 
     # --- workers and their leases ----------------------------------------------------------------
 
@@ -176,6 +221,59 @@ class Adapter(Protocol):
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
         """Remove rows; return how many. Running ones stay unless they are included."""
+        ...
+
+    def pause_queues(self, queues: Collection[str]) -> set[str]:
+        """Let nothing be claimed from queues; return those that were not paused before.
+
+        A claim that begins after this has returned passes them over, on every machine, until
+        `resume_queues`. What was claimed before is performed and settled. A queue need not have
+        had a job yet.
+        """
+        ...
+
+    def resume_queues(self, queues: Collection[str]) -> set[str]:
+        """Let queues be claimed from again; return those that were paused."""
+        ...
+
+    # --- schedules -------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """The time that everything here is compared by."""
+        ...
+
+    def declare_schedules(self, app: str, schedules: Sequence[NewSchedule]) -> None:
+        """Store schedules as an application has them now, over what is there of the same names.
+
+        A new one, and one with another rule, ticks from now on. Others go on from their last
+        tick, and what is paused stays paused. Those of other names are left as they are.
+        """
+        ...
+
+    def renew_schedules(self, app: str, names: Collection[str]) -> set[str]:
+        """Note that living workers still have these; return those that are there."""
+        ...
+
+    def schedules(self, app: str | None = None) -> list[ScheduleRecord]:
+        """The schedules of an application, or of all of them, by app and name."""
+        ...
+
+    def enqueue_ticks(
+        self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
+    ) -> list[JobRecord] | None:
+        """Enqueue the jobs of ticks and note the last of them, in one transaction.
+
+        Returns None, and does neither, when the schedule is paused or is no longer as it was
+        `seen`: another worker has enqueued these ticks, or it was changed.
+        """
+        ...
+
+    def pause_schedule(self, app: str, name: str) -> bool:
+        """Let a schedule enqueue nothing; return whether it is there and was not paused."""
+        ...
+
+    def resume_schedule(self, app: str, name: str) -> bool:
+        """Let a paused schedule tick again, from now on; return whether there was one."""
         ...
 
     # --- the database itself ---------------------------------------------------------------------

@@ -5,13 +5,15 @@ from __future__ import annotations
 import heapq
 import json
 import threading
+import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.hearing import MemoryListener
 from jobqueue.adapters.joining import JoinedTransactions
+from jobqueue.adapters.memory_schedules import MemorySchedules
 from jobqueue.adapters.settlement import Settlement, settlement_of
 from jobqueue.clock import Clock, SystemClock
 from jobqueue.records import (
@@ -30,6 +32,7 @@ from jobqueue.records import (
     QueueDepth,
     Rescue,
     SchemaStatus,
+    Wakeup,
     WorkerRecord,
 )
 
@@ -44,7 +47,7 @@ class _Row:
 _Place = tuple[int, datetime, int]
 
 
-class MemoryAdapter(Adapter):
+class MemoryAdapter(MemorySchedules):
     """Keeps jobs in memory, with the semantics of a database.
 
     A SQLAlchemy `Session` or `Connection` given as `session` is honoured: the jobs appear when it
@@ -55,6 +58,7 @@ class MemoryAdapter(Adapter):
     """
 
     def __init__(self, *, clock: Clock | None = None) -> None:
+        super().__init__()
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._next_id = 1
@@ -65,6 +69,7 @@ class MemoryAdapter(Adapter):
         self._workers: dict[str, WorkerRecord] = {}
         self._paused: set[str] = set()
         self._joined = JoinedTransactions()
+        self._listeners: weakref.WeakSet[MemoryListener] = weakref.WeakSet()
 
     # --- the path --------------------------------------------------------------------------------
 
@@ -106,10 +111,33 @@ class MemoryAdapter(Adapter):
         self._rows[record.id] = row
         if record.state is JobState.READY:
             heapq.heappush(self._later, (record.run_at, record.id))
+            self._tell_of(record)
         if record.state is JobState.RUNNING:
             self._running[record.id] = None
         else:
             self._running.pop(record.id, None)
+
+    def _tell_of(self, record: JobRecord) -> None:
+        if self._listeners and record.run_at <= self._clock.now():
+            place = (record.priority, record.run_at, record.id)
+            self._wake(Wakeup(frozenset((record.queue,)), place, 1))
+
+    def _wake(self, wakeup: Wakeup) -> None:
+        for listener in list(self._listeners):
+            listener.hear(wakeup)
+
+    def listen(self, url: str | None = None) -> MemoryListener:  # noqa: ARG002 - memory has one
+        """See `Adapter.listen`; `url` is not needed here."""
+        listener = MemoryListener()
+        with self._lock:
+            self._listeners.add(listener)
+        return listener
+
+    def due_in(self) -> timedelta | None:
+        """See `Adapter.due_in`."""
+        ready = self._matching(JobFilter(states=(JobState.READY,)))
+        first = min((row.record.run_at for row in ready), default=None)
+        return None if first is None else first - self._clock.now()
 
     def claim(self, claim: Claim) -> list[ClaimedJob]:
         """See `Adapter.claim`."""
@@ -446,6 +474,22 @@ class MemoryAdapter(Adapter):
             for row in rows:
                 self._remove(row.record.id)
             return len(rows)
+
+    def pause_queues(self, queues: Collection[str]) -> set[str]:
+        """See `Adapter.pause_queues`."""
+        with self._lock:
+            changed = set(queues) - self._paused
+            self._paused |= changed
+            return changed
+
+    def resume_queues(self, queues: Collection[str]) -> set[str]:
+        """See `Adapter.resume_queues`."""
+        with self._lock:
+            changed = set(queues) & self._paused
+            self._paused -= changed
+            if changed:
+                self._wake(Wakeup(frozenset(changed)))
+            return changed
 
     # --- the database itself ---------------------------------------------------------------------
 

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from jobqueue import __version__
-from jobqueue.cli import daemon, doctor, enqueue, listing, new, setup, status, steer, work
+from jobqueue.cli import (
+    bench,
+    daemon,
+    doctor,
+    enqueue,
+    listing,
+    new,
+    queues,
+    schedules,
+    setup,
+    status,
+    steer,
+    work,
+)
 from jobqueue.cli.errors import clean_exit, examples_as_typed, program_name
 
 app = typer.Typer(
@@ -33,11 +46,15 @@ for command in (
     steer.retry,
     steer.cancel,
     steer.clear,
+    queues.pause,
+    queues.resume,
     setup.migrate,
     doctor.doctor,
+    bench.bench,
 ):
     name = "list" if command is listing.list_jobs else command.__name__
     app.command(name, help=examples_as_typed(command.__doc__))(command)
+app.add_typer(schedules.schedules)
 
 
 HELP = """Background jobs in the database that you already have.

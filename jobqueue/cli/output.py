@@ -13,7 +13,7 @@ from typing import Any
 
 from jobqueue.cli.errors import one_line
 from jobqueue.job import Job, registry
-from jobqueue.records import JobRecord
+from jobqueue.records import JobRecord, ScheduleRecord
 from jobqueue.redaction import MASK, printable
 
 GAP = 2
@@ -24,13 +24,16 @@ STATE_STYLES = {
     "succeeded": "green",
     "failed": "red",
     "cancelled": "dim",
+    "active": "green",
+    "paused": "yellow",
+    "inactive": "dim",
 }
 
 
 # --- secrets -------------------------------------------------------------------------------------
 
 
-def shown_args(record: JobRecord, *, reveal: bool = False) -> dict[str, Any]:
+def shown_args(record: JobRecord | ScheduleRecord, *, reveal: bool = False) -> dict[str, Any]:
     """A job's arguments as they may be shown.
 
     Of a job whose class is not known here nobody can say what is secret, so all of it is masked.

@@ -46,7 +46,7 @@ from jobqueue.adapters.sql.postgres_database import PostgresDatabase, Statement,
 from jobqueue.adapters.sql.wakeups_postgres import PostgresWakeups
 from jobqueue.clock import Clock
 from jobqueue.errors import ConfigurationError
-from jobqueue.records import Claim, ClaimedJob, JobRecord, NewJob
+from jobqueue.records import Claim, ClaimedJob, JobRecord, NewJob, Outcome, Released, Retried, Turn
 
 FEWEST_TO_COPY = 1000
 MOST_CLAIMANTS = 64
@@ -154,6 +154,14 @@ class PostgresAdapter(PostgresWakeups):
         low_water.look(lambda: self._find_lanes(claim.queues))
         return self._claim_from(low_water, claim, NOTHING_TO_SETTLE)[1]
 
+    def turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
+        """See `Adapter.turn`: everything in one round trip."""
+        turn = super().turn(outcomes, claim)
+        if claim is not None:
+            again = (o.job for o in outcomes if isinstance(o, Released | Retried) and not o.delay)
+            self._low_water(claim.worker_id, claim.queues).given_back(again)
+        return turn
+
     def _find_lanes(self, queues: tuple[str, ...] | None) -> list[Lane]:
         values = self._clock_value()
         sql = self._look_everywhere_sql
@@ -189,14 +197,23 @@ class PostgresAdapter(PostgresWakeups):
         low_water = self._low_water(claim.worker_id, claim.queues)
         if claim.heard is not None:
             low_water.hear(claim.heard)
-        if low_water.has_to_look():
-            low_water.look(lambda: self._find_lanes(claim.queues))
-        return self._claim_from(low_water, claim, settlements)
+        looked = self._look_if_time(low_water)
+        applied, claimed = self._claim_from(low_water, claim, settlements)
+        # Who is told that there is nothing goes to sleep.
+        if not (looked or claimed or settlements) and self._look_if_time(low_water):
+            claimed = self._claim_from(low_water, claim, NOTHING_TO_SETTLE)[1]
+        return applied, claimed
+
+    def _look_if_time(self, low_water: LowWater) -> bool:
+        is_time = low_water.has_to_look()
+        if is_time:
+            low_water.look(lambda: self._find_lanes(low_water.queues))
+        return is_time
 
     def _claim_from(
         self, low_water: LowWater, claim: Claim, settlements: Settlements
     ) -> tuple[Sequence[Pair], list[ClaimedJob]]:
-        """Everything in one round trip: BEGIN, what there is to settle, the claim, COMMIT."""
+        """BEGIN, what there is to settle, the claim, COMMIT."""
         lanes = low_water.lanes()
         if not lanes:
             return self._settle_at_once(settlements), []

@@ -12,7 +12,7 @@ was committed late or is ready again; never for more than a twentieth of the tim
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -20,6 +20,8 @@ from jobqueue.records import ClaimedJob, Wakeup
 
 LOOK_AGAIN_SECONDS = 0.5
 SHARE_OF_TIME = 1 / 20
+# Cheap looks may follow each other closely; what they cost is made up for within this time.
+CREDIT_SECONDS = 1.0
 
 NOTHING_IS_PAUSED = "NOT EXISTS (SELECT FROM background_queues WHERE paused_at IS NOT NULL)"
 _IS_NOT_PAUSED = """NOT EXISTS (
@@ -175,35 +177,44 @@ class LowWater:
     monotonic: Callable[[], float] = time.monotonic
     _positions: dict[Key, Position] = field(default_factory=dict)
     _looked_at: float = float("-inf")
-    _cost_seconds: float = 0.0
+    _may_look_at: float = float("-inf")
     _is_by_queue: bool = False
     _runs_dry: bool = True
 
     def has_to_look(self) -> bool:
         """Whether the lanes are to be looked for, which is not done for more than its share."""
-        since = self.monotonic() - self._looked_at
-        wanted = self._runs_dry or since >= LOOK_AGAIN_SECONDS
-        return wanted and since * SHARE_OF_TIME >= self._cost_seconds
+        now = self.monotonic()
+        wanted = self._runs_dry or now - self._looked_at >= LOOK_AGAIN_SECONDS
+        return wanted and now >= self._may_look_at
 
     def look(self, find: Callable[[], Sequence[Lane]]) -> None:
         """Find the lanes anew."""
         begun = self.monotonic()
         lanes = find()
         self._looked_at = self.monotonic()
-        self._cost_seconds = self._looked_at - begun
+        paid_until = max(self._may_look_at, self._looked_at - CREDIT_SECONDS)
+        self._may_look_at = paid_until + (self._looked_at - begun) / SHARE_OF_TIME
         self._positions = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
-        self._is_by_queue = bool(self.queues) or any(lane.queue for lane in lanes)
+        self._is_by_queue = self.queues is not None or any(lane.queue is not None for lane in lanes)
         self._runs_dry = not lanes
 
     def hear(self, wakeup: Wakeup) -> None:
         """Go back to where jobs have just been enqueued; without being told, look for them."""
-        self._runs_dry = wakeup.lowest is None
+        queues = self._queues_of(wakeup)
+        self._runs_dry = wakeup.lowest is None or not queues
         if wakeup.lowest is None:
             return
         priority, run_at, job_id = wakeup.lowest
-        for queue in self._queues_of(wakeup):
+        for queue in queues:
             place = self._positions.get((queue, priority), (run_at, job_id))
             self._positions[queue, priority] = min(place, (run_at, job_id))
+
+    def given_back(self, jobs: Iterable[ClaimedJob]) -> None:
+        """Go back to jobs that are ready again, each at its old place."""
+        for job in jobs:
+            queue = job.queue if self._is_by_queue else None
+            place = self._positions.get((queue, job.priority), (job.run_at, job.id))
+            self._positions[queue, job.priority] = min(place, (job.run_at, job.id))
 
     def lanes(self) -> list[Lane]:
         """Where to claim, the most urgent first."""
@@ -217,7 +228,7 @@ class LowWater:
             self._positions[queue, job.priority] = (job.run_at, job.id)
         self._runs_dry = len(jobs) < limit
 
-    def _queues_of(self, wakeup: Wakeup) -> Iterable[str | None]:
+    def _queues_of(self, wakeup: Wakeup) -> Collection[str | None]:
         if not self._is_by_queue:
             return [None]
         told = wakeup.queues or frozenset()

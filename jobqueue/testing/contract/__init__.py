@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from jobqueue.testing.contract.claiming import ClaimContract
 from jobqueue.testing.contract.enqueueing import EnqueueContract
+from jobqueue.testing.contract.pausing import PauseContract
 from jobqueue.testing.contract.reading import ReadContract
+from jobqueue.testing.contract.recurring import RecurringContract
 from jobqueue.testing.contract.settling import SettleContract
 from jobqueue.testing.contract.steering import SteeringContract
+from jobqueue.testing.contract.waking import WakeContract
 from jobqueue.testing.contract.workers import WorkerContract
 
 __all__ = [
     "AdapterContract",
     "ClaimContract",
     "EnqueueContract",
+    "PauseContract",
     "ReadContract",
+    "RecurringContract",
     "SettleContract",
     "SteeringContract",
+    "WakeContract",
     "WorkerContract",
 ]
 
@@ -26,7 +32,10 @@ class AdapterContract(
     SettleContract,
     WorkerContract,
     SteeringContract,
+    WakeContract,
+    PauseContract,
     ReadContract,
+    RecurringContract,
 ):
     """Holds an adapter to all of `jobqueue.adapters.base.Adapter`, in some hundred tests.
 
@@ -55,5 +64,6 @@ class AdapterContract(
     plans, migrations, what it does when it is away) is for the adapter's own tests.
 
     The steps can also be had one by one, for an adapter in the making: `EnqueueContract`,
-    `ClaimContract`, `SettleContract`, `WorkerContract`, `SteeringContract` and `ReadContract`.
+    `ClaimContract`, `SettleContract`, `WorkerContract`, `SteeringContract`, `WakeContract`,
+    `PauseContract`, `ReadContract` and `RecurringContract`.
     """

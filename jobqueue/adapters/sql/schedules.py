@@ -1,0 +1,175 @@
+"""Recurring jobs and their ticks: portable SQLAlchemy Core.
+
+A tick is enqueued once because its job is inserted in the transaction that moves `last_tick` on
+from where it was seen: of all who want to, one finds it there still.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, select, text, update
+from sqlalchemy.sql.expression import ColumnElement
+
+from jobqueue.adapters.sql.base import SqlBase
+from jobqueue.adapters.sql.tables import BackgroundSchedule, UtcDateTime, to_utc
+from jobqueue.records import JobRecord, NewJob, NewSchedule, ScheduleRecord
+
+Row = BackgroundSchedule
+
+# The rest of a new row is a placeholder: it is declared in the same transaction.
+HAVE_SCHEDULE = text(
+    "INSERT INTO background_schedules "
+    "(app, name, handler, schedule, declared_at, created_at, updated_at) "
+    "VALUES (:app, :name, '', '{}', :now, :now, :now) ON CONFLICT (app, name) DO NOTHING"
+).bindparams(bindparam("now", type_=UtcDateTime))
+
+
+class SqlSchedules(SqlBase):
+    """The part of an adapter that keeps recurring jobs."""
+
+    def now(self) -> datetime:
+        """See `Adapter.now`."""
+        return self.database.read(self._read_time)
+
+    def declare_schedules(self, app: str, schedules: Sequence[NewSchedule]) -> None:
+        """See `Adapter.declare_schedules`."""
+
+        def work(connection: Connection) -> None:
+            # Everywhere in the same order: nobody waits for one who waits for them.
+            for schedule in sorted(schedules, key=lambda schedule: schedule.name):
+                self._declare(connection, app, schedule)
+
+        self.database.write(work)
+
+    def _declare(self, connection: Connection, app: str, schedule: NewSchedule) -> None:
+        key, now = {"app": app, "name": schedule.name}, self._read_time(connection)
+        is_new = connection.execute(HAVE_SCHEDULE, {**key, "now": now}).rowcount
+        row = connection.execute(_chosen(app, schedule.name).with_for_update()).one()
+        change = update(Row).where(*_is(app, schedule.name)).values(declared_at=now)
+        wanted = _definition(schedule)
+        if is_new or row.schedule.get("rule") != wanted["rule"]:
+            wanted["since"] = now.isoformat()
+        else:
+            wanted["since"] = row.schedule["since"]
+        stored = (row.handler, row.args, row.schedule)
+        if stored != (schedule.handler, json.loads(schedule.args), wanted):
+            change = change.values(
+                handler=schedule.handler,
+                args=json.loads(schedule.args),
+                schedule=wanted,
+                updated_at=now,
+            )
+        connection.execute(change)
+
+    def renew_schedules(self, app: str, names: Collection[str]) -> set[str]:
+        """See `Adapter.renew_schedules`."""
+        change = (
+            update(Row)
+            .where(Row.app == app, Row.name.in_(sorted(names)))
+            .values(declared_at=self._now())
+            .returning(Row.name)
+        )
+        return set(self.database.write(lambda c: c.execute(change).scalars().all()))
+
+    def schedules(self, app: str | None = None) -> list[ScheduleRecord]:
+        """See `Adapter.schedules`."""
+        query = _all_columns().order_by(Row.app, Row.name)
+        if app is not None:
+            query = query.where(Row.app == app)
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        return sorted(map(_record, rows), key=lambda record: (record.app, record.name))
+
+    def enqueue_ticks(
+        self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
+    ) -> list[JobRecord] | None:
+        """See `Adapter.enqueue_ticks`."""
+        unchanged = (
+            *_is(seen.app, seen.name),
+            Row.last_tick.is_not_distinct_from(seen.last_tick),
+            Row.updated_at == seen.updated_at,
+            Row.paused_at.is_(None),
+        )
+        move_on: Any = update(Row).where(*unchanged).values(last_tick=last_tick)
+
+        def work(connection: Connection) -> list[JobRecord] | None:
+            if not connection.execute(move_on).rowcount:
+                return None
+            return self.enqueue(jobs, session=connection)
+
+        return self.database.write(work)
+
+    def pause_schedule(self, app: str, name: str) -> bool:
+        """See `Adapter.pause_schedule`."""
+        now = self._now()
+        change = (
+            update(Row)
+            .where(*_is(app, name), Row.paused_at.is_(None))
+            .values(paused_at=now, updated_at=now)
+        )
+        return bool(self._execute(change))
+
+    def resume_schedule(self, app: str, name: str) -> bool:
+        """See `Adapter.resume_schedule`."""
+        paused = (*_is(app, name), Row.paused_at.is_not(None))
+
+        def work(connection: Connection) -> bool:
+            now = self._read_time(connection)
+            row = connection.execute(_all_columns().where(*paused).with_for_update()).first()
+            if row is None:
+                return False
+            since = {**row.schedule, "since": now.isoformat()}
+            change = update(Row).where(*paused)
+            connection.execute(change.values(paused_at=None, schedule=since, updated_at=now))
+            return True
+
+        return self.database.write(work)
+
+    def _read_time(self, connection: Connection) -> datetime:
+        return to_utc(connection.execute(select(self._now())).scalar_one())
+
+
+def _all_columns() -> Select[Any]:
+    return select(*Row.__table__.columns)
+
+
+def _chosen(app: str, name: str) -> Select[Any]:
+    return _all_columns().where(*_is(app, name))
+
+
+def _is(app: str, name: str) -> tuple[ColumnElement[bool], ...]:
+    return (Row.app == app, Row.name == name)
+
+
+def _definition(schedule: NewSchedule) -> dict[str, Any]:
+    """What is kept in the column `schedule`, but for since when it ticks."""
+    return {
+        "rule": dict(schedule.rule),
+        "catch_up": schedule.catch_up,
+        "queue": schedule.queue,
+        "priority": schedule.priority,
+        "max_attempts": schedule.max_attempts,
+    }
+
+
+def _record(row: Any) -> ScheduleRecord:
+    return ScheduleRecord(
+        app=row.app,
+        name=row.name,
+        handler=row.handler,
+        args=row.args,
+        rule=row.schedule["rule"],
+        catch_up=row.schedule["catch_up"],
+        queue=row.schedule["queue"],
+        priority=row.schedule["priority"],
+        max_attempts=row.schedule["max_attempts"],
+        since=datetime.fromisoformat(row.schedule["since"]),
+        last_tick=row.last_tick,
+        paused_at=row.paused_at,
+        declared_at=row.declared_at,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

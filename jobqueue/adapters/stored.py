@@ -1,0 +1,222 @@
+"""A job that is stored, and what can be done with it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from jobqueue.adapters.json_text import progress_text
+from jobqueue.arguments import encode_unchecked
+from jobqueue.errors import (
+    ConfigurationError,
+    JobFailed,
+    JobNotFound,
+    JobqueueError,
+    StateConflict,
+)
+from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState
+from jobqueue.retry import as_seconds
+
+if TYPE_CHECKING:
+    from jobqueue.adapters.base import Adapter
+
+J = TypeVar("J", bound="StoredJob")
+
+CANCEL_REASON = "cancelled by the application"
+FIRST_LOOK_SECONDS = 0.02
+LONGEST_LOOK_SECONDS = 1.0
+
+
+class StoredJob(JobRecord):
+    """A job as its row was when it was read, and what can be done with that row now.
+
+    What is done looks at the row, not at this copy of it: its state is checked in the statement
+    that changes it. `refresh` reads the row once more.
+    """
+
+    __slots__ = ("adapter",)
+
+    adapter: Adapter
+    """Where it is kept."""
+    encode_args: ClassVar[Callable[[Mapping[str, Any], str], str]] = staticmethod(encode_unchecked)
+    """What turns arguments for a job of a name into JSON; `jobqueue.app` checks them there."""
+
+    def refresh(self) -> StoredJob:
+        """The job as it is now.
+
+        Raises:
+            JobNotFound: its row is gone: it is done and was not kept, or it was deleted.
+        """
+        return self._found(self._kept_by().get(self.id))
+
+    def cancel(self, reason: str = CANCEL_REASON) -> None:
+        """See to it that it never runs, or, if it runs already, that it ends.
+
+        A running one learns of it within two seconds: an async job is cancelled, a sync one sees
+        `self.context.cancelled`, and gets `JobCancelled` if its class has `interrupt_on_cancel`.
+        It then ends cancelled, and is not tried again.
+
+        Args:
+            reason: what becomes the `last_error` of a job that has not started.
+
+        Raises:
+            StateConflict: it has ended already.
+            JobNotFound: its row is gone.
+        """
+        if self._kept_by().request_cancel(self.id, reason) is None:
+            self._refuse("a job that has ended cannot be cancelled")
+
+    def retry(self) -> None:
+        """Make it due now, if it waits, has failed or was cancelled.
+
+        One whose attempts are used up is allowed one more.
+
+        Raises:
+            StateConflict: it is running, or has succeeded.
+            JobNotFound: its row is gone.
+        """
+        if not self._kept_by().retry(JobFilter(ids=(self.id,))):
+            self._refuse(
+                "a running job can be retried when it has ended (or, if its worker is gone, when "
+                "that worker's lease has), and a succeeded one not at all: enqueue it anew"
+            )
+
+    def delete(self) -> None:
+        """Remove its row for good, unless it is running.
+
+        Raises:
+            StateConflict: it is running.
+            JobNotFound: its row is gone already.
+        """
+        if not self._kept_by().delete(JobFilter(ids=(self.id,))):
+            self._refuse("a running job cannot be deleted; cancel it first")
+
+    def update(self, *, args: Mapping[str, Any]) -> None:
+        """Give it other arguments: all of them, by the names of the parameters of `perform`.
+
+        Raises:
+            InvalidArguments: they do not fit its `perform`.
+            StateConflict: it is running, or has succeeded.
+            JobNotFound: its row is gone.
+        """
+        text = type(self).encode_args(args, self.handler)
+        if not self._kept_by().update_args(self.id, text):
+            self._refuse("only a job that waits, has failed or was cancelled can be changed")
+
+    def set_progress(self, value: Any, message: str | None = None) -> None:
+        """Store a progress, from outside of the job; as `Job.progress` does, and at once.
+
+        Args:
+            value: any JSON value, such as "started", or a fraction from 0 to 1.
+            message: what is going on; it and the value are stored as an object then.
+
+        Raises:
+            InvalidArguments: JSON cannot carry them.
+            StateConflict: it has ended.
+            JobNotFound: its row is gone.
+        """
+        if not self._kept_by().set_progress(self.id, progress_text(value, message)):
+            self._refuse("only of a job that waits or runs can the progress be set")
+
+    def wait(self, timeout: timedelta | float | None = None) -> Any:
+        """Wait until it has ended, and return its result: what `perform` returned, as JSON has it.
+
+        There is a result where the class has `keep_result`. Without one, and for a job whose row
+        is gone (it is done and was not kept, or its transaction has not been committed), it
+        returns None.
+
+        Args:
+            timeout: how long to wait at most, as a `timedelta` or seconds; None for ever.
+
+        Raises:
+            JobFailed: it ended failed or cancelled.
+            TimeoutError: it has not ended in that time.
+        """
+        for pause in self._looks(timeout):
+            now = self._kept_by().get(self.id)
+            if _has_ended(now):
+                return _result_of(now)
+            time.sleep(pause)
+        raise self._not_in_time(timeout)
+
+    async def wait_async(self, timeout: timedelta | float | None = None) -> Any:  # noqa: ASYNC109 - as `wait`
+        """As `wait`, while the event loop goes on."""
+        for pause in self._looks(timeout):
+            now = await asyncio.to_thread(self._kept_by().get, self.id)
+            if _has_ended(now):
+                return _result_of(now)
+            await asyncio.sleep(pause)
+        raise self._not_in_time(timeout)
+
+    def _looks(self, timeout: timedelta | float | None) -> Iterator[float]:
+        """The pauses after each look at the row, growing; the last look is when the time is up."""
+        deadline = None if timeout is None else time.monotonic() + as_seconds(timeout)
+        pause = FIRST_LOOK_SECONDS
+        while deadline is None or (left := deadline - time.monotonic()) > 0:
+            yield pause if deadline is None else min(pause, left)
+            pause = min(pause * 1.5, LONGEST_LOOK_SECONDS)
+        yield 0.0
+
+    def _not_in_time(self, timeout: timedelta | float | None) -> TimeoutError:
+        seconds = as_seconds(timeout or 0)
+        return TimeoutError(
+            f"job {self.id} has not ended within {seconds:g} s; it goes on, and can be waited for "
+            "again"
+        )
+
+    def _kept_by(self) -> Adapter:
+        adapter: Adapter | None = getattr(self, "adapter", None)
+        if adapter is None:
+            raise ConfigurationError(
+                f"it is not known where job {self.id} is kept: this is a copy of its record; use "
+                f"jobqueue.get({self.id})"
+            )
+        return adapter
+
+    def _found(self, record: StoredJob | None) -> StoredJob:
+        if record is None:
+            raise not_found(self.id)
+        return record
+
+    def _refuse(self, why: str) -> None:
+        state = self._found(self._kept_by().get(self.id)).state
+        raise StateConflict(f"job {self.id} is {state}; {why}")
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """A copy in another process has the record, and not what keeps it."""
+        return None, {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def kept_by(adapter: Adapter, records: Iterable[J]) -> list[J]:
+    """Records that know the adapter that they come from."""
+    known = list(records)
+    for record in known:
+        record.adapter = adapter
+    return known
+
+
+def not_found(job_id: int) -> JobNotFound:
+    """The error for a job that is not there."""
+    return JobNotFound(
+        f"there is no job {job_id}: it never was, or it is done and was not kept; "
+        "`jobqueue list` shows those that are there"
+    )
+
+
+def _has_ended(record: StoredJob | None) -> bool:
+    return record is None or record.state in FINISHED_STATES
+
+
+def _result_of(record: StoredJob | None) -> Any:
+    if record is None or record.state is JobState.SUCCEEDED:
+        return record and record.result
+    raise JobFailed(f"job {record.id} ({record.handler}) {_ended(record)}")
+
+
+def _ended(record: StoredJob) -> str:
+    how = "failed" if record.state is JobState.FAILED else "was cancelled"
+    return f"{how}: {record.last_error}" if record.last_error else how

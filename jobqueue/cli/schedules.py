@@ -1,0 +1,302 @@
+"""`jobqueue schedules`: seeing and steering recurring jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from jobqueue.adapters import Adapter
+from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, say, say_note
+from jobqueue.cli.options import App, AsJson, DatabaseUrl
+from jobqueue.cli.output import (
+    Column,
+    as_json,
+    from_now,
+    print_json,
+    print_table,
+    shown_args,
+)
+from jobqueue.cli.session import Session, note_broken_app, opened
+from jobqueue.errors import ConfigurationError
+from jobqueue.job import registry
+from jobqueue.records import ScheduleRecord
+
+COLUMNS = (
+    Column("NAME", flexible=True),
+    Column("JOB", flexible=True),
+    Column("SCHEDULE"),
+    Column("ZONE"),
+    Column("STATE"),
+    Column("NEXT"),
+    Column("LAST"),
+    Column("APP"),
+)
+OTHER_DATABASE = "a database that it sets in code is not known here"
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name, or the end of it.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A schedule as it is shown.
+
+    Args:
+        record: its row.
+        state: `active`, `paused`, or `inactive`: no living worker has it in its code.
+        next_tick: None for one that is not active.
+    """
+
+    record: ScheduleRecord
+    state: str
+    expression: str
+    zone: str
+    next_tick: datetime | None
+
+
+def list_schedules(
+    app: App = None, database_url: DatabaseUrl = None, json_: AsJson = False
+) -> None:
+    """List the recurring jobs of all applications in the database.
+
+    A schedule is inactive while no living worker has it in its code. It stays in the database,
+    and goes on when one has it again.
+
+    \b
+    Examples:
+      jobs schedules list
+      jobs schedules list --json
+    """
+    with opened({"app": app, "database_url": database_url}) as session:
+        shown = _all_shown(session.adapter)
+        note_broken_app(session, "what is secret is not known then")
+        undeclared = _undeclared(session)
+    if json_:
+        print_json([_as_json(one) for one in shown])
+        return
+    _print_list(shown)
+    if undeclared:
+        say_note(
+            f"{', '.join(undeclared)}: in the code, and not yet in the database; a worker that "
+            "starts (`jobqueue work`) puts it there"
+        )
+
+
+def run(
+    name: Name, app: App = None, database_url: DatabaseUrl = None, json_: AsJson = False
+) -> None:
+    """Enqueue a recurring job now, beside its schedule.
+
+    \b
+    Examples:
+      jobs schedules run NightlyReport
+    """
+    from jobqueue.maintenance.schedules import job_of
+
+    with opened({"app": app, "database_url": database_url}) as session:
+        note_broken_app(session, OTHER_DATABASE)
+        schedule = _found(session, name)
+        [record] = session.adapter.enqueue([job_of(schedule)])
+    if json_:
+        print_json(as_json(record))
+        return
+    typer.echo(f"Enqueued {record.handler} as job {record.id} on queue {record.queue}, due now.")
+
+
+def pause(name: Name, app: App = None, database_url: DatabaseUrl = None) -> None:
+    """Let a recurring job no longer be enqueued, until it is resumed.
+
+    \b
+    Examples:
+      jobs schedules pause NightlyReport
+    """
+    _steer(
+        name,
+        {"app": app, "database_url": database_url},
+        lambda adapter, record: adapter.pause_schedule(record.app, record.name),
+        ("is paused; `jobqueue schedules resume` lets it go on.", "was paused already."),
+    )
+
+
+def resume(name: Name, app: App = None, database_url: DatabaseUrl = None) -> None:
+    """Let a paused recurring job be enqueued again, from now on.
+
+    What would have been due meanwhile is left out.
+
+    \b
+    Examples:
+      jobs schedules resume NightlyReport
+    """
+    _steer(
+        name,
+        {"app": app, "database_url": database_url},
+        lambda adapter, record: adapter.resume_schedule(record.app, record.name),
+        ("goes on.", "was not paused."),
+    )
+
+
+HELP = """See and steer recurring jobs.
+
+\b
+Examples:
+  jobs schedules                        list them
+  jobs schedules run NightlyReport      enqueue one now
+  jobs schedules pause NightlyReport
+  jobs schedules resume NightlyReport
+"""
+
+schedules = typer.Typer(
+    name="schedules",
+    help=examples_as_typed(HELP),
+    rich_markup_mode=None,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "list": list_schedules,
+    "run": run,
+    "pause": pause,
+    "resume": resume,
+}
+for command_name, command in COMMANDS.items():
+    schedules.command(command_name, help=examples_as_typed(command.__doc__))(command)
+
+
+@schedules.callback(help=examples_as_typed(HELP))
+def list_unless_told_otherwise(
+    context: typer.Context,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    json_: AsJson = False,
+) -> None:
+    """List the recurring jobs, when no command is given."""
+    if context.invoked_subcommand is None:
+        list_schedules(app, database_url, json_)
+    elif app is not None or database_url is not None or json_:
+        raise ConfigurationError(
+            f"write the options after the command: `jobqueue schedules {context.invoked_subcommand}"
+            " … --json`"
+        )
+
+
+def _steer(
+    name: str,
+    options: dict[str, Any],
+    change: Callable[[Adapter, ScheduleRecord], bool],
+    said: tuple[str, str],
+) -> None:
+    with opened(options) as session:
+        note_broken_app(session, OTHER_DATABASE)
+        record = _found(session, name)
+        changed = change(session.adapter, record)
+    say(f"{record.name} {said[0] if changed else said[1]}")
+    if not changed:
+        raise typer.Exit(WORK_FAILED)
+
+
+def _found(session: Session, name: str) -> ScheduleRecord:
+    """The schedule of this application that a person means."""
+    from jobqueue.maintenance.schedules import app_key
+
+    app, everywhere = app_key(session.settings.app), session.adapter.schedules()
+    own = [record for record in everywhere if record.app == app]
+    exact = [record for record in own if record.name == name]
+    found = exact or [record for record in own if record.name.endswith("." + name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(record.name for record in found)
+        raise ConfigurationError(f"{name!r} can be any of {names}; use the full name")
+    raise ConfigurationError(_not_there(name, app, own, everywhere))
+
+
+def _not_there(
+    name: str, app: str, own: list[ScheduleRecord], everywhere: list[ScheduleRecord]
+) -> str:
+    others = sorted({r.app for r in everywhere if r.name == name or r.name.endswith("." + name)})
+    if others:
+        return f"no schedule of {app!r} is named {name!r}, but one of {others[0]!r}; use --app"
+    known = ", ".join(record.name for record in own) or "none"
+    return (
+        f"no schedule of {app!r} is named {name!r}; in the database: {known}. "
+        "A schedule gets there when a worker starts that has it in its code"
+    )
+
+
+def _all_shown(adapter: Adapter) -> list[Shown]:
+    records = adapter.schedules()
+    if not records:
+        return []
+    now, anybody = adapter.now(), bool(adapter.workers())
+    return [_shown(record, now, anybody) for record in records]
+
+
+def _shown(record: ScheduleRecord, now: datetime, anybody: bool) -> Shown:
+    from jobqueue.cron import schedule_from
+    from jobqueue.errors import InvalidJob
+    from jobqueue.maintenance.schedules import is_declared
+
+    state = "active" if anybody and is_declared(record, now) else "inactive"
+    if record.paused_at is not None:
+        state = "paused"
+    try:
+        schedule = schedule_from(record.rule)
+    except InvalidJob:
+        return Shown(record, state, str(record.rule), "?", None)
+    next_tick = schedule.next_after(now) if state == "active" else None
+    return Shown(record, state, schedule.expression, schedule.zone, next_tick)
+
+
+def _undeclared(session: Session) -> list[str]:
+    from jobqueue.maintenance.schedules import app_key
+
+    classes = [found for name in registry.names() if (found := registry.find(name)) is not None]
+    in_code = {name for job_class in classes for name in job_class.schedules()}
+    there = {record.name for record in session.adapter.schedules(app_key(session.settings.app))}
+    return sorted(in_code - there)
+
+
+def _as_json(shown: Shown) -> dict[str, Any]:
+    record = shown.record
+    return {
+        "app": record.app,
+        "name": record.name,
+        "job": record.handler,
+        "args": shown_args(record),
+        "schedule": shown.expression,
+        "tz": shown.zone,
+        "catch_up": record.catch_up,
+        "queue": record.queue,
+        "priority": record.priority,
+        "state": shown.state,
+        "paused": record.paused_at is not None,
+        "next_tick": shown.next_tick,
+        "last_tick": record.last_tick,
+    }
+
+
+def _print_list(shown: list[Shown]) -> None:
+    if not shown:
+        typer.echo("No schedules.")
+        return
+    several = len({one.record.app for one in shown}) > 1
+    columns = COLUMNS if several else COLUMNS[:-1]
+    print_table(columns, [_row(one)[: len(columns)] for one in shown])
+
+
+def _row(shown: Shown) -> list[str]:
+    record = shown.record
+    return [
+        record.name,
+        record.handler,
+        shown.expression,
+        shown.zone,
+        shown.state,
+        "-" if shown.next_tick is None else from_now(shown.next_tick),
+        "-" if record.last_tick is None else from_now(record.last_tick),
+        record.app,
+    ]
