@@ -16,6 +16,7 @@ from jobqueue.adapters import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import JobFilter, Turn
+from jobqueue.worker import pump
 from jobqueue.worker.worker import Worker
 from tests.sample_jobs import (
     Boom,
@@ -162,6 +163,27 @@ def test_a_thousand_jobs_in_order(queue: JobQueue) -> None:
     assert queue.adapter.count_by_state() == {}
 
 
+class Single(Job):
+    """May be attempted once, so it is claimed for a free slot and never ahead."""
+
+    max_attempts = 1
+
+    def perform(self) -> None:
+        """Say that it was its turn."""
+        calls.append("single")
+
+
+def test_a_job_of_one_attempt_gets_its_turn_in_a_stream_of_others(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump, "LONGEST_WITHOUT_FREE_SLOT_SECONDS", 0.1)
+    Note.perform_all_later([("before",)] * 10)
+    Single.perform_later()
+    Note.perform_all_later([("after",)] * 20_000)
+    JobQueue(adapter).work_off()
+    assert calls.index("single") < 15_000
+
+
 def test_every_event_is_one_log_record(queue: JobQueue, caplog: pytest.LogCaptureFixture) -> None:
     Note.perform_later()
     Boom.perform_later("why")
@@ -171,6 +193,7 @@ def test_every_event_is_one_log_record(queue: JobQueue, caplog: pytest.LogCaptur
     events = {record.__dict__["event"]: record for record in caplog.records}
     assert list(events) == [
         "worker_started",
+        "worker_ready",
         "job_succeeded",
         "job_retried",
         "job_discarded",

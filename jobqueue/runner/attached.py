@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from types import FrameType
 from typing import Any
@@ -28,9 +29,16 @@ def run_attached(worker: Worker) -> Tally:
         asked_before = True
         worker.stop(f"{signal.Signals(number).name}; once more stops at once")
 
+    spare_the_collector()
     before: dict[signal.Signals, Any] = {n: signal.signal(n, handle) for n in STOP_SIGNALS}
     try:
         return worker.run()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def spare_the_collector() -> None:
+    """What has been imported so far stays: it need not be looked through for garbage for ever."""
+    gc.collect()
+    gc.freeze()

@@ -16,6 +16,7 @@ import setproctitle
 
 from jobqueue.records import NewSchedule
 from jobqueue.runner.readiness import ready_message
+from jobqueue.runner.attached import spare_the_collector
 from jobqueue.worker.pump import Tally
 from jobqueue.worker.worker import Worker
 
@@ -78,6 +79,7 @@ def run_child(worker: Worker, title: str) -> Tally:
     threading.Thread(
         target=_keep_title, args=(worker, title), name="jobqueue-title", daemon=True
     ).start()
+    spare_the_collector()
     return worker.run()
 
 

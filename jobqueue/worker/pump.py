@@ -45,6 +45,7 @@ FIRST_RECONNECT_SECONDS = 0.1
 LONGEST_RECONNECT_SECONDS = 5.0
 LAST_SETTLE_SECONDS = 10.0
 GATHER_SECONDS = 0.02
+LONGEST_WITHOUT_FREE_SLOT_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -113,6 +114,7 @@ class Pump:
     _hold: int = 0
     _lock: Lock = field(default_factory=Lock)
     _heard: Wakeup | None = None
+    _slot_was_free_at: float = field(default_factory=time.monotonic)
     _hurry: Event = field(default_factory=Event)
     _strays_released_at: float = field(default_factory=time.monotonic)
 
@@ -168,6 +170,8 @@ class Pump:
     def _next_claim(self) -> Claim | None:
         free_slots = self.handoff.free_slots
         room = self._room()
+        if self._wants_a_free_slot(free_slots):
+            return None
         if room <= 0:
             return None
         return Claim(
@@ -178,6 +182,20 @@ class Pump:
             queues=self.queues,
             heard=self._take_heard(),
         )
+
+    def _wants_a_free_slot(self, free_slots: int) -> bool:
+        """Whether what is held is to run out first, since no slot has been free for long.
+
+        A job with a single attempt is claimed for a free slot only; one that a stream of others
+        always has something waiting for would keep it out for ever.
+        """
+        now = time.monotonic()
+        if not free_slots:
+            return now - self._slot_was_free_at > LONGEST_WITHOUT_FREE_SLOT_SECONDS
+        if now - self._slot_was_free_at > LONGEST_WITHOUT_FREE_SLOT_SECONDS:
+            self.wake(LOOK_ANYWHERE)
+        self._slot_was_free_at = now
+        return False
 
     def _take_heard(self) -> Wakeup | None:
         with self._lock:

@@ -1,0 +1,381 @@
+"""An idle worker hears of a job at once, whatever its `poll_interval`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.orm import Session
+
+from jobqueue import Job, JobQueue
+from jobqueue.adapters import Adapter, connect
+from jobqueue.adapters.base import Listener
+from jobqueue.adapters.sql.wakeups_postgres import Stream
+from jobqueue.errors import DatabaseError, DatabaseUnavailable
+from jobqueue.records import LOOK_ANYWHERE, Wakeup
+from jobqueue.runner.relay import WakePipe, enough_for
+from jobqueue.worker.waking import ListeningThread
+from jobqueue.worker.worker import Worker
+from tests.conftest import new_postgres_database
+
+PATIENCE_SECONDS = 10.0
+SILENCE_SECONDS = 0.3
+A_MINUTE = 60
+
+performed = threading.Semaphore(0)
+
+
+class Wanted(Job):
+    def perform(self) -> None:
+        performed.release()
+
+
+class WantedElsewhere(Job):
+    queue = "elsewhere"
+
+    def perform(self) -> None:
+        performed.release()
+
+
+@dataclass
+class Idle:
+    """A worker that runs on a thread and has found nothing to do."""
+
+    worker: Worker
+    thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.thread = threading.Thread(target=self.worker.run)
+        self.thread.start()
+        # It has claimed twice when it has performed one job and waits again.
+        Wanted.perform_later()
+        assert performed.acquire(timeout=PATIENCE_SECONDS)
+
+    def stop(self) -> None:
+        self.worker.stop()
+        self.thread.join()
+
+
+@pytest.fixture
+def idle(adapter: Adapter) -> Iterator[Idle]:
+    started = Idle(JobQueue(adapter, poll_interval=A_MINUTE, queues=["default"]).worker())
+    yield started
+    started.stop()
+
+
+# --- a worker ------------------------------------------------------------------------------------
+
+
+def test_a_job_is_performed_when_it_is_enqueued(idle: Idle) -> None:
+    for _ in range(5):
+        Wanted.perform_later()
+        assert performed.acquire(timeout=PATIENCE_SECONDS)
+
+
+def test_a_burst_is_performed(idle: Idle) -> None:
+    """Most of these are enqueued without a notification of their own."""
+    for _ in range(100):
+        Wanted.perform_later()
+    for _ in range(100):
+        assert performed.acquire(timeout=PATIENCE_SECONDS)
+
+
+def test_a_resumed_queue_is_worked_on_at_once(idle: Idle, adapter: Adapter) -> None:
+    adapter.pause_queues(["default"])
+    Wanted.perform_later()
+    assert not performed.acquire(timeout=SILENCE_SECONDS)
+    adapter.resume_queues(["default"])
+    assert performed.acquire(timeout=PATIENCE_SECONDS)
+
+
+def test_without_listening_it_polls(adapter: Adapter) -> None:
+    queue = JobQueue(adapter, poll_interval=0.01, listen=False)
+    idle = Idle(queue.worker())
+    names = {thread.name for thread in threading.enumerate()}
+    assert "jobqueue-ear" not in names
+    Wanted.perform_later()
+    assert performed.acquire(timeout=PATIENCE_SECONDS)
+    idle.stop()
+
+
+# --- sessions ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def postgres(postgres_url: str) -> Iterator[Adapter]:
+    adapter = connect(postgres_url)
+    Job.config(adapter=adapter)
+    yield adapter
+    adapter.close()
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[Engine]:
+    made = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg"))
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def listener(postgres: Adapter) -> Iterator[Listener]:
+    made = postgres.listen()
+    yield made
+    made.close()
+
+
+def test_a_session_wakes_at_its_commit(engine: Engine, listener: Listener) -> None:
+    with Session(engine) as session:
+        first = Wanted.set(session=session).perform_later()
+        with session.begin_nested():
+            WantedElsewhere.set(session=session, priority=60).perform_later()
+        assert listener.wait(SILENCE_SECONDS) is None
+        session.commit()
+    heard = listener.wait(PATIENCE_SECONDS)
+    assert heard is not None
+    assert heard.queues == frozenset({"default", "elsewhere"})
+    assert heard.lowest == (50, first.run_at, first.id)
+    assert heard.jobs == 2
+
+
+def test_a_session_that_rolls_back_wakes_nobody(engine: Engine, listener: Listener) -> None:
+    with Session(engine) as session:
+        Wanted.set(session=session).perform_later()
+        session.rollback()
+        assert listener.wait(SILENCE_SECONDS) is None
+        session.commit()
+        Wanted.set(session=session).perform_later()
+        session.commit()
+    assert listener.wait(PATIENCE_SECONDS) is not None
+
+
+@pytest.mark.parametrize("kind", ["psycopg", "connection"])
+def test_a_connection_wakes_at_its_commit_once(
+    engine: Engine, postgres_url: str, listener: Listener, kind: str
+) -> None:
+    connection: Any = psycopg.connect(postgres_url) if kind == "psycopg" else engine.connect()
+    with connection:
+        for _ in range(3):
+            Wanted.set(session=connection).perform_later()
+        assert listener.wait(SILENCE_SECONDS) is None
+        connection.commit()
+        assert listener.wait(PATIENCE_SECONDS) == Wakeup(frozenset({"default"}))
+        assert listener.wait(SILENCE_SECONDS) is None
+        Wanted.set(session=connection).perform_later()
+        connection.rollback()
+        assert listener.wait(SILENCE_SECONDS) is None
+
+
+def test_a_job_for_later_wakes_nobody(listener: Listener) -> None:
+    Wanted.set(wait=A_MINUTE).perform_later()
+    assert listener.wait(SILENCE_SECONDS) is None
+    Wanted.set(wait_until=datetime(2020, 1, 1, tzinfo=UTC)).perform_later()
+    assert listener.wait(PATIENCE_SECONDS) is not None
+
+
+def test_a_schema_hears_only_of_its_own_jobs(engine: Engine, postgres_url: str) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA other_shop")
+    other = connect(f"{postgres_url}&options=-csearch_path%3Dother_shop")
+    other.migrate()
+    ours = connect(postgres_url)
+    listeners = ours.listen(), other.listen()
+    JobQueue(other).enqueue(Wanted)
+    assert listeners[1].wait(PATIENCE_SECONDS) is not None
+    assert listeners[0].wait(SILENCE_SECONDS) is None
+    for made in (*listeners, ours, other):
+        made.close()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA other_shop CASCADE")
+
+
+def test_what_is_not_delivered_is_noticed(postgres: Adapter, postgres_server: str) -> None:
+    """Listening elsewhere is like listening through PgBouncer: accepted, and nothing comes."""
+    with new_postgres_database(postgres_server) as elsewhere:
+        other = connect(elsewhere)
+        other.migrate()
+        other.close()
+        with pytest.raises(DatabaseError, match=r"delivers no notification.*listen_url"):
+            postgres.listen(elsewhere)
+
+
+def test_a_listener_whose_connection_is_lost_says_so(postgres: Adapter, postgres_url: str) -> None:
+    listener = postgres.listen()
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'jobqueue listener' AND datname = current_database()"
+        )
+    with pytest.raises(DatabaseUnavailable):
+        listener.wait(PATIENCE_SECONDS)
+    listener.close()
+
+
+def test_strange_notifications_do_no_harm(listener: Listener, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        rows = connection.execute("SELECT pg_listening_channels()").fetchall()
+        assert rows == []
+        namespace = connection.execute(
+            "SELECT relnamespace FROM pg_class WHERE oid = 'background_jobs'::regclass"
+        ).fetchone()
+        assert namespace is not None
+        for payload in ("", "not JSON", "[1]", '{"queues": 3}', '{"lowest": ["a"]}'):
+            connection.execute(
+                "SELECT pg_notify(%s, %s)", (f"background_jobs_{namespace[0]}", payload)
+            )
+            assert listener.wait(PATIENCE_SECONDS) == LOOK_ANYWHERE
+
+
+# --- the thread that listens ---------------------------------------------------------------------
+
+
+class Flaky:
+    """An adapter that can be listened to only the third time, and then loses the connection."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.due: timedelta | None = None
+        self.said: list[Wakeup] = []
+
+    def listen(self, url: str | None = None) -> Any:
+        self.attempts += 1
+        if self.attempts in {1, 2}:
+            raise DatabaseUnavailable("it is away")
+        return Mute(self.attempts == 3, self.said)
+
+    def due_in(self) -> timedelta | None:
+        return self.due
+
+
+@dataclass
+class Mute:
+    loses: bool
+    said: list[Wakeup]
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    def wait(self, timeout_seconds: float) -> Wakeup | None:
+        if self.loses:
+            raise DatabaseUnavailable("it is lost")
+        if self.said:
+            return self.said.pop()
+        self.closed.wait(timeout_seconds)
+        return None
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def listening_to(flaky: Flaky, hear: Callable[[Wakeup], None], **options: Any) -> ListeningThread:
+    logger = logging.getLogger("jobqueue")
+    return ListeningThread(cast("Adapter", flaky), None, hear, logger, **options)
+
+
+def test_it_reconnects_and_says_each_thing_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("jobqueue.worker.waking.FIRST_RECONNECT_SECONDS", 0.01)
+    caplog.set_level(logging.INFO, logger="jobqueue")
+    heard = threading.Semaphore(0)
+    listening: list[bool] = []
+    thread = listening_to(Flaky(), lambda _: heard.release(), on_listening=listening.append)
+    thread.start()
+    for _ in range(2):
+        assert heard.acquire(timeout=PATIENCE_SECONDS), "it looks when it begins to listen"
+    thread.stop()
+    said = [record.__dict__["event"] for record in caplog.records]
+    assert said == ["not_listening", "listening_again", "not_listening", "listening_again"]
+    assert listening == [False, False, True, False, True, False]
+
+
+def test_it_looks_for_those_who_rely_on_it() -> None:
+    flaky = Flaky()
+    flaky.attempts, flaky.due = 3, timedelta(0)
+    heard = threading.Semaphore(0)
+    thread = listening_to(flaky, lambda _: heard.release(), look_every=timedelta(seconds=0.01))
+    thread.start()
+    for _ in range(5):
+        assert heard.acquire(timeout=PATIENCE_SECONDS)
+    thread.stop()
+
+
+def test_where_more_may_follow_it_is_said_once_more() -> None:
+    """What is stored within a few milliseconds of such a wake-up has none of its own."""
+    told: list[Wakeup] = []
+    both = threading.Semaphore(0)
+
+    def hear(wakeup: Wakeup) -> None:
+        told.append(wakeup)
+        both.release()
+
+    flaky = Flaky()
+    flaky.attempts, flaky.said = 3, [Wakeup(frozenset("a"), None, 1, more=True)]
+    thread = listening_to(flaky, hear)
+    thread.start()
+    for _ in range(3):
+        assert both.acquire(timeout=PATIENCE_SECONDS)
+    thread.stop()
+    assert told == [LOOK_ANYWHERE, Wakeup(frozenset("a"), None, 1, True), Wakeup(frozenset("a"))]
+
+
+def test_a_stream_of_jobs_is_announced_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobqueue.adapters.sql.wakeups_postgres.QUIET_SECONDS", A_MINUTE)
+    stream, mail, sms = Stream(), Wakeup(frozenset({"mail"})), Wakeup(frozenset({"sms"}))
+    assert stream.what_to_say(mail) == mail
+    assert stream.what_to_say(mail) == replace(mail, more=True)
+    assert [stream.what_to_say(mail) for _ in range(3)] == [None] * 3
+    assert stream.what_to_say(sms) == replace(sms, more=True)
+    stream.forget()
+    assert stream.what_to_say(sms) == sms
+
+
+# --- whom a supervisor wakes ---------------------------------------------------------------------
+
+
+@dataclass
+class Stub:
+    has_free_slots: bool
+    last_used: float
+    queues: tuple[str, ...] | None = None
+    pipe: Any = None
+
+    def __post_init__(self) -> None:
+        self.pipe = self
+
+
+BUSY, FRESH, OLD = Stub(False, 0.0), Stub(True, 2.0), Stub(True, 1.0)
+ALL = [BUSY, FRESH, OLD]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "expected"),
+    [(None, ALL), (1, [OLD]), (2, ALL), (3, ALL), (1000, ALL)],
+)
+def test_as_many_are_woken_as_there_are_jobs(jobs: int | None, expected: list[Stub]) -> None:
+    assert enough_for(Wakeup(jobs=jobs), ALL) == expected
+
+
+def test_a_worker_that_reads_nothing_holds_up_nobody() -> None:
+    pipe = WakePipe()
+    for _ in range(10_000):
+        pipe.wake(Wakeup(frozenset({"default"})))
+    pipe.close()
+    pipe.wake(LOOK_ANYWHERE)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "merged"),
+    [
+        (Wakeup(frozenset("a"), None, 1), Wakeup(frozenset("b"), None, 2), {"queues": {"a", "b"}}),
+        (Wakeup(frozenset("a")), LOOK_ANYWHERE, {"queues": None, "lowest": None, "jobs": None}),
+        (Wakeup(more=True), LOOK_ANYWHERE, {"more": True}),
+    ],
+)
+def test_two_wakeups_in_one(a: Wakeup, b: Wakeup, merged: dict[str, Any]) -> None:
+    for both in (a.merged(b), b.merged(a)):
+        assert {name: getattr(both, name) for name in merged} == merged
