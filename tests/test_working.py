@@ -299,6 +299,38 @@ def test_a_slow_job_does_not_hold_others_behind_it(adapter: Adapter, wait_for: W
         Gate.leave.set()
 
 
+class Tick(Job):
+    """A job of two milliseconds."""
+
+    def perform(self) -> None:
+        never.wait(0.002)
+        calls.append("tick")
+
+
+class Urgent(Job):
+    priority = 1
+
+    def perform(self) -> None:
+        calls.append("urgent")
+
+
+never = threading.Event()
+
+
+def test_an_urgent_job_overtakes_what_has_not_started_within_a_second(
+    adapter: Adapter, wait_for: WaitFor
+) -> None:
+    Tick.perform_all_later([()] * 3000)
+    with Background(JobQueue(adapter).worker()) as background:
+        wait_for(lambda: len(calls) > 100, "the worker to be at full speed")
+        Urgent.perform_later()
+        enqueued_at = len(calls)
+        wait_for(lambda: "urgent" in calls, "the urgent job")
+        background.worker.stop()
+    # In a second no more than 500 of two milliseconds can be performed.
+    assert calls.index("urgent") - enqueued_at < 500
+
+
 def test_a_long_job_is_claimed_alone(adapter: Adapter) -> None:
     Gate.perform_later()
     others = [record.id for record in Note.perform_all_later([()] * 5)]

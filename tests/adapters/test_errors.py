@@ -267,6 +267,8 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 def test_a_read_only_server(postgres_url: str) -> None:
     read_only = f"{postgres_url}{'&' if '?' in postgres_url else '?'}"
     read_only += "options=-c%20default_transaction_read_only%3Don"
+    with adapter_for(postgres_url) as adapter:
+        adapter.enqueue([JOB])
     with adapter_for(read_only) as adapter:
         adapter.ping()
         for call in (CALLS["enqueue"], CALLS["claim"]):

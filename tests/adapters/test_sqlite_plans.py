@@ -16,6 +16,7 @@ from sqlalchemy import event
 from jobqueue.adapters.sql.sqlite import SqliteAdapter
 from jobqueue.records import Claim, Retried, Succeeded
 
+NOW = "2999-01-01 00:00:00.000000"
 LIMIT = 100
 TEN_QUEUES = tuple(f"queue{n}" for n in range(10))
 CLAIMS: dict[str, tuple[str, ...] | None] = {
@@ -138,14 +139,28 @@ def test_the_work_of_a_settlement_is_that_of_its_batch(large: SqliteAdapter, ste
 def test_a_claim_walks_its_own_index_in_order(large: SqliteAdapter, queue: str | None) -> None:
     statement = large._claim_all_sql if queue is None else large._claim_one_sql
     index = "background_jobs_ready_idx" if queue is None else "background_jobs_ready_by_queue_idx"
-    values = {"limit": LIMIT, "free_slots": 1, "worker_id": "w", "token": 7, "queue": queue}
+    values = {
+        "limit": LIMIT,
+        "free_slots": 1,
+        "worker_id": "w",
+        "token": 7,
+        "now": NOW,
+        "queue": queue,
+    }
     plan = explained(large, statement, values)
     assert all(f"INDEX {index}" in line for line in plan if _is_of_jobs(line)), plan
     assert not [line for line in plan if "ORDER BY" in line], plan
 
 
 def test_a_claim_from_some_queues_goes_lane_by_lane(large: SqliteAdapter) -> None:
-    values = {"limit": LIMIT, "free_slots": 1, "worker_id": "w", "token": 7, "queues": '["a", "b"]'}
+    values = {
+        "limit": LIMIT,
+        "free_slots": 1,
+        "worker_id": "w",
+        "token": 7,
+        "now": NOW,
+        "queues": '["a", "b"]',
+    }
     plan = explained(large, large._claim_some_sql, values)
     index = "INDEX background_jobs_ready_by_queue_idx"
     assert all(index in line for line in plan if _is_of_jobs(line)), plan

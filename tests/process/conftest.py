@@ -50,6 +50,13 @@ SLOW = """
                 await asyncio.sleep(0.01)
 
 
+    class Counted(Job):
+        def perform(self, number: int) -> None:
+            time.sleep(0.001)
+            with Path("counted.txt").open("a") as file:
+                file.write(f"{self.context.job_id}\\n")
+
+
     class Stubborn(Job):
         max_runtime = 0.5
 

@@ -6,10 +6,12 @@ import signal
 
 import pytest
 
+from jobqueue.records import JobFilter, NewJob
 from tests.conftest import Project
 from tests.process.conftest import (
     Start,
     WaitFor,
+    database_of,
     enqueue,
     exists,
     is_running,
@@ -117,6 +119,24 @@ def test_a_job_that_kills_its_worker_is_not_lost(slow_project: Project, start: S
     job_id = enqueue(slow_project, "KillsItself")
     assert start("workoff").ended()[0] == -signal.SIGKILL
     assert is_running(show(slow_project, job_id), 1)
+
+
+def test_a_killed_worker_repeats_half_a_second_of_work_at_most(
+    slow_project: Project, start: Start, wait_for: WaitFor
+) -> None:
+    """What it had performed and not yet settled: jobs of a millisecond, so fewer than 500."""
+    counted = slow_project.folder / "counted.txt"
+    with database_of(slow_project) as adapter:
+        new_jobs = [
+            NewJob("jobs.Counted", f'{{"number": {n}}}', "default", 50, 24) for n in range(4000)
+        ]
+        adapter.enqueue(new_jobs)
+        worker = start("work")
+        wait_for(counted.exists, "the worker to begin")
+        wait_for(lambda: len(counted.read_text().split()) > 1000, "it to be at full speed")
+        worker.kill()
+        performed = tuple(int(line) for line in counted.read_text().split())
+        assert adapter.count_jobs(JobFilter(ids=performed)) < 500
 
 
 def test_a_worker_outlives_a_database_that_is_away(

@@ -44,9 +44,10 @@ from jobqueue.adapters.sql.postgres_claim import (
 )
 from jobqueue.adapters.sql.postgres_database import PostgresDatabase, Statement, open_database
 from jobqueue.adapters.sql.wakeups_postgres import PostgresWakeups
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import Clock
 from jobqueue.errors import ConfigurationError
-from jobqueue.records import Claim, ClaimedJob, JobRecord, NewJob, Outcome, Released, Retried, Turn
+from jobqueue.records import Claim, ClaimedJob, NewJob, Outcome, Released, Retried, Turn
 
 FEWEST_TO_COPY = 1000
 MOST_CLAIMANTS = 64
@@ -66,6 +67,15 @@ ORDER BY place
 RETURNING id, run_at, created_at
 """
 
+ENQUEUE_ONE = """
+INSERT INTO background_jobs
+    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at)
+VALUES (%(handler)s, %(args)s::json, %(queue)s, %(priority)s, %(max_attempts)s,
+        coalesce(%(run_at)s::timestamptz, {now} + %(delay)s::float8 * interval '1 second'),
+        {now}, {now})
+RETURNING id, run_at, created_at
+"""
+
 # One statement for each token of a batch: a join with the pairs takes three times as long.
 REMOVE = """
 DELETE FROM background_jobs
@@ -75,18 +85,21 @@ RETURNING id, claim_token
 
 CHANGE = """
 UPDATE background_jobs AS job
-SET state = mine.state,
+SET state = CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NULL
+                 THEN 'cancelled' ELSE mine.state END,
     attempts = job.attempts - mine.refund,
     run_at = coalesce({now} + mine.delay * interval '1 second', job.run_at),
     last_error = CASE WHEN mine.keeps_error THEN job.last_error ELSE mine.error END,
+    progress = coalesce(mine.progress::json, job.progress),
     result = mine.result::json,
     failed_at = CASE WHEN mine.state = 'failed' THEN {now} END,
-    finished_at = CASE WHEN mine.state <> 'ready' THEN {now} END,
+    finished_at = CASE WHEN mine.state <> 'ready' OR job.cancel_requested_at IS NOT NULL
+                       THEN {now} END,
     locked_at = NULL, locked_by = NULL, claim_token = NULL, updated_at = {now}
 FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[], %(states)s::text[], %(refunds)s::int[],
             %(delays)s::float8[], %(errors)s::text[], %(keeps_errors)s::bool[],
-            %(results)s::text[])
-     AS mine (id, token, state, refund, delay, error, keeps_error, result)
+            %(results)s::text[], %(progresses)s::text[])
+     AS mine (id, token, state, refund, delay, error, keeps_error, result, progress)
 WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = mine.id AND job.claim_token = mine.token
 RETURNING mine.id, mine.token
 """
@@ -108,6 +121,7 @@ class PostgresAdapter(PostgresWakeups):
         super().__init__(open_database(url), clock)
         now = "%(now)s::timestamptz" if clock else "statement_timestamp()"
         self._enqueue_sql = ENQUEUE.format(now=now)
+        self._enqueue_one_sql = ENQUEUE_ONE.format(now=now)
         self._reserve_sql = copying.RESERVE.format(now=now)
         self._change_sql = CHANGE.format(now=now)
         self._look_everywhere_sql = LOOK_EVERYWHERE.format(now=now)
@@ -117,25 +131,31 @@ class PostgresAdapter(PostgresWakeups):
         self._claim_in_queues_sql = CLAIM_IN_QUEUES.format(now=now)
         self._low_water = lru_cache(maxsize=MOST_CLAIMANTS)(low_water_of)
 
-    def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> list[JobRecord]:
+    def _enqueue_within(self, session: Any, jobs: Sequence[NewJob]) -> list[StoredJob]:
+        if session is not None or len(jobs) >= FEWEST_TO_COPY:
+            return super()._enqueue_within(session, jobs)
+        return _records(jobs, self.database.write_alone(*self._enqueue_statement(jobs)))
+
+    def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> list[StoredJob]:
         if len(jobs) >= FEWEST_TO_COPY and isinstance(execute.driver, psycopg.Connection):
             return self._copy(execute, jobs)
-        rows = execute(
-            self._enqueue_sql,
-            {
-                "handlers": [job.handler for job in jobs],
-                "args": [job.args for job in jobs],
-                "queues": [job.queue for job in jobs],
-                "priorities": [job.priority for job in jobs],
-                "max_attempts": [job.max_attempts for job in jobs],
-                "run_ats": [job.run_at for job in jobs],
-                "delays": [seconds(job.delay) for job in jobs],
-                **self._clock_value(),
-            },
-        )
-        return [record_of_new(job, *row) for job, row in zip(jobs, sorted(rows), strict=True)]
+        return _records(jobs, execute(*self._enqueue_statement(jobs)))
 
-    def _copy(self, execute: Execute, jobs: Sequence[NewJob]) -> list[JobRecord]:
+    def _enqueue_statement(self, jobs: Sequence[NewJob]) -> Statement:
+        if len(jobs) == 1:
+            return self._enqueue_one_sql, {**_facts(jobs[0]), **self._clock_value()}
+        return self._enqueue_sql, {
+            "handlers": [job.handler for job in jobs],
+            "args": [job.args for job in jobs],
+            "queues": [job.queue for job in jobs],
+            "priorities": [job.priority for job in jobs],
+            "max_attempts": [job.max_attempts for job in jobs],
+            "run_ats": [job.run_at for job in jobs],
+            "delays": [seconds(job.delay) for job in jobs],
+            **self._clock_value(),
+        }
+
+    def _copy(self, execute: Execute, jobs: Sequence[NewJob]) -> list[StoredJob]:
         values = {"number": len(jobs), **self._clock_value()}
         reserved = sorted(tuple(row) for row in execute(self._reserve_sql, values))
         now = reserved[0][1]
@@ -243,8 +263,9 @@ class PostgresAdapter(PostgresWakeups):
     def _raw_execute(self, session: Any) -> Execute | None:
         if isinstance(session, psycopg.AsyncConnection):
             raise ConfigurationError(
-                "session= was given an asynchronous psycopg connection, which perform_later "
-                "cannot wait for; give it a psycopg.Connection or a SQLAlchemy Session"
+                "session= was given an asynchronous psycopg connection, which cannot be waited for; "
+                "give perform_later a psycopg.Connection or a SQLAlchemy Session, and "
+                "perform_later_async an AsyncSession"
             )
         if not isinstance(session, psycopg.Connection):
             return None
@@ -273,6 +294,22 @@ class PostgresAdapter(PostgresWakeups):
         return f"PostgreSQL {version}"
 
 
+def _facts(job: NewJob) -> dict[str, Any]:
+    return {
+        "handler": job.handler,
+        "args": job.args,
+        "queue": job.queue,
+        "priority": job.priority,
+        "max_attempts": job.max_attempts,
+        "run_at": job.run_at,
+        "delay": seconds(job.delay),
+    }
+
+
+def _records(jobs: Sequence[NewJob], rows: Iterable[Any]) -> list[StoredJob]:
+    return [record_of_new(job, *row) for job, row in zip(jobs, sorted(rows), strict=True)]
+
+
 def claimed_jobs(rows: Sequence[Any]) -> list[ClaimedJob]:
     """The rows that a claim returned, all of them locked at the same moment."""
     if not rows:
@@ -299,4 +336,5 @@ def _columns(settlements: Sequence[Settlement]) -> dict[str, list[Any]]:
         "errors": [s.error for s in settlements],
         "keeps_errors": [s.keeps_error for s in settlements],
         "results": [s.result for s in settlements],
+        "progresses": [s.progress for s in settlements],
     }

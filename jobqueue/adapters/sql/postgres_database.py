@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from select import select
 from typing import Any
 
 import psycopg
-from psycopg.pq import ConnStatus
 from psycopg.rows import tuple_row
 from sqlalchemy import Connection, create_engine
 
@@ -36,12 +36,29 @@ class PostgresDatabase(Database):
 
         Nothing is known of it when the connection breaks, so that it is not tried again here.
         """
+        with self._driver() as driver:
+            return _in_one_trip(driver, statements)
+
+    def write_alone(self, sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Run a statement that is a transaction by itself; its rows. Not tried again, as above."""
+        with self._driver() as driver:
+            driver.autocommit = True
+            try:
+                cursor = psycopg.Cursor(driver, row_factory=tuple_row)
+                return cursor.execute(sql.encode(), values).fetchall()
+            finally:
+                if not driver.closed:
+                    driver.autocommit = False
+
+    @contextmanager
+    def _driver(self) -> Iterator[psycopg.Connection[Any]]:
+        """The driver's own connection, out of the pool."""
         with self.errors_translated(), self.engine.connect() as connection:
             if _was_cut(_driver_of(connection)):
                 connection.invalidate()
             driver = _driver_of(connection)
             try:
-                return _in_one_trip(driver, statements)
+                yield driver
             finally:
                 if driver.closed:
                     connection.invalidate()
@@ -53,15 +70,19 @@ def _driver_of(connection: Connection) -> psycopg.Connection[Any]:
 
 
 def _was_cut(driver: psycopg.Connection[Any]) -> bool:
-    """Whether the server has hung up since it was last used, as far as has been heard."""
+    """Whether the server has hung up since it was last used, which costs nothing to see.
+
+    A server says something unasked when it ends, and seldom otherwise; only then is it asked.
+    """
     readable, _, _ = select([driver.fileno()], [], [], 0)
     if not readable:
         return False
     try:
-        driver.pgconn.consume_input()
+        driver.execute("SELECT 1")
+        driver.rollback()
     except psycopg.OperationalError:
         return True
-    return driver.pgconn.status != ConnStatus.OK
+    return False
 
 
 def _in_one_trip(

@@ -37,13 +37,13 @@ from jobqueue.adapters.sql.adapter import (
 from jobqueue.adapters.sql.engine import Database, parse_url
 from jobqueue.adapters.sql.tables import to_text, to_utc
 from jobqueue.adapters.sql.wakeups_sqlite import SqliteWakeups
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import Clock
 from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl, SchemaError
 from jobqueue.records import (
     FINISHED_STATES,
     Claim,
     ClaimedJob,
-    JobRecord,
     JobState,
     NewJob,
     WorkerRecord,
@@ -157,13 +157,15 @@ RETURNING id, claim_token
 """
 CHANGE = """
 UPDATE background_jobs
-SET state = :state,
+SET state = CASE WHEN :state = 'ready' AND cancel_requested_at IS NOT NULL
+                 THEN 'cancelled' ELSE :state END,
     attempts = attempts - :refund,
     run_at = CASE WHEN :delay IS NULL THEN run_at ELSE {later} END,
     last_error = CASE WHEN :keeps_error THEN last_error ELSE :error END,
+    progress = coalesce(:progress, progress),
     result = :result,
     failed_at = CASE WHEN :failed THEN {now} END,
-    finished_at = CASE WHEN :finished THEN {now} END,
+    finished_at = CASE WHEN :finished OR cancel_requested_at IS NOT NULL THEN {now} END,
     locked_at = NULL, locked_by = NULL, claim_token = NULL, updated_at = {now}
 WHERE id = :id
 """
@@ -189,13 +191,13 @@ class SqliteAdapter(SqliteWakeups):
             now=self._now_sql, later=later.format(delay="(value ->> 6)")
         )
         self._change_sql = CHANGE.format(now=self._now_sql, later=later.format(delay=":delay"))
-        self._claim_all_sql = CLAIM_FROM_ALL_QUEUES.format(now=self._now_sql, in_queue="")
+        self._claim_all_sql = CLAIM_FROM_ALL_QUEUES.format(now=":now", in_queue="")
         self._claim_one_sql = CLAIM_FROM_ALL_QUEUES.format(
-            now=self._now_sql, in_queue="AND queue = :queue"
+            now=":now", in_queue="AND queue = :queue"
         )
-        self._claim_some_sql = CLAIM_FROM_QUEUES.format(now=self._now_sql)
+        self._claim_some_sql = CLAIM_FROM_QUEUES.format(now=":now")
 
-    def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> list[JobRecord]:
+    def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> list[StoredJob]:
         if len(jobs) >= FEWEST_ROW_BY_ROW:
             return self._enqueue_row_by_row(execute, jobs)
         batch = [
@@ -214,7 +216,7 @@ class SqliteAdapter(SqliteWakeups):
         rows = sorted(tuple(row) for row in execute(self._enqueue_sql, values))
         return [record_of_new(job, *row) for job, row in zip(jobs, rows, strict=True)]
 
-    def _enqueue_row_by_row(self, execute: Execute, jobs: Sequence[NewJob]) -> list[JobRecord]:
+    def _enqueue_row_by_row(self, execute: Execute, jobs: Sequence[NewJob]) -> list[StoredJob]:
         """One statement run for each: quicker than taking many apart out of one JSON text.
 
         Nobody else can write meanwhile, so the ids that they are given follow on each other.
@@ -259,7 +261,7 @@ class SqliteAdapter(SqliteWakeups):
             "free_slots": claim.free_slots,
             "worker_id": claim.worker_id,
             "token": claim.token,
-            **self._clock_value(),
+            "now": self._now_text(connection),
         }
         if queues is None:
             sql = self._claim_all_sql
@@ -269,6 +271,11 @@ class SqliteAdapter(SqliteWakeups):
             sql, values["queues"] = self._claim_some_sql, json.dumps(queues)
         rows = connection.exec_driver_sql(sql, values).all()
         return in_order_of_claim(claimed_jobs(rows))
+
+    def _now_text(self, connection: Connection) -> str:
+        """The time, told once: SQLite would work it out anew for every row of a statement."""
+        select_now = f"SELECT {self._now_sql}"
+        return str(connection.exec_driver_sql(select_now, self._clock_value()).scalar_one())
 
     def _queues_to_claim_from(self, connection: Connection, claim: Claim) -> list[str] | None:
         """None for all; the transaction is the only writer, so what it reads stays true."""
@@ -306,6 +313,7 @@ class SqliteAdapter(SqliteWakeups):
             "delay": seconds(settlement.delay),
             "error": settlement.error,
             "keeps_error": settlement.keeps_error,
+            "progress": settlement.progress,
             "result": settlement.result,
             "failed": settlement.state is JobState.FAILED,
             "finished": settlement.state in FINISHED_STATES,
