@@ -1,21 +1,25 @@
-"""The databases that are measured: scratch ones, emptied before each figure, gone at the end."""
+"""The databases that are measured: scratch ones, made for it and gone at the end."""
 
 from __future__ import annotations
 
 import secrets
-import sqlite3
-import subprocess
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import psycopg
-from psycopg import sql
-from sqlalchemy import make_url
 
+from benchmarks.loads import Load
+from benchmarks.scratch import (
+    MemoryScratch,
+    PostgresScratch,
+    Scratch,
+    SqliteScratch,
+    dropped_at_the_end,
+    inside_schema,
+)
 from jobqueue.adapters import connect
 
 POSTGRES_SETTINGS = (
@@ -26,93 +30,100 @@ POSTGRES_SETTINGS = (
     "shared_buffers",
     "max_wal_size",
 )
+SYNCHRONOUS = {0: "off", 1: "normal", 2: "full", 3: "extra"}
 
 
-@dataclass(frozen=True)
-class Scratch:
-    """A place to measure in.
-
-    `bare` is the module of the bare script, None where there is nothing to compare with.
-    """
+class Databases(Protocol):
+    """Where scratch databases of one adapter come from."""
 
     adapter: str
-    url: str = "memory://"
-    bare: str | None = None
-    bare_url: str = ""
-    version: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
+    version: str
+    settings: dict[str, str]
 
-    def empty(self) -> None:
-        """Remove every job, so that what the one before left behind does not count."""
+    def new_scratch(self, loads: Sequence[Load] = ()) -> Scratch:
+        """One more, with some rows in it that stay. It is gone when the run ends."""
+        ...
 
 
-class ScratchPostgres(Scratch):
-    """A schema of its own in a PostgreSQL database."""
+class MemoryDatabases:
+    """Memory: each process has its own."""
 
-    def empty(self) -> None:
-        """Truncate both tables: dead rows of the last round would slow the next."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute("TRUNCATE background_jobs, bare_jobs")
+    adapter = "memory"
+    version = ""
+
+    def __init__(self) -> None:
+        self.settings: dict[str, str] = {}
+
+    def new_scratch(self, loads: Sequence[Load] = ()) -> Scratch:  # noqa: ARG002 - see Databases
+        """See `Databases`."""
+        return MemoryScratch()
 
 
-class ScratchSqlite(Scratch):
-    """Two files: ours and the bare script's."""
+class SqliteDatabases:
+    """Files in a folder."""
 
-    def empty(self) -> None:
-        """Delete all rows of both."""
-        for url, table in ((self.url, "background_jobs"), (self.bare_url, "bare_jobs")):
-            connection = sqlite3.connect(_path_of(url), isolation_level=None)
-            connection.execute(f"DELETE FROM {table}")
-            connection.close()
+    adapter = "sqlite"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made = 0
+        scratch = self.new_scratch()
+        self.version = _version_of(scratch.url)
+        self.settings = {**_sqlite_settings(scratch.url), "file_system": file_system_of(folder)}
+
+    def new_scratch(self, loads: Sequence[Load] = ()) -> Scratch:
+        """See `Databases`."""
+        self._made += 1
+        names = (f"ours-{self._made}.sqlite3", f"bare-{self._made}.sqlite3")
+        scratch = SqliteScratch(*(f"sqlite:///{self._folder / name}" for name in names))
+        _migrate(scratch.url)
+        scratch.load(loads)
+        return scratch
+
+
+class PostgresDatabases:
+    """Schemas of a database, dropped at the end."""
+
+    adapter = "postgresql"
+
+    def __init__(self, url: str, stack: ExitStack, *, is_private: bool) -> None:
+        self.url, self.is_private = url, is_private
+        self._stack = stack
+        with psycopg.connect(url, autocommit=True) as connection:
+            self.settings = {s: _setting(connection, s) for s in POSTGRES_SETTINGS}
+            self.version = f"PostgreSQL {_setting(connection, 'server_version')}"
+
+    def new_scratch(self, loads: Sequence[Load] = ()) -> Scratch:
+        """See `Databases`."""
+        schema = f"jobqueue_benchmark_{secrets.token_hex(4)}"
+        self._stack.enter_context(dropped_at_the_end(self.url, schema))
+        scratch = PostgresScratch(inside_schema(self.url, schema), self.is_private)
+        _migrate(scratch.url)
+        scratch.load(loads)
+        return scratch
 
 
 @contextmanager
-def scratch_databases(
-    adapters: tuple[str, ...], database_url: str | None, folder: Path
-) -> Iterator[list[Scratch]]:
-    """A scratch database for each adapter that is named.
+def databases(
+    adapters: Sequence[str], database_url: str | None, folder: Path
+) -> Iterator[list[Databases]]:
+    """Where to make scratch databases for each adapter that is named.
 
     Args:
         adapters: `memory`, `sqlite` and `postgresql`.
-        database_url: a PostgreSQL database to make a schema in; a private server if None.
+        database_url: a PostgreSQL database to make schemas in; a private server if None.
         folder: where files go.
     """
     with ExitStack() as stack:
-        found: list[Scratch] = []
+        found: list[Databases] = []
         if "memory" in adapters:
-            found.append(Scratch("memory"))
+            found.append(MemoryDatabases())
         if "sqlite" in adapters:
-            found.append(_scratch_sqlite(folder))
+            found.append(SqliteDatabases(folder))
         if "postgresql" in adapters:
             url = database_url or stack.enter_context(_private_server(folder / "postgres"))
-            found.append(stack.enter_context(_scratch_postgres(url)))
+            found.append(PostgresDatabases(url, stack, is_private=database_url is None))
         yield found
-
-
-def _scratch_sqlite(folder: Path) -> Scratch:
-    url, bare_url = (f"sqlite:///{folder / name}" for name in ("ours.sqlite3", "bare.sqlite3"))
-    adapter = connect(url)
-    adapter.migrate()
-    version = adapter.schema_status().server
-    adapter.close()
-    return ScratchSqlite(
-        "sqlite", url, "benchmarks.bare_sqlite", bare_url, version, _sqlite_settings(url, folder)
-    )
-
-
-def _sqlite_settings(url: str, folder: Path) -> dict[str, Any]:
-    """As a connection of the adapter itself has them."""
-    from jobqueue.adapters.sql.sqlite import SqliteAdapter
-
-    adapter = SqliteAdapter(url)
-
-    def pragma(name: str) -> Any:
-        return adapter.database.read(lambda c: c.exec_driver_sql(f"PRAGMA {name}").scalar_one())
-
-    synchronous = {0: "off", 1: "normal", 2: "full", 3: "extra"}[pragma("synchronous")]
-    settings = {"journal_mode": pragma("journal_mode"), "synchronous": synchronous}
-    adapter.close()
-    return {**settings, "file_system": file_system_of(folder)}
 
 
 @contextmanager
@@ -129,27 +140,37 @@ def _private_server(folder: Path) -> Iterator[str]:
         server.cleanup()
 
 
-@contextmanager
-def _scratch_postgres(url: str) -> Iterator[Scratch]:
-    schema = f"jobqueue_benchmark_{secrets.token_hex(4)}"
-    name = sql.Identifier(schema)
-    given = make_url(url).set(drivername="postgresql")
-    scratch_url = given.update_query_dict({"options": f"-csearch_path={schema}"})
-    plain, inside = (u.render_as_string(hide_password=False) for u in (given, scratch_url))
-    with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE SCHEMA {}").format(name))
-        settings = {s: _setting(connection, s) for s in POSTGRES_SETTINGS}
-        version = f"PostgreSQL {_setting(connection, 'server_version')}"
-    try:
-        adapter = connect(inside)
-        adapter.migrate()
-        adapter.close()
-        yield ScratchPostgres(
-            "postgresql", inside, "benchmarks.bare_postgres", inside, version, settings
+def _migrate(url: str) -> None:
+    adapter = connect(url)
+    adapter.migrate()
+    adapter.close()
+
+
+def _version_of(url: str) -> str:
+    adapter = connect(url)
+    version = adapter.schema_status().server
+    adapter.close()
+    return version
+
+
+def _sqlite_settings(url: str) -> dict[str, str]:
+    """As a connection of the adapter itself has them."""
+    from jobqueue.adapters.sql.sqlite import SqliteAdapter
+
+    adapter = SqliteAdapter(url)
+
+    def pragma(name: str) -> int | str:
+        value: int | str = adapter.database.read(
+            lambda c: c.exec_driver_sql(f"PRAGMA {name}").scalar_one()
         )
-    finally:
-        with psycopg.connect(plain, autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(name))
+        return value
+
+    settings = {
+        "journal_mode": str(pragma("journal_mode")),
+        "synchronous": SYNCHRONOUS[int(pragma("synchronous"))],
+    }
+    adapter.close()
+    return settings
 
 
 def _setting(connection: psycopg.Connection, name: str) -> str:
@@ -159,17 +180,6 @@ def _setting(connection: psycopg.Connection, name: str) -> str:
 
 def file_system_of(folder: Path) -> str:
     """The kind of file system a folder is on: on tmpfs, syncing to the disk costs nothing."""
-    try:
-        done = subprocess.run(
-            ["stat", "--file-system", "--format=%T", str(folder)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
+    from benchmarks.machine import output_of
 
-
-def _path_of(url: str) -> str:
-    return url.removeprefix("sqlite:///")
+    return output_of("stat", "--file-system", "--format=%T", str(folder)) or "unknown"

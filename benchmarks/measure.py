@@ -1,173 +1,138 @@
-"""Measuring: every figure is one step in a process of its own, ours and bare in turns."""
+"""Measuring: every row on every adapter, round after round."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
-from benchmarks.databases import Scratch
+from benchmarks.bench import Bench
+from benchmarks.rows.row import Figures, Line, Row
 
-PROJECT = Path(__file__).parents[1]
-STEP_TIMEOUT_SECONDS = 900
-SHARE_OF_SINGLES = 10
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the table: what is done, and to how many of the jobs that were asked for."""
-
-    step: str
-    title: str
-    share: int = 1
-    needs_jobs: bool = False
-
-    def count(self, jobs: int) -> int:
-        """How many jobs this row takes."""
-        return max(1, jobs // self.share)
-
-
-ROWS = (
-    Row("enqueue-one", "enqueue one by one", share=SHARE_OF_SINGLES),
-    Row("enqueue-bulk", "enqueue in bulk"),
-    Row("drain", "drain with one worker", needs_jobs=True),
-)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """What one process measured. `process_seconds` has its start, imports and exit as well."""
-
-    jobs: int
-    seconds: float
-    process_seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Jobs a second."""
-        return self.jobs / self.seconds
+Tell = Callable[[str], None]
 
 
 @dataclass
 class Result:
-    """All the figures of one row on one adapter."""
+    """All the figures of one row on one adapter, round by round."""
 
     row: Row
     adapter: str
-    ours: list[Figure] = field(default_factory=list)
-    bare: list[Figure] = field(default_factory=list)
+    rounds: list[Figures] = field(default_factory=list)
+    seconds: float = 0.0
+    """How long measuring took, everything about it included."""
+
+    def values(self, figure: str | None) -> list[float]:
+        """A figure in each round; none if it is not measured on this adapter."""
+        return [figures[figure] for figures in self.rounds if figure and figure in figures]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A line of the table, filled in."""
+
+    line: Line
+    adapter: str
+    values: tuple[float, ...]
+    beside: tuple[float, ...]
+
+    @property
+    def value(self) -> float:
+        """The median of the rounds."""
+        return median(self.values)
 
     @property
     def ratio(self) -> float | None:
-        """Our median rate to the bare one."""
-        return median_rate(self.ours) / median_rate(self.bare) if self.bare else None
+        """The median figure to the median of what it is beside."""
+        return self.value / median(self.beside) if self.beside else None
 
     @property
     def ratios(self) -> list[float]:
         """The same, round by round."""
-        return [ours.rate / bare.rate for ours, bare in zip(self.ours, self.bare, strict=False)]
+        return [value / beside for value, beside in zip(self.values, self.beside, strict=False)]
+
+    @property
+    def promise(self) -> str:
+        """What is promised, in a few characters."""
+        if self.adapter in self.line.at_least:
+            return f"≥ {self.line.at_least[self.adapter]:g}"
+        if self.adapter in self.line.at_most:
+            return f"≤ {self.line.at_most[self.adapter]:.4g} {self.line.unit}".rstrip()
+        return ""
+
+    @property
+    def is_kept(self) -> bool | None:
+        """Whether the promise is; None where nothing is promised."""
+        if self.adapter in self.line.at_least and self.ratio is not None:
+            return self.ratio >= self.line.at_least[self.adapter]
+        if self.adapter in self.line.at_most:
+            return self.value <= self.line.at_most[self.adapter]
+        return None
 
 
-def median_rate(figures: Sequence[Figure]) -> float:
-    """The middle one of the rates, in jobs a second."""
-    return median(figure.rate for figure in figures)
-
-
-def measure(
-    scratches: Sequence[Scratch],
-    rows: Sequence[Row],
-    jobs: int,
-    rounds: int,
-    folder: Path,
-    progress: Callable[[str], None],
-) -> list[Result]:
-    """Measure every row on every adapter, `rounds` times.
+def measure(benches: Sequence[Bench], rows: Sequence[Row], rounds: int, tell: Tell) -> list[Result]:
+    """Measure rows on adapters.
 
     Args:
-        folder: where the logs of our processes go.
-        progress: told what is measured next.
+        rounds: how often each; some rows are long and are measured once.
+        tell: told what is measured next.
     """
-    results = [Result(row, scratch.adapter) for row in rows for scratch in scratches]
-    for scratch in scratches:
-        _create_bare_table(scratch, folder)
+    results = _planned(benches, rows)
     for round_number in range(rounds):
-        for result in results:
-            scratch = next(s for s in scratches if s.adapter == result.adapter)
-            progress(f"round {round_number + 1} of {rounds}: {result.row.title}, {scratch.adapter}")
-            _measure_both(result, scratch, jobs, folder, bare_first=round_number % 2 == 1)
-    return results
+        for bench, result in results:
+            if round_number < rounds_of(result.row, rounds):
+                tell(f"round {round_number + 1} of {rounds}: {result.row.title}, {bench.adapter}")
+                _measure_once(bench, result, round_number)
+    return [result for _, result in results]
 
 
-def count_measurements(adapters: int, rows: int, rounds: int) -> int:
+def measure_together(
+    benches: Sequence[Bench], rows: Sequence[Row], rounds: int, tell: Tell
+) -> list[Result]:
+    """As `measure`, all adapters at the same time: for when it does not matter how fast."""
+    with ThreadPoolExecutor(len(benches)) as threads:
+        runs = [threads.submit(measure, [bench], rows, rounds, tell) for bench in benches]
+    return [result for run in runs for result in run.result()]
+
+
+def _measure_once(bench: Bench, result: Result, round_number: int) -> None:
+    started = time.monotonic()
+    bench.round_number = round_number
+    result.rounds.append(result.row.measure(bench))
+    result.seconds += time.monotonic() - started
+
+
+def count_measurements(benches: Sequence[Bench], rows: Sequence[Row], rounds: int) -> int:
     """How often `measure` will report progress."""
-    return adapters * rows * rounds
+    return sum(rounds_of(result.row, rounds) for _, result in _planned(benches, rows))
 
 
-def _create_bare_table(scratch: Scratch, folder: Path) -> None:
-    if scratch.bare is not None:
-        _run(scratch.bare, "create", scratch.bare_url, 0, folder)
+def rounds_of(row: Row, rounds: int) -> int:
+    """How often a row is measured."""
+    return rounds if row.rounds is None else min(rounds, row.rounds)
 
 
-def _measure_both(
-    result: Result, scratch: Scratch, jobs: int, folder: Path, *, bare_first: bool
-) -> None:
-    """One round of one row. Who is first alternates, in case it matters."""
-    count = result.row.count(jobs)
-    for is_bare in (True, False) if bare_first else (False, True):
-        scratch.empty()
-        if not is_bare:
-            result.ours.append(_measure_ours(result.row, scratch, count, folder))
-        elif scratch.bare is not None:
-            result.bare.append(_measure_bare(result.row, scratch, scratch.bare, count, folder))
-
-
-def _measure_ours(row: Row, scratch: Scratch, count: int, folder: Path) -> Figure:
-    module = "benchmarks.ours"
-    if not row.needs_jobs:
-        return _run(module, row.step, scratch.url, count, folder)
-    if scratch.bare is None:
-        return _run(module, f"fill-and-{row.step}", scratch.url, count, folder)
-    _run(module, "enqueue-bulk", scratch.url, count, folder)
-    return _run(module, row.step, scratch.url, count, folder)
-
-
-def _measure_bare(row: Row, scratch: Scratch, module: str, count: int, folder: Path) -> Figure:
-    if row.needs_jobs:
-        _run(module, "enqueue-bulk", scratch.bare_url, count, folder)
-    return _run(module, row.step, scratch.bare_url, count, folder)
-
-
-def _run(module: str, step: str, url: str, count: int, folder: Path) -> Figure:
-    """Run one step in a fresh process, its log written to a file as a service's log would be."""
-    log = folder / f"{module}.{step}.log"
-    started = time.perf_counter()
-    with log.open("w") as errors:
-        done = subprocess.run(
-            [sys.executable, "-m", module, step, url, str(count)],
-            cwd=PROJECT,
-            env=_plain_environment(),
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            timeout=STEP_TIMEOUT_SECONDS,
-            check=False,
+def verdicts(results: Sequence[Result], lines_of: Callable[[Row], Sequence[Line]]) -> list[Verdict]:
+    """The lines of the table for which there are figures."""
+    found = (
+        Verdict(
+            line,
+            result.adapter,
+            tuple(result.values(line.figure)),
+            tuple(result.values(line.beside)),
         )
-    process_seconds = time.perf_counter() - started
-    if done.returncode != 0:
-        end = "\n".join(log.read_text().splitlines()[-20:])
-        raise SystemExit(f"{module} {step} {count} failed with exit code {done.returncode}:\n{end}")
-    answer = json.loads(done.stdout.splitlines()[-1])
-    return Figure(answer["jobs"], answer["seconds"], process_seconds)
+        for result in results
+        for line in lines_of(result.row)
+    )
+    return [verdict for verdict in found if verdict.values]
 
 
-def _plain_environment() -> dict[str, str]:
-    """Without settings of jobqueue: its defaults are what is measured."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBS_")}
-    kept.pop("DATABASE_URL", None)
-    return kept
+def _planned(benches: Sequence[Bench], rows: Sequence[Row]) -> list[tuple[Bench, Result]]:
+    return [
+        (bench, Result(row, bench.adapter))
+        for row in rows
+        for bench in benches
+        if bench.adapter in row.adapters
+    ]

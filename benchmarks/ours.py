@@ -1,20 +1,35 @@
-"""Our side: the public API as an application uses it, with every default as it is in production."""
+"""Our side: the public API as an application uses it, with every default as it is in production.
+
+Draining is not here: that is the command `jobs workoff` itself (`commands.py`).
+"""
 
 from __future__ import annotations
 
+import os
+import random
+import secrets
+import socket
+import string
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import jobqueue
-from benchmarks.noop import NoOp
-from benchmarks.side import check, run_step
+from benchmarks.jobs import NoOp, Payload, Stamp
+from benchmarks.side import check, percentile, run_step
+from benchmarks.watched import Recorder
 from jobqueue.adapters import Adapter, connect
 from jobqueue.log import set_up_logging
-from jobqueue.records import Claim, JobFilter, Outcome, Succeeded, Turn
+from jobqueue.records import Claim, JobFilter, Succeeded
 from jobqueue.runner.attached import run_attached
 
+Figures = Mapping[str, Any]
+LOST_SECONDS = 60
 
-def enqueue_one(url: str, jobs: int) -> float:
+
+def enqueue_one(url: str, jobs: int) -> Figures:
     """`perform_later`, each committed before it returns."""
     adapter = _configured(url)
     started = time.perf_counter()
@@ -22,61 +37,95 @@ def enqueue_one(url: str, jobs: int) -> float:
         NoOp.perform_later(number)
     seconds = time.perf_counter() - started
     check(adapter.count_jobs(JobFilter()), jobs, "stored")
-    return seconds
+    return {"jobs": jobs, "seconds": seconds}
 
 
-def enqueue_bulk(url: str, jobs: int) -> float:
+def enqueue_bulk(url: str, jobs: int) -> Figures:
     """One `perform_all_later`."""
     adapter = _configured(url)
     started = time.perf_counter()
     NoOp.perform_all_later([(number,) for number in range(jobs)])
     seconds = time.perf_counter() - started
     check(adapter.count_jobs(JobFilter()), jobs, "stored")
-    return seconds
+    return {"jobs": jobs, "seconds": seconds}
 
 
-def drain(url: str, jobs: int) -> float:
-    """`jobs workoff`, the command itself, from its first claim to its last settle."""
-    from jobqueue.cli import app as command
+def enqueue_payloads(url: str, jobs: int, size: int) -> Figures:
+    """`perform_all_later` of text that does not compress to nothing, 1,000 jobs or 10 MB a call."""
+    adapter = _configured(url)
+    text = "".join(random.choices(string.ascii_letters, k=size))
+    at_once = max(1, min(1000, 10_000_000 // size))
+    started = time.perf_counter()
+    for first in range(0, jobs, at_once):
+        Payload.perform_all_later([(text,)] * min(at_once, jobs - first))
+    seconds = time.perf_counter() - started
+    check(adapter.count_jobs(JobFilter()), jobs, "stored")
+    return {"jobs": jobs, "seconds": seconds}
 
-    stopwatch = Stopwatch(type(connect(url)))
-    command(["workoff", "--app", "benchmarks.noop", "--database-url", url], standalone_mode=False)
-    return _checked(stopwatch, connect(url), jobs)
 
-
-def fill_and_drain(url: str, jobs: int) -> float:
-    """As `drain`, in memory: its jobs are known to this process only, so that no command can."""
+def fill_and_drain(url: str, jobs: int) -> Figures:
+    """Drain memory: its jobs are known to this process only, so that no command can."""
     adapter = _configured(url)
     NoOp.perform_all_later([(number,) for number in range(jobs)])
     queue = jobqueue.JobQueue(adapter)
     set_up_logging(queue.settings.log_level, queue.settings.log_format)
-    stopwatch = Stopwatch(type(adapter))
+    recorder = Recorder()
+    recorder.watch(type(adapter))
     run_attached(queue.worker(until_idle=True))
-    return _checked(stopwatch, adapter, jobs)
+    check(recorder.succeeded, jobs, "performed")
+    return {"jobs": jobs, "seconds": recorder.marks[-1][0] - recorder.started}
 
 
-class Stopwatch:
-    """Runs from the beginning of the first turn to the end of the last that settled something."""
+def adapter_alone(url: str, jobs: int, batch: int) -> Figures:
+    """Turns of the adapter, one after the other, so many jobs to each, and nothing performed."""
+    adapter = _configured(url)
+    outcomes: list[Succeeded] = []
+    settled = 0
+    started = time.perf_counter()
+    while True:
+        claim = Claim("benchmark", secrets.randbits(63), batch, batch)
+        claimed = adapter.turn(outcomes, claim).claimed
+        settled += len(outcomes)
+        if not claimed:
+            break
+        outcomes = [Succeeded(job) for job in claimed]
+    seconds = time.perf_counter() - started
+    check(settled, jobs, "settled")
+    check(adapter.count_jobs(JobFilter()), 0, "left")
+    return {"jobs": jobs, "seconds": seconds}
 
-    def __init__(self, adapter_class: type[Adapter]) -> None:
-        self.succeeded = 0
-        self._started = self._settled = 0.0
-        turn = adapter_class.turn
 
-        def watched(adapter: Adapter, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
-            self._started = self._started or time.perf_counter()
-            done = turn(adapter, outcomes, claim)
-            if outcomes:
-                self._settled = time.perf_counter()
-                self.succeeded += sum(isinstance(outcome, Succeeded) for outcome in outcomes)
-            return done
+def latency(url: str, samples: int, shortest_gap: float, longest_gap: float) -> Figures:
+    """From before `perform_later` to the first line of `perform`, the worker idle before each.
 
-        adapter_class.turn = watched  # type: ignore[method-assign, assignment]
+    The first finds out when the worker is there; it is not counted.
+    """
+    _configured(url)
+    seconds = []
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        path = str(Path(folder) / "s")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.bind(path)
+            channel.settimeout(LOST_SECONDS)
+            for _ in range(samples + 1):
+                time.sleep(random.uniform(shortest_gap, longest_gap))
+                sent = time.monotonic()
+                Stamp.perform_later(path)
+                seconds.append(float(channel.recv(64)) - sent)
+    counted = seconds[1:]
+    return {"p50": percentile(counted, 0.5) * 1000, "p99": percentile(counted, 0.99) * 1000}
 
-    @property
-    def seconds(self) -> float:
-        """How long it ran."""
-        return self._settled - self._started
+
+def bare_import(url: str) -> Figures:
+    """The memory of a process that has imported what a worker needs, and has connected."""
+    import psutil
+
+    adapter = connect(url)
+    adapter.ping()
+    from jobqueue.worker.worker import Worker
+
+    assert Worker.__name__, "imported"
+    return {"megabytes": psutil.Process(os.getpid()).memory_info().rss / 2**20}
 
 
 def _configured(url: str) -> Adapter:
@@ -87,18 +136,15 @@ def _configured(url: str) -> Adapter:
     return adapter
 
 
-def _checked(stopwatch: Stopwatch, adapter: Adapter, jobs: int) -> float:
-    check(stopwatch.succeeded, jobs, "performed")
-    check(adapter.count_jobs(JobFilter()), 0, "left")
-    return stopwatch.seconds
-
-
 if __name__ == "__main__":
     run_step(
         {
             "enqueue-one": enqueue_one,
             "enqueue-bulk": enqueue_bulk,
-            "drain": drain,
+            "enqueue-payloads": enqueue_payloads,
             "fill-and-drain": fill_and_drain,
+            "adapter-alone": adapter_alone,
+            "latency": latency,
+            "bare-import": bare_import,
         }
     )

@@ -1,104 +1,148 @@
-"""The results as a table for people and as JSON for everything else."""
+"""The results as a table for people, as Markdown, and as JSON for everything else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from benchmarks.databases import Scratch
+from benchmarks.databases import Databases
 from benchmarks.machine import versions
-from benchmarks.measure import Figure, Result, median_rate
+from benchmarks.measure import Result, Verdict, verdicts
+from benchmarks.sizes import Sizes
 
-NOTES = (
-    "Rates are medians in jobs/s; the ratio is ours to bare, its range that of the rounds. One by "
-    "one: each job is committed before the next. Drain: one process, from its first claim to its "
-    "last settle; its start (imports, connecting) and its exit are not in the rate, but below."
-)
+COLUMNS = ("", "adapter", "ours", "range", "beside it", "ratio", "range", "promised")
+LEFT_COLUMNS = 2
+KEPT = {True: " ✓", False: " ✗", None: ""}
 
 
-def results_table(results: Sequence[Result], rounds: int) -> Table:
-    """One line for each row and adapter."""
-    table = Table(box=box.SIMPLE_HEAD, caption=NOTES, caption_justify="left")
-    for name in ("", "jobs", "adapter"):
-        table.add_column(name, justify="right" if name == "jobs" else "left", no_wrap=True)
-    for name in ("ours jobs/s", "bare jobs/s", "ratio", f"range of {rounds}"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for result in results:
-        table.add_row(
-            result.row.title,
-            f"{result.ours[0].jobs:,}",
-            result.adapter,
-            f"{median_rate(result.ours):,.0f}",
-            f"{median_rate(result.bare):,.0f}" if result.bare else "—",
-            f"{result.ratio:.2f}" if result.ratio is not None else "—",
-            _spread(result),
+@dataclass(frozen=True)
+class Report:
+    """Everything about a run.
+
+    Args:
+        conditions: the machine, when it began, and the options.
+    """
+
+    results: Sequence[Result]
+    databases: Sequence[Databases]
+    sizes: Sizes
+    rounds: int
+    conditions: Mapping[str, Any]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The lines of the table."""
+        return verdicts(self.results, lambda row: row.lines(self.sizes))
+
+    def table(self) -> Table:
+        """For a terminal."""
+        table = Table(box=box.SIMPLE_HEAD)
+        for number, name in enumerate(COLUMNS):
+            justify: Any = "left" if number < LEFT_COLUMNS else "right"
+            table.add_column(name, justify=justify, no_wrap=number > 0)
+        for verdict in self.verdicts:
+            table.add_row(*_cells(verdict))
+        return table
+
+    def markdown(self) -> str:
+        """For a page: the table, and under it what it was measured on."""
+        lines = [_markdown_row(COLUMNS), "|---|---|" + "--:|" * (len(COLUMNS) - LEFT_COLUMNS)]
+        lines += [_markdown_row(_cells(verdict)) for verdict in self.verdicts]
+        return "\n".join([*lines, "", *(f"- {line}" for line in self.condition_lines()), ""])
+
+    def condition_lines(self) -> list[str]:
+        """The machine, the versions, and the settings that decide what a commit costs."""
+        machine = self.conditions["machine"]
+        said_versions = ", ".join(f"{name} {number}" for name, number in versions().items())
+        settings = [
+            f"{d.version}: " + ", ".join(f"{name} {value}" for name, value in d.settings.items())
+            for d in self.databases
+            if d.settings
+        ]
+        where = (
+            f"{self.conditions['started_at']}: {machine['cores']} cores, {machine['cpu']}, "
+            f"{machine['memory_mb']:,} MB, {machine['system']}, load {machine['load_at_start']}"
         )
-    return table
+        how = (
+            f"medians and ranges of {self.rounds} rounds with {self.sizes.jobs:,} jobs; "
+            "where there is no range, it is one round"
+        )
+        return [where, said_versions, *settings, *self.conditions.get("peers", ()), how]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything that was measured, on what, and every raw figure."""
+        return {
+            **self.conditions,
+            "jobs": self.sizes.jobs,
+            "rounds": self.rounds,
+            "versions": versions(),
+            "databases": {
+                d.adapter: {"version": d.version, "settings": d.settings} for d in self.databases
+            },
+            "rows": [_result_as_json(result) for result in self.results],
+            "lines": [_verdict_as_json(verdict) for verdict in self.verdicts],
+        }
 
 
-def start_up_lines(results: Sequence[Result]) -> list[str]:
-    """What the drain took with everything that belongs to a process."""
-    return [
-        f"drain on {result.adapter}: {median(f.seconds for f in result.ours):.2f} s measured, "
-        f"{median(f.process_seconds for f in result.ours):.2f} s for the whole process"
-        for result in results
-        if result.row.step == "drain"
-    ]
+def _cells(verdict: Verdict) -> tuple[str, ...]:
+    line = verdict.line
+    beside = ""
+    if verdict.beside:
+        beside = f"{said(median(verdict.beside))} {line.unit}, {line.beside_title}"
+    return (
+        line.title,
+        verdict.adapter,
+        f"{said(verdict.value)} {line.unit}".rstrip(),
+        _range(verdict.values, said),
+        beside,
+        "" if verdict.ratio is None else f"{verdict.ratio:.2f}",
+        _range(verdict.ratios, lambda ratio: f"{ratio:.2f}"),
+        verdict.promise + KEPT[verdict.is_kept],
+    )
 
 
-def setting_lines(scratches: Sequence[Scratch]) -> list[str]:
-    """The databases and the settings that decide what a commit costs."""
-    return [
-        f"{scratch.version}: " + ", ".join(f"{k} {v}" for k, v in scratch.settings.items())
-        for scratch in scratches
-        if scratch.settings
-    ]
+def said(value: float) -> str:
+    """A figure with as many digits as mean something."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
 
 
-def as_json(
-    results: Sequence[Result],
-    scratches: Sequence[Scratch],
-    jobs: int,
-    rounds: int,
-    at_start: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Everything that was measured, on what, and every raw figure."""
+def _range(values: Sequence[float], say: Any) -> str:
+    return f"{say(min(values))} to {say(max(values))}" if len(values) > 1 else ""
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _result_as_json(result: Result) -> dict[str, Any]:
+    names = dict.fromkeys(name for figures in result.rounds for name in figures)
     return {
-        **at_start,
-        "jobs": jobs,
-        "rounds": rounds,
-        "versions": versions(),
-        "databases": {s.adapter: {"version": s.version, "settings": s.settings} for s in scratches},
-        "rows": [_row_as_json(result) for result in results],
-    }
-
-
-def _row_as_json(result: Result) -> dict[str, Any]:
-    return {
-        "row": result.row.step,
+        "row": result.row.name,
         "title": result.row.title,
         "adapter": result.adapter,
-        "ours": _side_as_json(result.ours),
-        "bare": _side_as_json(result.bare) if result.bare else None,
-        "ratio": result.ratio,
-        "ratios": result.ratios,
+        "measuring_seconds": round(result.seconds, 1),
+        "figures": {name: result.values(name) for name in names},
     }
 
 
-def _side_as_json(figures: Sequence[Figure]) -> dict[str, Any]:
+def _verdict_as_json(verdict: Verdict) -> dict[str, Any]:
+    line = verdict.line
     return {
-        "jobs_per_second": median_rate(figures),
-        "rounds": [{**asdict(figure), "jobs_per_second": figure.rate} for figure in figures],
+        "title": line.title,
+        "adapter": verdict.adapter,
+        "unit": line.unit,
+        "ours": verdict.value,
+        "beside": median(verdict.beside) if verdict.beside else None,
+        "beside_title": line.beside_title if verdict.beside else None,
+        "ratio": verdict.ratio,
+        "ratios": verdict.ratios,
+        "promised": verdict.promise or None,
+        "kept": verdict.is_kept,
     }
-
-
-def _spread(result: Result) -> str:
-    if result.ratios:
-        return f"{min(result.ratios):.2f} to {max(result.ratios):.2f}"
-    rates = [figure.rate for figure in result.ours]
-    return f"{min(rates) / 1000:.1f}k to {max(rates) / 1000:.1f}k"

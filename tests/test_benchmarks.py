@@ -9,27 +9,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import psycopg
 import pytest
 
+from benchmarks.measure import Verdict
+from benchmarks.rows import ROWS
+from benchmarks.rows.row import Line
+from benchmarks.sizes import Sizes
+from benchmarks.svg import Chart
+from benchmarks.trace import Trace
 from tests.conftest import PROJECT, plain_environment
 
-TITLES = {
-    "enqueue-one": "enqueue one by one",
-    "enqueue-bulk": "enqueue in bulk",
-    "drain": "drain with one worker",
+GROUPS = {
+    "draining": ("drain", "workers", "batch"),
+    "waiting": ("threads", "asyncio", "latency", "polling"),
+    "enqueueing": ("enqueue-one", "enqueue-bulk", "arguments"),
+    "growing": ("table-size", "table-kinds", "snapshot"),
+    "spreading": ("queues", "idle", "memory"),
 }
-ADAPTERS = ("memory", "sqlite", "postgresql")
-JOBS = {"enqueue-one": 20, "enqueue-bulk": 200, "drain": 200}
+LINES = {row.name: row.lines(Sizes.quick()) for row in ROWS}
+WITHOUT_SERVER = {"cpu"}  # of a server that is not the benchmark's own
 
 
 @dataclass(frozen=True)
 class Report:
     """What a run of the benchmarks printed and wrote."""
 
-    table: str
+    printed: str
+    markdown: str
     figures: Mapping[str, Any]
+    plots: Mapping[str, str]
 
 
 def run_benchmarks(*options: str) -> subprocess.CompletedProcess[str]:
@@ -39,61 +50,66 @@ def run_benchmarks(*options: str) -> subprocess.CompletedProcess[str]:
         env=plain_environment(),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=400,
         check=False,
     )
 
 
-@pytest.fixture
-def small_run(empty_postgres_url: str, tmp_path: Path) -> Report:
-    """A run of everything, small."""
-    file = tmp_path / "folder" / "figures.json"
+def quick_report(folder: Path, rows: tuple[str, ...], database_url: str) -> Report:
+    only = [option for row in rows for option in ("--only", row)]
+    json_file, markdown, plots = folder / "new" / "f.json", folder / "table.md", folder / "plots"
     done = run_benchmarks(
-        *("--jobs", "200", "--rounds", "1", "--json", str(file)),
-        *("--database-url", empty_postgres_url),
+        *("--quick", "--database-url", database_url, "--json", str(json_file)),
+        *("--markdown", str(markdown), "--plots", str(plots), *only),
     )
-    assert done.returncode == 0, done.stderr
-    return Report(done.stdout, json.loads(file.read_text()))
+    assert done.returncode == 0, done.stderr + done.stdout
+    files = {file.name: file.read_text() for file in plots.glob("*.svg")}
+    return Report(done.stdout, markdown.read_text(), json.loads(json_file.read_text()), files)
 
 
+def test_the_groups_are_all_rows() -> None:
+    assert sorted(name for group in GROUPS.values() for name in group) == sorted(LINES)
+
+
+@pytest.mark.timeout(500)
+@pytest.mark.parametrize("group", GROUPS)
 def test_every_row_is_measured_on_every_adapter_and_reported(
-    small_run: Report, empty_postgres_url: str
+    group: str, empty_postgres_url: str, tmp_path: Path
 ) -> None:
-    figures = small_run.figures
-    rows = {(row["row"], row["adapter"]): row for row in figures["rows"]}
-    assert set(rows) == {(step, adapter) for step in TITLES for adapter in ADAPTERS}
-    for (step, adapter), row in rows.items():
-        check_side(row["ours"], JOBS[step])
-        check_comparison(row, adapter, JOBS[step])
-        assert_line_in_table(small_run.table, TITLES[step], adapter)
-    assert_conditions_are_told(figures)
+    report = quick_report(tmp_path, GROUPS[group], empty_postgres_url)
+    for row in ROWS:
+        if row.name in GROUPS[group]:
+            for adapter in row.adapters:
+                assert_measured(report, row.name, adapter)
+                assert_every_line_is_told(report, row.name, adapter)
+    assert_conditions_are_told(report.figures)
+    assert_plots_have_points(report.plots)
     assert_nothing_is_left_in(empty_postgres_url)
 
 
-def check_side(side: Mapping[str, Any], jobs: int) -> None:
-    assert [figure["jobs"] for figure in side["rounds"]] == [jobs]
-    figure = side["rounds"][0]
-    assert 0 < figure["seconds"] < figure["process_seconds"]
-    assert side["jobs_per_second"] == pytest.approx(jobs / figure["seconds"])
+def assert_measured(report: Report, row: str, adapter: str) -> None:
+    (found,) = [
+        each for each in report.figures["rows"] if (each["row"], each["adapter"]) == (row, adapter)
+    ]
+    assert found["figures"]
+    for values in found["figures"].values():
+        assert len(values) == 1
+        assert values[0] > 0
 
 
-def check_comparison(row: Mapping[str, Any], adapter: str, jobs: int) -> None:
-    """Memory has nothing to be compared with; the others have their bare script."""
-    if adapter == "memory":
-        assert row["bare"] is None
-        assert row["ratio"] is None
-        return
-    check_side(row["bare"], jobs)
-    ratio = row["ours"]["jobs_per_second"] / row["bare"]["jobs_per_second"]
-    assert row["ratio"] == pytest.approx(ratio)
-
-
-def assert_line_in_table(table: str, title: str, adapter: str) -> None:
-    lines = [line for line in table.splitlines() if title in line and f" {adapter} " in line]
-    assert len(lines) == 1
-    figures = lines[0].partition(adapter)[2].split()
-    assert float(figures[0].replace(",", "")) > 0
-    assert ("—" in figures) == (adapter == "memory")
+def assert_every_line_is_told(report: Report, row: str, adapter: str) -> None:
+    for line in LINES[row]:
+        if line.figure in WITHOUT_SERVER:
+            continue
+        assert f"| {line.title} | {adapter} | " in report.markdown
+        (found,) = [
+            each
+            for each in report.figures["lines"]
+            if (each["title"], each["adapter"], each["beside_title"])
+            == (line.title, adapter, line.beside_title if each["beside"] else None)
+        ]
+        if found["beside"]:
+            assert found["ratio"] == pytest.approx(found["ours"] / found["beside"])
 
 
 def assert_conditions_are_told(figures: Mapping[str, Any]) -> None:
@@ -106,6 +122,12 @@ def assert_conditions_are_told(figures: Mapping[str, Any]) -> None:
     assert {"fsync", "synchronous_commit"} <= set(postgres["settings"])
     assert sqlite["settings"]["journal_mode"] == "wal"
     assert sqlite["settings"]["synchronous"] == "full"
+
+
+def assert_plots_have_points(plots: Mapping[str, str]) -> None:
+    for text in plots.values():
+        circles = list(ET.fromstring(text).iter("{http://www.w3.org/2000/svg}circle"))
+        assert len(circles) > 2
 
 
 def assert_nothing_is_left_in(url: str) -> None:
@@ -128,4 +150,73 @@ def test_one_row_of_one_adapter_is_measured_alone_with_every_round(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(file.read_text())["rows"]
     assert (row["row"], row["adapter"]) == ("drain", "memory")
-    assert len(row["ours"]["rounds"]) == 2
+    assert len(row["figures"]["ours"]) == 2
+
+
+def test_what_cannot_be_measured_ends_the_run_with_an_error(tmp_path: Path) -> None:
+    unknown = run_benchmarks("--quick", "--only", "nothing", "--adapter", "memory")
+    assert unknown.returncode == 2
+    assert "there are drain, workers" in " ".join(unknown.stderr.replace("│", " ").split())
+    nowhere = run_benchmarks(
+        *("--quick", "--only", "drain", "--adapter", "postgresql"),
+        *("--database-url", f"postgresql://nobody@/nothing?host={tmp_path}"),
+    )
+    assert nowhere.returncode == 1
+
+
+def test_a_trace_has_the_rate_of_all_of_the_first_and_of_the_last() -> None:
+    trace = Trace(10.0, ((11.0, 100), (12.0, 300), (14.0, 400)))
+    assert trace.rate == 100
+    assert trace.rate_of_first(100) == 100
+    assert trace.rate_of_first(300) == 150
+    assert trace.rate_of_last(100) == 50
+    assert trace.rate_of_fastest(100) == 200
+    assert trace.rate_of_fastest(300) == 150
+    assert trace.moment_of(150) == 12.0
+
+
+def test_the_traces_of_several_processes_are_put_together(tmp_path: Path) -> None:
+    for name, started, marks in (("a", 5.0, [[6.0, 10], [8.0, 30]]), ("b", 5.5, [[7.0, 10]])):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"started": started, "marks": marks}))
+    trace = Trace.read(tmp_path)
+    assert trace.started == 5.0
+    assert trace.marks[-1] == (8.0, 40)
+    assert (7.0, 20) in trace.marks
+
+
+@pytest.mark.parametrize(
+    ("line", "values", "beside", "kept", "promise"),
+    [
+        (Line("a", "a", "b", at_least={"sqlite": 0.5}), (60.0,), (100.0,), True, "≥ 0.5"),
+        (Line("a", "a", "b", at_least={"sqlite": 0.5}), (40.0,), (100.0,), False, "≥ 0.5"),
+        (Line("a", "a", unit="ms", at_most={"sqlite": 20}), (19.0,), (), True, "≤ 20 ms"),
+        (Line("a", "a", unit="ms", at_most={"sqlite": 20}), (21.0,), (), False, "≤ 20 ms"),
+        (Line("a", "a", at_least={"postgresql": 0.5}), (1.0,), (100.0,), None, ""),
+    ],
+)
+def test_a_line_says_whether_its_promise_is_kept(
+    line: Line,
+    values: tuple[float, ...],
+    beside: tuple[float, ...],
+    kept: bool | None,
+    promise: str,
+) -> None:
+    verdict = Verdict(line, "sqlite", values, beside)
+    assert (verdict.is_kept, verdict.promise) == (kept, promise)
+
+
+def test_the_ratio_is_that_of_the_medians_and_its_range_that_of_the_rounds() -> None:
+    verdict = Verdict(Line("a", "a", "b"), "sqlite", (10.0, 20.0, 90.0), (40.0, 50.0, 60.0))
+    assert verdict.ratio == pytest.approx(20 / 50)
+    assert verdict.ratios == pytest.approx([0.25, 0.4, 1.5])
+
+
+def test_a_chart_is_well_formed_and_its_points_are_inside() -> None:
+    points = [(0.0, 900.0), (1_000_000.0, 45_000.0)]
+    chart = Chart("Rate & more", "rows", "jobs/s", {"ours <b>": points, "bare": [(0.0, 100.0)]})
+    root = ET.fromstring(chart.svg())
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"Rate & more", "ours <b>", "1M", "45,000"} <= set(texts)
+    for circle in root.iter("{http://www.w3.org/2000/svg}circle"):
+        assert 0 < float(circle.attrib["cx"]) < 640
+        assert 0 < float(circle.attrib["cy"]) < 360

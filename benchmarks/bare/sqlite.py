@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
+from collections.abc import Mapping
+from typing import Any
 
-from benchmarks.side import check, run_step
+from benchmarks.side import check, meet, run_step
 
 BATCH = 1000
 
@@ -31,13 +34,15 @@ RETURNING id, args
 """
 DELETE = "DELETE FROM bare_jobs WHERE id = ?"
 
+Figures = Mapping[str, Any]
 
-def create(url: str, jobs: int) -> float:  # noqa: ARG001 - a step's signature
+
+def create(url: str) -> Figures:
     _connect(url).executescript(TABLE)
-    return 0.0
+    return {}
 
 
-def enqueue_one(url: str, jobs: int) -> float:
+def enqueue_one(url: str, jobs: int) -> Figures:
     connection = _connect(url)
     started = time.perf_counter()
     for number in range(jobs):
@@ -46,10 +51,10 @@ def enqueue_one(url: str, jobs: int) -> float:
         connection.execute("COMMIT")
     seconds = time.perf_counter() - started
     _check_stored(connection, jobs)
-    return seconds
+    return {"jobs": jobs, "seconds": seconds}
 
 
-def enqueue_bulk(url: str, jobs: int) -> float:
+def enqueue_bulk(url: str, jobs: int) -> Figures:
     connection = _connect(url)
     started = time.perf_counter()
     rows = (("no_op", json.dumps({"number": number})) for number in range(jobs))
@@ -58,29 +63,28 @@ def enqueue_bulk(url: str, jobs: int) -> float:
     connection.execute("COMMIT")
     seconds = time.perf_counter() - started
     _check_stored(connection, jobs)
-    return seconds
+    return {"jobs": jobs, "seconds": seconds}
 
 
-def drain(url: str, jobs: int) -> float:
+def drain(url: str, batch: int = BATCH, processes: int = 1, folder: str = "") -> Figures:
     """Each transaction settles one batch and claims the next."""
     connection = _connect(url)
+    if processes > 1:
+        meet(folder, str(os.getpid()), processes)
     count = 0
     done: list[tuple[int]] = []
-    batch = [(0, "")]
-    started = time.perf_counter()
-    while batch:
+    jobs = [(0, "")]
+    started = time.monotonic()
+    while jobs:
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(DELETE, done)
-        batch = sorted(connection.execute(CLAIM, (BATCH,)).fetchall())
+        jobs = sorted(connection.execute(CLAIM, (batch,)).fetchall())
         connection.execute("COMMIT")
-        for _, args in batch:
+        for _, args in jobs:
             no_op(**json.loads(args))
-        done = [(job_id,) for job_id, _ in batch]
-        count += len(batch)
-    seconds = time.perf_counter() - started
-    _check_stored(connection, 0)
-    check(count, jobs, "performed")
-    return seconds
+        done = [(job_id,) for job_id, _ in jobs]
+        count += len(jobs)
+    return {"jobs": count, "started": started, "ended": time.monotonic()}
 
 
 def no_op(number: int) -> None:
@@ -88,7 +92,8 @@ def no_op(number: int) -> None:
 
 
 def _connect(url: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+    path = url.removeprefix("sqlite:///")
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     return connection

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import socket
+import tempfile
 import threading
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import psycopg
 
-from benchmarks.side import check, run_step
+from benchmarks.side import check, meet, percentile, run_step
 
 BATCH = 1000
 
@@ -34,15 +41,19 @@ UPDATE bare_jobs SET state = 'running', attempts = attempts + 1, locked_at = now
     locked_by = 'bare'
 WHERE id = ANY (ARRAY(SELECT id FROM due)) RETURNING id, args::text
 """
+CHANNEL = "bare_jobs"
+
+Figures = Mapping[str, Any]
+Batch = list[tuple[int, str]]
 
 
-def create(url: str, jobs: int) -> float:  # noqa: ARG001 - a step's signature
+def create(url: str) -> Figures:
     with psycopg.connect(url) as connection:
         connection.execute(TABLE)
-    return 0.0
+    return {}
 
 
-def enqueue_one(url: str, jobs: int) -> float:
+def enqueue_one(url: str, jobs: int) -> Figures:
     with psycopg.connect(url, autocommit=True) as connection:
         started = time.perf_counter()
         for number in range(jobs):
@@ -50,10 +61,10 @@ def enqueue_one(url: str, jobs: int) -> float:
                 connection.execute(INSERT, ("no_op", json.dumps({"number": number}))).fetchone()
         seconds = time.perf_counter() - started
         _check_stored(connection, jobs)
-    return seconds
+    return {"jobs": jobs, "seconds": seconds}
 
 
-def enqueue_bulk(url: str, jobs: int) -> float:
+def enqueue_bulk(url: str, jobs: int) -> Figures:
     with psycopg.connect(url, autocommit=True) as connection:
         started = time.perf_counter()
         with connection.cursor() as cursor, cursor.copy(COPY) as copy:
@@ -61,51 +72,92 @@ def enqueue_bulk(url: str, jobs: int) -> float:
                 copy.write_row(("no_op", json.dumps({"number": number})))
         seconds = time.perf_counter() - started
         _check_stored(connection, jobs)
-    return seconds
+    return {"jobs": jobs, "seconds": seconds}
 
 
-def drain(url: str, jobs: int) -> float:
+def drain(url: str, batch: int = BATCH, processes: int = 1, folder: str = "") -> Figures:
     """One thread settles and claims, in one statement, while this one performs a batch ahead."""
-    claimed: SimpleQueue[list[tuple[int, str]]] = SimpleQueue()
+    claimed: SimpleQueue[Batch] = SimpleQueue()
     performed: SimpleQueue[list[int]] = SimpleQueue()
     performed.put([])
     performed.put([])  # so that two batches are on their way: one performed, one in the database
     with psycopg.connect(url, autocommit=True) as connection:
-        started = time.perf_counter()
-        pump = threading.Thread(target=_pump, args=(connection, claimed, performed))
+        if processes > 1:
+            meet(folder, str(os.getpid()), processes)
+        started = time.monotonic()
+        pump = threading.Thread(target=_pump, args=(connection, claimed, performed, batch))
         pump.start()
         count = 0
-        while batch := claimed.get():
-            for _, args in batch:
+        while jobs := claimed.get():
+            for _, args in jobs:
                 no_op(**json.loads(args))
-            performed.put([job_id for job_id, _ in batch])
-            count += len(batch)
+            performed.put([job_id for job_id, _ in jobs])
+            count += len(jobs)
         pump.join()
-        seconds = time.perf_counter() - started
-        _check_stored(connection, 0)
-    check(count, jobs, "performed")
-    return seconds
+        ended = time.monotonic()
+    return {"jobs": count, "started": started, "ended": ended}
 
 
 def _pump(
     connection: psycopg.Connection,
-    claimed: SimpleQueue[list[tuple[int, str]]],
+    claimed: SimpleQueue[Batch],
     performed: SimpleQueue[list[int]],
+    batch: int,
 ) -> None:
     held = 0
     while True:
         done = performed.get()
-        batch = sorted(connection.execute(TURN, (done, BATCH)).fetchall())
-        held += len(batch) - len(done)
-        if batch:
-            claimed.put(batch)
+        jobs = sorted(connection.execute(TURN, (done, batch)).fetchall())
+        held += len(jobs) - len(done)
+        if jobs:
+            claimed.put(jobs)
         elif held == 0:
             claimed.put([])
             return
 
 
+def listen(url: str) -> Figures:
+    """Perform what is announced until the process is ended."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"LISTEN {CHANNEL}")
+        print("listening", flush=True)
+        while True:
+            done: list[int] = []
+            while jobs := connection.execute(TURN, (done, 1)).fetchall():
+                for _, args in jobs:
+                    stamp(**json.loads(args))
+                done = [job_id for job_id, _ in jobs]
+            list(connection.notifies(stop_after=1))
+
+
+def latency(url: str, samples: int, shortest_gap: float, longest_gap: float) -> Figures:
+    """From before BEGIN, INSERT, NOTIFY, COMMIT to the first line of what is performed."""
+    seconds = []
+    with (
+        psycopg.connect(url, autocommit=True) as connection,
+        tempfile.TemporaryDirectory(prefix="bench") as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel,
+    ):
+        path = str(Path(folder) / "s")
+        channel.bind(path)
+        for _ in range(samples):
+            time.sleep(random.uniform(shortest_gap, longest_gap))
+            sent = time.monotonic()
+            with connection.transaction():
+                connection.execute(INSERT, ("stamp", json.dumps({"path": path}))).fetchone()
+                connection.execute(f"NOTIFY {CHANNEL}")
+            seconds.append(float(channel.recv(64)) - sent)
+    return {"p50": percentile(seconds, 0.5) * 1000, "p99": percentile(seconds, 0.99) * 1000}
+
+
 def no_op(number: int) -> None:
     pass
+
+
+def stamp(path: str) -> None:
+    began = time.monotonic()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.sendto(str(began).encode(), path)
 
 
 def _check_stored(connection: psycopg.Connection, jobs: int) -> None:
@@ -120,5 +172,7 @@ if __name__ == "__main__":
             "enqueue-one": enqueue_one,
             "enqueue-bulk": enqueue_bulk,
             "drain": drain,
+            "listen": listen,
+            "latency": latency,
         }
     )

@@ -1,0 +1,1 @@
+"""Other job queues, measured beside ours, each with its documented best settings."""
