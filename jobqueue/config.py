@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jobqueue.errors import ConfigurationError
+from jobqueue.retention import KEEP_EXPECTED, KeepRule, parse_keep
 
 DEFAULT_DATABASE_URL = "sqlite:///jobs.sqlite3"
 ENVIRONMENT_PREFIX = "JOBS_"
@@ -108,6 +109,7 @@ BOOLEAN = Kind("true or false", _boolean)
 COUNT = Kind("a whole number from 1", _count)
 SECONDS = Kind("a number of seconds above 0", _seconds)
 QUEUES = Kind(f"queue names with commas between them (each {QUEUE_NAME_RULE}), or *", _queues)
+KEEP = Kind(KEEP_EXPECTED, parse_keep)
 LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _one_of(LOG_LEVELS))
 FORMAT = Kind("one of " + ", ".join(LOG_FORMATS), _one_of(LOG_FORMATS))
 
@@ -171,13 +173,13 @@ class Settings:
     max_attempts: int = _setting(
         24, COUNT, "How often a job is attempted before it is failed; a class can set its own."
     )
-    keep_succeeded: bool = _setting(
-        False, BOOLEAN, "Whether rows of succeeded jobs stay; a class can set its own."
+    keep_succeeded: KeepRule = _setting(
+        False, KEEP, "Which rows of succeeded jobs stay, of each class; a class can set its own."
     )
-    keep_failed: bool = _setting(
+    keep_failed: KeepRule = _setting(
         True,
-        BOOLEAN,
-        "Whether rows of failed and cancelled jobs stay; a class can set its own.",
+        KEEP,
+        "Which rows of failed and of cancelled jobs stay, of each class; a class can set its own.",
     )
     log_level: str = _setting("info", LEVEL, "The least important log lines that are shown.")
     log_format: str = _setting("text", FORMAT, "Log lines for people, or one JSON object a line.")

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from jobqueue.config import Settings, setting_names
+from jobqueue.config import BOOLEAN, Settings, setting_names
 
 
 def setting_option(name: str, metavar: str | None = None) -> Any:
     """The option of a setting, with the setting's own help."""
     setting = next(field for field in fields(Settings) if field.name == name)
     flag = "--" + name.replace("_", "-")
-    if isinstance(setting.default, bool):
+    if setting.metadata["kind"] is BOOLEAN:
         flag = f"{flag}/--no-{flag.removeprefix('--')}"
     return typer.Option(flag, help=setting.metadata["help"], metavar=metavar, show_default=False)
 
@@ -32,8 +32,8 @@ Grace = Annotated[str | None, setting_option("grace", "SECONDS")]
 KillAfter = Annotated[str | None, setting_option("kill_after", "SECONDS")]
 MaxRuntime = Annotated[str | None, setting_option("max_runtime", "SECONDS")]
 MaxAttempts = Annotated[str | None, setting_option("max_attempts", "NUMBER")]
-KeepSucceeded = Annotated[bool | None, setting_option("keep_succeeded")]
-KeepFailed = Annotated[bool | None, setting_option("keep_failed")]
+KeepSucceeded = Annotated[str | None, setting_option("keep_succeeded", "KEEP")]
+KeepFailed = Annotated[str | None, setting_option("keep_failed", "KEEP")]
 LogLevel = Annotated[str | None, setting_option("log_level", "LEVEL")]
 LogFormat = Annotated[str | None, setting_option("log_format", "FORMAT")]
 

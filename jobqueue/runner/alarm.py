@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable
 from types import FrameType
 
@@ -18,6 +19,7 @@ class SignalAlarm:
 
     def __init__(self) -> None:
         self._callback: Callable[[], None] | None = None
+        self._hastened: list[Callable[[], None]] = []
 
     def set(self, after_seconds: float, callback: Callable[[], None]) -> None:
         """Call `callback` on the main thread after so many seconds, unless cancelled before."""
@@ -30,7 +32,17 @@ class SignalAlarm:
         self._callback = None
         signal.setitimer(signal.ITIMER_REAL, 0)
 
+    def hasten(self, callback: Callable[[], None]) -> None:
+        """Call `callback` on the main thread as soon as that can be."""
+        self._hastened.append(callback)
+        main_thread = threading.main_thread().ident
+        assert main_thread is not None, "the main thread is what the alarm is for"  # noqa: S101
+        signal.pthread_kill(main_thread, signal.SIGALRM)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        callback, self._callback = self._callback, None
-        if callback is not None:
+        callbacks, self._hastened = self._hastened, []
+        if self._callback is not None and not signal.getitimer(signal.ITIMER_REAL)[0]:
+            callbacks.append(self._callback)
+            self._callback = None
+        for callback in callbacks:
             callback()

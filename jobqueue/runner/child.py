@@ -15,8 +15,8 @@ from typing import Any
 import setproctitle
 
 from jobqueue.records import NewSchedule
-from jobqueue.runner.readiness import ready_message
 from jobqueue.runner.attached import spare_the_collector
+from jobqueue.runner.readiness import ready_message
 from jobqueue.worker.pump import Tally
 from jobqueue.worker.worker import Worker
 

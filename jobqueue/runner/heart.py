@@ -16,7 +16,7 @@ from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.maintenance.rescue import Rescuer
-from jobqueue.records import CrashedJob, NewWorker
+from jobqueue.records import CrashedJob, NewWorker, Rescue
 
 BEATS_PER_LEASE = 4
 RETRY_SECONDS = 0.5
@@ -39,6 +39,7 @@ class Heart:
         lease_seconds: how long a worker may go without a beat.
         alive: the workers to beat for, asked at each beat: neither ended nor standing still.
         logger: where rescues are told.
+        on_rescue: is called with each in which jobs were freed.
     """
 
     adapter: Adapter
@@ -46,6 +47,7 @@ class Heart:
     lease_seconds: float
     alive: Callable[[], Sequence[NewWorker]]
     logger: logging.Logger
+    on_rescue: Callable[[Rescue], None] = lambda _: None
     _deaths: queue.SimpleQueue[Death] = field(default_factory=queue.SimpleQueue)
     _wake: threading.Event = field(default_factory=threading.Event)
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -97,6 +99,7 @@ class Heart:
         rescue = self.adapter.rescue_crashed(death.worker_id, death.performing)
         if rescue.released or rescue.failed:
             log.jobs_rescued(self.logger, rescue)
+            self.on_rescue(rescue)
 
     def _beat(self) -> None:
         workers = self.alive()
@@ -106,3 +109,4 @@ class Heart:
                 self.adapter.register_worker(worker)
         for rescue in self.rescuer.rescue():
             log.jobs_rescued(self.logger, rescue)
+            self.on_rescue(rescue)

@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +15,7 @@ from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.maintenance.rescue import Rescuer
 from jobqueue.maintenance.schedules import Ticker
-from jobqueue.records import NewSchedule, NewWorker
+from jobqueue.records import NewSchedule, NewWorker, Rescue
 from jobqueue.runner.groups import WorkerGroup
 from jobqueue.runner.heart import Death, Heart
 from jobqueue.runner.process import WorkerProcess, how_it_ended
@@ -27,6 +28,7 @@ KILL_AFTER_SECONDS = 5.0
 LAST_BURIAL_SECONDS = 10.0
 MEMORY_CHECK_SECONDS = 5.0
 STUCK_AFTER_SECONDS = 10.0
+MOST_RESCUES_TO_TELL = 1000
 CANNOT_START = (2, 3)  # the exit codes of wrong settings, and of no database or no tables
 
 Spawn = Callable[[WorkerGroup, int], WorkerProcess]
@@ -98,12 +100,14 @@ class Supervisor:
         self._memory_checked = 0.0
         self._was_ready = False
         self.exit_code = 0
+        self._rescues: deque[Rescue] = deque(maxlen=MOST_RESCUES_TO_TELL)
         self._heart = Heart(
             adapter=adapter,
             rescuer=Rescuer(adapter, lease),
             lease_seconds=lease.total_seconds(),
             alive=self._beating,
             logger=logger,
+            on_rescue=self._rescues.append,
         )
         self._relay = None if relay is None else relay(self._processes)
         self._ticker = ticker
@@ -169,6 +173,7 @@ class Supervisor:
             while not self._is_over():
                 self._look()
                 self._mind_schedules()
+                self._tell_rescues()
                 self._last_turn = time.monotonic()
                 self.on_turn()
                 self._wake.wait(WATCH_SECONDS)
@@ -307,6 +312,12 @@ class Supervisor:
             for process in processes:
                 declared.update({schedule.name: schedule for schedule in process.schedules})
             self._ticker.mind(list(declared.values()))
+
+    def _tell_rescues(self) -> None:
+        """Leave it to a worker to call the hooks: the application is there, and not here."""
+        ready = [p for p in self._processes() if p.is_ready and not p.asked_to_stop]
+        while ready and self._rescues:
+            ready[0].pipe.tell_rescue(self._rescues.popleft())
 
     # --- a rolling restart -----------------------------------------------------------------------
 

@@ -1,0 +1,214 @@
+"""Hooks: what an application does beside its jobs, around each attempt and at what becomes of them.
+
+A job class has methods for its own attempts (`before_perform`, `around_perform`, `after_perform`,
+`after_success`, `after_failure`); a `Hooks` object has the same for all jobs, and the events of
+jobs and workers besides. What comes before an attempt belongs to it: an error there fails it. What
+comes after only observes: an error there is logged and harms nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from datetime import timedelta
+from typing import Any
+
+from jobqueue.errors import ConfigurationError
+from jobqueue.records import (
+    Cancelled,
+    ClaimedJob,
+    Discarded,
+    Failed,
+    JobRecord,
+    NewWorker,
+    Outcome,
+    Retried,
+    Succeeded,
+)
+
+Finish = Awaitable[None] | None
+Around = (
+    Iterator[Any]
+    | AsyncIterator[Any]
+    | AbstractContextManager[Any]
+    | AbstractAsyncContextManager[Any]
+    | None
+)
+
+ATTEMPT_HOOKS = (
+    "before_perform",
+    "around_perform",
+    "after_perform",
+    "after_success",
+    "after_failure",
+)
+
+
+class Hooks:
+    """Hooks for all jobs and workers: override what you want, and give an object of it.
+
+        jobqueue.configure(hooks=[MyHooks()])
+
+    The first five go around each attempt, on the thread that performs it; for an async job they
+    may be async, and are awaited in its task. An error in `before_perform` or `around_perform`
+    fails the attempt, as if `perform` had raised it. An error in any other method is logged and
+    harms nothing. The others are plain methods, called on threads of the worker's own: what takes
+    long there holds up its other jobs.
+    """
+
+    # --- around each attempt ---------------------------------------------------------------------
+
+    def before_perform(self, job: Any, args: Mapping[str, Any]) -> Finish:
+        """An attempt begins. What this raises, `Retry` and `Discard` included, ends it.
+
+        Args:
+            job: the object of the job's class, with its `context`.
+            args: the job's arguments by name.
+        """
+
+    def around_perform(self, job: Any, args: Mapping[str, Any]) -> Around:
+        """Write it with one `yield`, for `perform` to be called at; or return a context manager."""
+
+    def after_perform(self, job: Any, args: Mapping[str, Any]) -> Finish:
+        """`perform` was called, whatever came of it."""
+
+    def after_success(self, job: Any, args: Mapping[str, Any], result: Any) -> Finish:
+        """`perform` returned `result`. Nothing of that is in the database yet."""
+
+    def after_failure(self, job: Any, args: Mapping[str, Any], error: BaseException) -> Finish:
+        """The attempt raised an error, other than `Retry`, `Discard` and `JobCancelled`."""
+
+    # --- what becomes of jobs --------------------------------------------------------------------
+
+    def job_enqueued(self, job: JobRecord) -> None:
+        """A job was stored by this process: called where it was, once that is committed.
+
+        With `session=` that is when the session commits; only for a bare connection of the driver,
+        whose commit cannot be seen, it is called at once.
+        """
+
+    def job_succeeded(self, job: ClaimedJob, run_time: timedelta) -> None:
+        """A job succeeded, and that is in the database."""
+
+    def job_retried(self, job: ClaimedJob, error: str, delay: timedelta) -> None:
+        """An attempt failed, or asked for it, and there will be another after `delay`."""
+
+    def job_failed(self, job: ClaimedJob | JobRecord, error: str) -> None:
+        """A job failed for good. It is a `JobRecord` when its worker died over it."""
+
+    def job_discarded(self, job: ClaimedJob, reason: str) -> None:
+        """A job has ended itself by `Discard`."""
+
+    def job_cancelled(self, job: ClaimedJob, reason: str) -> None:
+        """A job has ended since it was cancelled while it ran."""
+
+    def job_rescued(self, job: JobRecord, worker_id: str) -> None:
+        """A job was freed whose worker is gone: it is `ready` again, or `failed`."""
+
+    # --- what becomes of workers -----------------------------------------------------------------
+
+    def worker_ready(self, worker: NewWorker) -> None:
+        """This process is about to claim its first jobs. Called on the thread that runs it."""
+
+    def worker_stopping(self, worker: NewWorker) -> None:
+        """This worker takes no more jobs; those that it performs are finished yet."""
+
+    def worker_stopped(self, worker: NewWorker) -> None:
+        """This worker has ended, and holds no jobs. Called on the thread that ran it."""
+
+
+EVENTS = tuple(
+    name
+    for name, method in vars(Hooks).items()
+    if inspect.isfunction(method) and name not in ATTEMPT_HOOKS
+)
+OUTCOME_EVENTS = (
+    "job_succeeded",
+    "job_retried",
+    "job_failed",
+    "job_discarded",
+    "job_cancelled",
+)
+
+
+# --- those for all jobs --------------------------------------------------------------------------
+
+
+class Observers:
+    """The `Hooks` of an application.
+
+    Raises:
+        ConfigurationError: something is no `Hooks`, or an event of one is async.
+    """
+
+    def __init__(self, hooks: Iterable[Hooks] = ()) -> None:
+        self.hooks = tuple(hooks)
+        for each in self.hooks:
+            _check(each)
+        self._by_event = {name: overridden(name, self.hooks) for name in EVENTS}
+        self.hears_outcomes = any(self._by_event[name] for name in OUTCOME_EVENTS)
+
+    def hears(self, event: str) -> bool:
+        """Whether anything is called at an event."""
+        return bool(self._by_event[event])
+
+    def tell(self, logger: logging.Logger, event: str, *facts: Any) -> None:
+        """Call the hooks of an event. What they raise is logged."""
+        for hook in self._by_event[event]:
+            try:
+                hook(*facts)
+            except Exception as error:  # noqa: BLE001 - whatever an observer raises
+                log_failure(logger, hook, error)
+
+    def tell_outcomes(
+        self, logger: logging.Logger, outcomes: Iterable[Outcome], rejected: Iterable[Outcome]
+    ) -> None:
+        """Tell what became of jobs, but for what did not count."""
+        lost = {(outcome.job.id, outcome.job.token) for outcome in rejected}
+        for outcome in outcomes:
+            if (outcome.job.id, outcome.job.token) not in lost:
+                self._tell_outcome(logger, outcome)
+
+    def _tell_outcome(self, logger: logging.Logger, outcome: Outcome) -> None:
+        match outcome:
+            case Succeeded(job=job, run_time=run_time):
+                self.tell(logger, "job_succeeded", job, run_time)
+            case Retried(job=job, error=error, delay=delay):
+                self.tell(logger, "job_retried", job, error, delay)
+            case Failed(job=job, error=error):
+                self.tell(logger, "job_failed", job, error)
+            case Cancelled(job=job, reason=reason):
+                self.tell(logger, "job_cancelled", job, reason)
+            case Discarded(job=job, reason=reason):
+                self.tell(logger, "job_discarded", job, reason)
+
+
+def _check(hooks: Hooks) -> None:
+    if isinstance(hooks, type):
+        raise ConfigurationError(f"hooks has the class {hooks.__name__}; give an object of it")
+    if not isinstance(hooks, Hooks):
+        raise ConfigurationError(f"hooks has {hooks!r}; expected objects of jobqueue.Hooks")
+    for name in EVENTS:
+        if inspect.iscoroutinefunction(getattr(hooks, name)):
+            raise ConfigurationError(
+                f"{type(hooks).__name__}.{name} is async, but events of jobs and workers are told "
+                "on threads without an event loop; make it a plain method"
+            )
+
+
+def overridden(name: str, hooks: Iterable[Hooks]) -> tuple[Callable[..., Any], ...]:
+    """The methods of that name which do something."""
+    base = getattr(Hooks, name)
+    return tuple(getattr(h, name) for h in hooks if getattr(type(h), name) is not base)
+
+
+def log_failure(logger: logging.Logger, hook: Callable[..., Any], error: Exception) -> None:
+    """Say that an observer failed."""
+    name = getattr(hook, "__qualname__", repr(hook))
+    facts = {"event": "hook_failed", "error": f"{type(error).__name__}: {error}"}
+    logger.error("the hook %s failed: %s", name, facts["error"], exc_info=error, extra=facts)
+
+
+NO_OBSERVERS = Observers()

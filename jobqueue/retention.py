@@ -1,0 +1,142 @@
+"""How long the rows of finished jobs stay: what `keep_succeeded` and `keep_failed` can be."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+LONGEST_AGE = timedelta(days=365 * 1000)
+ASKED_FOR_AGE = timedelta(hours=1)
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+AGE = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+WORDS = {"true": True, "yes": True, "on": True, "1": True}
+WORDS |= {"false": False, "no": False, "off": False, "0": False}
+KEEP_EXPECTED = (
+    "true or false, a count (1000), an age with its unit (90s, 30m, 12h, 7d, 2w), or both (1000 7d)"
+)
+KEEP_EXPECTED_IN_CODE = "True, False, a count, a timedelta, or Keep(count=…, age=…)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """How many finished jobs of a class stay in the database, for how long, or both.
+
+    A row goes as soon as one of the two says so.
+
+    Args:
+        count: the latest so many, of each class; None for any number.
+        age: those that ended no longer ago than this; None for ever.
+
+    Raises:
+        ValueError: one of them cannot be used.
+    """
+
+    count: int | None = None
+    age: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        count: object = self.count
+        if count is not None and (type(count) is not int or count < 0):
+            raise ValueError(f"count={count!r}; expected a whole number from 0")
+        age: object = self.age
+        if age is not None and not (
+            isinstance(age, timedelta) and timedelta(0) <= age <= LONGEST_AGE
+        ):
+            raise ValueError(f"age={age!r}; expected a timedelta of 0 or more")
+
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether a row goes as soon as its job is done."""
+        return self.count == 0 or self.age == timedelta(0)
+
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether every row stays."""
+        return self.count is None and self.age is None
+
+
+KeepRule = bool | int | timedelta | Keep
+EVERYTHING = Keep()
+NOTHING = Keep(count=0)
+
+
+def keep_of(rule: KeepRule) -> Keep:
+    """What a rule says.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(rule, Keep):
+        return rule
+    if isinstance(rule, bool):
+        return EVERYTHING if rule else NOTHING
+    if isinstance(rule, int):
+        return Keep(count=rule)
+    if not isinstance(rule, timedelta):
+        raise ValueError(f"{rule!r}; expected {KEEP_EXPECTED_IN_CODE}")
+    return Keep(age=rule)
+
+
+def is_keep_rule(value: Any) -> bool:
+    """Whether something is a rule."""
+    try:
+        keep_of(value)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_keep(value: Any) -> KeepRule:
+    """A rule as settings have it, in files, in the environment and on the command line.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, str):
+        text = value.strip().lower()
+        return WORDS[text] if text in WORDS else _parse_limits(text)
+    keep_of(value)
+    return value  # type: ignore[no-any-return]
+
+
+def _parse_limits(text: str) -> KeepRule:
+    limits = [_parse_limit(part) for part in text.replace(",", " ").split()]
+    if len(limits) == 1:
+        return limits[0]
+    count, age = sorted(limits, key=lambda limit: isinstance(limit, timedelta))
+    if not isinstance(count, int) or not isinstance(age, timedelta):
+        raise ValueError(text)
+    return Keep(count=count, age=age)
+
+
+def _parse_limit(text: str) -> int | timedelta:
+    if text.isdecimal():
+        return int(text)
+    found = AGE.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    age = timedelta(**{UNITS[found[2]]: float(found[1])})
+    keep_of(age)
+    return age
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What stays of the jobs of a class that succeeded, and of those that ended otherwise."""
+
+    succeeded: Keep
+    failed: Keep
+
+
+def retention_of(job_class: Any, settings: Any) -> Retention:
+    """As a class says, or else the settings; what somebody will ask for stays at least an hour."""
+    succeeded, failed = job_class.keep_succeeded, job_class.keep_failed
+    usual = keep_of(settings.keep_succeeded)
+    if (job_class.api or job_class.keep_result) and usual.keeps_nothing:
+        usual = Keep(age=ASKED_FOR_AGE)
+    return Retention(
+        succeeded=usual if succeeded is None else keep_of(succeeded),
+        failed=keep_of(settings.keep_failed if failed is None else failed),
+    )
