@@ -33,8 +33,10 @@ from jobqueue.errors import (
     StateConflict,
     UnknownJob,
 )
+from jobqueue.hooks import Hooks
 from jobqueue.job import Job, JobContext, job
 from jobqueue.records import JobRecord, JobState
+from jobqueue.retention import Keep
 from jobqueue.retry import Constant, Discard, Exponential, Polynomial, Retry
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ __all__ = [
     "DuplicateJob",
     "Every",
     "Exponential",
+    "Hooks",
     "InvalidArguments",
     "InvalidDatabaseUrl",
     "InvalidJob",
@@ -70,6 +73,7 @@ __all__ = [
     "JobState",
     "JobTimeout",
     "JobqueueError",
+    "Keep",
     "MemoryAdapter",
     "Polynomial",
     "PostgresAdapter",

@@ -9,7 +9,7 @@ import importlib
 import logging
 import pkgutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,17 +17,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 from jobqueue.adapters import Adapter, connect
+from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.arguments import encode_unchecked
 from jobqueue.config import Settings, load_settings
 from jobqueue.defaults import default_configuration
-from jobqueue.enqueueing import EnqueueOptions, checked_queue
-from jobqueue.errors import ConfigurationError, InvalidArguments, JobNotFound
+from jobqueue.enqueueing import EnqueueOptions, checked_queue, tell_enqueued
+from jobqueue.errors import ConfigurationError, InvalidArguments
+from jobqueue.hooks import Hooks, Observers
 from jobqueue.job import Job, registry
 from jobqueue.records import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
     NO_DELAY,
-    JobRecord,
     NewJob,
 )
 
@@ -43,13 +44,23 @@ def _connect(settings: Settings) -> Adapter:
     return connect(settings.database_url)
 
 
+def _encode_args(args: Mapping[str, Any], handler: str) -> str:
+    """Arguments as JSON, checked by the job's class where that is known."""
+    job_class = registry.find(handler)
+    if job_class is None:
+        return encode_unchecked(args, handler)
+    return job_class.parameters().dump_mapping(args)
+
+
 default_configuration.install(_connect)
+StoredJob.encode_args = staticmethod(_encode_args)
 
 
 def configure(
     *,
     adapter: Adapter | None = None,
     logger: logging.Logger | None = None,
+    hooks: Iterable[Hooks] | None = None,
     **settings: Any,
 ) -> None:
     """Set the default configuration in code, over the environment and the files.
@@ -57,13 +68,14 @@ def configure(
     Args:
         adapter: where jobs are kept; made from `database_url` when none is given.
         logger: where events are logged; `jobqueue` by default.
+        hooks: what is called around all jobs, in the place of those configured before.
         **settings: any setting, by its name: `database_url="…"`, `app="shop.jobs"`, `lease=60`.
 
     Raises:
-        ConfigurationError: a setting is unknown or cannot be used.
+        ConfigurationError: a setting is unknown or cannot be used, or something is no `Hooks`.
     """
     loaded = load_settings(settings) if settings else None
-    default_configuration.configure(settings=loaded, adapter=adapter, logger=logger)
+    default_configuration.configure(settings=loaded, adapter=adapter, logger=logger, hooks=hooks)
 
 
 def enqueue(
@@ -76,7 +88,7 @@ def enqueue(
     priority: int | None = None,
     session: Any = None,
     unchecked: bool = False,
-) -> JobRecord:
+) -> StoredJob:
     """Store a job by its name, when its class is not at hand.
 
     Args:
@@ -111,16 +123,23 @@ def enqueue(
     return find_job(name).set(**options).enqueue_mapping(args or {})
 
 
-def get(job_id: int) -> JobRecord:
-    """A job as it is now.
+def get(job_id: int) -> StoredJob:
+    """A job as it is now, and what can be done with it: `.cancel()`, `.retry()`, `.wait()`, …
 
     Raises:
         JobNotFound: there is no row of that id: it never was, or it is done and was not kept.
     """
     record = default_configuration.adapter.get(job_id)
     if record is None:
-        raise JobNotFound(f"there is no job {job_id}; a job that is done is removed unless kept")
+        raise not_found(job_id)
     return record
+
+
+async def get_async(job_id: int) -> StoredJob:
+    """As `get`, on a thread, while the event loop goes on."""
+    import asyncio
+
+    return await asyncio.to_thread(get, job_id)
 
 
 def find_job(name: str) -> type[Job]:
@@ -168,6 +187,7 @@ class JobQueue:
         adapter: where its jobs are kept. Without one, what the setting `database_url` names if that
             is given here, and otherwise the default adapter.
         logger: where its workers log.
+        hooks: what is called around its jobs, in the place of those that are configured for all.
         **settings: any setting, by its name.
     """
 
@@ -176,9 +196,11 @@ class JobQueue:
         adapter: Adapter | None = None,
         *,
         logger: logging.Logger | None = None,
+        hooks: Iterable[Hooks] | None = None,
         **settings: Any,
     ) -> None:
         self._given = settings
+        self._own_observers = None if hooks is None else Observers(hooks)
         self.settings = load_settings(settings)
         if adapter is None and "database_url" in settings:
             adapter = connect(self.settings.database_url)
@@ -191,7 +213,12 @@ class JobQueue:
         stands_in = default_configuration.substitute
         return stands_in or self._own_adapter or default_configuration.adapter
 
-    def enqueue(self, job: Any, *args: Any, **kwargs: Any) -> JobRecord:
+    @property
+    def observers(self) -> Observers:
+        """The hooks around its jobs."""
+        return self._own_observers or default_configuration.observers
+
+    def enqueue(self, job: Any, *args: Any, **kwargs: Any) -> StoredJob:
         """Store a job on this queue.
 
         Args:
@@ -202,13 +229,20 @@ class JobQueue:
             InvalidArguments: they do not fit it.
         """
         instance: Job = job() if isinstance(job, type) else job
-        return instance.enqueue_calls([(args, kwargs)], self.adapter)[0]
+        return instance.enqueue_calls([(args, kwargs)], self.adapter, self.observers)[0]
 
     def worker(self, *, until_idle: bool = False) -> Worker:
         """A worker on this queue. Its `run` works on the thread that calls it."""
         from jobqueue.worker.worker import Worker
 
-        return Worker(self.adapter, registry, self.settings, self.logger, until_idle=until_idle)
+        return Worker(
+            self.adapter,
+            registry,
+            self.settings,
+            self.logger,
+            until_idle=until_idle,
+            observers=self.observers,
+        )
 
     def work_off(self) -> Tally:
         """Perform everything that is due, here and now, and return how it ended."""
@@ -272,10 +306,10 @@ class JobQueue:
 
         if settings.app:
             import_app(settings.app)
-        return Worker(self.adapter, registry, settings, self.logger)
+        return Worker(self.adapter, registry, settings, self.logger, observers=self.observers)
 
 
-def _enqueue_unchecked(name: str, args: Mapping[str, Any], options: EnqueueOptions) -> JobRecord:
+def _enqueue_unchecked(name: str, args: Mapping[str, Any], options: EnqueueOptions) -> StoredJob:
     new_job = NewJob(
         handler=name,
         args=encode_unchecked(args, name),
@@ -285,7 +319,10 @@ def _enqueue_unchecked(name: str, args: Mapping[str, Any], options: EnqueueOptio
         run_at=options.wait_until,
         delay=options.wait or NO_DELAY,
     )
-    return default_configuration.adapter.enqueue([new_job], session=options.session)[0]
+    records = default_configuration.adapter.enqueue([new_job], session=options.session)
+    observers, logger = default_configuration.observers, default_configuration.logger
+    tell_enqueued(records, options.session, observers, logger)
+    return records[0]
 
 
 def _default_app(folder: Path) -> list[str]:

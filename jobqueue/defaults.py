@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.config import Settings, load_settings
+from jobqueue.hooks import NO_OBSERVERS, Hooks, Observers
 
 DEFAULT_LOGGER = logging.getLogger("jobqueue")
 
 
 class DefaultConfiguration:
-    """What jobs use that do not bring their own: settings, adapter and logger.
+    """What jobs use that do not bring their own: settings, adapter, logger and hooks.
 
     Each is made when it is first needed, so that importing an application opens no database.
     """
@@ -26,6 +27,7 @@ class DefaultConfiguration:
         self._adapter: Adapter | None = None
         self._substitute: Adapter | None = None
         self._logger: logging.Logger | None = None
+        self._observers = NO_OBSERVERS
         self._connect: Callable[[Settings], Adapter] | None = None
 
     def install(self, connect: Callable[[Settings], Adapter]) -> None:
@@ -38,9 +40,12 @@ class DefaultConfiguration:
         settings: Settings | None = None,
         adapter: Adapter | None = None,
         logger: logging.Logger | None = None,
+        hooks: Iterable[Hooks] | None = None,
     ) -> None:
         """Replace what is given. New settings without an adapter also give a new adapter."""
+        observers = self._observers if hooks is None else Observers(hooks)
         with self._lock:
+            self._observers = observers
             if settings is not None:
                 self._settings, self._adapter = settings, None
             self._adapter = adapter or self._adapter
@@ -69,6 +74,7 @@ class DefaultConfiguration:
         """Forget all of it, so that it is made anew when it is next needed: for tests."""
         with self._lock:
             self._settings = self._adapter = self._logger = None
+            self._observers = NO_OBSERVERS
 
     @property
     def settings(self) -> Settings:
@@ -93,6 +99,11 @@ class DefaultConfiguration:
     def logger(self) -> logging.Logger:
         """The logger: `jobqueue` if none was given."""
         return self._logger or DEFAULT_LOGGER
+
+    @property
+    def observers(self) -> Observers:
+        """The hooks for all jobs."""
+        return self._observers
 
 
 default_configuration = DefaultConfiguration()

@@ -6,14 +6,18 @@ them: on the class, on an instance, and after `.set()`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
+from jobqueue.adapters.joining import after_commit
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import InvalidArguments
-from jobqueue.records import NO_DELAY, JobRecord
+from jobqueue.hooks import Observers
+from jobqueue.records import NO_DELAY
 from jobqueue.retry import LONGEST_WAIT, as_timedelta
 
 P = ParamSpec("P")
@@ -101,6 +105,26 @@ def checked_priority(priority: int) -> int:
     return priority
 
 
+# --- what has been enqueued ----------------------------------------------------------------------
+
+
+def tell_enqueued(
+    records: Sequence[StoredJob], session: Any, observers: Observers, logger: logging.Logger
+) -> None:
+    """Call the hooks `job_enqueued` for jobs, once they are committed."""
+    if not observers.hears("job_enqueued"):
+        return
+
+    def tell() -> None:
+        for record in records:
+            observers.tell(logger, "job_enqueued", record)
+
+    if session is None:
+        tell()
+    else:
+        after_commit(session, tell)
+
+
 # --- what type checkers see ----------------------------------------------------------------------
 
 
@@ -117,18 +141,40 @@ class PerformLater:
     @overload
     def __get__(
         self, instance: None, owner: Callable[..., Performs[P, Any]]
-    ) -> Callable[P, JobRecord]: ...
+    ) -> Callable[P, StoredJob]: ...
     @overload
-    def __get__(self, instance: Performs[P, Any], owner: Any) -> Callable[P, JobRecord]: ...
+    def __get__(self, instance: Performs[P, Any], owner: Any) -> Callable[P, StoredJob]: ...
     def __get__(self, instance: Any, owner: Any) -> Any:
         job = owner() if instance is None else instance
 
-        def perform_later(*args: Any, **kwargs: Any) -> JobRecord:
+        def perform_later(*args: Any, **kwargs: Any) -> StoredJob:
             """Store the job, to be performed by a worker, and return its record."""
-            record: JobRecord = job.enqueue_calls([(args, kwargs)])[0]
+            record: StoredJob = job.enqueue_calls([(args, kwargs)])[0]
             return record
 
         return perform_later
+
+
+class PerformLaterAsync:
+    """Makes `perform_later_async` take exactly the parameters of `perform`."""
+
+    @overload
+    def __get__(
+        self, instance: None, owner: Callable[..., Performs[P, Any]]
+    ) -> Callable[P, Coroutine[Any, Any, StoredJob]]: ...
+    @overload
+    def __get__(
+        self, instance: Performs[P, Any], owner: Any
+    ) -> Callable[P, Coroutine[Any, Any, StoredJob]]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        job = owner() if instance is None else instance
+
+        async def perform_later_async(*args: Any, **kwargs: Any) -> StoredJob:
+            """As `perform_later`, while the event loop goes on."""
+            records: list[StoredJob] = await job.enqueue_calls_async([(args, kwargs)])
+            return records[0]
+
+        return perform_later_async
 
 
 class PerformNow:
@@ -191,7 +237,7 @@ class SetOptions:
 class AllLater(Protocol):
     """What `perform_all_later` is."""
 
-    def __call__(self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]) -> list[JobRecord]: ...
+    def __call__(self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]) -> list[StoredJob]: ...
 
 
 class PerformAllLater:
@@ -202,12 +248,58 @@ class PerformAllLater:
 
         def perform_all_later(
             calls: Iterable[tuple[Any, ...] | Mapping[str, Any]],
-        ) -> list[JobRecord]:
+        ) -> list[StoredJob]:
             """Store one job for each call, in one statement, all or none, in that order."""
-            records: list[JobRecord] = job.enqueue_calls([as_call(call) for call in calls])
+            records: list[StoredJob] = job.enqueue_calls([as_call(call) for call in calls])
             return records
 
         return perform_all_later
+
+
+class AllLaterAsync(Protocol):
+    """What `perform_all_later_async` is."""
+
+    async def __call__(
+        self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]
+    ) -> list[StoredJob]: ...
+
+
+class PerformAllLaterAsync:
+    """Makes `perform_all_later_async` work on a class and on an instance."""
+
+    def __get__(self, instance: Any, owner: Any) -> AllLaterAsync:
+        job = owner() if instance is None else instance
+
+        async def perform_all_later_async(
+            calls: Iterable[tuple[Any, ...] | Mapping[str, Any]],
+        ) -> list[StoredJob]:
+            """As `perform_all_later`, while the event loop goes on."""
+            listed = [as_call(call) for call in calls]
+            records: list[StoredJob] = await job.enqueue_calls_async(listed)
+            return records
+
+        return perform_all_later_async
+
+
+async def enqueue_without_blocking(
+    session: Any, enqueue: Callable[[Any], list[StoredJob]]
+) -> list[StoredJob]:
+    """Call `enqueue` with a session that it can use: in a thread, or within an async session.
+
+    Args:
+        session: None; an `AsyncSession` or `AsyncConnection` of SQLAlchemy; or what
+            `perform_later` takes, which belongs to this thread and is used on it.
+    """
+    if session is None:
+        import asyncio
+
+        return await asyncio.to_thread(enqueue, None)
+    if type(session).__name__ == "async_scoped_session":
+        session = session()
+    if hasattr(session, "run_sync"):
+        records: list[StoredJob] = await session.run_sync(enqueue)
+        return records
+    return enqueue(session)
 
 
 def as_call(call: object) -> tuple[tuple[Any, ...], Mapping[str, Any]]:

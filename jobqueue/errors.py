@@ -9,6 +9,8 @@
     ├── JobNotFound                 no job row of that id (a LookupError)
     ├── StateConflict               the job is in a state that does not allow it
     ├── JobTimeout                  raised in a job that runs longer than its `max_runtime`
+    │   └── JobCancelled            raised in a job that is cancelled while it runs
+    ├── JobFailed                   the job that was waited for has no result: it failed
     └── DatabaseError
         ├── InvalidDatabaseUrl      no adapter understands it (a ConfigurationError)
         ├── DatabaseUnavailable     it does not answer; trying again may help
@@ -63,6 +65,21 @@ class JobTimeout(JobqueueError):
     Raised in the job itself. What the job does not catch is then treated as any error: its retry
     policy gets it as `error`, and so can answer otherwise than to others.
     """
+
+
+class JobCancelled(JobTimeout):
+    """A job was cancelled while it ran.
+
+    Raised in a job whose class has `interrupt_on_cancel`. It is a `JobTimeout`, so that what cleans
+    up after one does so after the other. The job ends cancelled, whatever it raises then.
+    """
+
+    def __init__(self, message: str = "cancelled while it ran") -> None:
+        super().__init__(message)
+
+
+class JobFailed(JobqueueError):
+    """A job that somebody waited for ended failed or cancelled; the message has its last error."""
 
 
 class DatabaseError(JobqueueError):

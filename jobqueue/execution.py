@@ -7,6 +7,7 @@ the outcome is the next step, and the adapter's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import inspect
@@ -14,21 +15,26 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from jobqueue import log
+from jobqueue.adapters.json_text import result_writer
 from jobqueue.arguments import Parameters
 from jobqueue.config import Settings
+from jobqueue.defaults import default_configuration
 from jobqueue.errors import JobTimeout
+from jobqueue.hooking import AttemptHooks, attempt_hooks
+from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
 from jobqueue.records import (
     NO_DELAY,
+    Cancelled,
     ClaimedJob,
     Discarded,
     Failed,
@@ -38,6 +44,7 @@ from jobqueue.records import (
     Succeeded,
 )
 from jobqueue.redaction import clean_error, mask_values, redact_args
+from jobqueue.retention import retention_of
 from jobqueue.retry import DEFAULT_RETRY, Discard, Retry, as_timedelta, delay_before_retry
 
 RunCoroutine = Callable[[Coroutine[Any, Any, None]], None]
@@ -46,12 +53,14 @@ MACHINERY = tuple(
     str(place)
     for place in (
         Path(__file__),
+        Path(__file__).with_name("hooking.py"),
         Path(__file__).with_name("worker"),
         Path(__file__).with_name("runner"),
+        Path(contextlib.__file__),
         Path(asyncio.__file__).parent,
     )
 )
-OWN_MACHINERY = MACHINERY[:3]
+OWN_MACHINERY = MACHINERY[:4]
 SHORTEST_RETURN = timedelta(seconds=5)
 LONGEST_RETURN = timedelta(seconds=60)
 
@@ -72,6 +81,26 @@ def timeout_error(limit: timedelta) -> type[JobTimeout]:
     return type(JobTimeout.__name__, (JobTimeout,), namespace)
 
 
+class Steering(Protocol):
+    """What passes between jobs that run and those who watch them."""
+
+    cancelled: Collection[tuple[int, int]]
+    """The (id, token) of jobs that are running, and that somebody wants to end."""
+
+    def report(self, claimed: ClaimedJob, progress: str) -> None:
+        """Store the progress of a job, as JSON, sooner or later."""
+        ...
+
+
+class NoSteering:
+    """For jobs that nobody watches."""
+
+    cancelled: Collection[tuple[int, int]] = ()
+
+    def report(self, claimed: ClaimedJob, progress: str) -> None:
+        """Do nothing; the last progress is part of the outcome."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be known of a job class to perform its jobs, worked out once."""
@@ -82,6 +111,9 @@ class Plan:
     max_runtime: timedelta | None
     keep_succeeded: bool
     keep_failed: bool
+    interrupt_on_cancel: bool
+    result_text: Callable[[Any], str] | None
+    hooks: AttemptHooks | None
 
 
 @dataclass(slots=True)
@@ -93,12 +125,44 @@ class Attempt:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     started: float
+    steering: Steering
+    progress: str | None = None
+    answer: Any = None
+    saw_cancel: bool = False
 
     def call(self) -> Any:
-        """Call `perform` on a new instance."""
+        """Call `perform` on a new instance; what is to be awaited has to end in its time."""
         job = self.plan.job_class()
-        job.attempt_at(self.claimed)
-        return job.perform(*self.args, **self.kwargs)  # type: ignore[attr-defined]
+        job.attempt_at(self)
+        if self.plan.hooks is not None:
+            return self.plan.hooks.perform(job, self.args, self.kwargs, self._in_time)
+        answer = job.perform(*self.args, **self.kwargs)  # type: ignore[attr-defined]
+        return self._in_time(answer) if inspect.iscoroutine(answer) else answer
+
+    def _in_time(self, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+        return _in_time(self.plan.max_runtime, coroutine)
+
+    async def keep_answer(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Await what `perform` returns, and keep it."""
+        self.answer = await coroutine
+
+    def report(self, progress: str) -> None:
+        """Store how far the job is, as JSON, sooner or later."""
+        self.progress = progress
+        self.steering.report(self.claimed, progress)
+
+    def is_cancelled(self) -> bool:
+        """Whether somebody wants the job to end. Who asks is taken to heed it."""
+        self.saw_cancel = self.saw_cancel or self._is_wanted_to_end()
+        return self.saw_cancel
+
+    def has_heeded_cancel(self) -> bool:
+        """Whether the end of the attempt is that of a cancelled job."""
+        told = self.plan.is_async or self.plan.interrupt_on_cancel
+        return self.saw_cancel or (told and self._is_wanted_to_end())
+
+    def _is_wanted_to_end(self) -> bool:
+        return (self.claimed.id, self.claimed.token) in self.steering.cancelled
 
     def args_by_name(self) -> dict[str, Any]:
         """The arguments by the names of the parameters."""
@@ -122,14 +186,25 @@ class Executor:
     Args:
         registry: the job classes that rows can name.
         settings: the defaults for classes that do not set their own.
+        observers: the hooks for all jobs; the configured ones by default.
+        steering: takes their progress, and knows which of them are to end.
     """
 
-    def __init__(self, registry: Registry, settings: Settings) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        settings: Settings,
+        observers: Observers | None = None,
+        steering: Steering | None = None,
+    ) -> None:
         self._registry = registry
         self._settings = settings
+        self._observers = observers or default_configuration.observers
         self._plans: dict[type[Job], Plan] = {}
+        self._steering = steering or NoSteering()
         self._runner: asyncio.Runner | None = None
         self._is_stopping = False
+        self._on_loop: ClaimedJob | None = None
 
     def execute(
         self,
@@ -154,7 +229,7 @@ class Executor:
                 within(partial(self._perform, attempt, run_to_end))
         except BaseException as error:  # noqa: BLE001 - the one place for whatever a job raises
             return self._after_error(attempt, error)
-        return Succeeded(claimed, _since(attempt.started), attempt.plan.keep_succeeded)
+        return self._after_success(attempt)
 
     async def execute_async(self, claimed: ClaimedJob) -> Outcome:
         """As `execute`, for an async job, in the task that awaits it."""
@@ -163,10 +238,10 @@ class Executor:
             return attempt
         try:
             with log.lines_of(claimed):
-                await _in_time(attempt.plan.max_runtime, attempt.call())
+                attempt.answer = await attempt.call()
         except BaseException as error:  # noqa: BLE001 - as above
             return self._after_error(attempt, error)
-        return Succeeded(claimed, _since(attempt.started), attempt.plan.keep_succeeded)
+        return self._after_success(attempt)
 
     def is_async(self, claimed: ClaimedJob) -> bool:
         """Whether a job is performed by an event loop."""
@@ -177,6 +252,16 @@ class Executor:
         """How long an attempt may take: as its class says, or else the setting."""
         plan = self._plan_of(claimed)
         return plan.max_runtime if plan is not None else None
+
+    def can_be_interrupted(self, claimed: ClaimedJob) -> bool:
+        """Whether an attempt may be interrupted: its time is limited, or its class wants that."""
+        plan = self._plan_of(claimed)
+        return plan is not None and (plan.max_runtime is not None or plan.interrupt_on_cancel)
+
+    def interrupts_on_cancel(self, claimed: ClaimedJob) -> bool:
+        """Whether `JobCancelled` is raised in it when it is cancelled."""
+        plan = self._plan_of(claimed)
+        return plan is not None and plan.interrupt_on_cancel
 
     def delay_after_timeout(self, claimed: ClaimedJob) -> timedelta | None:
         """When the job's retry policy would have it tried again after a `JobTimeout`, if at all."""
@@ -205,6 +290,17 @@ class Executor:
         loop.call_soon_threadsafe(_cancel_all_tasks)
         return True
 
+    def cancel_coroutine(self, claimed: ClaimedJob) -> None:
+        """Cancel an async job, if it runs on this executor's own loop. For any thread."""
+        loop = self._runner.get_loop() if self._runner is not None else None
+        if loop is not None and loop.is_running():
+            loop.call_soon_threadsafe(self._cancel_if_on_loop, claimed)
+
+    def _cancel_if_on_loop(self, claimed: ClaimedJob) -> None:
+        """Called by the loop, which may be at another job by now."""
+        if self._on_loop is claimed:
+            _cancel_all_tasks()
+
     def close(self) -> None:
         """Close the event loop of async jobs, if there was one."""
         runner, self._runner = self._runner, None
@@ -223,7 +319,7 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - somebody's validators may raise anything
             text = _error_text(error, _raw_secrets(plan.job_class, claimed))
             return Failed(claimed, _since(started), text, keep=plan.keep_failed)
-        attempt = Attempt(plan, claimed, args, kwargs, started)
+        attempt = Attempt(plan, claimed, args, kwargs, started, self._steering)
         _log_start(attempt)
         return attempt
 
@@ -233,13 +329,16 @@ class Executor:
             return None
         plan = self._plans.get(job_class)
         if plan is None:
-            plan = self._plans[job_class] = _new_plan(job_class, self._settings)
+            plan = self._plans[job_class] = _new_plan(job_class, self._settings, self._observers)
         return plan
 
     def _perform(self, attempt: Attempt, run_to_end: RunCoroutine) -> None:
         answer = attempt.call()
         if inspect.iscoroutine(answer):
-            run_to_end(_in_time(attempt.plan.max_runtime, answer))
+            self._on_loop = attempt.claimed
+            run_to_end(attempt.keep_answer(answer) if attempt.plan.result_text else answer)
+        else:
+            attempt.answer = answer
 
     def _run_here(self, coroutine: Coroutine[Any, Any, None]) -> None:
         if self._runner is None:
@@ -256,7 +355,27 @@ class Executor:
             self.close()
             raise
 
-    # --- what an error leads to ------------------------------------------------------------------
+    # --- what its end leads to -------------------------------------------------------------------
+
+    def _after_success(self, attempt: Attempt) -> Outcome:
+        plan, run_time = attempt.plan, _since(attempt.started)
+        if self._steering.cancelled and attempt.has_heeded_cancel():
+            return _cancelled(attempt)
+        result = note = None
+        if plan.result_text is not None:
+            result, note = _result_of(attempt, plan.result_text)
+        progress = attempt.progress
+        return Succeeded(
+            attempt.claimed, run_time, plan.keep_succeeded, result, note, progress=progress
+        )
+
+    def _after_error(self, attempt: Attempt, error: BaseException) -> Outcome:
+        if attempt.has_heeded_cancel() and not isinstance(error, StopNow):
+            return _cancelled(attempt)
+        outcome = self._outcome_of_error(attempt, error)
+        if attempt.progress is None:
+            return outcome
+        return replace(outcome, progress=attempt.progress)
 
     def _unknown(self, claimed: ClaimedJob) -> Released:
         """Leave it to a worker that has the code: one is being deployed, or serves another app."""
@@ -271,7 +390,7 @@ class Executor:
             delay=delay_before_return(claimed),
         )
 
-    def _after_error(self, attempt: Attempt, error: BaseException) -> Outcome:
+    def _outcome_of_error(self, attempt: Attempt, error: BaseException) -> Outcome:
         job_class, claimed = attempt.plan.job_class, attempt.claimed
         run_time = _since(attempt.started)
         if isinstance(error, StopNow):
@@ -299,29 +418,54 @@ class Executor:
         return Retried(claimed, run_time, error=text, delay=delay)
 
 
-def _new_plan(job_class: type[Job], settings: Settings) -> Plan:
+def _new_plan(job_class: type[Job], settings: Settings, observers: Observers) -> Plan:
     limit = job_class.max_runtime
-    succeeded, failed = job_class.keep_succeeded, job_class.keep_failed
+    retention = retention_of(job_class, settings)
     return Plan(
         job_class=job_class,
         parameters=job_class.parameters(),
         is_async=inspect.iscoroutinefunction(job_class.perform),  # type: ignore[attr-defined]
         max_runtime=settings.max_runtime if limit is None else as_timedelta(limit),
-        keep_succeeded=(
-            (settings.keep_succeeded or job_class.api) if succeeded is None else succeeded
+        keep_succeeded=not retention.succeeded.keeps_nothing,
+        keep_failed=not retention.failed.keeps_nothing,
+        interrupt_on_cancel=job_class.interrupt_on_cancel,
+        result_text=(
+            result_writer(job_class.performing_function()[0]) if job_class.keep_result else None
         ),
-        keep_failed=settings.keep_failed if failed is None else failed,
+        hooks=attempt_hooks(job_class, observers.hooks),
     )
 
 
-async def _in_time(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> None:
+def _cancelled(attempt: Attempt) -> Cancelled:
+    return Cancelled(
+        attempt.claimed,
+        _since(attempt.started),
+        reason="cancelled while it ran",
+        keep=attempt.plan.keep_failed,
+        progress=attempt.progress,
+    )
+
+
+def _result_of(
+    attempt: Attempt, result_text: Callable[[Any], str]
+) -> tuple[str | None, str | None]:
+    """The result as JSON, or else why it cannot be: the job has succeeded all the same."""
+    try:
+        return result_text(attempt.answer), None
+    except Exception as error:  # noqa: BLE001 - somebody's serializers may raise anything
+        text = _error_text(error, _secrets(attempt))
+        note = f"the job succeeded, but its result could not be kept: {text}"
+        log.result_lost(attempt.plan.job_class.logger, attempt.claimed, note)
+        return None, note
+
+
+async def _in_time(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Await it, cancelling it when it takes longer than it may."""
     if limit is None:
-        await coroutine
-        return
+        return await coroutine
     try:
         async with asyncio.timeout(limit.total_seconds()) as timeout:
-            await coroutine
+            return await coroutine
     except TimeoutError as error:
         if not timeout.expired():
             raise

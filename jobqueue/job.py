@@ -17,13 +17,14 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import (
     Any,
     ClassVar,
     Generic,
     ParamSpec,
+    Protocol,
     Self,
     TypeVar,
     cast,
@@ -31,6 +32,8 @@ from typing import (
 )
 
 from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.json_text import progress_text
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.arguments import Parameters
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.cron import Schedule, schedules_of_job
@@ -39,20 +42,26 @@ from jobqueue.enqueueing import (
     PRIORITY_RANGE,
     EnqueueOptions,
     PerformAllLater,
+    PerformAllLaterAsync,
     PerformLater,
+    PerformLaterAsync,
     PerformNow,
     SetOptions,
     checked_queue,
+    enqueue_without_blocking,
+    tell_enqueued,
 )
 from jobqueue.errors import DuplicateJob, InvalidJob, UnknownJob
+from jobqueue.hooking import HookMethods, attempt_hooks, why_not_hooks
+from jobqueue.hooks import Observers
 from jobqueue.records import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
     NO_DELAY,
     ClaimedJob,
-    JobRecord,
     NewJob,
 )
+from jobqueue.retention import KEEP_EXPECTED_IN_CODE, KeepRule, is_keep_rule
 from jobqueue.retry import DEFAULT_RETRY, LONGEST_WAIT, RetryPolicy, as_seconds
 
 P = ParamSpec("P")
@@ -161,6 +170,20 @@ def _listed(names: Iterable[str]) -> str:
 # --- the job itself ------------------------------------------------------------------------------
 
 
+class OngoingAttempt(Protocol):
+    """What a job that runs is linked to."""
+
+    claimed: ClaimedJob
+
+    def report(self, progress: str) -> None:
+        """Store how far the job is, as JSON, sooner or later."""
+        ...
+
+    def is_cancelled(self) -> bool:
+        """Whether somebody wants the job to end. Who asks is taken to heed it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class JobContext:
     """What a running job can know of itself, as `self.context`.
@@ -178,9 +201,18 @@ class JobContext:
     max_attempts: int
     queue: str
     enqueued_at: datetime | None
+    _attempt: OngoingAttempt | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody has cancelled the job since it began.
+
+        Once it has been True, the job ends cancelled, whether it then returns or raises.
+        """
+        return self._attempt is not None and self._attempt.is_cancelled()
 
 
-class Job:
+class Job(HookMethods):
     """The base of every job. A subclass has a `perform`, with `def` or `async def`.
 
     Subclassing registers the class, as `module.QualName` unless it sets `name`. A subclass without
@@ -205,16 +237,25 @@ class Job:
     """
     retry: ClassVar[RetryPolicy] = DEFAULT_RETRY
     """When a failed attempt is followed by another: see `jobqueue.retry`."""
-    keep_succeeded: ClassVar[bool | None] = None
-    """Whether rows of succeeded jobs stay; None: as the setting says."""
-    keep_failed: ClassVar[bool | None] = None
-    """Whether rows of failed and cancelled jobs stay; None: as the setting says."""
+    keep_succeeded: ClassVar[KeepRule | None] = None
+    """Which rows of succeeded jobs stay: True, False, a count, a `timedelta`, or a `Keep` with
+    both; None: as the setting says."""
+    keep_failed: ClassVar[KeepRule | None] = None
+    """Which rows of failed, and of cancelled jobs stay, likewise; None: as the setting says."""
+    keep_result: ClassVar[bool] = False
+    """Whether what `perform` returns is stored, as JSON, for `.wait()` and `.result`.
+
+    Its succeeded rows stay for an hour then, unless `keep_succeeded` says for how long.
+    """
+    interrupt_on_cancel: ClassVar[bool] = False
+    """Whether `JobCancelled` is raised in a sync job that is cancelled while it runs."""
     schedule: ClassVar[Schedule | Sequence[Schedule] | None] = None
     """When it is enqueued by itself: a `Cron` or an `Every`, or several, told apart by `name`."""
     redact: ClassVar[Sequence[str]] = ()
     """Parameters whose values are shown as `***` in lists, logs and errors."""
     api: ClassVar[bool] = False
-    """Whether it may be enqueued from outside, over HTTP; its succeeded rows stay by default."""
+    """Whether it may be enqueued from outside, over HTTP; its succeeded rows stay for an hour then,
+    unless `keep_succeeded` or the setting keeps any."""
     adapter: ClassVar[Adapter] = cast("Adapter", DefaultAdapter())
     """Where its jobs are kept; the default one unless a class sets its own."""
     logger: ClassVar[logging.Logger] = cast("logging.Logger", DefaultLogger())
@@ -223,11 +264,13 @@ class Job:
     perform_later = PerformLater()
     perform_now = PerformNow()
     perform_all_later = PerformAllLater()
+    perform_later_async = PerformLaterAsync()
+    perform_all_later_async = PerformAllLaterAsync()
     set = SetOptions()
 
     _options: EnqueueOptions = EnqueueOptions()
     _parameters: ClassVar[Parameters]
-    _claimed: ClaimedJob
+    _attempt: OngoingAttempt | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -250,18 +293,39 @@ class Job:
     @functools.cached_property
     def context(self) -> JobContext:
         """What this attempt can know of itself; there while `perform` runs."""
-        claimed = self._claimed
+        attempt = self._attempt
+        assert attempt is not None, "context is there while perform runs"  # noqa: S101
+        claimed = attempt.claimed
         return JobContext(
             job_id=claimed.id,
             attempt=claimed.attempts,
             max_attempts=claimed.max_attempts,
             queue=claimed.queue,
             enqueued_at=claimed.created_at,
+            _attempt=attempt,
         )
 
-    def attempt_at(self, claimed: ClaimedJob) -> None:
+    def progress(self, value: Any, message: str | None = None) -> None:
+        """Say how far this attempt is, for everybody to see.
+
+        It is stored once a second at most, in the background; the last one always is, and stays
+        when the job has ended, as long as its row does. In `perform_now` it is only checked.
+
+        Args:
+            value: any JSON value, such as "started", or a fraction from 0 to 1.
+            message: what is going on; it and the value are stored as an object then,
+                `{"fraction": 0.4, "message": "resizing"}`.
+
+        Raises:
+            InvalidArguments: JSON cannot carry them.
+        """
+        text = progress_text(value, message)
+        if self._attempt is not None:
+            self._attempt.report(text)
+
+    def attempt_at(self, attempt: OngoingAttempt) -> None:
         """Become the attempt at a claimed job."""
-        self._claimed = claimed
+        self._attempt = attempt
 
     # What the descriptors call.
 
@@ -275,7 +339,8 @@ class Job:
         self,
         calls: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]],
         adapter: Adapter | None = None,
-    ) -> list[JobRecord]:
+        observers: Observers | None = None,
+    ) -> list[StoredJob]:
         """Store a job for each (args, kwargs), in one statement, and return their records.
 
         Raises:
@@ -286,13 +351,36 @@ class Job:
             return []
         new_job, dump = self._new_job(), self.parameters().dump
         new_jobs = [new_job(dump(args, kwargs)) for args, kwargs in calls]
-        return (adapter or self.adapter).enqueue(new_jobs, session=self._options.session)
+        return self._enqueue(new_jobs, adapter, observers)
 
-    def enqueue_mapping(self, args: Mapping[str, Any], adapter: Adapter | None = None) -> JobRecord:
+    async def enqueue_calls_async(
+        self, calls: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]]
+    ) -> list[StoredJob]:
+        """As `enqueue_calls`, while the event loop goes on."""
+
+        def enqueue(session: Any) -> list[StoredJob]:
+            job = self if session is None else self.with_options(session=session)
+            return job.enqueue_calls(calls)
+
+        return await enqueue_without_blocking(self._options.session, enqueue)
+
+    def enqueue_mapping(self, args: Mapping[str, Any], adapter: Adapter | None = None) -> StoredJob:
         """Store a job whose arguments come by name, as Python values or as JSON ones."""
         refuse_main(type(self))
         new_job = self._new_job()(self.parameters().dump_mapping(args))
-        return (adapter or self.adapter).enqueue([new_job], session=self._options.session)[0]
+        return self._enqueue([new_job], adapter)[0]
+
+    def _enqueue(
+        self,
+        new_jobs: Sequence[NewJob],
+        adapter: Adapter | None,
+        observers: Observers | None = None,
+    ) -> list[StoredJob]:
+        session = self._options.session
+        records = (adapter or self.adapter).enqueue(new_jobs, session=session)
+        observers = observers or default_configuration.observers
+        tell_enqueued(records, session, observers, self.logger)
+        return records
 
     def _new_job(self) -> Callable[[str], NewJob]:
         """What makes a new job of the text of its arguments."""
@@ -313,13 +401,21 @@ class Job:
         """Check the arguments and call `perform`; what it returns or raises comes back."""
         self.parameters().check(args, kwargs)
         job = copy.copy(self)
+        job._attempt = None  # noqa: SLF001 - a copy of this very object
         job.context = JobContext(None, 1, self.attempts_allowed(), self.queue, None)
-        answer = job.perform(*args, **kwargs)  # type: ignore[attr-defined]
+        answer = job.call_within_hooks(args, kwargs)
         if not inspect.iscoroutine(answer) or _loop_is_running():
             return answer
         import asyncio
 
         return asyncio.run(answer)
+
+    def call_within_hooks(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call `perform`, and what goes around an attempt."""
+        hooks = attempt_hooks(type(self), default_configuration.observers.hooks)
+        if hooks is not None:
+            return hooks.perform(self, args, kwargs, lambda coroutine: coroutine)
+        return self.perform(*args, **kwargs)  # type: ignore[attr-defined]
 
     @classmethod
     def schedules(cls) -> dict[str, Schedule]:
@@ -385,8 +481,9 @@ def check_definition(job_class: type[Job]) -> None:
         refuse(f"max_attempts = {attempts!r}; expected a whole number from 1")
     if not _is_duration(job_class.max_runtime):
         refuse(f"max_runtime = {job_class.max_runtime!r}; expected a timedelta or seconds, above 0")
-    if not callable(job_class.retry):
-        refuse(f"retry = {job_class.retry!r}; expected a policy, such as Constant(30)")
+    why_not = _why_not_ended_so(job_class) or why_not_hooks(job_class)
+    if why_not:
+        refuse(why_not)
     parameters = job_class.parameters()
     unknown = [name for name in job_class.redact if name not in parameters.names]
     if unknown:
@@ -395,6 +492,22 @@ def check_definition(job_class: type[Job]) -> None:
         why_not = _why_not_with(parameters, schedule.args)
         if why_not:
             refuse(f"its schedule {schedule.expression!r}: {why_not}; give args={{…}} that fit")
+
+
+def _why_not_ended_so(job_class: type[Job]) -> str | None:
+    """What is wrong with what is to happen at its end, if anything is."""
+    if not callable(job_class.retry):
+        return f"retry = {job_class.retry!r}; expected a policy, such as Constant(30)"
+    for name in ("keep_result", "interrupt_on_cancel"):
+        if not isinstance(getattr(job_class, name), bool):
+            return f"{name} = {getattr(job_class, name)!r}; expected True or False"
+    for name in ("keep_succeeded", "keep_failed"):
+        rule = getattr(job_class, name)
+        if rule is not None and not is_keep_rule(rule):
+            return f"{name} = {rule!r}; expected {KEEP_EXPECTED_IN_CODE}"
+    if job_class.keep_result and job_class.keep_succeeded is False:
+        return "keep_result needs the rows of succeeded jobs; leave keep_succeeded out"
+    return None
 
 
 def _why_not_with(parameters: Parameters, args: Mapping[str, Any]) -> str | None:
@@ -452,8 +565,10 @@ def job(
     max_attempts: int | None = None,
     max_runtime: timedelta | float | None = None,
     retry: RetryPolicy = DEFAULT_RETRY,
-    keep_succeeded: bool | None = None,
-    keep_failed: bool | None = None,
+    keep_succeeded: KeepRule | None = None,
+    keep_failed: KeepRule | None = None,
+    keep_result: bool = False,
+    interrupt_on_cancel: bool = False,
     schedule: Schedule | Sequence[Schedule] | None = None,
     redact: Sequence[str] = (),
     api: bool = False,

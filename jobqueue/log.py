@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from jobqueue.records import (
+    Cancelled,
     ClaimedJob,
     Discarded,
     Failed,
@@ -163,11 +164,29 @@ def lease_troubled(logger: logging.Logger, worker: str, error: Exception) -> Non
     _emit(logger, logging.ERROR, line, "lease_troubled", worker, error=str(error))
 
 
+def steward_troubled(logger: logging.Logger, worker: str, error: Exception) -> None:
+    """The database refused to store progress, or to say what is to be cancelled."""
+    line = f"worker {worker} could not store progress or ask for cancelled jobs: {error}"
+    _emit(logger, logging.ERROR, line, "steward_troubled", worker, error=str(error))
+
+
 def strays_released(logger: logging.Logger, worker: str, number: int) -> None:
     """Jobs were given back that the database gave to a worker, and the worker never received."""
     jobs = "1 job that was" if number == 1 else f"{number} jobs that were"
     line = f"worker {worker} gave back {jobs} claimed in its name and never reached it"
     _emit(logger, logging.WARNING, line, "strays_released", worker)
+
+
+def result_lost(logger: logging.Logger, job: ClaimedJob, why: str) -> None:
+    """What a job returned cannot be kept as JSON."""
+    line = f"{_title(job)}: {summary_of(why)}"
+    _emit(logger, logging.ERROR, line, "result_lost", None, job)
+
+
+def cancel_heard(logger: logging.Logger, job: ClaimedJob) -> None:
+    """A job that is being performed is to end."""
+    line = f"{_title(job)} was cancelled while it runs, and is told so"
+    _emit(logger, logging.INFO, line, "cancel_heard", None, job)
 
 
 def job_claimed(logger: logging.Logger, job: ClaimedJob) -> None:
@@ -203,6 +222,9 @@ def job_settled(logger: logging.Logger, outcome: Outcome) -> None:
         case Failed(error=error):
             line = f"{_title(job)} failed for good {took} ({attempt}): {summary_of(error)}"
             _emit_outcome(logger, logging.ERROR, line, "job_failed", outcome, error)
+        case Cancelled(reason=reason):
+            line = f"{_title(job)} was cancelled {took}: {summary_of(reason)}"
+            _emit_outcome(logger, logging.INFO, line, "job_cancelled", outcome, reason)
         case Discarded(reason=reason):
             line = f"{_title(job)} discarded itself {took}: {summary_of(reason)}"
             _emit_outcome(logger, logging.INFO, line, "job_discarded", outcome, reason)
@@ -299,6 +321,24 @@ def schedules_troubled(logger: logging.Logger, error: Exception) -> None:
     """The database refused what recurring jobs need; it is tried again."""
     line = f"recurring jobs could not be enqueued: {error}"
     _emit(logger, logging.ERROR, line, "schedules_troubled", None, error=str(error))
+
+
+def jobs_pruned(logger: logging.Logger, number: int) -> None:
+    """Finished jobs were removed that need not be kept. Shown at level debug."""
+    jobs = "1 finished job was" if number == 1 else f"{number:,} finished jobs were"
+    _emit(logger, logging.DEBUG, f"{jobs} removed as `keep_…` says", "jobs_pruned", None)
+
+
+def pruning_troubled(logger: logging.Logger, error: Exception) -> None:
+    """The database refused to remove finished jobs; it is tried again."""
+    line = f"finished jobs could not be removed: {error}"
+    _emit(logger, logging.ERROR, line, "pruning_troubled", None, error=str(error))
+
+
+def hooks_troubled(logger: logging.Logger, error: Exception) -> None:
+    """The hooks could not be told of jobs that were freed, since these cannot be read."""
+    line = f"the hooks are not told of the jobs that were freed: {error}"
+    _emit(logger, logging.ERROR, line, "hooks_troubled", None, error=str(error))
 
 
 def set_up_logging(level: str, log_format: str, stream: TextIO | None = None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar, dataclass_transform
@@ -21,7 +21,7 @@ MOST_CRASHES = 3
 NO_DELAY = timedelta(0)
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def record(cls: type[T]) -> type[T]:
     """A frozen dataclass for what there is one of for every job, as the type checkers see it.
 
@@ -92,6 +92,7 @@ class JobRecord:
     finished_at: datetime | None = None
     progress: Any = None
     result: Any = None
+    cancel_requested_at: datetime | None = None
 
 
 # --- claim ---------------------------------------------------------------------------------------
@@ -147,18 +148,26 @@ class ClaimedJob:
 
 @record
 class Outcome:
-    """What came of performing a claimed job; one of the subclasses below."""
+    """What came of performing a claimed job; one of the subclasses below.
+
+    `progress` is the last that the job reported, as JSON.
+    """
 
     job: ClaimedJob
     run_time: timedelta = NO_DELAY
+    progress: str | None = field(default=None, kw_only=True)
 
 
 @record
 class Succeeded(Outcome):
-    """`perform` returned. The row is removed unless `keep`."""
+    """`perform` returned. The row is removed unless `keep`.
+
+    `result` is what it returned, as JSON, where that is kept; `note` says why it could not be.
+    """
 
     keep: bool = False
     result: str | None = None
+    note: str | None = None
 
 
 @record
@@ -184,6 +193,11 @@ class Discarded(Outcome):
 
     reason: str = ""
     keep: bool = True
+
+
+@record
+class Cancelled(Discarded):
+    """Ended since somebody cancelled it while it ran. What they gave as the reason stays."""
 
 
 @record

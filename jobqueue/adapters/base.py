@@ -10,12 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import (
     Claim,
     ClaimedJob,
     CrashedJob,
     JobFilter,
-    JobRecord,
     JobState,
     NewJob,
     NewSchedule,
@@ -29,6 +29,7 @@ from jobqueue.records import (
     Wakeup,
     WorkerRecord,
 )
+from jobqueue.retention import Keep
 
 
 class Listener(Protocol):
@@ -59,7 +60,7 @@ class Adapter(Protocol):
 
     # --- the path: enqueue, claim, settle --------------------------------------------------------
 
-    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[JobRecord]:
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[StoredJob]:
         """Store jobs, all or none, and return their records in the same order.
 
         Args:
@@ -178,11 +179,11 @@ class Adapter(Protocol):
 
     # --- reads -----------------------------------------------------------------------------------
 
-    def get(self, job_id: int) -> JobRecord | None:
+    def get(self, job_id: int) -> StoredJob | None:
         """One job, or None when there is no row of that id."""
         ...
 
-    def list_jobs(self, where: JobFilter, limit: int) -> list[JobRecord]:
+    def list_jobs(self, where: JobFilter, limit: int) -> list[StoredJob]:
         """At most `limit` jobs, the newest (highest id) first."""
         ...
 
@@ -198,7 +199,7 @@ class Adapter(Protocol):
         """What there is to do in each queue that has unfinished jobs or is paused, by name."""
         ...
 
-    def running_jobs(self, limit: int) -> list[JobRecord]:
+    def running_jobs(self, limit: int) -> list[StoredJob]:
         """At most `limit` running jobs, those that were claimed first coming first."""
         ...
 
@@ -219,6 +220,34 @@ class Adapter(Protocol):
         """End jobs that have not started, with `reason` as their `last_error`; return how many."""
         ...
 
+    def request_cancel(self, job_id: int, reason: str) -> JobState | None:
+        """End a job that has not started, as `cancel` does, or ask for the end of a running one.
+
+        Returns the state that it is in then: cancelled or running; None when it has ended before,
+        or is not there. What was asked of a running job is not forgotten when its attempt ends:
+        where it would become ready again it is cancelled.
+        """
+        ...
+
+    def cancel_requests(self, worker_id: str) -> set[tuple[int, int]]:
+        """The (id, token) of the running jobs of a worker that somebody wants to end. Cheap."""
+        ...
+
+    def update_args(self, job_id: int, args: str) -> bool:
+        """Give a ready, failed or cancelled job other arguments, the text of a JSON object.
+
+        Returns whether there was one of that id.
+        """
+        ...
+
+    def set_progress(self, job_id: int, progress: str) -> bool:
+        """Store the progress of a ready or running job, as JSON; return whether there was one."""
+        ...
+
+    def report_progress(self, reports: Mapping[tuple[int, int], str]) -> None:
+        """Store the progress, as JSON, of claimed jobs, by (id, token), but of no lost claim."""
+        ...
+
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
         """Remove rows; return how many. Running ones stay unless they are included."""
         ...
@@ -234,6 +263,37 @@ class Adapter(Protocol):
 
     def resume_queues(self, queues: Collection[str]) -> set[str]:
         """Let queues be claimed from again; return those that were paused."""
+        ...
+
+    # --- retention -------------------------------------------------------------------------------
+
+    def finished_handlers(self, state: JobState) -> list[str]:
+        """The names that finished jobs in a state have. Cheap, however many jobs there are."""
+        ...
+
+    def prune(self, state: JobState, handlers: Collection[str], keep: Keep, limit: int) -> int:
+        """Remove finished jobs that need not be kept, the oldest first; return how many.
+
+        At most `limit`, in a short transaction of its own. Rows that somebody else is locking are
+        passed over, and nobody's claim waits.
+
+        Args:
+            state: of the jobs.
+            handlers: all the names of one class; they count together.
+            keep: what stays.
+        """
+        ...
+
+    def prune_keys(self, limit: int) -> int:
+        """Remove idempotency keys that have expired, at most `limit`; return how many."""
+        ...
+
+    def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
+        """Note which classes a registered worker has in its code; nothing if it is not there."""
+        ...
+
+    def declared_handlers(self) -> dict[str, set[str]]:
+        """What registered workers have declared, by their ids."""
         ...
 
     # --- schedules -------------------------------------------------------------------------------
@@ -260,7 +320,7 @@ class Adapter(Protocol):
 
     def enqueue_ticks(
         self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
-    ) -> list[JobRecord] | None:
+    ) -> list[StoredJob] | None:
         """Enqueue the jobs of ticks and note the last of them, in one transaction.
 
         Returns None, and does neither, when the schedule is paused or is no longer as it was

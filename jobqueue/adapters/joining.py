@@ -15,6 +15,22 @@ if TYPE_CHECKING:
 Action = Callable[[], None]
 
 
+def after_commit(session: Any, action: Action) -> None:
+    """Do something when the transaction of `session` has committed, and never if it does not.
+
+    Without a session, or with one whose commit cannot be seen (a connection of the driver's own),
+    it is done at once.
+    """
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import Session, scoped_session
+
+    session = getattr(session, "sync_session", session)
+    if isinstance(session, (Session, scoped_session, Connection)):
+        _joined.at_commit(session, action)
+    else:
+        action()
+
+
 class JoinedTransactions:
     """Does things when a `Session` or `Connection` commits, and never when it rolls back.
 
@@ -34,6 +50,9 @@ class JoinedTransactions:
         if session not in self._pending:
             self._pending[session] = _watching(session)
         self._pending[session].add(action)
+
+
+_joined = JoinedTransactions()
 
 
 def _without_scope(session: Any) -> Any:

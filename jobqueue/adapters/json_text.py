@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NoReturn
+import typing
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from jobqueue.errors import InvalidArguments
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 MAX_BYTES = 1024 * 1024
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -57,6 +62,31 @@ def progress_text(value: Any, message: str | None) -> str:
     """
     whole = value if message is None else {"fraction": value, "message": message}
     return json_text(whole, "progress")
+
+
+def result_writer(function: Callable[..., Any]) -> Callable[[Any], str]:
+    """What turns the results of a function into JSON, by its return annotation if it has one.
+
+    What that returns raises `InvalidArguments` as `json_text` does, and `ValueError` for what
+    pydantic cannot write.
+    """
+    adapter = _adapter_of(function)
+
+    def write(result: Any) -> str:
+        text = adapter.dump_json(result, warnings="none").decode()
+        return checked_json_text(text, "the result")
+
+    return write
+
+
+def _adapter_of(function: Callable[..., Any]) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+    from pydantic.errors import PydanticUserError
+
+    try:
+        return TypeAdapter(typing.get_type_hints(function, include_extras=True).get("return", Any))
+    except (PydanticUserError, NameError, TypeError):
+        return TypeAdapter(Any)
 
 
 def _refuse(what: str, why: str) -> NoReturn:

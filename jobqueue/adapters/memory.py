@@ -13,8 +13,11 @@ from typing import Any
 
 from jobqueue.adapters.hearing import MemoryListener
 from jobqueue.adapters.joining import JoinedTransactions
+from jobqueue.adapters.memory_pruning import MemoryPruning
 from jobqueue.adapters.memory_schedules import MemorySchedules
+from jobqueue.adapters.memory_steering import MemorySteering
 from jobqueue.adapters.settlement import Settlement, settlement_of
+from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.clock import Clock, SystemClock
 from jobqueue.records import (
     FINISHED_STATES,
@@ -39,7 +42,7 @@ from jobqueue.records import (
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    record: JobRecord
+    record: StoredJob
     args: str
     token: int | None = None
 
@@ -47,7 +50,7 @@ class _Row:
 _Place = tuple[int, datetime, int]
 
 
-class MemoryAdapter(MemorySchedules):
+class MemoryAdapter(MemoryPruning, MemorySchedules, MemorySteering):
     """Keeps jobs in memory, with the semantics of a database.
 
     A SQLAlchemy `Session` or `Connection` given as `session` is honoured: the jobs appear when it
@@ -73,7 +76,7 @@ class MemoryAdapter(MemorySchedules):
 
     # --- the path --------------------------------------------------------------------------------
 
-    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[JobRecord]:
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[StoredJob]:
         """See `Adapter.enqueue`."""
         with self._lock:
             rows = [self._new_row(job) for job in jobs]
@@ -81,11 +84,11 @@ class MemoryAdapter(MemorySchedules):
             self._store(rows)
         else:
             self._joined.at_commit(session, lambda: self._store(rows))
-        return [row.record for row in rows]
+        return kept_by(self, [row.record for row in rows])
 
     def _new_row(self, job: NewJob) -> _Row:
         now = self._clock.now()
-        record = JobRecord(
+        record = StoredJob(
             id=self._next_id,
             handler=job.handler,
             args=json.loads(job.args),
@@ -218,13 +221,15 @@ class MemoryAdapter(MemorySchedules):
             self._put(_Row(self._settled(row.record, settlement), row.args))
         return True
 
-    def _settled(self, record: JobRecord, settlement: Settlement) -> JobRecord:
+    def _settled(self, record: StoredJob, settlement: Settlement) -> StoredJob:
         now = self._clock.now()
-        delay = settlement.delay
-        finished = settlement.state in FINISHED_STATES
+        delay, state, progress = settlement.delay, settlement.state, settlement.progress
+        if state is JobState.READY and record.cancel_requested_at is not None:
+            state = JobState.CANCELLED
+        finished = state in FINISHED_STATES
         return replace(
             record,
-            state=settlement.state,
+            state=state,
             attempts=record.attempts - settlement.refund,
             run_at=record.run_at if delay is None else now + delay,
             locked_at=None,
@@ -232,6 +237,7 @@ class MemoryAdapter(MemorySchedules):
             last_error=record.last_error if settlement.keeps_error else settlement.error,
             failed_at=now if settlement.state is JobState.FAILED else None,
             finished_at=now if finished else None,
+            progress=record.progress if progress is None else json.loads(progress),
             result=json.loads(settlement.result) if settlement.result else None,
             updated_at=now,
         )
@@ -305,6 +311,8 @@ class MemoryAdapter(MemorySchedules):
         crashes = record.crashes + int(job.guilty)
         used_up = record.attempts >= record.max_attempts or crashes >= MOST_CRASHES or job.final
         state = JobState.FAILED if used_up else JobState.READY
+        if record.cancel_requested_at is not None:
+            state = JobState.CANCELLED
         changed = replace(
             record,
             state=state,
@@ -313,8 +321,8 @@ class MemoryAdapter(MemorySchedules):
             locked_at=None,
             locked_by=None,
             last_error=job.error,
-            failed_at=now if used_up else None,
-            finished_at=now if used_up else None,
+            failed_at=now if state is JobState.FAILED else None,
+            finished_at=None if state is JobState.READY else now,
             updated_at=now,
         )
         self._put(_Row(changed, row.args))
@@ -340,7 +348,10 @@ class MemoryAdapter(MemorySchedules):
                 continue
             unlocked = replace(record, locked_at=None, locked_by=None, updated_at=now)
             unlocked = replace(unlocked, last_error=error)
-            if record.attempts < record.max_attempts:
+            if record.cancel_requested_at is not None:
+                ended = replace(unlocked, state=JobState.CANCELLED, finished_at=now)
+                self._put(_Row(ended, row.args))
+            elif record.attempts < record.max_attempts:
                 released.append(record.id)
                 self._put(_Row(replace(unlocked, state=JobState.READY), row.args))
             else:
@@ -355,30 +366,33 @@ class MemoryAdapter(MemorySchedules):
             return len(self._release_jobs_of(worker_id, held))
 
     def _release_jobs_of(self, worker_id: str, held: Collection[tuple[int, int]] = ()) -> list[int]:
-        strays = [
-            (row.record.id, row.token or 0)
-            for row in self._running_rows()
-            if row.record.locked_by == worker_id and (row.record.id, row.token) not in held
-        ]
+        strays = [pair for pair, _ in self._claims_of(worker_id) if pair not in held]
         for job_id, token in strays:
             self._apply(Settlement(job_id, token, JobState.READY, refund=1, keeps_error=True))
         return [job_id for job_id, _ in strays]
+
+    def _claims_of(self, worker_id: str) -> list[tuple[tuple[int, int], StoredJob]]:
+        return [
+            ((row.record.id, row.token or 0), row.record)
+            for row in self._running_rows()
+            if row.record.locked_by == worker_id
+        ]
 
     def _running_rows(self) -> list[_Row]:
         return [self._rows[job_id] for job_id in list(self._running)]
 
     # --- reads -----------------------------------------------------------------------------------
 
-    def get(self, job_id: int) -> JobRecord | None:
+    def get(self, job_id: int) -> StoredJob | None:
         """See `Adapter.get`."""
         with self._lock:
             row = self._rows.get(job_id)
-            return row.record if row else None
+            return kept_by(self, [row.record])[0] if row else None
 
-    def list_jobs(self, where: JobFilter, limit: int) -> list[JobRecord]:
+    def list_jobs(self, where: JobFilter, limit: int) -> list[StoredJob]:
         """See `Adapter.list_jobs`."""
         newest_first = sorted(self._matching(where), key=lambda row: -row.record.id)
-        return [row.record for row in newest_first[:limit]]
+        return kept_by(self, [row.record for row in newest_first[:limit]])
 
     def count_jobs(self, where: JobFilter) -> int:
         """See `Adapter.count_jobs`."""
@@ -401,10 +415,11 @@ class MemoryAdapter(MemorySchedules):
             for name in sorted(names)
         ]
 
-    def running_jobs(self, limit: int) -> list[JobRecord]:
+    def running_jobs(self, limit: int) -> list[StoredJob]:
         """See `Adapter.running_jobs`."""
         running = [row.record for row in self._matching(JobFilter(states=(JobState.RUNNING,)))]
-        return sorted(running, key=lambda record: (record.locked_at, record.id))[:limit]
+        first = sorted(running, key=lambda record: (record.locked_at, record.id))[:limit]
+        return kept_by(self, first)
 
     def paused_queues(self) -> set[str]:
         """See `Adapter.paused_queues`."""
@@ -422,7 +437,7 @@ class MemoryAdapter(MemorySchedules):
     def retry(self, where: JobFilter) -> int:
         """See `Adapter.retry`."""
 
-        def retried(record: JobRecord, now: datetime) -> JobRecord:
+        def retried(record: StoredJob, now: datetime) -> StoredJob:
             return replace(
                 record,
                 state=JobState.READY,
@@ -430,6 +445,7 @@ class MemoryAdapter(MemorySchedules):
                 max_attempts=max(record.max_attempts, record.attempts + 1),
                 failed_at=None,
                 finished_at=None,
+                cancel_requested_at=None,
                 updated_at=now,
             )
 
@@ -439,7 +455,7 @@ class MemoryAdapter(MemorySchedules):
     def cancel(self, where: JobFilter, reason: str) -> int:
         """See `Adapter.cancel`."""
 
-        def cancelled(record: JobRecord, now: datetime) -> JobRecord:
+        def cancelled(record: StoredJob, now: datetime) -> StoredJob:
             return replace(
                 record,
                 state=JobState.CANCELLED,
@@ -454,14 +470,21 @@ class MemoryAdapter(MemorySchedules):
         self,
         where: JobFilter,
         states: tuple[JobState, ...],
-        changed: Callable[[JobRecord, datetime], JobRecord],
+        changed: Callable[[StoredJob, datetime], StoredJob],
+        args: str | None = None,
     ) -> int:
+        """Change the rows that match, and their arguments, if new ones are given."""
         now = self._clock.now()
         with self._lock:
             rows = [row for row in self._matching(where) if row.record.state in states]
             for row in rows:
-                self._put(_Row(changed(row.record, now), row.args))
+                new = changed(row.record, now)
+                self._put(_Row(new, row.args if args is None else args, row.token))
             return len(rows)
+
+    def _find(self, job_id: int, token: int) -> StoredJob | None:
+        row = self._rows.get(job_id)
+        return row.record if row is not None and row.token == token else None
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
         """See `Adapter.delete`."""

@@ -9,8 +9,9 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import Clock
-from jobqueue.records import JobRecord, NewJob, NewSchedule, ScheduleRecord
+from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
 
 
 class MemorySchedules(Adapter):
@@ -63,7 +64,7 @@ class MemorySchedules(Adapter):
 
     def enqueue_ticks(
         self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
-    ) -> list[JobRecord] | None:
+    ) -> list[StoredJob] | None:
         """See `Adapter.enqueue_ticks`."""
         key = (seen.app, seen.name)
         with self._lock:

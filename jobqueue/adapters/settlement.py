@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from jobqueue.records import (
+    Cancelled,
     Discarded,
     Failed,
     JobState,
@@ -25,7 +27,8 @@ class Settlement:
     """The change to the row `id`, made only while it is running under `token`.
 
     A settled row is unlocked. One that becomes ready is due `delay` from now; the others are
-    finished. `last_error` takes `error`, or stays as it is when `keeps_error`.
+    finished. One that would become ready, but is to be cancelled, is that instead. `last_error`
+    takes `error`, or stays as it is when `keeps_error`; the progress stays when there is none.
     """
 
     id: int
@@ -37,6 +40,7 @@ class Settlement:
     error: str | None = None
     keeps_error: bool = False
     result: str | None = None
+    progress: str | None = None
 
 
 @record
@@ -84,12 +88,23 @@ def settlements_of(outcomes: Sequence[Outcome]) -> Settlements:
 
 def settlement_of(outcome: Outcome) -> Settlement:
     """What is to be done to the row of a job with this outcome."""
+    settlement = _settlement_of(outcome)
+    if outcome.progress is None:
+        return settlement
+    return replace(settlement, progress=outcome.progress)
+
+
+def _settlement_of(outcome: Outcome) -> Settlement:
     job_id, token = outcome.job.id, outcome.job.token
     match outcome:
-        case Succeeded(keep=keep, result=result):
-            return Settlement(job_id, token, JobState.SUCCEEDED, not keep, result=result)
+        case Succeeded(keep=keep, result=result, note=note):
+            return Settlement(
+                job_id, token, JobState.SUCCEEDED, not keep, error=note, result=result
+            )
         case Failed(error=error, keep=keep):
             return Settlement(job_id, token, JobState.FAILED, not keep, error=error)
+        case Cancelled(keep=keep):
+            return Settlement(job_id, token, JobState.CANCELLED, not keep, keeps_error=True)
         case Discarded(reason=reason, keep=keep):
             return Settlement(job_id, token, JobState.CANCELLED, not keep, error=reason)
         case Retried(error=error, delay=delay, refund=refund):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -15,10 +14,10 @@ from jobqueue.errors import (
     ConfigurationError,
     JobFailed,
     JobNotFound,
-    JobqueueError,
     StateConflict,
 )
 from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState
+from jobqueue.redaction import summary_of
 from jobqueue.retry import as_seconds
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class StoredJob(JobRecord):
         """
         return self._found(self._kept_by().get(self.id))
 
-    def cancel(self, reason: str = CANCEL_REASON) -> None:
+    def cancel(self, reason: str = CANCEL_REASON) -> JobState:
         """See to it that it never runs, or, if it runs already, that it ends.
 
         A running one learns of it within two seconds: an async job is cancelled, a sync one sees
@@ -61,14 +60,19 @@ class StoredJob(JobRecord):
         It then ends cancelled, and is not tried again.
 
         Args:
-            reason: what becomes the `last_error` of a job that has not started.
+            reason: what becomes its `last_error`.
+
+        Returns:
+            Its state now: cancelled, or still running.
 
         Raises:
             StateConflict: it has ended already.
             JobNotFound: its row is gone.
         """
-        if self._kept_by().request_cancel(self.id, reason) is None:
-            self._refuse("a job that has ended cannot be cancelled")
+        state = self._kept_by().request_cancel(self.id, reason)
+        if state is None:
+            raise self._conflict("a job that has ended cannot be cancelled")
+        return state
 
     def retry(self) -> None:
         """Make it due now, if it waits, has failed or was cancelled.
@@ -80,7 +84,7 @@ class StoredJob(JobRecord):
             JobNotFound: its row is gone.
         """
         if not self._kept_by().retry(JobFilter(ids=(self.id,))):
-            self._refuse(
+            raise self._conflict(
                 "a running job can be retried when it has ended (or, if its worker is gone, when "
                 "that worker's lease has), and a succeeded one not at all: enqueue it anew"
             )
@@ -93,7 +97,7 @@ class StoredJob(JobRecord):
             JobNotFound: its row is gone already.
         """
         if not self._kept_by().delete(JobFilter(ids=(self.id,))):
-            self._refuse("a running job cannot be deleted; cancel it first")
+            raise self._conflict("a running job cannot be deleted; cancel it first")
 
     def update(self, *, args: Mapping[str, Any]) -> None:
         """Give it other arguments: all of them, by the names of the parameters of `perform`.
@@ -105,7 +109,7 @@ class StoredJob(JobRecord):
         """
         text = type(self).encode_args(args, self.handler)
         if not self._kept_by().update_args(self.id, text):
-            self._refuse("only a job that waits, has failed or was cancelled can be changed")
+            raise self._conflict("a running or succeeded job cannot be changed any more")
 
     def set_progress(self, value: Any, message: str | None = None) -> None:
         """Store a progress, from outside of the job; as `Job.progress` does, and at once.
@@ -120,7 +124,7 @@ class StoredJob(JobRecord):
             JobNotFound: its row is gone.
         """
         if not self._kept_by().set_progress(self.id, progress_text(value, message)):
-            self._refuse("only of a job that waits or runs can the progress be set")
+            raise self._conflict("only of a job that waits or runs can the progress be set")
 
     def wait(self, timeout: timedelta | float | None = None) -> Any:
         """Wait until it has ended, and return its result: what `perform` returned, as JSON has it.
@@ -145,6 +149,8 @@ class StoredJob(JobRecord):
 
     async def wait_async(self, timeout: timedelta | float | None = None) -> Any:  # noqa: ASYNC109 - as `wait`
         """As `wait`, while the event loop goes on."""
+        import asyncio
+
         for pause in self._looks(timeout):
             now = await asyncio.to_thread(self._kept_by().get, self.id)
             if _has_ended(now):
@@ -182,9 +188,10 @@ class StoredJob(JobRecord):
             raise not_found(self.id)
         return record
 
-    def _refuse(self, why: str) -> None:
+    def _conflict(self, why: str) -> StateConflict:
         state = self._found(self._kept_by().get(self.id)).state
-        raise StateConflict(f"job {self.id} is {state}; {why}")
+        already = " already" if state in FINISHED_STATES else ""
+        return StateConflict(f"job {self.id} is {state}{already}; {why}")
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """A copy in another process has the record, and not what keeps it."""
@@ -212,11 +219,13 @@ def _has_ended(record: StoredJob | None) -> bool:
 
 
 def _result_of(record: StoredJob | None) -> Any:
-    if record is None or record.state is JobState.SUCCEEDED:
-        return record and record.result
+    if record is None:
+        return None
+    if record.state is JobState.SUCCEEDED:
+        return record.result
     raise JobFailed(f"job {record.id} ({record.handler}) {_ended(record)}")
 
 
 def _ended(record: StoredJob) -> str:
     how = "failed" if record.state is JobState.FAILED else "was cancelled"
-    return f"{how}: {record.last_error}" if record.last_error else how
+    return f"{how}: {summary_of(record.last_error)}" if record.last_error else how

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from jobqueue.adapters.stored import not_found
 from jobqueue.cli.errors import say_note
 from jobqueue.cli.options import App, AsJson, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
 from jobqueue.cli.output import (
@@ -21,8 +22,9 @@ from jobqueue.cli.output import (
     shown_args,
 )
 from jobqueue.cli.session import note_broken_app, opened
+from jobqueue.cli.watching import watch
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
-from jobqueue.errors import ConfigurationError, JobNotFound
+from jobqueue.errors import ConfigurationError
 from jobqueue.job import registry
 from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState
 from jobqueue.redaction import printable, summary_of
@@ -84,6 +86,9 @@ def show(
     reveal: Annotated[
         bool, typer.Option("--reveal", help="Show the arguments that are masked as ***.")
     ] = False,
+    watched: Annotated[
+        bool, typer.Option("--watch", help="Show its progress until it has ended.")
+    ] = False,
     app: App = None,
     database_url: DatabaseUrl = None,
     json_: AsJson = False,
@@ -95,11 +100,17 @@ def show(
       jobs show 42
       jobs show 42 --json
       jobs show 42 --reveal
+      jobs show 42 --watch
     """
+    if watched and (json_ or reveal):
+        raise ConfigurationError("--watch goes with neither --json nor --reveal")
     with opened({"app": app, "database_url": database_url}) as session:
         record = session.adapter.get(job_id)
         if record is None:
             raise not_found(job_id)
+        if watched:
+            watch(record)
+            return
         masked = not reveal and hides_unknown(record)
         if masked:
             note_broken_app(session, "what is secret is not known then")
@@ -130,14 +141,6 @@ def job_filter(
         queues=_queues(queues),
         handlers=_handlers(handlers),
         before_id=before,
-    )
-
-
-def not_found(job_id: int) -> JobNotFound:
-    """The error for a job that is not there."""
-    return JobNotFound(
-        f"there is no job {job_id}: it never was, or it is done and was not kept; "
-        "`jobqueue list` shows those that are there"
     )
 
 

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from jobqueue.adapters import Adapter
+from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.cli.errors import WORK_FAILED, say_error
-from jobqueue.cli.listing import job_filter, not_found
+from jobqueue.cli.listing import job_filter
 from jobqueue.cli.options import App, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import note_broken_app, opened
@@ -60,7 +61,10 @@ def retry(
 
 
 def cancel(job_ids: JobIds, app: App = None, database_url: DatabaseUrl = None) -> None:
-    """End jobs that have not started. Running and finished jobs are refused.
+    """End jobs: those that have not started never run, and running ones are told to end.
+
+    A running async job is cancelled within two seconds; a sync one sees `self.context.cancelled`,
+    and is interrupted if its class has `interrupt_on_cancel`. Finished jobs are refused.
 
     \b
     Examples:
@@ -123,32 +127,22 @@ def _each(
 
 
 def _retry_one(adapter: Adapter, job_id: int) -> str:
-    _state_of(adapter, job_id)
-    if adapter.retry(JobFilter(ids=(job_id,))):
-        return f"Job {job_id} is due now."
-    state = _state_of(adapter, job_id)
-    if state is JobState.RUNNING:
-        raise StateConflict(
-            f"job {job_id} is running; wait for it to end, or, if its worker is gone, for its lease"
-        )
-    raise StateConflict(f"job {job_id} is {state}; enqueue it anew to have it performed again")
+    _found(adapter, job_id).retry()
+    return f"Job {job_id} is due now."
 
 
 def _cancel_one(adapter: Adapter, job_id: int) -> str:
-    _state_of(adapter, job_id)
-    if adapter.cancel(JobFilter(ids=(job_id,)), CANCEL_REASON):
-        return f"Job {job_id} is cancelled."
-    state = _state_of(adapter, job_id)
-    if state is JobState.RUNNING:
-        raise StateConflict(f"job {job_id} is running, and only a job that waits can be cancelled")
-    raise StateConflict(f"job {job_id} is {state} already; `jobqueue clear` removes finished jobs")
+    job = _found(adapter, job_id)
+    if job.cancel(CANCEL_REASON) is JobState.RUNNING:
+        return f"Job {job_id} is running, and is told to end."
+    return f"Job {job_id} is cancelled."
 
 
-def _state_of(adapter: Adapter, job_id: int) -> JobState:
-    record = adapter.get(job_id)
-    if record is None:
+def _found(adapter: Adapter, job_id: int) -> StoredJob:
+    job = adapter.get(job_id)
+    if job is None:
         raise not_found(job_id)
-    return record.state
+    return job
 
 
 def _ask(adapter: Adapter, where: JobFilter, *, force: bool) -> None:

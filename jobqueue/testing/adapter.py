@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import SystemClock
-from jobqueue.records import Claim, ClaimedJob, JobRecord, JobState, NewJob
+from jobqueue.records import Claim, ClaimedJob, JobState, NewJob
 
 WORKER = "jobqueue.testing"
 
@@ -34,11 +35,11 @@ class InboxAdapter(MemoryAdapter):
 
     def __init__(self, clock: TravelClock) -> None:
         super().__init__(clock=clock)
-        self.enqueued: list[JobRecord] = []
-        self.joined: list[JobRecord] = []
-        self.after_store: Callable[[Sequence[JobRecord]], None] | None = None
+        self.enqueued: list[StoredJob] = []
+        self.joined: list[StoredJob] = []
+        self.after_store: Callable[[Sequence[StoredJob]], None] | None = None
 
-    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[JobRecord]:
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[StoredJob]:
         """See `Adapter.enqueue`. A driver's own connection cannot be watched: its jobs are here."""
         if _is_driver_connection(session):
             session = None

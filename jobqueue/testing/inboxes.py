@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.adapters import Adapter
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.defaults import DefaultAdapter, default_configuration
 from jobqueue.errors import InvalidArguments
 from jobqueue.job import Job, registry
-from jobqueue.records import UNFINISHED_STATES, ClaimedJob, JobFilter, JobRecord
+from jobqueue.records import UNFINISHED_STATES, ClaimedJob, JobFilter
 from jobqueue.retry import as_timedelta
 from jobqueue.testing.adapter import InboxAdapter, TravelClock
 from jobqueue.testing.assertions import expectation_of, refuse_all, refuse_count
@@ -82,17 +83,17 @@ class Inbox:
     # --- what was enqueued -----------------------------------------------------------------------
 
     @property
-    def jobs(self) -> list[JobRecord]:
+    def jobs(self) -> list[StoredJob]:
         """The jobs that wait to be performed, in the order in which they were enqueued."""
         unfinished = JobFilter(states=UNFINISHED_STATES)
         return self.adapter.list_jobs(unfinished, EVERYTHING)[::-1]
 
     @property
-    def enqueued(self) -> list[JobRecord]:
+    def enqueued(self) -> list[StoredJob]:
         """All jobs as they were enqueued, performed since or not, in that order."""
         return list(self.adapter.enqueued)
 
-    def assert_enqueued(self, job: Any, /, *args: Any, **expected: Any) -> JobRecord:
+    def assert_enqueued(self, job: Any, /, *args: Any, **expected: Any) -> StoredJob:
         """Fail unless such a job was enqueued, whether it has been performed since or not.
 
         Args:
@@ -144,7 +145,7 @@ class Inbox:
         self.adapter.enqueued.clear()
         self.adapter.joined.clear()
 
-    def _uncommitted(self) -> list[JobRecord]:
+    def _uncommitted(self) -> list[StoredJob]:
         stored = {record.id for record in self.adapter.enqueued}
         return [record for record in self.adapter.joined if record.id not in stored]
 
@@ -222,7 +223,7 @@ class Inbox:
         """From now on perform each job, whatever its time, when it is enqueued."""
         self.adapter.after_store = self._perform_at_once
 
-    def _perform_at_once(self, records: Sequence[JobRecord]) -> None:
+    def _perform_at_once(self, records: Sequence[StoredJob]) -> None:
         """Perform them, and then those that they enqueue, before the first call returns."""
         ids = [record.id for record in records]
         line = _line.get()

@@ -70,7 +70,9 @@ class Performance:
                 raise
 
         outcome = self._executor.execute(claimed, within, run_coroutine)
-        self._adapter.settle([outcome])
+        rejected = self._adapter.settle([outcome])
+        observers, logger = default_configuration.observers, default_configuration.logger
+        observers.tell_outcomes(logger, [outcome], rejected)
         if isinstance(outcome, Succeeded):
             self.tally.succeeded += 1
         else:

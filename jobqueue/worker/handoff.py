@@ -236,6 +236,16 @@ class Handoff:
         with self._lock:
             return [taken.job for taken in self._performing.values()]
 
+    def taken(self) -> list[Taken]:
+        """What is being performed, in its slots."""
+        with self._lock:
+            return list(self._performing.values())
+
+    def is_performing(self, taken: Taken) -> bool:
+        """Whether that is being performed still."""
+        with self._lock:
+            return self._performing.get(taken.slot) is taken
+
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""

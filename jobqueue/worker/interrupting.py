@@ -98,6 +98,13 @@ class Alarm(Protocol):
         """Do not go off. It may be set again afterwards."""
         ...
 
+    def hasten(self, callback: Callable[[], None]) -> None:
+        """Call `callback` now, as when it goes off. From any thread, while it is set.
+
+        What that comes to does not matter when the work is over meanwhile.
+        """
+        ...
+
 
 class Watcher:
     """Calls things when their time has come, all on one thread, which starts with the first."""
@@ -167,3 +174,7 @@ class WatchedAlarm:
     def cancel(self) -> None:
         """See `Alarm.cancel`."""
         self._watcher.cancel(self._key)
+
+    def hasten(self, callback: Callable[[], None]) -> None:
+        """See `Alarm.hasten`; on the thread that calls."""
+        callback()

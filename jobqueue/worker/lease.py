@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.maintenance.rescue import Rescuer
-from jobqueue.records import NewWorker
+from jobqueue.records import NewWorker, Rescue
 
 BEATS_PER_LEASE = 4
 
@@ -20,11 +21,18 @@ class LeaseKeeper:
     """A thread that beats for a worker several times a lease, and rescues in between.
 
     It is apart from the pump so that a long turn does not make the worker look dead.
+
+    Args:
+        adapter: where the workers are.
+        worker: which is to be registered.
+        logger: where rescues are told.
+        on_rescue: is called with each; it must not take long.
     """
 
     adapter: Adapter
     worker: NewWorker
     logger: logging.Logger
+    on_rescue: Callable[[Rescue], None] = lambda _: None
     _stopped: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -52,6 +60,7 @@ class LeaseKeeper:
                 self._beat()
                 for rescue in rescuer.rescue():
                     log.jobs_rescued(self.logger, rescue)
+                    self.on_rescue(rescue)
             except DatabaseUnavailable:
                 # The pump waits for the database as well, and is the one to say so.
                 rescuer.forget()

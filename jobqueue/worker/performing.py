@@ -18,6 +18,7 @@ from functools import partial
 from typing import Protocol
 
 from jobqueue import log
+from jobqueue.errors import JobCancelled
 from jobqueue.execution import Executor, RunCoroutine, StopNow, timeout_error
 from jobqueue.records import ClaimedJob, Outcome, Released, Succeeded
 from jobqueue.worker.handoff import Handoff, Taken
@@ -28,6 +29,7 @@ from jobqueue.worker.threads import LoopThread, ThreadPool
 STOP_NOW_SECONDS = 1.0
 NO_DEADLINE = 0.0
 NO_RETRY = -1.0
+NO_LIMIT = timedelta(days=365)
 
 
 class Performer(Protocol):
@@ -39,6 +41,10 @@ class Performer(Protocol):
 
     def stop_now(self) -> None:
         """Have what is being performed given back. The handoff has to be closed before."""
+        ...
+
+    def cancel(self, taken: Taken) -> None:
+        """Cancel an async job that is being performed, and interrupt a sync one that wants it."""
         ...
 
     def close(self) -> None:
@@ -69,10 +75,11 @@ class Attendant:
         self, taken: Taken, guard: Guard, alarm: Alarm, run_coroutine: RunCoroutine | None = None
     ) -> Outcome:
         """Perform a job on this thread, interrupted when its time is over."""
-        if self.slots is None and self.executor.max_runtime(taken.job) is None:
+        if self.slots is None and not self.executor.can_be_interrupted(taken.job):
             return self.executor.execute(taken.job, guard.run, run_coroutine)
-        with self._attended(taken) as limit:
+        with self._attended(taken) as max_runtime:
             # An async job is cancelled by its event loop, and needs no interruption.
+            limit = max_runtime or self._no_limit(taken.job)
             if limit is None or self.executor.is_async(taken.job):
                 return self.executor.execute(taken.job, guard.run, run_coroutine)
             alarm.set(limit.total_seconds(), partial(guard.interrupt, timeout_error(limit)))
@@ -80,6 +87,10 @@ class Attendant:
                 return self.executor.execute(taken.job, guard.run, run_coroutine)
             finally:
                 alarm.cancel()
+
+    def _no_limit(self, job: ClaimedJob) -> timedelta | None:
+        """None, or as good as none for an alarm that is to be hastened."""
+        return NO_LIMIT if self.executor.interrupts_on_cancel(job) else None
 
     async def execute_async(self, taken: Taken) -> Outcome:
         """Perform an async job in this task, cancelled when its time is over."""
@@ -167,6 +178,16 @@ class OnMainThread:
         if not self._attendant.executor.stop_coroutine():
             self._guard.interrupt(StopNow)
 
+    def cancel(self, taken: Taken) -> None:
+        """See `Performer.cancel`."""
+        guard, executor = self._guard, self._attendant.executor
+        if not self._handoff.is_performing(taken):
+            return
+        if executor.is_async(taken.job):
+            executor.cancel_coroutine(taken.job)
+        elif executor.interrupts_on_cancel(taken.job):
+            self._alarm.hasten(partial(guard.interrupt, JobCancelled))
+
     def close(self) -> None:
         """See `Performer.close`."""
         self._attendant.executor.close()
@@ -190,7 +211,7 @@ class Concurrently:
         self._threads = ThreadPool(handoff.slots)
         self._loop = LoopThread()
         self._guards: dict[int, Guard] = {}
-        self._tasks: set[asyncio.Task[Outcome]] = set()
+        self._tasks: dict[asyncio.Task[Outcome], Taken] = {}
         self._stop_by: float | None = None
         self._abandoned = False
         self._error: BaseException | None = None
@@ -217,6 +238,16 @@ class Concurrently:
         for guard in list(self._guards.values()):
             guard.interrupt(StopNow)
         self._loop.call_soon(self._cancel_tasks)
+
+    def cancel(self, taken: Taken) -> None:
+        """See `Performer.cancel`."""
+        guard, executor = self._guards.get(taken.slot), self._attendant.executor
+        if not self._handoff.is_performing(taken):
+            return
+        if executor.is_async(taken.job):
+            self._loop.call_soon(self._cancel_task, taken)
+        elif guard is not None and executor.interrupts_on_cancel(taken.job):
+            guard.interrupt(JobCancelled)
 
     def close(self) -> None:
         """See `Performer.close`. Threads whose jobs were left behind end with the process."""
@@ -255,13 +286,13 @@ class Concurrently:
 
     def _start_task(self, taken: Taken) -> None:
         task = asyncio.get_running_loop().create_task(self._attendant.execute_async(taken))
-        self._tasks.add(task)
+        self._tasks[task] = taken
         task.add_done_callback(partial(self._finish_task, taken))
         if self._stop_by is not None:
             task.cancel()
 
     def _finish_task(self, taken: Taken, task: asyncio.Task[Outcome]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(taken, error)
             return
@@ -279,6 +310,11 @@ class Concurrently:
         if self._stop_by is None or isinstance(outcome, Succeeded):
             return outcome
         return Released(outcome.job, outcome.run_time)
+
+    def _cancel_task(self, taken: Taken) -> None:
+        for task, whose in self._tasks.items():
+            if whose is taken:
+                task.cancel()
 
     def _cancel_tasks(self) -> None:
         for task in self._tasks:

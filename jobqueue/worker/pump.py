@@ -21,6 +21,7 @@ from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.execution import delay_before_return
+from jobqueue.hooks import NO_OBSERVERS, Observers
 from jobqueue.records import (
     LOOK_ANYWHERE,
     Claim,
@@ -93,6 +94,8 @@ class Pump:
             it: a claim was stored, its answer lost.
         logger: for what concerns the worker.
         logger_of: the logger for what concerns a job, by its handler.
+        observers: the hooks for all jobs.
+        on_stopping: is called when no more jobs are to be taken.
         limited: a claimed job with the limits of this worker; None when it has none of its own.
     """
 
@@ -106,6 +109,8 @@ class Pump:
     lease: timedelta
     logger: logging.Logger
     logger_of: Callable[[str], logging.Logger]
+    observers: Observers = NO_OBSERVERS
+    on_stopping: Callable[[], None] = lambda: None
     limited: Callable[[ClaimedJob], ClaimedJob] | None = None
     tally: Tally = field(default_factory=Tally)
     resting: bool = False
@@ -129,6 +134,7 @@ class Pump:
                 self._turn_once()
         finally:
             self.handoff.close()
+            self.on_stopping()
         self._return_unstarted()
         while not self.handoff.is_empty():
             outcomes = self.handoff.take_outcomes()
@@ -282,6 +288,8 @@ class Pump:
                 log.job_claimed(self.logger_of(job.handler), job)
         self._pace.note_outcomes([o for o in outcomes if not isinstance(o, Released)])
         self._pace.note_claimed(turn.claimed)
+        if self.observers.hears_outcomes:
+            self.observers.tell_outcomes(self.logger, outcomes, turn.rejected)
 
     # --- when the database goes away -------------------------------------------------------------
 

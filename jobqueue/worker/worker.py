@@ -13,17 +13,21 @@ from functools import partial
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.config import Settings
-from jobqueue.errors import DatabaseUnavailable
+from jobqueue.defaults import default_configuration
+from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.execution import Executor
+from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
+from jobqueue.maintenance.prune import Pruner, PruningThread, prune_quietly
 from jobqueue.maintenance.schedules import Ticker, schedules_in
-from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewWorker, Wakeup
+from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, JobFilter, NewWorker, Rescue, Wakeup
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.interrupting import Alarm, WatchedAlarm, Watcher
 from jobqueue.worker.lease import LeaseKeeper
 from jobqueue.worker.performing import Attendant, Concurrently, OnMainThread, Performer
 from jobqueue.worker.pump import Pump, Tally
 from jobqueue.worker.slots import Slots
+from jobqueue.worker.steward import Steward
 from jobqueue.worker.waking import RARELY, ListeningThread
 
 
@@ -46,6 +50,7 @@ class Worker:
         max_jobs: stop after so many; None for no limit.
         most_attempts: fail a job here after so many attempts, whatever it was enqueued with, unless
             its class says itself how often; None for no limit.
+        observers: the hooks for all jobs; those that are configured by default.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Worker:
         supervised_as: str | None = None,
         max_jobs: int | None = None,
         most_attempts: int | None = None,
+        observers: Observers | None = None,
     ) -> None:
         self.id = supervised_as or new_worker_id()
         self._keeps_lease = supervised_as is None
@@ -68,8 +74,10 @@ class Worker:
         self._registry = registry
         self._settings = settings
         self._logger = logger
+        self._observers = observers or default_configuration.observers
         self._handoff = Handoff(settings.concurrency)
         self._watcher = Watcher()
+        self._steward = Steward(adapter, self.id, self._handoff, logger, self._logger_of)
         self._performer = self._new_performer(slots, alarm)
         self._pump = Pump(
             adapter=adapter,
@@ -82,12 +90,15 @@ class Worker:
             lease=settings.lease,
             logger=logger,
             logger_of=self._logger_of,
+            observers=self._observers,
+            on_stopping=partial(self._tell, "worker_stopping"),
             limited=None if most_attempts is None else partial(self._limited, most_attempts),
         )
         self._pump_error: BaseException | None = None
         listens = settings.listen and self._keeps_lease and not until_idle
         self._listening = self._new_listening_thread() if listens else None
         self._ticks = self._keeps_lease and not until_idle
+        self._until_idle = until_idle
 
     def run(self) -> Tally:
         """Work until `stop` is called, or until nothing is due if it is `until_idle`.
@@ -97,29 +108,38 @@ class Worker:
             DatabaseError: the database cannot be worked with. One that only does not answer for
                 a while is waited for.
         """
-        lease = LeaseKeeper(self._adapter, self._new_worker(), self._logger)
+        lease = LeaseKeeper(self._adapter, self._new_worker(), self._logger, self.note_rescue)
         ticker = Ticker(self._adapter, self._settings.app, self._logger)
         schedules = schedules_in(self._registry, self._adapter) if self._ticks else []
         if self._keeps_lease:
             log.worker_started(self._logger, self.id, os.getpid())
             lease.start()
         log.worker_ready(self._logger, self.id, self._settings.queues)
+        self._tell("worker_ready")
         pump = threading.Thread(target=self._run_pump, name="jobqueue-pump", daemon=True)
         pump.start()
+        self._steward.start(self._performer.cancel)
         if self._listening is not None:
             self._listening.start()
         ticker.mind(schedules)
+        pruning = PruningThread(*self._for_pruning(), self._logger)
+        if not self._until_idle:
+            pruning.start()
         try:
             self._performer.run()
         finally:
             self._handoff.close()
             ticker.stop()
+            pruning.stop()
             if self._listening is not None:
                 self._listening.stop()
             pump.join()
+            self._steward.stop()
             self._performer.close()
             self._watcher.close()
             lease.stop()
+        if self._until_idle and self._pump_error is None:
+            prune_quietly(Pruner(*self._for_pruning()), self._logger)
         self._sign_off()
         if self._pump_error is not None:
             raise self._pump_error
@@ -171,13 +191,20 @@ class Worker:
         if not relying:
             self._pump.wake(LOOK_ANYWHERE)
 
+    def note_rescue(self, rescue: Rescue) -> None:
+        """Tell the hooks of jobs that were freed. May be called from any thread, and returns."""
+        if self._observers.hears("job_rescued") or self._observers.hears("job_failed"):
+            threading.Thread(
+                target=self._tell_rescued, args=(rescue,), name="jobqueue-hooks", daemon=True
+            ).start()
+
     def performing(self) -> list[ClaimedJob]:
         """The jobs that are being performed now, the longest first."""
         return self._handoff.performing()
 
     def _new_performer(self, slots: Slots | None, alarm: Alarm | None) -> Performer:
         attendant = Attendant(
-            Executor(self._registry, self._settings),
+            Executor(self._registry, self._settings, self._observers, self._steward),
             self._watcher,
             slots,
             self._settings.kill_after,
@@ -203,6 +230,25 @@ class Worker:
         except DatabaseUnavailable as error:
             self._pump_error = self._pump_error or error
         log.worker_stopped(self._logger, self.id, self._pump.tally.performed)
+        self._tell("worker_stopped")
+
+    def _for_pruning(self) -> tuple[Adapter, str, Registry, Settings]:
+        return self._adapter, self.id, self._registry, self._settings
+
+    def _tell(self, event: str) -> None:
+        self._observers.tell(self._logger, event, self._new_worker())
+
+    def _tell_rescued(self, rescue: Rescue) -> None:
+        where = JobFilter(ids=(*rescue.released, *rescue.failed))
+        try:
+            found = self._adapter.list_jobs(where, len(where.ids or ()))
+        except DatabaseError as error:
+            log.hooks_troubled(self._logger, error)
+            return
+        for job in found:
+            self._observers.tell(self._logger, "job_rescued", job, rescue.worker_id)
+            if job.id in rescue.failed:
+                self._observers.tell(self._logger, "job_failed", job, job.last_error or "")
 
     def _new_worker(self) -> NewWorker:
         return NewWorker(

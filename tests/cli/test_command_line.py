@@ -32,9 +32,12 @@ COMMANDS = (
     "show",
     "retry",
     "cancel",
+    "pause",
+    "resume",
     "clear",
     "migrate",
     "doctor",
+    "bench",
     "schedules",
 )
 DATABASES = ("sqlalchemy", "alembic", "psycopg", "sqlite3")

@@ -128,6 +128,7 @@ def test_every_field_of_a_job_is_in_its_json(project: Project) -> None:
         "finished_at",
         "progress",
         "result",
+        "cancel_requested_at",
     ]
     assert json.loads(project.jobs("show", "1", "--json").out) == job
     assert listed(project) == [job]

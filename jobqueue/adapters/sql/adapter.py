@@ -6,6 +6,7 @@ beside it is portable SQLAlchemy Core and lives here.
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy import text as sql_text
 
 from jobqueue.adapters.settlement import (
     NOTHING_TO_SETTLE,
@@ -24,15 +26,17 @@ from jobqueue.adapters.settlement import (
 )
 from jobqueue.adapters.sql import reads
 from jobqueue.adapters.sql.leases import SqlLeases
+from jobqueue.adapters.sql.progress import SqlProgress
+from jobqueue.adapters.sql.pruning import SqlPruning
 from jobqueue.adapters.sql.schedules import SqlSchedules
 from jobqueue.adapters.sql.steering import SqlSteering
 from jobqueue.adapters.sql.tables import to_utc
+from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.errors import ConfigurationError, DatabaseRefused
 from jobqueue.records import (
     Claim,
     ClaimedJob,
     JobFilter,
-    JobRecord,
     JobState,
     NewJob,
     Outcome,
@@ -42,7 +46,7 @@ from jobqueue.records import (
 )
 
 
-class SqlAdapter(SqlLeases, SqlSteering, SqlSchedules):
+class SqlAdapter(SqlLeases, SqlSteering, SqlProgress, SqlSchedules, SqlPruning):
     """The base of the adapters for SQL databases.
 
     Args:
@@ -53,7 +57,7 @@ class SqlAdapter(SqlLeases, SqlSteering, SqlSchedules):
     # --- what each database says in its own way --------------------------------------------------
 
     @abstractmethod
-    def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> list[JobRecord]:
+    def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> list[StoredJob]:
         """Insert jobs, in order."""
 
     @abstractmethod
@@ -76,8 +80,11 @@ class SqlAdapter(SqlLeases, SqlSteering, SqlSchedules):
 
     # --- the path --------------------------------------------------------------------------------
 
-    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[JobRecord]:
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[StoredJob]:
         """See `Adapter.enqueue`."""
+        return kept_by(self, self._enqueue_within(session, jobs))
+
+    def _enqueue_within(self, session: Any, jobs: Sequence[NewJob]) -> list[StoredJob]:
         if session is None:
             return self.database.write(lambda c: self._enqueue(executing_on(c), jobs))
         with self.database.errors_translated():
@@ -95,8 +102,7 @@ class SqlAdapter(SqlLeases, SqlSteering, SqlSchedules):
             raise ConfigurationError(
                 f"session= was given a {type(session).__module__}.{type(session).__qualname__}; "
                 "expected a SQLAlchemy Session or Connection, or a connection of the driver. "
-                "With an AsyncSession: await session.run_sync(lambda s: "
-                "MyJob.set(session=s).perform_later(...))"
+                "With an AsyncSession: await MyJob.set(session=...).perform_later_async(...)"
             )
         own, theirs = self.database.engine.dialect, connection.dialect
         if own.name != theirs.name:
@@ -136,16 +142,16 @@ class SqlAdapter(SqlLeases, SqlSteering, SqlSchedules):
 
     # --- reads -----------------------------------------------------------------------------------
 
-    def get(self, job_id: int) -> JobRecord | None:
+    def get(self, job_id: int) -> StoredJob | None:
         """See `Adapter.get`."""
         found = self.list_jobs(JobFilter(ids=(job_id,)), 1)
         return found[0] if found else None
 
-    def list_jobs(self, where: JobFilter, limit: int) -> list[JobRecord]:
+    def list_jobs(self, where: JobFilter, limit: int) -> list[StoredJob]:
         """See `Adapter.list_jobs`."""
         query = reads.jobs_query(where, self._now(), limit)
         rows = self.database.read(lambda connection: connection.execute(query).all())
-        return [reads.job_record(row) for row in rows]
+        return kept_by(self, map(reads.job_record, rows))
 
     def count_jobs(self, where: JobFilter) -> int:
         """See `Adapter.count_jobs`."""
@@ -163,11 +169,11 @@ class SqlAdapter(SqlLeases, SqlSteering, SqlSchedules):
         rows = self.database.read(lambda connection: connection.execute(query).all())
         return reads.queue_depths(rows, self.paused_queues())
 
-    def running_jobs(self, limit: int) -> list[JobRecord]:
+    def running_jobs(self, limit: int) -> list[StoredJob]:
         """See `Adapter.running_jobs`."""
         query = reads.running_query(self._now(), limit)
         rows = self.database.read(lambda connection: connection.execute(query).all())
-        return [reads.job_record(row) for row in rows]
+        return kept_by(self, map(reads.job_record, rows))
 
     def paused_queues(self) -> set[str]:
         """See `Adapter.paused_queues`."""
@@ -242,20 +248,29 @@ class Execute:
         return self.run(sql, values)
 
 
+NAMED_VALUE = re.compile(r"%\((\w+)\)s")
+
+
 def executing_on(connection: Connection) -> Execute:
-    """Run statements on a SQLAlchemy connection."""
+    """Run statements on a SQLAlchemy connection; asyncpg's takes values by their number."""
 
     def run(sql: str, values: Any) -> Sequence[Any]:
         result = connection.exec_driver_sql(sql, values)
         return result.all() if result.returns_rows else ()
 
-    return Execute(run, connection.connection.driver_connection)
+    def run_numbered(sql: str, values: Any) -> Sequence[Any]:
+        result = connection.execute(sql_text(NAMED_VALUE.sub(r"(:\1)", sql)), values)
+        return result.all() if result.returns_rows else ()
+
+    is_numbered = connection.dialect.paramstyle == "numeric_dollar"
+    driver = connection.connection.driver_connection
+    return Execute(run_numbered if is_numbered else run, driver)
 
 
-def record_of_new(job: NewJob, job_id: int, run_at: Any, created_at: Any) -> JobRecord:
+def record_of_new(job: NewJob, job_id: int, run_at: Any, created_at: Any) -> StoredJob:
     """The record of a job just inserted, from what was given and what the database added."""
     run_at, created_at = to_utc(run_at), to_utc(created_at)
-    return JobRecord(
+    return StoredJob(
         id=job_id,
         handler=job.handler,
         args=reads.decoded_args(job.args),
@@ -282,7 +297,7 @@ def without_refused_text(settlement: Settlement, error: DatabaseRefused) -> Sett
         text = text.replace("\0", "").encode("ascii", "backslashreplace").decode("ascii")
     if settlement.result is not None:
         text = f"the result could not be stored: {error}".encode("ascii", "replace").decode("ascii")
-    return replace(settlement, error=text, result=None)
+    return replace(settlement, error=text, result=None, progress=None)
 
 
 def seconds(delay: timedelta | None) -> float | None:

@@ -11,10 +11,17 @@ from sqlalchemy.sql.expression import ColumnElement, Executable
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.sql.engine import Database
-from jobqueue.adapters.sql.tables import UtcDateTime
+from jobqueue.adapters.sql.tables import JOBS, UtcDateTime
 from jobqueue.clock import Clock
+from jobqueue.records import JobState
 
 UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": None, "claim_token": None}
+CANCEL_REQUESTED: ColumnElement[bool] = JOBS.c.cancel_requested_at.is_not(None)
+
+
+def held_by(worker_id: str) -> ColumnElement[bool]:
+    """The jobs that a worker holds."""
+    return (JOBS.c.locked_by == worker_id) & (JOBS.c.state == JobState.RUNNING.value)
 
 
 class SqlBase(Adapter):

@@ -6,10 +6,9 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Boolean, Connection, bindparam, case, delete, insert, literal, select, update
-from sqlalchemy.sql.expression import ColumnElement
 
 from jobqueue.adapters.sql import reads
-from jobqueue.adapters.sql.base import UNLOCKED, SqlBase
+from jobqueue.adapters.sql.base import CANCEL_REQUESTED, UNLOCKED, SqlBase, held_by
 from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundWorker
 from jobqueue.records import MOST_CRASHES, CrashedJob, JobState, NewWorker, Rescue, WorkerRecord
 
@@ -94,15 +93,19 @@ class SqlLeases(SqlBase):
         )
         return (
             update(JOBS)
-            .where(_held_by(worker_id), JOBS.c.id == job.id, JOBS.c.claim_token == job.token)
+            .where(held_by(worker_id), JOBS.c.id == job.id, JOBS.c.claim_token == job.token)
             .values(
                 **UNLOCKED,
-                state=case((used_up, JobState.FAILED.value), else_=JobState.READY.value),
+                state=case(
+                    (CANCEL_REQUESTED, JobState.CANCELLED.value),
+                    (used_up, JobState.FAILED.value),
+                    else_=JobState.READY.value,
+                ),
                 crashes=crashes,
                 run_at=self._later(job.delay) if job.delay else JOBS.c.run_at,
                 last_error=job.error,
-                failed_at=case((used_up, now)),
-                finished_at=case((used_up, now)),
+                failed_at=case((used_up & ~CANCEL_REQUESTED, now)),
+                finished_at=case((used_up | CANCEL_REQUESTED, now)),
                 updated_at=now,
             )
             .returning(JOBS.c.state)
@@ -126,20 +129,24 @@ class SqlLeases(SqlBase):
 
     def _free_jobs_of(self, connection: Connection, worker_id: str, error: str) -> Rescue:
         now = self._now()
-        unlock = update(JOBS).where(_held_by(worker_id)).returning(JOBS.c.id)
+        unlock = update(JOBS).where(held_by(worker_id)).returning(JOBS.c.id)
         unlock = unlock.values(**UNLOCKED, last_error=error, updated_at=now)
         used_up = JOBS.c.attempts >= JOBS.c.max_attempts
         end = unlock.where(used_up).values(
             state=JobState.FAILED.value, failed_at=now, finished_at=now
         )
         free = unlock.values(state=JobState.READY.value)
+        cancel = unlock.where(CANCEL_REQUESTED).values(
+            state=JobState.CANCELLED.value, finished_at=now
+        )
+        connection.execute(cancel)
         failed = tuple(sorted(connection.execute(end).scalars().all()))
         released = tuple(sorted(connection.execute(free).scalars().all()))
         return Rescue(worker_id, released, failed)
 
     def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
         """See `Adapter.release_strays`."""
-        query = select(JOBS.c.id, JOBS.c.claim_token).where(_held_by(worker_id))
+        query = select(JOBS.c.id, JOBS.c.claim_token).where(held_by(worker_id))
 
         def work(connection: Connection) -> int:
             found = [tuple(row) for row in connection.execute(query)]
@@ -152,17 +159,17 @@ class SqlLeases(SqlBase):
         return self.database.write(work)
 
     def _release(self, worker_id: str) -> Any:
+        now = self._now()
         return (
             update(JOBS)
-            .where(_held_by(worker_id))
+            .where(held_by(worker_id))
             .values(
                 **UNLOCKED,
-                state=JobState.READY.value,
+                state=case(
+                    (CANCEL_REQUESTED, JobState.CANCELLED.value), else_=JobState.READY.value
+                ),
                 attempts=JOBS.c.attempts - 1,
-                updated_at=self._now(),
+                finished_at=case((CANCEL_REQUESTED, now)),
+                updated_at=now,
             )
         )
-
-
-def _held_by(worker_id: str) -> ColumnElement[bool]:
-    return (JOBS.c.locked_by == worker_id) & (JOBS.c.state == JobState.RUNNING.value)

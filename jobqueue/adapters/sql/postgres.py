@@ -263,8 +263,8 @@ class PostgresAdapter(PostgresWakeups):
     def _raw_execute(self, session: Any) -> Execute | None:
         if isinstance(session, psycopg.AsyncConnection):
             raise ConfigurationError(
-                "session= was given an asynchronous psycopg connection, which cannot be waited for; "
-                "give perform_later a psycopg.Connection or a SQLAlchemy Session, and "
+                "session= was given an asynchronous psycopg connection, which cannot be waited "
+                "for; give perform_later a psycopg.Connection or a SQLAlchemy Session, and "
                 "perform_later_async an AsyncSession"
             )
         if not isinstance(session, psycopg.Connection):

@@ -93,5 +93,6 @@ def _in_one_trip(
         for sql, values in statements:
             cursor = psycopg.Cursor(driver, row_factory=tuple_row)
             cursors.append(cursor.execute(sql.encode(), values))
-        driver.commit()
+        # Not `driver.commit()`: it waits for answers without sending the rest of a large batch.
+        psycopg.Cursor(driver).execute(b"COMMIT", prepare=False)
     return [cursor.fetchall() for cursor in cursors]

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, select
 
 from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_utc
-from jobqueue.records import JobFilter, JobRecord, JobState, QueueDepth, WorkerRecord
+from jobqueue.adapters.stored import StoredJob
+from jobqueue.records import JobFilter, JobState, QueueDepth, WorkerRecord
 
 UNDECODABLE = "(undecodable)"
 LARGEST_ID = 2**63 - 1
@@ -34,8 +35,9 @@ _RECORD_COLUMNS = (
     "last_error",
     "failed_at",
     "finished_at",
+    "cancel_requested_at",
 )
-_TIME_COLUMNS = ("run_at", "created_at", "updated_at", "locked_at", "failed_at", "finished_at")
+_TIME_COLUMNS = tuple(name for name in _RECORD_COLUMNS if name.endswith("_at"))
 
 
 def jobs_query(where: JobFilter, now: ColumnElement[Any], limit: int) -> Select[Any]:
@@ -139,7 +141,7 @@ def can_be_id(job_id: int) -> bool:
     return 0 < job_id <= LARGEST_ID
 
 
-def job_record(row: Row[Any]) -> JobRecord:
+def job_record(row: Row[Any]) -> StoredJob:
     """A row of `jobs_query` as a record."""
     values: dict[str, Any] = {name: getattr(row, name) for name in _RECORD_COLUMNS}
     for name in _TIME_COLUMNS:
@@ -147,7 +149,7 @@ def job_record(row: Row[Any]) -> JobRecord:
     values["state"] = JobState(values["state"])
     values["args"] = decoded_args(row.args)
     values |= {name: decoded(getattr(row, name)) for name in ("progress", "result")}
-    return JobRecord(**values)
+    return StoredJob(**values)
 
 
 def decoded_args(text: str) -> Mapping[str, Any]:

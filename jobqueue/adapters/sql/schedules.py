@@ -16,7 +16,8 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from jobqueue.adapters.sql.base import SqlBase
 from jobqueue.adapters.sql.tables import BackgroundSchedule, UtcDateTime, to_utc
-from jobqueue.records import JobRecord, NewJob, NewSchedule, ScheduleRecord
+from jobqueue.adapters.stored import StoredJob
+from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
 
 Row = BackgroundSchedule
 
@@ -85,7 +86,7 @@ class SqlSchedules(SqlBase):
 
     def enqueue_ticks(
         self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
-    ) -> list[JobRecord] | None:
+    ) -> list[StoredJob] | None:
         """See `Adapter.enqueue_ticks`."""
         unchanged = (
             *_is(seen.app, seen.name),
@@ -95,7 +96,7 @@ class SqlSchedules(SqlBase):
         )
         move_on: Any = update(Row).where(*unchanged).values(last_tick=last_tick)
 
-        def work(connection: Connection) -> list[JobRecord] | None:
+        def work(connection: Connection) -> list[StoredJob] | None:
             if not connection.execute(move_on).rowcount:
                 return None
             return self.enqueue(jobs, session=connection)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, text, update
+from sqlalchemy import Connection, case, delete, select, text, update
 
 from jobqueue.adapters.sql import reads
-from jobqueue.adapters.sql.base import SqlBase
+from jobqueue.adapters.sql.base import CANCEL_REQUESTED, SqlBase, held_by
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
-from jobqueue.records import JobFilter, JobState
+from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState
 
 # The time is a placeholder: a queue that is not paused is given another in the same transaction.
 HAVE_QUEUE = text(
@@ -38,6 +39,7 @@ class SqlSteering(SqlBase):
                 ),
                 failed_at=None,
                 finished_at=None,
+                cancel_requested_at=None,
                 updated_at=now,
             )
         )
@@ -57,6 +59,37 @@ class SqlSteering(SqlBase):
             )
         )
         return self._execute(statement)
+
+    def request_cancel(self, job_id: int, reason: str) -> JobState | None:
+        """See `Adapter.request_cancel`."""
+        now, is_ready = self._now(), JOBS.c.state == JobState.READY.value
+        statement = (
+            update(JOBS)
+            .where(*reads.conditions(JobFilter((job_id,), UNFINISHED_STATES), now))
+            .values(
+                state=case((is_ready, JobState.CANCELLED.value), else_=JOBS.c.state),
+                last_error=reason,
+                cancel_requested_at=case((~is_ready, now)),
+                finished_at=case((is_ready, now)),
+                updated_at=now,
+            )
+            .returning(JOBS.c.state)
+        )
+        state = self.database.write(lambda c: c.execute(statement).scalar())
+        return None if state is None else JobState(state)
+
+    def cancel_requests(self, worker_id: str) -> set[tuple[int, int]]:
+        """See `Adapter.cancel_requests`."""
+        query = select(JOBS.c.id, JOBS.c.claim_token).where(held_by(worker_id), CANCEL_REQUESTED)
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        return {(job_id, token) for job_id, token in rows}
+
+    def update_args(self, job_id: int, args: str) -> bool:
+        """See `Adapter.update_args`."""
+        allowed = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
+        now = self._now()
+        statement = update(JOBS).where(*reads.conditions(JobFilter((job_id,), allowed), now))
+        return bool(self._execute(statement.values(args=json.loads(args), updated_at=now)))
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
         """See `Adapter.delete`."""

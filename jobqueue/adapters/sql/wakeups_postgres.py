@@ -26,13 +26,13 @@ from sqlalchemy.orm import Session, scoped_session
 from jobqueue.adapters.sql.adapter import Execute, SqlAdapter, executing_on
 from jobqueue.adapters.sql.engine import Database, parse_url
 from jobqueue.adapters.sql.wakeups import SqlWakeups, wakeup_for
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.errors import DatabaseError
 from jobqueue.records import (
     ECHO_SECONDS,
     LOOK_ANYWHERE,
     CrashedJob,
     JobFilter,
-    JobRecord,
     NewJob,
     Rescue,
     Wakeup,
@@ -70,7 +70,7 @@ class PostgresWakeups(SqlWakeups, SqlAdapter):
 
     # --- what makes jobs due ---------------------------------------------------------------------
 
-    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[JobRecord]:
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[StoredJob]:
         """See `Adapter.enqueue`."""
         records = super().enqueue(jobs, session=session)
         wakeup = wakeup_for(records)

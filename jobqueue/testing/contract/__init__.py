@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from jobqueue.testing.contract.cancelling import CancelContract, ProgressContract
 from jobqueue.testing.contract.claiming import ClaimContract
 from jobqueue.testing.contract.enqueueing import EnqueueContract
 from jobqueue.testing.contract.pausing import PauseContract
+from jobqueue.testing.contract.pruning import PruneContract
 from jobqueue.testing.contract.reading import ReadContract
 from jobqueue.testing.contract.recurring import RecurringContract
 from jobqueue.testing.contract.settling import SettleContract
@@ -14,9 +16,12 @@ from jobqueue.testing.contract.workers import WorkerContract
 
 __all__ = [
     "AdapterContract",
+    "CancelContract",
     "ClaimContract",
     "EnqueueContract",
     "PauseContract",
+    "ProgressContract",
+    "PruneContract",
     "ReadContract",
     "RecurringContract",
     "SettleContract",
@@ -32,10 +37,13 @@ class AdapterContract(
     SettleContract,
     WorkerContract,
     SteeringContract,
+    CancelContract,
+    ProgressContract,
     WakeContract,
     PauseContract,
     ReadContract,
     RecurringContract,
+    PruneContract,
 ):
     """Holds an adapter to all of `jobqueue.adapters.base.Adapter`, in some hundred tests.
 
@@ -65,5 +73,5 @@ class AdapterContract(
 
     The steps can also be had one by one, for an adapter in the making: `EnqueueContract`,
     `ClaimContract`, `SettleContract`, `WorkerContract`, `SteeringContract`, `WakeContract`,
-    `PauseContract`, `ReadContract` and `RecurringContract`.
+    `PauseContract`, `ReadContract`, `RecurringContract` and `PruneContract`.
     """

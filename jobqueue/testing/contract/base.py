@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     DEFAULT_PRIORITY,
@@ -15,7 +16,6 @@ from jobqueue.records import (
     NO_DELAY,
     Claim,
     ClaimedJob,
-    JobRecord,
     JobState,
     NewJob,
     NewWorker,
@@ -72,7 +72,7 @@ def new_worker(worker_id: str = "worker-1", *, queues: tuple[str, ...] | None = 
     return NewWorker(worker_id, "web", "host-1", 4711, queues, 2, LEASE)
 
 
-def enqueue_one(adapter: Adapter, job: NewJob | None = None) -> JobRecord:
+def enqueue_one(adapter: Adapter, job: NewJob | None = None) -> StoredJob:
     """Enqueue a single job."""
     return adapter.enqueue([job or new_job()])[0]
 
@@ -107,12 +107,12 @@ def claim_new(adapter: Adapter, job: NewJob | None = None) -> ClaimedJob:
     return claim_one(adapter)
 
 
-def ids(jobs: list[JobRecord] | list[ClaimedJob]) -> list[int]:
+def ids(jobs: list[StoredJob] | list[ClaimedJob]) -> list[int]:
     """Their ids, in order."""
     return [job.id for job in jobs]
 
 
-def record(adapter: Adapter, job_id: int) -> JobRecord:
+def record(adapter: Adapter, job_id: int) -> StoredJob:
     """A job that has to be there."""
     found = adapter.get(job_id)
     assert found is not None, f"job {job_id} is gone"
@@ -124,7 +124,7 @@ def settle_all(adapter: Adapter, *outcomes: Outcome) -> None:
     assert adapter.settle(outcomes) == []
 
 
-def assert_unlocked(job: JobRecord) -> None:
+def assert_unlocked(job: StoredJob) -> None:
     """No worker holds it."""
     assert (job.locked_at, job.locked_by) == (None, None)
 

@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 
 from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     Discarded,
     Failed,
     JobFilter,
-    JobRecord,
     JobState,
     QueueDepth,
     Released,
@@ -32,7 +32,7 @@ HOUR = timedelta(hours=1)
 NO_IDS = (0, -1, 999_999_999, 2**31, 2**63 - 1, 2**63, 10**30, -(10**30))
 
 
-def one_of_each_state(adapter: Adapter) -> dict[JobState, JobRecord]:
+def one_of_each_state(adapter: Adapter) -> dict[JobState, StoredJob]:
     """A job in every state, enqueued in the order of `JobState`."""
     made = adapter.enqueue([new_job(str(state)) for state in JobState])
     jobs = {JobState(job.handler): job for job in adapter.claim(a_claim("worker-1"))}
