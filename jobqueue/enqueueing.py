@@ -7,9 +7,10 @@ them: on the class, on an instance, and after `.set()`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from jobqueue.adapters.joining import after_commit
@@ -17,7 +18,7 @@ from jobqueue.adapters.stored import StoredJob
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import InvalidArguments
 from jobqueue.hooks import Observers
-from jobqueue.records import NO_DELAY
+from jobqueue.records import NO_DELAY, NewJob
 from jobqueue.retry import LONGEST_WAIT, as_timedelta
 
 P = ParamSpec("P")
@@ -105,6 +106,47 @@ def checked_priority(priority: int) -> int:
     return priority
 
 
+# --- what is to be enqueued ----------------------------------------------------------------------
+
+
+class NewJobs(Sequence[NewJob]):
+    """The jobs of many calls, each made when it is first read.
+
+    So a database can store the first ones while the last are still being checked.
+
+    Args:
+        calls: their positional and keyword arguments.
+        make: makes the job of a call.
+    """
+
+    def __init__(
+        self,
+        calls: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]],
+        make: Callable[[tuple[Any, ...], Mapping[str, Any]], NewJob],
+    ) -> None:
+        self._calls = calls
+        self._make = make
+        self._made: list[NewJob] = []
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __iter__(self) -> Iterator[NewJob]:
+        made, make = self._made, self._make
+        yield from made
+        for args, kwargs in islice(self._calls, len(made), None):
+            job = make(args, kwargs)
+            made.append(job)
+            yield job
+
+    @overload
+    def __getitem__(self, index: int) -> NewJob: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[NewJob]: ...
+    def __getitem__(self, index: int | slice) -> NewJob | list[NewJob]:
+        return list(self)[index]
+
+
 # --- what has been enqueued ----------------------------------------------------------------------
 
 
@@ -171,7 +213,7 @@ class PerformLaterAsync:
 
         async def perform_later_async(*args: Any, **kwargs: Any) -> StoredJob:
             """As `perform_later`, while the event loop goes on."""
-            records: list[StoredJob] = await job.enqueue_calls_async([(args, kwargs)])
+            records: Sequence[StoredJob] = await job.enqueue_calls_async([(args, kwargs)])
             return records[0]
 
         return perform_later_async
@@ -237,7 +279,9 @@ class SetOptions:
 class AllLater(Protocol):
     """What `perform_all_later` is."""
 
-    def __call__(self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]) -> list[StoredJob]: ...
+    def __call__(
+        self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]
+    ) -> Sequence[StoredJob]: ...
 
 
 class PerformAllLater:
@@ -248,9 +292,9 @@ class PerformAllLater:
 
         def perform_all_later(
             calls: Iterable[tuple[Any, ...] | Mapping[str, Any]],
-        ) -> list[StoredJob]:
+        ) -> Sequence[StoredJob]:
             """Store one job for each call, in one statement, all or none, in that order."""
-            records: list[StoredJob] = job.enqueue_calls([as_call(call) for call in calls])
+            records: Sequence[StoredJob] = job.enqueue_calls([as_call(call) for call in calls])
             return records
 
         return perform_all_later
@@ -261,7 +305,7 @@ class AllLaterAsync(Protocol):
 
     async def __call__(
         self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]
-    ) -> list[StoredJob]: ...
+    ) -> Sequence[StoredJob]: ...
 
 
 class PerformAllLaterAsync:
@@ -272,18 +316,18 @@ class PerformAllLaterAsync:
 
         async def perform_all_later_async(
             calls: Iterable[tuple[Any, ...] | Mapping[str, Any]],
-        ) -> list[StoredJob]:
+        ) -> Sequence[StoredJob]:
             """As `perform_all_later`, while the event loop goes on."""
             listed = [as_call(call) for call in calls]
-            records: list[StoredJob] = await job.enqueue_calls_async(listed)
+            records: Sequence[StoredJob] = await job.enqueue_calls_async(listed)
             return records
 
         return perform_all_later_async
 
 
 async def enqueue_without_blocking(
-    session: Any, enqueue: Callable[[Any], list[StoredJob]]
-) -> list[StoredJob]:
+    session: Any, enqueue: Callable[[Any], Sequence[StoredJob]]
+) -> Sequence[StoredJob]:
     """Call `enqueue` with a session that it can use: in a thread, or within an async session.
 
     Args:
@@ -297,7 +341,7 @@ async def enqueue_without_blocking(
     if type(session).__name__ == "async_scoped_session":
         session = session()
     if hasattr(session, "run_sync"):
-        records: list[StoredJob] = await session.run_sync(enqueue)
+        records: Sequence[StoredJob] = await session.run_sync(enqueue)
         return records
     return enqueue(session)
 

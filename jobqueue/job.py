@@ -41,6 +41,7 @@ from jobqueue.defaults import DefaultAdapter, DefaultLogger, default_configurati
 from jobqueue.enqueueing import (
     PRIORITY_RANGE,
     EnqueueOptions,
+    NewJobs,
     PerformAllLater,
     PerformAllLaterAsync,
     PerformLater,
@@ -340,7 +341,7 @@ class Job(HookMethods):
         calls: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]],
         adapter: Adapter | None = None,
         observers: Observers | None = None,
-    ) -> list[StoredJob]:
+    ) -> Sequence[StoredJob]:
         """Store a job for each (args, kwargs), in one statement, and return their records.
 
         Raises:
@@ -350,15 +351,15 @@ class Job(HookMethods):
         if not calls:
             return []
         new_job, dump = self._new_job(), self.parameters().dump
-        new_jobs = [new_job(dump(args, kwargs)) for args, kwargs in calls]
+        new_jobs = NewJobs(calls, lambda args, kwargs: new_job(dump(args, kwargs)))
         return self._enqueue(new_jobs, adapter, observers)
 
     async def enqueue_calls_async(
         self, calls: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]]
-    ) -> list[StoredJob]:
+    ) -> Sequence[StoredJob]:
         """As `enqueue_calls`, while the event loop goes on."""
 
-        def enqueue(session: Any) -> list[StoredJob]:
+        def enqueue(session: Any) -> Sequence[StoredJob]:
             job = self if session is None else self.with_options(session=session)
             return job.enqueue_calls(calls)
 
@@ -375,7 +376,7 @@ class Job(HookMethods):
         new_jobs: Sequence[NewJob],
         adapter: Adapter | None,
         observers: Observers | None = None,
-    ) -> list[StoredJob]:
+    ) -> Sequence[StoredJob]:
         session = self._options.session
         records = (adapter or self.adapter).enqueue(new_jobs, session=session)
         observers = observers or default_configuration.observers

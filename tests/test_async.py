@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -52,7 +52,7 @@ def test_a_job_is_enqueued(adapter: Adapter) -> None:
 
 
 def test_many_jobs_are_enqueued_in_order(adapter: Adapter) -> None:
-    async def enqueue() -> list[StoredJob]:
+    async def enqueue() -> Sequence[StoredJob]:
         return await Note.perform_all_later_async([("a",), {"text": "b"}, ("c", 3)])
 
     records = asyncio.run(enqueue())
@@ -72,7 +72,7 @@ def test_the_loop_goes_on_meanwhile(adapter: Adapter, monkeypatch: pytest.Monkey
     loops: list[bool] = []
     enqueue = adapter.enqueue
 
-    def slow(*args: object, **kwargs: object) -> list[StoredJob]:
+    def slow(*args: object, **kwargs: object) -> Sequence[StoredJob]:
         try:
             asyncio.get_running_loop()
         except RuntimeError:

@@ -281,6 +281,8 @@ def test_a_class_can_have_an_adapter_and_a_logger_of_its_own() -> None:
 
 
 CHECKED = """
+    from collections.abc import Sequence
+
     from jobqueue import Job, JobRecord, job
 
 
@@ -310,7 +312,7 @@ CHECKED = """
     text: str = Send.perform_now(1)
     yes: bool = send(1)
     yes = send.perform_now(1)
-    records: list[JobRecord] = Send.perform_all_later([(1,), {"user_id": 2}])
+    records: Sequence[JobRecord] = Send.perform_all_later([(1,), {"user_id": 2}])
 """
 
 WRONG = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mailbox
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -77,7 +77,7 @@ class Demo:
         finally:
             engine.dispose()
 
-    def jobs(self) -> list[JobRecord]:
+    def jobs(self) -> Sequence[JobRecord]:
         """All jobs in its database."""
         with closing(connect(self.database_url)) as adapter:
             return adapter.list_jobs(JobFilter(), 100)

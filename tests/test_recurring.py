@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -251,7 +251,7 @@ def ticking(adapter: Adapter, *schedules: NewSchedule, app: str | None = None) -
     return found
 
 
-def all_jobs(adapter: Adapter) -> list[JobRecord]:
+def all_jobs(adapter: Adapter) -> Sequence[JobRecord]:
     return adapter.list_jobs(JobFilter(), 5000)[::-1]
 
 

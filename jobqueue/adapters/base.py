@@ -60,10 +60,11 @@ class Adapter(Protocol):
 
     # --- the path: enqueue, claim, settle --------------------------------------------------------
 
-    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[StoredJob]:
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
         """Store jobs, all or none, and return their records in the same order.
 
         Args:
+            jobs: what to store. They may be made, and refused, as they are read.
             session: the caller's open transaction, which the jobs become part of: they exist when
                 it commits and not otherwise. Without one they are committed on return.
 
@@ -320,7 +321,7 @@ class Adapter(Protocol):
 
     def enqueue_ticks(
         self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
-    ) -> list[StoredJob] | None:
+    ) -> Sequence[StoredJob] | None:
         """Enqueue the jobs of ticks and note the last of them, in one transaction.
 
         Returns None, and does neither, when the schedule is paused or is no longer as it was

@@ -76,7 +76,7 @@ class MemoryAdapter(MemoryPruning, MemorySchedules, MemorySteering):
 
     # --- the path --------------------------------------------------------------------------------
 
-    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[StoredJob]:
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
         """See `Adapter.enqueue`."""
         with self._lock:
             rows = [self._new_row(job) for job in jobs]

@@ -64,7 +64,7 @@ class MemorySchedules(Adapter):
 
     def enqueue_ticks(
         self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
-    ) -> list[StoredJob] | None:
+    ) -> Sequence[StoredJob] | None:
         """See `Adapter.enqueue_ticks`."""
         key = (seen.app, seen.name)
         with self._lock:

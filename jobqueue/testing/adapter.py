@@ -39,7 +39,7 @@ class InboxAdapter(MemoryAdapter):
         self.joined: list[StoredJob] = []
         self.after_store: Callable[[Sequence[StoredJob]], None] | None = None
 
-    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[StoredJob]:
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
         """See `Adapter.enqueue`. A driver's own connection cannot be watched: its jobs are here."""
         if _is_driver_connection(session):
             session = None

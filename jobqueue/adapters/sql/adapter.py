@@ -25,12 +25,12 @@ from jobqueue.adapters.settlement import (
     settlements_of,
 )
 from jobqueue.adapters.sql import reads
+from jobqueue.adapters.sql.enqueued import Enqueued
 from jobqueue.adapters.sql.leases import SqlLeases
 from jobqueue.adapters.sql.progress import SqlProgress
 from jobqueue.adapters.sql.pruning import SqlPruning
 from jobqueue.adapters.sql.schedules import SqlSchedules
 from jobqueue.adapters.sql.steering import SqlSteering
-from jobqueue.adapters.sql.tables import to_utc
 from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.errors import ConfigurationError, DatabaseRefused
 from jobqueue.records import (
@@ -57,7 +57,7 @@ class SqlAdapter(SqlLeases, SqlSteering, SqlProgress, SqlSchedules, SqlPruning):
     # --- what each database says in its own way --------------------------------------------------
 
     @abstractmethod
-    def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> list[StoredJob]:
+    def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
         """Insert jobs, in order."""
 
     @abstractmethod
@@ -80,11 +80,13 @@ class SqlAdapter(SqlLeases, SqlSteering, SqlProgress, SqlSchedules, SqlPruning):
 
     # --- the path --------------------------------------------------------------------------------
 
-    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[StoredJob]:
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
         """See `Adapter.enqueue`."""
-        return kept_by(self, self._enqueue_within(session, jobs))
+        records = self._enqueue_within(session, jobs)
+        return records if isinstance(records, Enqueued) else kept_by(self, records)
 
-    def _enqueue_within(self, session: Any, jobs: Sequence[NewJob]) -> list[StoredJob]:
+    def _enqueue_within(self, session: Any, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        jobs = list(jobs)
         if session is None:
             return self.database.write(lambda c: self._enqueue(executing_on(c), jobs))
         with self.database.errors_translated():
@@ -265,24 +267,6 @@ def executing_on(connection: Connection) -> Execute:
     is_numbered = connection.dialect.paramstyle == "numeric_dollar"
     driver = connection.connection.driver_connection
     return Execute(run_numbered if is_numbered else run, driver)
-
-
-def record_of_new(job: NewJob, job_id: int, run_at: Any, created_at: Any) -> StoredJob:
-    """The record of a job just inserted, from what was given and what the database added."""
-    run_at, created_at = to_utc(run_at), to_utc(created_at)
-    return StoredJob(
-        id=job_id,
-        handler=job.handler,
-        args=reads.decoded_args(job.args),
-        queue=job.queue,
-        priority=job.priority,
-        state=JobState.READY,
-        attempts=0,
-        max_attempts=job.max_attempts,
-        run_at=run_at,
-        created_at=created_at,
-        updated_at=created_at,
-    )
 
 
 def in_order_of_claim(jobs: list[ClaimedJob]) -> list[ClaimedJob]:

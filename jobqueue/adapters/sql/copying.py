@@ -7,16 +7,18 @@ takes values that COPY brings, whether it is `ALWAYS` or not.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 
-from jobqueue.records import JobRecord, NewJob
+from jobqueue.records import NewJob
 
+# Materialized, or the name of the sequence would be looked up for every id.
 RESERVE = """
-SELECT nextval(ids.name), {now}
-FROM (SELECT pg_get_serial_sequence('background_jobs', 'id')::regclass AS name) AS ids,
-     generate_series(1, %(number)s)
+WITH ids AS MATERIALIZED (
+    SELECT pg_get_serial_sequence('background_jobs', 'id')::regclass AS sequence
+)
+SELECT array_agg(nextval(ids.sequence)), {now} FROM ids, generate_series(1, %(number)s)
 """
 COPY = """
 COPY background_jobs (id, handler, args, queue, priority, max_attempts, run_at,
@@ -26,20 +28,20 @@ ROWS_PER_CHUNK = 500
 SPECIAL = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-def lines_of(jobs: Sequence[NewJob], records: Iterable[JobRecord]) -> Iterator[str]:
-    """The jobs in COPY's text format, in chunks. `args` is theirs, as it was given."""
-    lines = (_line(job, record) for job, record in zip(jobs, records, strict=True))
+def lines_of(jobs: Sequence[NewJob], ids: Sequence[int], now: datetime) -> Iterator[str]:
+    """The jobs in COPY's text format, in chunks."""
+    lines = (_line(job, job_id, now) for job, job_id in zip(jobs, ids, strict=True))
     while chunk := "".join(islice(lines, ROWS_PER_CHUNK)):
         yield chunk
 
 
-def _line(job: NewJob, record: JobRecord) -> str:
+def _line(job: NewJob, job_id: int, now: datetime) -> str:
     # JSON text has no bare tabs or line breaks; only its backslashes mean something to COPY.
     args = job.args.replace("\\", "\\\\") if "\\" in job.args else job.args
-    created_at = _moment(record.created_at)
+    run_at, created_at = _moment(job.run_at or now + job.delay), _moment(now)
     return (
-        f"{record.id}\t{_text(job.handler)}\t{args}\t{_text(job.queue)}\t{job.priority}\t"
-        f"{job.max_attempts}\t{_moment(record.run_at)}\t{created_at}\t{created_at}\n"
+        f"{job_id}\t{_text(job.handler)}\t{args}\t{_text(job.queue)}\t{job.priority}\t"
+        f"{job.max_attempts}\t{run_at}\t{created_at}\t{created_at}\n"
     )
 
 

@@ -27,10 +27,11 @@ from jobqueue.adapters.settlement import (
 from jobqueue.adapters.sql import copying
 from jobqueue.adapters.sql.adapter import (
     Execute,
+    executing_on,
     in_order_of_claim,
-    record_of_new,
     seconds,
 )
+from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
 from jobqueue.adapters.sql.postgres_claim import (
     CLAIM_EVERYWHERE,
     CLAIM_IN_QUEUE,
@@ -43,6 +44,7 @@ from jobqueue.adapters.sql.postgres_claim import (
     low_water_of,
 )
 from jobqueue.adapters.sql.postgres_database import PostgresDatabase, Statement, open_database
+from jobqueue.adapters.sql.tables import to_utc
 from jobqueue.adapters.sql.wakeups_postgres import PostgresWakeups
 from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import Clock
@@ -131,12 +133,14 @@ class PostgresAdapter(PostgresWakeups):
         self._claim_in_queues_sql = CLAIM_IN_QUEUES.format(now=now)
         self._low_water = lru_cache(maxsize=MOST_CLAIMANTS)(low_water_of)
 
-    def _enqueue_within(self, session: Any, jobs: Sequence[NewJob]) -> list[StoredJob]:
-        if session is not None or len(jobs) >= FEWEST_TO_COPY:
+    def _enqueue_within(self, session: Any, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        if session is not None:
             return super()._enqueue_within(session, jobs)
+        if len(jobs) >= FEWEST_TO_COPY:
+            return self.database.write(lambda c: self._copy(executing_on(c), jobs))
         return _records(jobs, self.database.write_alone(*self._enqueue_statement(jobs)))
 
-    def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> list[StoredJob]:
+    def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
         if len(jobs) >= FEWEST_TO_COPY and isinstance(execute.driver, psycopg.Connection):
             return self._copy(execute, jobs)
         return _records(jobs, execute(*self._enqueue_statement(jobs)))
@@ -155,18 +159,14 @@ class PostgresAdapter(PostgresWakeups):
             **self._clock_value(),
         }
 
-    def _copy(self, execute: Execute, jobs: Sequence[NewJob]) -> list[StoredJob]:
+    def _copy(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
         values = {"number": len(jobs), **self._clock_value()}
-        reserved = sorted(tuple(row) for row in execute(self._reserve_sql, values))
-        now = reserved[0][1]
-        records = [
-            record_of_new(job, job_id, job.run_at or now + job.delay, now)
-            for job, (job_id, _) in zip(jobs, reserved, strict=True)
-        ]
+        ((reserved, stored_at),) = execute(self._reserve_sql, values)
+        ids, now = sorted(reserved), to_utc(stored_at)
         with psycopg.Cursor(execute.driver) as cursor, cursor.copy(copying.COPY) as copy:
-            for chunk in copying.lines_of(jobs, records):
+            for chunk in copying.lines_of(jobs, ids, now):
                 copy.write(chunk)
-        return records
+        return Enqueued(self, jobs, ids, now)
 
     def claim(self, claim: Claim) -> list[ClaimedJob]:
         """See `Adapter.claim`: from the very first job on."""
@@ -306,7 +306,7 @@ def _facts(job: NewJob) -> dict[str, Any]:
     }
 
 
-def _records(jobs: Sequence[NewJob], rows: Iterable[Any]) -> list[StoredJob]:
+def _records(jobs: Sequence[NewJob], rows: Iterable[Any]) -> Sequence[StoredJob]:
     return [record_of_new(job, *row) for job, row in zip(jobs, sorted(rows), strict=True)]
 
 

@@ -86,7 +86,7 @@ class SqlSchedules(SqlBase):
 
     def enqueue_ticks(
         self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
-    ) -> list[StoredJob] | None:
+    ) -> Sequence[StoredJob] | None:
         """See `Adapter.enqueue_ticks`."""
         unchanged = (
             *_is(seen.app, seen.name),
@@ -96,7 +96,7 @@ class SqlSchedules(SqlBase):
         )
         move_on: Any = update(Row).where(*unchanged).values(last_tick=last_tick)
 
-        def work(connection: Connection) -> list[StoredJob] | None:
+        def work(connection: Connection) -> Sequence[StoredJob] | None:
             if not connection.execute(move_on).rowcount:
                 return None
             return self.enqueue(jobs, session=connection)

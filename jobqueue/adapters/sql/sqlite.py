@@ -31,10 +31,10 @@ from jobqueue.adapters.settlement import Pair, Settlement, Settlements, ids_by_t
 from jobqueue.adapters.sql.adapter import (
     Execute,
     in_order_of_claim,
-    record_of_new,
     seconds,
 )
 from jobqueue.adapters.sql.engine import Database, parse_url
+from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
 from jobqueue.adapters.sql.tables import to_text, to_utc
 from jobqueue.adapters.sql.wakeups_sqlite import SqliteWakeups
 from jobqueue.adapters.stored import StoredJob
@@ -50,7 +50,7 @@ from jobqueue.records import (
 )
 
 BUSY_TIMEOUT_SECONDS = 5.0
-FEWEST_ROW_BY_ROW = 20
+FEWEST_ROW_BY_ROW = 1000
 SWITCH_POLL_SECONDS = 0.02
 OLDEST_VERSION = (3, 38, 0)
 READ_OPTION = "jobqueue_read"
@@ -197,7 +197,7 @@ class SqliteAdapter(SqliteWakeups):
         )
         self._claim_some_sql = CLAIM_FROM_QUEUES.format(now=":now")
 
-    def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> list[StoredJob]:
+    def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
         if len(jobs) >= FEWEST_ROW_BY_ROW:
             return self._enqueue_row_by_row(execute, jobs)
         batch = [
@@ -216,7 +216,7 @@ class SqliteAdapter(SqliteWakeups):
         rows = sorted(tuple(row) for row in execute(self._enqueue_sql, values))
         return [record_of_new(job, *row) for job, row in zip(jobs, rows, strict=True)]
 
-    def _enqueue_row_by_row(self, execute: Execute, jobs: Sequence[NewJob]) -> list[StoredJob]:
+    def _enqueue_row_by_row(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
         """One statement run for each: quicker than taking many apart out of one JSON text.
 
         Nobody else can write meanwhile, so the ids that they are given follow on each other.
@@ -235,12 +235,7 @@ class SqliteAdapter(SqliteWakeups):
             ],
         )
         ((last,),) = execute("SELECT last_insert_rowid()", ())
-        return [
-            record_of_new(job, job_id, run_at, now)
-            for job_id, (job, run_at) in enumerate(
-                zip(jobs, run_ats, strict=True), last - len(jobs) + 1
-            )
-        ]
+        return Enqueued(self, jobs, range(last - len(jobs) + 1, last + 1), now)
 
     def _turn(
         self, settlements: Settlements, claim: Claim | None

@@ -70,7 +70,7 @@ class PostgresWakeups(SqlWakeups, SqlAdapter):
 
     # --- what makes jobs due ---------------------------------------------------------------------
 
-    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> list[StoredJob]:
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
         """See `Adapter.enqueue`."""
         records = super().enqueue(jobs, session=session)
         wakeup = wakeup_for(records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -107,7 +108,7 @@ def claim_new(adapter: Adapter, job: NewJob | None = None) -> ClaimedJob:
     return claim_one(adapter)
 
 
-def ids(jobs: list[StoredJob] | list[ClaimedJob]) -> list[int]:
+def ids(jobs: Sequence[StoredJob] | Sequence[ClaimedJob]) -> list[int]:
     """Their ids, in order."""
     return [job.id for job in jobs]
 

@@ -1,0 +1,73 @@
+"""The records of jobs that have just been stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, overload
+
+from jobqueue.adapters.sql import reads
+from jobqueue.adapters.sql.tables import to_utc
+from jobqueue.adapters.stored import StoredJob
+from jobqueue.records import JobState, NewJob
+
+if TYPE_CHECKING:
+    from jobqueue.adapters.base import Adapter
+
+
+def record_of_new(job: NewJob, job_id: int, run_at: Any, created_at: Any) -> StoredJob:
+    """The record of a job just inserted, from what was given and what the database added."""
+    run_at, created_at = to_utc(run_at), to_utc(created_at)
+    return StoredJob(
+        id=job_id,
+        handler=job.handler,
+        args=reads.decoded_args(job.args),
+        queue=job.queue,
+        priority=job.priority,
+        state=JobState.READY,
+        attempts=0,
+        max_attempts=job.max_attempts,
+        run_at=run_at,
+        created_at=created_at,
+        updated_at=created_at,
+    )
+
+
+class Enqueued(Sequence[StoredJob]):
+    """Many jobs that have just been stored, in order; a record is made when it is looked at.
+
+    To make a hundred thousand takes longer than to store them, and few look at more than one.
+
+    Args:
+        adapter: where they are kept.
+        jobs: what was stored.
+        ids: theirs, in the same order.
+        now: when they were stored.
+    """
+
+    def __init__(
+        self, adapter: Adapter, jobs: Sequence[NewJob], ids: Sequence[int], now: datetime
+    ) -> None:
+        self._adapter = adapter
+        self._jobs = jobs
+        self._ids = ids
+        self._now = now
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @overload
+    def __getitem__(self, index: int) -> StoredJob: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[StoredJob]: ...
+    def __getitem__(self, index: int | slice) -> StoredJob | list[StoredJob]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        job = self._jobs[index]
+        run_at = job.run_at or self._now + job.delay
+        record = record_of_new(job, self._ids[index], run_at, self._now)
+        record.adapter = self._adapter
+        return record
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} jobs, from {self._ids[0]} to {self._ids[-1]}>"
