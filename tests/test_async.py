@@ -20,13 +20,13 @@ from jobqueue.records import JobFilter
 DRIVERS = ("sqlite+aiosqlite", "postgresql+psycopg", "postgresql+asyncpg")
 
 
-class Note(Job):
+class Saying(Job):
     queue = "notes"
 
     def perform(self, text: str, times: int = 1) -> None: ...
 
 
-class NoteAsync(Job):
+class SayingAsync(Job):
     keep_result = True
 
     async def perform(self, text: str) -> str:
@@ -43,7 +43,7 @@ def stored(adapter: Adapter) -> list[str]:
 
 def test_a_job_is_enqueued(adapter: Adapter) -> None:
     async def enqueue() -> StoredJob:
-        return await Note.set(queue="other", priority=3).perform_later_async("a", times=2)
+        return await Saying.set(queue="other", priority=3).perform_later_async("a", times=2)
 
     record = asyncio.run(enqueue())
     now = jobqueue.get(record.id)
@@ -53,7 +53,7 @@ def test_a_job_is_enqueued(adapter: Adapter) -> None:
 
 def test_many_jobs_are_enqueued_in_order(adapter: Adapter) -> None:
     async def enqueue() -> Sequence[StoredJob]:
-        return await Note.perform_all_later_async([("a",), {"text": "b"}, ("c", 3)])
+        return await Saying.perform_all_later_async([("a",), {"text": "b"}, ("c", 3)])
 
     records = asyncio.run(enqueue())
     assert [record.args["text"] for record in records] == ["a", "b", "c"] == stored(adapter)
@@ -62,7 +62,7 @@ def test_many_jobs_are_enqueued_in_order(adapter: Adapter) -> None:
 def test_enqueued_awaited_and_performed_in_one_loop(adapter: Adapter) -> None:
     async def whole() -> object:
         async with JobQueue(adapter, poll_interval=0.05).running():
-            record = await NoteAsync.perform_later_async("hello")
+            record = await SayingAsync.perform_later_async("hello")
             return await record.wait_async(timeout=20)
 
     assert asyncio.run(whole()) == "HELLO"
@@ -80,18 +80,18 @@ def test_the_loop_goes_on_meanwhile(adapter: Adapter, monkeypatch: pytest.Monkey
         return enqueue(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(adapter, "enqueue", slow)
-    asyncio.run(Note.perform_later_async("a"))
+    asyncio.run(Saying.perform_later_async("a"))
     assert loops == [False]
 
 
 def test_wrong_arguments_are_refused(adapter: Adapter) -> None:
     with pytest.raises(InvalidArguments):
-        asyncio.run(Note.perform_later_async(1))  # type: ignore[arg-type]
+        asyncio.run(Saying.perform_later_async(1))  # type: ignore[arg-type]
     assert stored(adapter) == []
 
 
 def test_getting_a_job(adapter: Adapter) -> None:
-    record = Note.perform_later("a")
+    record = Saying.perform_later("a")
     assert asyncio.run(jobqueue.get_async(record.id)) == record
     with pytest.raises(JobNotFound):
         asyncio.run(jobqueue.get_async(record.id + 1))
@@ -145,7 +145,7 @@ def in_session(driver: str, url: str, work: Work) -> None:
 
 def test_a_job_is_part_of_an_async_transaction(driver: str, url: str, kept: Adapter) -> None:
     async def work(session: AsyncSession) -> None:
-        record = await Note.set(session=session).perform_later_async("a", times=3)
+        record = await Saying.set(session=session).perform_later_async("a", times=3)
         assert await asyncio.to_thread(stored, kept) == []
         await session.commit()
         assert await jobqueue.get_async(record.id) == record
@@ -156,9 +156,9 @@ def test_a_job_is_part_of_an_async_transaction(driver: str, url: str, kept: Adap
 
 def test_a_job_goes_when_the_transaction_does(driver: str, url: str, kept: Adapter) -> None:
     async def work(session: AsyncSession) -> None:
-        await Note.set(session=session).perform_later_async("a")
+        await Saying.set(session=session).perform_later_async("a")
         await session.rollback()
-        await Note.set(session=session, wait=60).perform_later_async("b")
+        await Saying.set(session=session, wait=60).perform_later_async("b")
         await session.commit()
 
     in_session(driver, url, work)
@@ -173,7 +173,7 @@ def test_many_jobs_in_an_async_transaction(
 
     async def work(session: AsyncSession) -> None:
         calls = [(each,) for each in texts]
-        await Note.set(session=session).perform_all_later_async(calls)
+        await Saying.set(session=session).perform_all_later_async(calls)
         await session.commit()
 
     in_session(driver, url, work)
@@ -185,9 +185,9 @@ def test_beside_the_applications_own_rows(driver: str, url: str, kept: Adapter) 
         async with engine_for(driver, url) as engine, engine.connect() as connection:
             await connection.execute(text("CREATE TEMPORARY TABLE users (name TEXT)"))
             await connection.execute(text("INSERT INTO users VALUES ('ada')"))
-            await Note.set(session=connection).perform_later_async("welcome")
+            await Saying.set(session=connection).perform_later_async("welcome")
             await connection.rollback()
-            await Note.set(session=connection).perform_later_async("again")
+            await Saying.set(session=connection).perform_later_async("again")
             await connection.commit()
 
     asyncio.run(run())
@@ -199,9 +199,9 @@ def test_memory_joins_an_async_session(sqlite_url: str) -> None:
     Job.config(adapter=memory)
 
     async def work(session: AsyncSession) -> None:
-        await Note.set(session=session).perform_later_async("a")
+        await Saying.set(session=session).perform_later_async("a")
         await session.rollback()
-        await Note.set(session=session).perform_later_async("b")
+        await Saying.set(session=session).perform_later_async("b")
         assert stored(memory) == []
         await session.commit()
 
@@ -215,7 +215,7 @@ def test_memory_joins_an_async_session(sqlite_url: str) -> None:
 def test_a_sync_perform_later_names_the_async_one(url: str, driver: str, kept: Adapter) -> None:
     async def work(session: AsyncSession) -> None:
         with pytest.raises(ConfigurationError, match="perform_later_async"):
-            Note.set(session=session).perform_later("a")
+            Saying.set(session=session).perform_later("a")
 
     in_session(driver, url, work)
 
@@ -225,7 +225,7 @@ def test_workers_hear_of_it_at_the_commit(url: str, driver: str, kept: Adapter) 
     try:
 
         async def work(session: AsyncSession) -> None:
-            await Note.set(session=session).perform_later_async("a")
+            await Saying.set(session=session).perform_later_async("a")
             await session.commit()
 
         in_session(driver, url, work)

@@ -404,7 +404,7 @@ class Everybody(Hooks):
         seen.append(("stopped", worker.queues))
 
 
-class Plain(Job):
+class Unhooked(Job):
     max_attempts = 2
     retry = Constant(timedelta(0))
 
@@ -429,12 +429,12 @@ def test_hooks_for_all_jobs(adapter: Adapter, how: str) -> None:
     if how == "configured":
         jobqueue.configure(hooks=[Everybody()])
     queue = JobQueue(adapter, hooks=None if how == "configured" else [Everybody()])
-    queue.enqueue(Plain)
+    queue.enqueue(Unhooked)
     queue.enqueue(shout, "hi")
     queue.work_off()
     around = [entry for entry in seen if entry[0] in {"before", "after", "success"}]
     assert around == [
-        ("before", "Plain", {"how": "well"}),
+        ("before", "Unhooked", {"how": "well"}),
         ("after", 1),
         ("success", "well"),
         ("before", "shout", {"what": "hi"}),
@@ -442,7 +442,7 @@ def test_hooks_for_all_jobs(adapter: Adapter, how: str) -> None:
         ("success", "HI"),
     ]
     assert [e for e in seen if e[0] == "enqueued"] == [
-        ("enqueued", "tests.test_hooks.Plain"),
+        ("enqueued", "tests.test_hooks.Unhooked"),
         ("enqueued", "tests.test_hooks.shout"),
     ]
     assert [e for e in seen if e[0] == "succeeded"] == [("succeeded", 1), ("succeeded", 2)]
@@ -451,8 +451,8 @@ def test_hooks_for_all_jobs(adapter: Adapter, how: str) -> None:
 
 def test_what_becomes_of_jobs(adapter: Adapter) -> None:
     queue = JobQueue(adapter, hooks=[Everybody()])
-    queue.enqueue(Plain, "no luck")
-    queue.enqueue(Plain, "discard")
+    queue.enqueue(Unhooked, "no luck")
+    queue.enqueue(Unhooked, "discard")
     queue.work_off()
     ends = [e for e in seen if e[0] in {"retried", "failed", "discarded", "failure"}]
     assert sorted(ends, key=str) == [
@@ -470,7 +470,7 @@ def test_an_event_is_told_when_it_is_in_the_database(adapter: Adapter) -> None:
             seen.append(adapter.get(job.id))
             seen.append(run_time)
 
-    Plain.perform_later()
+    Unhooked.perform_later()
     JobQueue(adapter, hooks=[Looks()]).work_off()
     assert seen[0] is None
     assert seen[1] > timedelta(0)
@@ -530,7 +530,7 @@ class Broken(Hooks):
 
 def test_broken_observers_harm_nothing(adapter: Adapter, caplog: pytest.LogCaptureFixture) -> None:
     queue = JobQueue(adapter, hooks=[Broken(), Everybody()])
-    queue.enqueue(Plain)
+    queue.enqueue(Unhooked)
     assert queue.work_off().succeeded == 1
     assert adapter.count_by_state() == {}
     broken = [r for r in caplog.records if getattr(r, "event", "") == "hook_failed"]
@@ -547,10 +547,10 @@ class Strict(Hooks):
 
 
 def test_an_error_in_its_before_perform_fails_the_attempt(adapter: Adapter) -> None:
-    Plain.max_attempts = 1
-    enqueued = Plain.perform_later()
+    Unhooked.max_attempts = 1
+    enqueued = Unhooked.perform_later()
     assert JobQueue(adapter, hooks=[Strict()]).work_off().failed == 1
-    Plain.max_attempts = 2
+    Unhooked.max_attempts = 2
     assert "nobody performs" in str(jobqueue.get(enqueued.id).last_error)
 
 
@@ -574,7 +574,7 @@ def test_async_hooks_are_awaited_on_async_jobs(adapter: Adapter) -> None:
 
 
 def test_async_hooks_on_a_sync_job_say_what_is_wrong(adapter: Adapter) -> None:
-    enqueued = Plain.perform_later()
+    enqueued = Unhooked.perform_later()
     JobQueue(adapter, hooks=[Async()]).work_off()
     assert "before_perform returned a coroutine" in str(jobqueue.get(enqueued.id).last_error)
 
@@ -593,7 +593,7 @@ def test_on_which_threads_they_are_called(adapter: Adapter) -> None:
         def worker_ready(self, worker: NewWorker) -> None:
             seen.append(("ready", threading.current_thread() is threading.main_thread()))
 
-    Plain.perform_later()
+    Unhooked.perform_later()
     JobQueue(adapter, hooks=[Threads()]).work_off()
     assert seen == [
         ("ready", True),
@@ -633,14 +633,14 @@ def test_job_enqueued_waits_for_the_commit(database_url: str) -> None:
         begin_immediate(engine)
     try:
         with Session(engine) as session:
-            Plain.set(session=session).perform_later()
+            Unhooked.set(session=session).perform_later()
             assert seen == []
             session.commit()
-            assert seen == [("enqueued", "tests.test_hooks.Plain")]
-            Plain.set(session=session).perform_later()
+            assert seen == [("enqueued", "tests.test_hooks.Unhooked")]
+            Unhooked.set(session=session).perform_later()
             session.rollback()
             with engine.begin() as connection:
-                Plain.set(session=connection).perform_all_later([(), ()])
+                Unhooked.set(session=connection).perform_all_later([(), ()])
                 assert len(seen) == 1
         assert len(seen) == 3
     finally:
@@ -652,7 +652,7 @@ def test_job_enqueued_waits_for_the_commit(database_url: str) -> None:
 def test_in_an_inbox_hooks_are_called_as_in_production() -> None:
     jobqueue.configure(hooks=[Everybody()])
     with inbox() as box:
-        Plain.perform_later()
+        Unhooked.perform_later()
         box.perform_all()
     assert [entry[0] for entry in seen] == ["enqueued", "before", "after", "success", "succeeded"]
 
@@ -742,6 +742,6 @@ def test_every_hook_is_a_documented_no_op() -> None:
 
 
 def test_a_class_without_hooks_has_nothing_around_it() -> None:
-    assert attempt_hooks(Plain, ()) is None
-    assert attempt_hooks(Plain, [Hooks()]) is None
+    assert attempt_hooks(Unhooked, ()) is None
+    assert attempt_hooks(Unhooked, [Hooks()]) is None
     assert attempt_hooks(Watched, ()) is not None

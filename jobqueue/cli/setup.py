@@ -25,7 +25,12 @@ PrintSql = Annotated[
     bool, typer.Option("--sql", help="Print the statements instead, and change nothing.")
 ]
 BROKEN_APP = "the tables are made in the database of the settings"
-EXAMPLES = {"app": "shop.jobs", "queues": ["default", "email"], "max_runtime": 3600}
+EXAMPLES = {
+    "app": "shop.jobs",
+    "listen_url": "postgresql://localhost/shop",
+    "queues": ["default", "email"],
+    "max_runtime": 3600,
+}
 SECRET = re.compile(r"://[^/?#]*:[^/?#]*@|[?&;][^=&;]*(pass|secret|token)", re.IGNORECASE)
 HEADER = """\
 # Settings of jobqueue. An option of the command line comes before the environment, which comes

@@ -159,8 +159,8 @@ class Pump:
         self._return_what_waits_behind_slow_jobs()
         self._release_strays_once_a_lease()
         self.handoff.wait_while_busy(self._hold // 2, GATHER_SECONDS)
-        claim = self._next_claim()
         outcomes = self.handoff.take_outcomes()
+        claim = self._next_claim()
         if not outcomes and claim is None:
             self.handoff.wait_for_outcome(AHEAD_SECONDS)
             return
@@ -176,9 +176,7 @@ class Pump:
     def _next_claim(self) -> Claim | None:
         free_slots = self.handoff.free_slots
         room = self._room()
-        if self._wants_a_free_slot(free_slots):
-            return None
-        if room <= 0:
+        if room <= 0 or self._wants_a_free_slot(free_slots) or self.handoff.closed:
             return None
         return Claim(
             worker_id=self.worker_id,
