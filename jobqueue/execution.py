@@ -137,6 +137,8 @@ class Attempt:
         if self.plan.hooks is not None:
             return self.plan.hooks.perform(job, self.args, self.kwargs, self._in_time)
         answer = job.perform(*self.args, **self.kwargs)  # type: ignore[attr-defined]
+        if answer is None:
+            return None
         return self._in_time(answer) if inspect.iscoroutine(answer) else answer
 
     def _in_time(self, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
@@ -334,7 +336,7 @@ class Executor:
 
     def _perform(self, attempt: Attempt, run_to_end: RunCoroutine) -> None:
         answer = attempt.call()
-        if inspect.iscoroutine(answer):
+        if answer is not None and inspect.iscoroutine(answer):
             self._on_loop = attempt.claimed
             run_to_end(attempt.keep_answer(answer) if attempt.plan.result_text else answer)
         else:
@@ -361,6 +363,8 @@ class Executor:
         plan, run_time = attempt.plan, _since(attempt.started)
         if self._steering.cancelled and attempt.has_heeded_cancel():
             return _cancelled(attempt)
+        if plan.result_text is None and attempt.progress is None:
+            return Succeeded(attempt.claimed, run_time, plan.keep_succeeded)
         result = note = None
         if plan.result_text is not None:
             result, note = _result_of(attempt, plan.result_text)

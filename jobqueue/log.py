@@ -251,8 +251,8 @@ def jobs_succeeded(logger: logging.Logger, outcomes: Sequence[Succeeded]) -> Non
 
 
 def _success(outcome: Succeeded) -> str:
-    job = outcome.job
-    took = _duration(outcome.run_time.total_seconds())
+    job, seconds = outcome.job, outcome.run_time.total_seconds()
+    took = f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else _duration(seconds)
     waited = _duration(job.wait_time.total_seconds())
     return (
         f"{job.handler} #{job.id} succeeded in {took} "

@@ -24,8 +24,8 @@ from tests.conftest import PROJECT, plain_environment
 
 # Each row on one of its databases, to be done in a minute; all of them are measured by hand.
 GROUPS = {
-    "postgresql": ("drain", "asyncio", "latency", "table-size", "snapshot", "idle", "enqueue-bulk"),
-    "sqlite": ("drain", "workers", "enqueue-one", "polling", "arguments", "memory"),
+    "postgresql": ("drain", "latency", "snapshot", "enqueue-bulk"),
+    "sqlite": ("workers", "enqueue-one", "polling"),
 }
 LINES = {row.name: row.lines(Sizes.quick()) for row in ROWS}
 WITHOUT_SERVER = {"cpu"}  # of a server that is not the benchmark's own

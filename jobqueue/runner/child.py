@@ -15,7 +15,7 @@ from typing import Any
 import setproctitle
 
 from jobqueue.records import NewSchedule
-from jobqueue.runner.attached import spare_the_collector
+from jobqueue.runner.attached import tune_interpreter
 from jobqueue.runner.readiness import ready_message
 from jobqueue.worker.pump import Tally
 from jobqueue.worker.worker import Worker
@@ -79,7 +79,7 @@ def run_child(worker: Worker, title: str) -> Tally:
     threading.Thread(
         target=_keep_title, args=(worker, title), name="jobqueue-title", daemon=True
     ).start()
-    spare_the_collector()
+    tune_interpreter()
     return worker.run()
 
 

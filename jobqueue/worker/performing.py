@@ -157,17 +157,20 @@ class OnMainThread:
         Raises:
             BaseException: something failed that is not the fault of a job, which is given back.
         """
+        taken: Taken | None = None
         while True:
             # Made before the job is taken, so that `stop_now` finds it whenever it comes.
             self._guard = Guard()
-            taken = self._handoff.take()
+            if taken is None:
+                taken = self._handoff.take()
             if taken is None:
                 return
-            outcome: Outcome = Released(taken.job)
             try:
                 outcome = self._attendant.execute(taken, self._guard, self._alarm)
-            finally:
-                self._handoff.finish(taken, outcome)
+            except BaseException:
+                self._handoff.finish(taken, Released(taken.job))
+                raise
+            taken = self._handoff.finish_and_take(taken, outcome)
 
     def stop_now(self) -> None:
         """See `Performer.stop_now`.

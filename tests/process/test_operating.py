@@ -163,6 +163,7 @@ def test_status_is_watched_until_ctrl_c(slow_project: Project) -> None:
 # --- what is replaced ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_worker_that_has_grown_is_replaced(
     slow_project: Project, start: Start, wait_for: WaitFor
 ) -> None:
@@ -294,6 +295,7 @@ def test_a_failed_restart_shows_what_was_said_since(detached: Project) -> None:
     assert "works on" not in run.err
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_status_tells_lost_workers_from_idle_ones(detached: Project) -> None:
     assert detached.jobs("start", *QUICK).exit_code == 0
     assert "idle" in detached.jobs("status").out
@@ -303,6 +305,7 @@ def test_status_tells_lost_workers_from_idle_ones(detached: Project) -> None:
     assert worker["lost"] is True
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_stop_waits_as_long_as_the_workers_were_started_with(
     detached: Project, wait_for: WaitFor
 ) -> None:
@@ -315,6 +318,7 @@ def test_stop_waits_as_long_as_the_workers_were_started_with(
     assert is_untouched(show(detached, job_id))
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_supervisor_without_its_file_is_not_passed_over(detached: Project) -> None:
     assert detached.jobs("start", *QUICK).exit_code == 0
     state = detached_state(detached)

@@ -202,6 +202,7 @@ def test_a_job_that_ignores_its_time_is_killed_with_its_process_alone(
     assert psutil.pid_exists(bystander)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_worker_is_replaced_after_so_many_jobs(
     slow_project: Project, start: Start, wait_for: WaitFor
 ) -> None:
@@ -314,6 +315,7 @@ def test_start_says_why_it_cannot(detached: Project) -> None:
     assert detached.jobs("start", "-n", "email").exit_code == 2
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_stale_file_never_stops_another_program(detached: Project) -> None:
     assert detached.jobs("start", *QUICK).exit_code == 0
     (path,) = (detached.folder / ".jobs").glob("*.json")
