@@ -54,7 +54,7 @@ def bench(
     database_url: DatabaseUrl = None,
     json_: AsJson = False,
 ) -> None:
-    """Measure how fast jobs that do nothing go through the configured database.
+    """Measure how fast the configured database carries jobs.
 
     It works in tables of its own (a schema on PostgreSQL, a file beside it with SQLite) and removes
     them. enqueue: jobs stored one by one, each committed, and in bulk. drain: one worker process,

@@ -27,7 +27,7 @@ Watch = Annotated[
 
 
 def status(database_url: DatabaseUrl = None, json_: AsJson = False, watch: Watch = False) -> None:
-    """Show the workers, what they perform, and the depth of each queue.
+    """Show the workers, what they perform, and what waits.
 
     Workers of all machines are shown; memory only of those on this one. A worker is lost when its
     process is gone, or when it has been silent for longer than its lease: others free its jobs.

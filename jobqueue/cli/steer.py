@@ -61,7 +61,7 @@ def retry(
 
 
 def cancel(job_ids: JobIds, app: App = None, database_url: DatabaseUrl = None) -> None:
-    """End jobs: those that have not started never run, and running ones are told to end.
+    """End jobs before they start, or tell running ones to end.
 
     A running async job is cancelled within two seconds; a sync one sees `self.context.cancelled`,
     and is interrupted if its class has `interrupt_on_cancel`. Finished jobs are refused.
