@@ -43,7 +43,7 @@ from jobqueue.adapters.sql.postgres_claim import (
     lane_of,
     low_water_of,
 )
-from jobqueue.adapters.sql.postgres_database import PostgresDatabase, Statement, open_database
+from jobqueue.adapters.sql.postgres_database import Statement, open_database
 from jobqueue.adapters.sql.tables import to_utc
 from jobqueue.adapters.sql.wakeups_postgres import PostgresWakeups
 from jobqueue.adapters.stored import StoredJob
@@ -119,7 +119,6 @@ class PostgresAdapter(PostgresWakeups):
     """
 
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
-        self.database: PostgresDatabase
         super().__init__(open_database(url), clock)
         now = "%(now)s::timestamptz" if clock else "statement_timestamp()"
         self._enqueue_sql = ENQUEUE.format(now=now)

@@ -8,6 +8,7 @@ from select import select
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from sqlalchemy import Connection, create_engine
 
@@ -47,8 +48,7 @@ class PostgresDatabase(Database):
                 cursor = psycopg.Cursor(driver, row_factory=tuple_row)
                 return cursor.execute(sql.encode(), values).fetchall()
             finally:
-                if not driver.closed:
-                    driver.autocommit = False
+                _end_autocommit(driver)
 
     @contextmanager
     def _driver(self) -> Iterator[psycopg.Connection[Any]]:
@@ -62,6 +62,14 @@ class PostgresDatabase(Database):
             finally:
                 if driver.closed:
                     connection.invalidate()
+
+
+def _end_autocommit(driver: psycopg.Connection[Any]) -> None:
+    """Or close it: after Ctrl-C a statement may still be under way, and nothing can be changed."""
+    if driver.info.transaction_status == TransactionStatus.IDLE:
+        driver.autocommit = False
+    else:
+        driver.close()
 
 
 def _driver_of(connection: Connection) -> psycopg.Connection[Any]:

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, TwoPhaseTransaction, event
@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from jobqueue.adapters.sql.adapter import Execute, SqlAdapter, executing_on
 from jobqueue.adapters.sql.engine import Database, parse_url
+from jobqueue.adapters.sql.postgres_database import PostgresDatabase
 from jobqueue.adapters.sql.wakeups import SqlWakeups, wakeup_for
 from jobqueue.adapters.stored import StoredJob
 from jobqueue.errors import DatabaseError
@@ -61,6 +62,8 @@ LISTEN_OPTIONS = {
 
 class PostgresWakeups(SqlWakeups, SqlAdapter):
     """The part of the adapter that notifies, and listens."""
+
+    database: PostgresDatabase
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -134,21 +137,7 @@ class PostgresWakeups(SqlWakeups, SqlAdapter):
         return True
 
     def _say(self, payload: str) -> None:
-        """By the driver itself, since it is said after every `perform_later`."""
-        with self.database.errors_translated():
-            pooled = self.database.engine.raw_connection()
-            try:
-                connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
-                connection.autocommit = True
-                try:
-                    connection.execute(NOTIFY.encode(), {"payload": payload})
-                finally:
-                    connection.autocommit = False
-            except psycopg.Error as error:
-                pooled.invalidate(error)
-                raise
-            finally:
-                pooled.close()
+        self.database.write_alone(NOTIFY, {"payload": payload})
 
     def _notify_with(self, session: Any, wakeup: Wakeup) -> None:
         """Say it after a session's commit; in the transaction, where its end cannot be seen."""
