@@ -186,7 +186,8 @@ class JobQueue:
     Args:
         adapter: where its jobs are kept. Without one, what the setting `database_url` names if that
             is given here, and otherwise the default adapter.
-        logger: where its workers log.
+        logger: where its workers log, also what becomes of jobs, unless their class sets a logger
+            of its own. The default logger when none is given.
         hooks: what is called around its jobs, in the place of those that are configured for all.
         **settings: any setting, by its name.
     """
@@ -205,13 +206,18 @@ class JobQueue:
         if adapter is None and "database_url" in settings:
             adapter = connect(self.settings.database_url)
         self._own_adapter = adapter
-        self.logger = logger or default_configuration.logger
+        self._own_logger = logger
 
     @property
     def adapter(self) -> Adapter:
         """Where its jobs are kept."""
         stands_in = default_configuration.substitute
         return stands_in or self._own_adapter or default_configuration.adapter
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Where its workers log."""
+        return self._own_logger or default_configuration.logger
 
     @property
     def observers(self) -> Observers:

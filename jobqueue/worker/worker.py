@@ -273,7 +273,9 @@ class Worker:
 
     def _logger_of(self, handler: str) -> logging.Logger:
         job_class = self._registry.find(handler)
-        return job_class.logger if job_class is not None else self._logger
+        logger = self._logger if job_class is None else job_class.logger
+        # A class without a logger of its own has the default one; this worker's comes before that.
+        return self._logger if logger is default_configuration.logger else logger
 
 
 def _sets_its_attempts(job_class: type[Job]) -> bool:

@@ -1,0 +1,792 @@
+"""What the five reference systems do, row by row, by the names that it has here.
+
+Each test is one row of the comparison. The details are tested where the feature is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.orm import Session
+
+import jobqueue
+from jobqueue import (
+    BackgroundJob,
+    Exponential,
+    Hooks,
+    InvalidArguments,
+    Job,
+    JobNotFound,
+    JobQueue,
+    JobRecord,
+    JobState,
+    Keep,
+    MemoryAdapter,
+    StateConflict,
+    job,
+)
+from jobqueue.adapters import connect
+from jobqueue.adapters.base import Adapter
+from jobqueue.clock import ManualClock
+from jobqueue.defaults import default_configuration
+from jobqueue.records import Claim, ClaimedJob, NewWorker
+from jobqueue.testing import Inbox
+from tests.conftest import Project
+
+pytest_plugins = ["pytester"]
+
+WaitFor = Callable[[Callable[[], bool], str], None]
+LONG_ENOUGH = 20
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+done: list[Any] = []
+
+
+class ParityNote(Job):
+    def perform(self, what: str = "done") -> str:
+        done.append(what)
+        return what.upper()
+
+
+class ParityNoteAsync(Job):
+    async def perform(self, what: str) -> str:
+        await asyncio.sleep(0)
+        done.append(what)
+        return what.upper()
+
+
+class ParityFail(Job):
+    max_attempts = 2
+
+    def perform(self) -> None:
+        raise LookupError("no paper")
+
+
+@dataclass(frozen=True)
+class ParityPayload:
+    user_id: int
+    at: datetime | None = None
+
+
+@job(name="parity-unique-job-name", queue="parity")
+def parity_function(payload: ParityPayload) -> int:
+    done.append(payload)
+    return payload.user_id
+
+
+PROCESS_JOBS = """
+    import os
+    import time
+    from pathlib import Path
+
+    from jobqueue import Every, Job
+
+
+    class ParityHold(Job):
+        def perform(self) -> None:
+            Path("started").touch()
+            while not Path("go").exists():
+                time.sleep(0.01)
+            Path("done").touch()
+
+
+    class ParityCrash(Job):
+        def perform(self) -> None:
+            if self.context.attempt == 1:
+                os._exit(9)
+            Path("done").touch()
+
+
+    class ParityTick(Job):
+        schedule = Every(seconds=1)
+
+        def perform(self) -> None:
+            Path("ticked").touch()
+"""
+
+
+@pytest.fixture(autouse=True)
+def nothing_done() -> None:
+    done.clear()
+
+
+@pytest.fixture
+def queue(clock: ManualClock) -> Iterator[JobQueue]:
+    """A queue in memory, on the test's own clock, and the default one of every job."""
+    adapter = MemoryAdapter(clock=clock)
+    Job.config(adapter=adapter)
+    yield JobQueue(adapter)
+    default_configuration.reset()
+
+
+@contextmanager
+def working(project: Project, *jobs: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`jobs work` in the background, with jobs to perform."""
+    project.write("jobs.py", PROCESS_JOBS)
+    for name in jobs:
+        assert project.jobs("enqueue", name).exit_code == 0
+    process = project.start("work", log=project.folder / "work.log")
+    yield process
+    process.kill()
+    process.wait()
+
+
+def stored(project: Project, job_id: int) -> JobRecord | None:
+    adapter = connect(project.environment["JOBS_DATABASE_URL"])
+    record = adapter.get(job_id)
+    adapter.close()
+    return record
+
+
+def states(queue: JobQueue) -> Mapping[str, int]:
+    return {str(state): count for state, count in queue.adapter.count_by_state().items() if count}
+
+
+# --- Redwood Jobs --------------------------------------------------------------------------------
+
+
+def test_redwood_perform_and_async_perform(queue: JobQueue) -> None:
+    ParityNote.perform_later("plain")
+    ParityNoteAsync.perform_later("async")
+    assert queue.work_off().succeeded == 2
+    assert done == ["plain", "async"]
+
+
+def test_redwood_perform_later_on_instance_and_class(queue: JobQueue) -> None:
+    first, second = ParityNote().perform_later("one"), ParityNote.perform_later("two")
+    assert [first.args, second.args] == [{"what": "one"}, {"what": "two"}]
+    assert states(queue) == {"ready": 2}
+
+
+def test_redwood_perform_now_returns_and_raises(queue: JobQueue) -> None:
+    assert ParityNote.perform_now("now") == ParityNote().perform_now("now") == "NOW"
+    assert ParityNoteAsync.perform_now("now") == "NOW"
+    with pytest.raises(LookupError, match="no paper"):
+        ParityFail.perform_now()
+    assert states(queue) == {}
+
+
+def test_redwood_set_wait_until_queue_priority(queue: JobQueue, clock: ManualClock) -> None:
+    until = datetime(2040, 1, 1, tzinfo=UTC)
+    seconds = ParityNote.set(wait=300, queue="parity", priority=7).perform_later()
+    assert (seconds.queue, seconds.priority) == ("parity", 7)
+    assert seconds.run_at == clock.now() + timedelta(seconds=300)
+    delta = ParityNote.set(wait=timedelta(minutes=5)).perform_later()
+    assert delta.run_at == seconds.run_at
+    assert ParityNote().set(wait_until=until).perform_later().run_at == until
+    assert queue.work_off().performed == 0
+
+
+def test_redwood_class_attributes(queue: JobQueue, caplog: pytest.LogCaptureFixture) -> None:
+    """Static queue, priority (default 50), adapter and logger."""
+
+    class ParityOwn(Job):
+        queue, priority = "parity", 3
+        adapter = MemoryAdapter()
+        logger = logging.getLogger("parity.own")
+
+        def perform(self) -> None:
+            self.logger.warning("performed")
+
+    record = ParityOwn.perform_later()
+    assert (record.queue, record.priority, ParityNote.priority) == ("parity", 3, 50)
+    assert (states(queue), JobQueue(ParityOwn.adapter).work_off().succeeded) == ({}, 1)
+    assert ("parity.own", logging.WARNING, "performed") in caplog.record_tuples
+
+
+def test_redwood_lower_priority_runs_first(queue: JobQueue) -> None:
+    for priority in (60, 50, 10):
+        ParityNote.set(priority=priority).perform_later(str(priority))
+    queue.work_off()
+    assert done == ["10", "50", "60"]
+
+
+@pytest.mark.usefixtures("queue")
+def test_redwood_config_for_all_and_per_job() -> None:
+    adapter, logger = MemoryAdapter(), logging.getLogger("parity.all")
+    Job.config(adapter=adapter, logger=logger)
+
+    class ParityElsewhere(ParityNote):
+        adapter = MemoryAdapter()
+
+    ParityNote.perform_later()
+    ParityElsewhere.perform_later()
+    assert ParityNote.adapter is adapter
+    assert ParityNote.logger is ParityElsewhere.logger is logger
+    assert len(adapter.count_by_state()) == len(ParityElsewhere.adapter.count_by_state()) == 1
+
+
+def test_redwood_background_job_row(database_url: str) -> None:
+    adapter = connect(database_url)
+    JobQueue(adapter).enqueue(ParityNote, "row")
+    adapter.close()
+    engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    columns = {column["name"] for column in inspect(engine).get_columns("background_jobs")}
+    theirs = "id attempts handler queue priority run_at locked_at locked_by last_error failed_at"
+    assert columns >= {*theirs.split(), "created_at", "updated_at", "args"}
+    with Session(engine) as session:
+        row = session.query(BackgroundJob).one()
+    assert (row.handler, row.attempts, row.queue) == ("tests.test_parity.ParityNote", 0, "default")
+    engine.dispose()
+
+
+def test_redwood_success_removes_or_keeps_the_row(queue: JobQueue) -> None:
+    class ParityKept(ParityNote):
+        keep_succeeded = True
+
+    gone, kept = ParityNote.perform_later(), ParityKept.perform_later()
+    queue.work_off()
+    assert jobqueue.get(kept.id).state is JobState.SUCCEEDED
+    with pytest.raises(JobNotFound):
+        jobqueue.get(gone.id)
+
+
+def test_redwood_failure_unlocks_backs_off_and_stores_the_error(
+    queue: JobQueue, clock: ManualClock
+) -> None:
+    class ParityPatient(ParityFail):
+        max_attempts = 24
+
+    job_id = ParityPatient.perform_later().id
+    for attempt in (1, 2):
+        queue.work_off()
+        record = jobqueue.get(job_id)
+        assert (record.state, record.attempts, record.locked_by) == ("ready", attempt, None)
+        wait = (record.run_at - clock.now()).total_seconds()
+        assert attempt**4 <= wait <= attempt**4 * 1.1
+        assert "Traceback" in (record.last_error or "")
+        clock.advance(wait)
+
+
+def test_redwood_after_max_attempts_kept_or_deleted(queue: JobQueue, clock: ManualClock) -> None:
+    class ParityFailAndGo(ParityFail):
+        keep_failed = False
+
+    kept, gone = ParityFail.perform_later(), ParityFailAndGo.perform_later()
+    assert ParityNote.perform_later().max_attempts == 24
+    queue.work_off()
+    clock.advance(5)
+    assert queue.work_off().failed == 2
+    record = jobqueue.get(kept.id)
+    assert (record.state, record.attempts, record.failed_at) == ("failed", 2, clock.now())
+    assert queue.adapter.get(gone.id) is None
+
+
+def test_redwood_max_runtime_where_set(queue: JobQueue) -> None:
+    class ParityTooLong(Job):
+        max_runtime, max_attempts = 0.05, 1
+
+        async def perform(self) -> None:
+            await asyncio.sleep(LONG_ENOUGH)
+
+    record = ParityTooLong.perform_later()
+    assert queue.work_off().failed == 1
+    assert "JobTimeout" in (jobqueue.get(record.id).last_error or "")
+    assert ParityNote.max_runtime is None
+
+
+def test_redwood_poll_interval(wait_for: WaitFor) -> None:
+    queue = JobQueue(MemoryAdapter(), poll_interval=0.05)
+    with queue.running():
+        queue.enqueue(ParityNote.set(wait=0.2), "polled")
+        wait_for(lambda: done == ["polled"], "the job that came due")
+
+
+def test_redwood_setup(empty_project: Project, empty_database_url: str) -> None:
+    """Model, migration and configuration file."""
+    url = {"JOBS_DATABASE_URL": empty_database_url}
+    run = empty_project.jobs("setup", env=url)
+    assert (run.exit_code, run.out.splitlines()[0]) == (0, "Created jobqueue.toml.")
+    assert (empty_project.folder / "jobqueue.toml").is_file()
+    run = empty_project.jobs("list", env=url)
+    assert (run.exit_code, run.out) == (0, "No jobs.\n")
+
+
+@pytest.mark.parametrize("row", ["redwood", "ving"])
+def test_redwood_and_ving_new_job_and_its_test(empty_project: Project, row: str) -> None:
+    run = empty_project.jobs("new", f"Parity{row}")
+    assert run.exit_code == 0, run.err
+    assert f"class Parity{row}" in (empty_project.folder / "jobs.py").read_text().replace("_", "")
+    (test,) = (empty_project.folder / "tests").glob("test_*.py")
+    run = empty_project.python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(test))
+    assert run.exit_code == 0, run.out
+
+
+def test_redwood_workoff_and_clear(project: Project) -> None:
+    assert project.jobs("enqueue", "Greet", '{"name": "Ada"}').exit_code == 0
+    assert project.jobs("enqueue", "Fail").exit_code == 0
+    assert project.jobs("workoff").out.startswith("Worked off: 1 succeeded, 1 to be retried.")
+    assert project.jobs("clear").out == "Removed 1 job.\n"
+    assert project.jobs("list").out == "No jobs.\n"
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(("spec", "count"), [("4", 4), ("default:2,email:1", 3)])
+def test_redwood_start_restart_stop(project: Project, spec: str, count: int) -> None:
+    try:
+        run = project.jobs("start", "-n", spec)
+        assert run.out.startswith(f"Started {count} workers"), run.err
+        assert project.jobs("restart").exit_code == 0
+        assert len(json.loads(project.jobs("status", "--json").out)["workers"]) == count
+    finally:
+        assert project.jobs("stop").exit_code == 0
+    assert json.loads(project.jobs("status", "--json").out)["workers"] == []
+
+
+@ON_SQLITE
+def test_redwood_work_until_ctrl_c_which_finishes_what_runs(
+    project: Project, wait_for: WaitFor
+) -> None:
+    with working(project, "ParityHold") as process:
+        wait_for((project.folder / "started").exists, "the job to start")
+        process.send_signal(signal.SIGINT)
+        log = project.folder / "work.log"
+        wait_for(lambda: "is stopping" in log.read_text(), "the workers to stop")
+        (project.folder / "go").touch()
+        assert process.wait(LONG_ENOUGH) == 0
+    assert (project.folder / "done").exists()
+
+
+@ON_SQLITE
+def test_redwood_ctrl_c_twice_exits_now(project: Project, wait_for: WaitFor) -> None:
+    with working(project, "ParityHold") as process:
+        wait_for((project.folder / "started").exists, "the job to start")
+        process.send_signal(signal.SIGINT)
+        log = project.folder / "work.log"
+        wait_for(lambda: "is stopping" in log.read_text(), "the workers to stop")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LONG_ENOUGH) == 0
+    record = stored(project, 1)
+    assert record is not None
+    assert (record.state, record.attempts) == ("ready", 0)
+
+
+@ON_SQLITE
+def test_redwood_a_crashed_workers_job_is_picked_up(project: Project, wait_for: WaitFor) -> None:
+    """And the worker is kept alive by a monitor, as they wished for."""
+    with working(project, "ParityCrash"):
+        wait_for((project.folder / "done").exists, "the second attempt, in another worker")
+
+
+@ON_SQLITE
+def test_redwood_worker_groups(project: Project, wait_for: WaitFor) -> None:
+    project.write(
+        "pyproject.toml",
+        """
+        [tool.jobqueue.workers.parity]
+        queues = ["email"]
+        count = 2
+        max_attempts = 3
+        max_runtime = 60
+        """,
+    )
+    with working(project, "ParityHold"):
+        log = project.folder / "work.log"
+        wait_for(lambda: log.read_text().count("works on queue") == 2, "both workers")
+        assert ":parity.1:" in log.read_text()
+    assert not (project.folder / "started").exists()  # it is in the queue default
+
+
+class ParityAdapter(MemoryAdapter):
+    claims = 0
+
+    def claim(self, claim: Claim) -> list[ClaimedJob]:
+        self.claims += 1
+        return super().claim(claim)
+
+
+def test_redwood_an_adapter_of_your_own(pytester: pytest.Pytester) -> None:
+    adapter = ParityAdapter()
+    JobQueue(adapter).enqueue(ParityNote)
+    assert JobQueue(adapter).work_off().succeeded == 1
+    assert adapter.claims > 0
+    pytester.makepyfile(OWN_CONTRACT)
+    result = pytester.runpytest_inprocess("-q", "-p", "no:randomly", "-k", "priority or fence")
+    assert result.ret == 0
+    assert result.parseoutcomes()["passed"] > 0
+
+
+OWN_CONTRACT = """
+    import pytest
+    from jobqueue.testing import AdapterContract
+    from tests.test_parity import ParityAdapter
+
+    class TestParityAdapter(AdapterContract):
+        @pytest.fixture
+        def adapter(self, clock):
+            return ParityAdapter(clock=clock)
+"""
+
+
+@ON_SQLITE
+def test_redwood_wished_for_recurring_jobs(project: Project, wait_for: WaitFor) -> None:
+    with working(project):
+        wait_for((project.folder / "ticked").exists, "a tick")
+
+
+def test_redwood_wished_for_hooks(queue: JobQueue) -> None:
+    class ParityHooked(Job):
+        max_attempts = 1
+
+        def before_perform(self) -> None:
+            done.append("before")
+
+        def perform(self, fails: bool) -> None:
+            if fails:
+                raise LookupError
+
+        def after_perform(self) -> None:
+            done.append("after")
+
+        def after_success(self) -> None:
+            done.append("success")
+
+        def after_failure(self, error: BaseException) -> None:
+            done.append(type(error))
+
+    ParityHooked.perform_all_later([(False,), (True,)])
+    queue.work_off()
+    assert done == ["before", "after", "success", "before", "after", LookupError]
+
+
+def test_redwood_wished_for_a_screen(project: Project) -> None:
+    project.jobs("enqueue", "Fail")
+    (shown,) = json.loads(project.jobs("status", "--json").out)["queues"]
+    assert (shown["queue"], shown["due"]) == ("email", 1)
+    assert "email" in project.jobs("status").out
+
+
+def test_redwood_wished_for_cancel(queue: JobQueue) -> None:
+    record = ParityNote.perform_later()
+    assert record.cancel("no longer") is JobState.CANCELLED
+    assert queue.work_off().performed == 0
+    assert jobqueue.get(record.id).last_error == "no longer"
+
+
+# --- Ving ----------------------------------------------------------------------------------------
+
+
+def test_ving_add_job_by_name(queue: JobQueue, clock: ManualClock) -> None:
+    record = jobqueue.enqueue("ParityNote", {"what": "named"}, wait=60, queue="parity")
+    assert (record.queue, record.args) == ("parity", {"what": "named"})
+    assert queue.work_off().performed == 0
+    clock.advance(60)
+    assert queue.work_off().succeeded == 1
+    assert done == ["named"]
+
+
+def test_ving_add_job_on_the_command_line(project: Project) -> None:
+    run = project.jobs("enqueue", "Greet", '{"name": "Ada"}', "--wait", "60")
+    assert run.exit_code == 0, run.err
+    record = stored(project, 1)
+    assert record is not None
+    assert (record.handler, record.args) == ("jobs.Greet", {"name": "Ada"})
+    assert 59 < (record.run_at - record.created_at).total_seconds() < 61
+
+
+@ON_SQLITE
+def test_ving_work_with_a_time_to_live(project: Project) -> None:
+    project.jobs("enqueue", "Greet", '{"name": "Ada"}')
+    run = project.jobs("work", "--ttl", "4")
+    assert run.exit_code == 0, run.err
+    assert (project.folder / "greetings.txt").read_text() == "hello Ada\n"
+
+
+@ON_SQLITE
+def test_ving_jobs_are_found_in_a_folder(project: Project) -> None:
+    project.write("parity_shop/__init__.py", "")
+    text = "from jobqueue import Job\n\nclass ParityFound(Job):\n    def perform(self): ...\n"
+    project.write("parity_shop/handlers/deep.py", text)
+    project.write("parity_shop/handlers/__init__.py", "")
+    assert project.jobs("enqueue", "ParityFound", "--app", "parity_shop").exit_code == 0
+    assert project.jobs("workoff", "--app", "parity_shop").out == "Worked off: 1 succeeded.\n"
+
+
+@pytest.mark.parametrize("value", [None, False, 0, ""])
+def test_ving_a_falsy_return_is_no_failure(queue: JobQueue, value: Any) -> None:
+    class ParityFalsy(Job):
+        def perform(self) -> Any:
+            return value
+
+    ParityFalsy.perform_later()
+    ParityFail.perform_later()
+    tally = queue.work_off()
+    assert (tally.succeeded, tally.retried) == (1, 1)
+
+
+def test_ving_keeps_by_age_and_count(queue: JobQueue, clock: ManualClock) -> None:
+    class ParityKeepBoth(ParityNote):
+        keep_succeeded = Keep(count=2, age=timedelta(hours=1))
+
+    class ParityKeepAge(ParityFail):
+        keep_failed, max_attempts = timedelta(hours=24), 1
+
+    ParityKeepBoth.perform_all_later([("a",), ("b",), ("c",)])
+    ParityKeepAge.perform_later()
+    for hours, left in ((0, {"succeeded": 2, "failed": 1}), (2, {"failed": 1}), (23, {})):
+        clock.advance(timedelta(hours=hours))
+        queue.work_off()
+        assert states(queue) == left
+
+
+# --- Conference Hall -----------------------------------------------------------------------------
+
+
+def test_conference_hall_a_function_with_a_typed_payload(queue: JobQueue) -> None:
+    payload = ParityPayload(7, datetime(2030, 1, 1, tzinfo=UTC))
+    record = parity_function.perform_later(payload)
+    assert (record.handler, record.queue) == ("parity-unique-job-name", "parity")
+    queue.work_off()
+    assert done == [payload]
+
+
+def test_conference_hall_trigger_is_checked(queue: JobQueue) -> None:
+    """By mypy: it would report an ignore that is not needed. And again at run time."""
+    with pytest.raises(InvalidArguments):
+        parity_function.perform_later("seven")  # type: ignore[arg-type]
+    with pytest.raises(InvalidArguments):
+        parity_function.perform_later()  # type: ignore[call-arg]
+    assert states(queue) == {}
+
+
+def test_conference_hall_retry_exponential(queue: JobQueue, clock: ManualClock) -> None:
+    class ParityExponential(Job):
+        retry = Exponential(base=3, attempts=5)
+
+        def perform(self) -> None:
+            raise LookupError
+
+    record = ParityExponential.perform_later()
+    for expected in (3, 6, 12, 24):
+        queue.work_off()
+        wait = (jobqueue.get(record.id).run_at - clock.now()).total_seconds()
+        assert expected <= wait <= expected * 1.1
+        clock.advance(wait)
+    assert queue.work_off().failed == 1
+
+
+class ParityMeet(Job):
+    """Succeeds when as many run at the same time as the barrier is for."""
+
+    barrier: threading.Barrier
+
+    def perform(self) -> None:
+        self.barrier.wait(LONG_ENOUGH)
+        done.append("met")
+
+
+def test_conference_hall_concurrency() -> None:
+    ParityMeet.barrier = threading.Barrier(2)
+    queue = JobQueue(MemoryAdapter(), concurrency=2)
+    queue.enqueue(ParityMeet)
+    queue.enqueue(ParityMeet)
+    assert queue.work_off().succeeded == 2
+    assert JobQueue(MemoryAdapter()).settings.concurrency == 1
+
+
+def test_conference_hall_keeps_a_thousand(queue: JobQueue) -> None:
+    class ParityThousand(Job):
+        keep_succeeded = keep_failed = 1000
+        retry = staticmethod(lambda attempt, error: None)  # no more attempts
+
+        def perform(self, fails: bool) -> None:
+            if fails:
+                raise LookupError
+
+    ParityThousand.perform_all_later([(number % 2 == 0,) for number in range(2002)])
+    silent = logging.getLogger("parity.silent")
+    silent.setLevel(logging.CRITICAL)
+    JobQueue(queue.adapter, logger=silent).work_off()
+    assert states(queue) == {"succeeded": 1000, "failed": 1000}
+
+
+def test_conference_hall_call_the_function_in_a_unit_test() -> None:
+    payload = ParityPayload(7)
+    assert parity_function(payload) == parity_function.perform_now(payload) == 7
+    assert ParityNote().perform("x") == ParityNote.perform_now("x") == "X"
+
+
+def test_conference_hall_jobs_are_mocked_in_tests(jobs_inbox: Inbox) -> None:
+    ParityNote.set(queue="parity", wait=60).perform_later("mocked")
+    jobs_inbox.assert_enqueued(ParityNote, what="mocked", queue="parity", wait=60)
+    with pytest.raises(AssertionError, match="what: expected 'other', was 'mocked'"):
+        jobs_inbox.assert_enqueued(ParityNote, what="other")
+    assert done == []
+
+
+def test_conference_hall_jobs_are_mocked_automatically(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\njobqueue_inbox = true\n")
+    pytester.makepyfile(
+        """
+        from tests.test_parity import ParityNote, done
+
+        def test_nothing_runs_and_everything_is_recorded():
+            assert ParityNote.perform_later("ini").state == "ready"
+            assert done == []
+        """
+    )
+    pytester.runpytest_inprocess("-q").assert_outcomes(passed=1)
+
+
+def test_conference_hall_structured_logs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    queue = JobQueue(MemoryAdapter(), logger=logging.getLogger("parity.logs"))
+    queue.enqueue(ParityNote)
+    queue.enqueue(ParityFail.set(queue="parity"))
+    queue.work_off()
+    logged = {vars(record).get("event"): vars(record) for record in caplog.records}
+    assert {record.name for record in caplog.records} == {"parity.logs"}
+    assert logged["job_succeeded"]["job"] == "tests.test_parity.ParityNote"
+    assert logged["job_succeeded"]["run_seconds"] >= 0
+    assert logged["job_retried"]["queue"] == "parity"
+    assert "no paper" in logged["job_retried"]["error"]
+
+
+class ParityListener(Hooks):
+    def worker_ready(self, worker: NewWorker) -> None:
+        done.append("ready")
+
+    def job_succeeded(self, job: ClaimedJob, run_time: timedelta) -> None:
+        done.append(f"{job.id} succeeded")
+
+    def job_failed(self, job: ClaimedJob | JobRecord, error: str) -> None:
+        done.append(f"{job.id} failed")
+
+
+def test_conference_hall_worker_events() -> None:
+    class ParityFailOnce(ParityFail):
+        max_attempts = 1
+
+    queue = JobQueue(MemoryAdapter(), hooks=[ParityListener()])
+    queue.enqueue(ParityNoteAsync, "x")
+    queue.enqueue(ParityFailOnce)
+    queue.work_off()
+    assert done == ["ready", "x", "1 succeeded", "2 failed"]
+
+
+# --- Hummingbird Jobs ----------------------------------------------------------------------------
+
+
+def test_hummingbird_memory_queue_in_process(wait_for: WaitFor) -> None:
+    adapter, logger = MemoryAdapter(), logging.getLogger("parity.hummingbird")
+    queue = JobQueue(adapter, concurrency=4, logger=logger)
+    assert (queue.adapter, queue.logger) == (adapter, logger)
+    ParityMeet.barrier = threading.Barrier(4)
+    with queue.running():
+        for _ in range(4):
+            queue.enqueue(ParityMeet)
+        wait_for(lambda: len(done) == 4, "four jobs that run at once")
+
+
+def test_hummingbird_name_and_context(queue: JobQueue) -> None:
+    """A unique name, typed parameters; subclassing registers, and there is a context."""
+
+    class ParityEmail(Job):
+        name = "ParitySendEmail"
+
+        def perform(self, to: str) -> None:
+            done.append((self.context.job_id, self.context.attempt, to))
+
+    record = jobqueue.enqueue("ParitySendEmail", {"to": "ada@example.com"})
+    assert ParityEmail.perform_later("bo@example.com").handler == record.handler
+    queue.work_off()
+    assert done == [(1, 1, "ada@example.com"), (2, 1, "bo@example.com")]
+
+
+def test_hummingbird_push_on_a_particular_queue(queue: JobQueue) -> None:
+    other = JobQueue(MemoryAdapter())
+    other.enqueue(ParityNote, "there")
+    ParityNote.perform_later("here")
+    assert (other.work_off().succeeded, done) == (1, ["there"])
+    assert (queue.work_off().succeeded, done) == (1, ["there", "here"])
+
+
+IN_PROCESS = """
+import os, signal, threading
+from jobqueue import JobQueue, MemoryAdapter
+
+with JobQueue(MemoryAdapter()).running():
+    os.kill(os.getpid(), signal.{name})
+    threading.Event().wait(20)
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", -signal.SIGINT)])
+def test_hummingbird_stops_gracefully(empty_project: Project, name: str, code: int) -> None:
+    run = empty_project.python("-c", IN_PROCESS.format(name=name))
+    assert run.exit_code == code, run.err
+
+
+@pytest.mark.parametrize("kind", ["running", "lifespan"])
+def test_hummingbird_beside_async_code(wait_for: WaitFor, kind: str) -> None:
+    queue = JobQueue(MemoryAdapter())
+
+    async def serve() -> None:
+        async with getattr(queue, kind)():
+            queue.enqueue(ParityNoteAsync, "served")
+            await asyncio.to_thread(wait_for, lambda: done == ["served"], "the job")
+
+    asyncio.run(serve())
+
+
+def test_hummingbird_drivers(adapter: Adapter) -> None:
+    """Memory, SQLite and PostgreSQL."""
+    ParityNote.perform_later("driven")
+    assert JobQueue(adapter).work_off().succeeded == 1
+    assert done == ["driven"]
+
+
+# --- Gravity -------------------------------------------------------------------------------------
+
+
+def test_gravity_progress_inside_and_outside(queue: JobQueue) -> None:
+    class ParityProgress(Job):
+        keep_succeeded = True
+
+        def perform(self, value: Any) -> None:
+            self.progress(value)
+
+    for value in ("started", 0.5, {"page": 3}):
+        record = ParityProgress.perform_later(value)
+        jobqueue.get(record.id).set_progress(["outside", value])
+        assert jobqueue.get(record.id).progress == ["outside", value]
+        queue.work_off()
+        assert jobqueue.get(record.id).progress == value
+
+
+def test_gravity_get_cancel_delete(queue: JobQueue, clock: ManualClock) -> None:
+    """`getJob(id)`, `job.remove()`; refused once it has started."""
+    found = jobqueue.get(ParityNote.perform_later().id)
+    found.cancel()
+    found.delete()
+    with pytest.raises(JobNotFound):
+        jobqueue.get(found.id)
+
+    class ParitySelfRemoving(Job):
+        max_attempts = 1
+
+        def perform(self) -> None:
+            with pytest.raises(StateConflict):
+                jobqueue.get(self.context.job_id or 0).delete()
+
+    ParitySelfRemoving.perform_later()
+    assert queue.work_off().succeeded == 1
+
+
+def test_gravity_procfile(empty_project: Project) -> None:
+    """And systemd units."""
+    assert empty_project.jobs("setup", "--procfile", "--systemd").exit_code == 0
+    assert (empty_project.folder / "Procfile").read_text() == "worker: jobqueue work\n"
+    assert "jobqueue work" in (empty_project.folder / "jobqueue.service").read_text()
