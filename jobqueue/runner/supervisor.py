@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.maintenance.rescue import Rescuer
 from jobqueue.maintenance.schedules import Ticker
 from jobqueue.records import NewSchedule, NewWorker, Rescue
+from jobqueue.runner.bell import Bell
 from jobqueue.runner.groups import WorkerGroup
 from jobqueue.runner.heart import Death, Heart
 from jobqueue.runner.process import WorkerProcess, how_it_ended
@@ -93,7 +93,7 @@ class Supervisor:
         self._seats = [_Seat(group, index) for group in groups for index in range(group.count)]
         self._leaving: list[WorkerProcess] = []
         self._successors: dict[Place, WorkerProcess] = {}
-        self._wake = threading.Event()
+        self._wake = Bell()
         self._stops = 0
         self._restart_asked = False
         self._stop_deadline: float | None = None
@@ -119,17 +119,17 @@ class Supervisor:
         self._stops += 1
         if self._stops == 1:
             log.supervisor_stopping(self._logger, why)
-        self._wake.set()
+        self._wake.ring()
 
     def stop_now(self) -> None:
         """Give back what runs, and end."""
         self._stops = max(self._stops, 1) + 1
-        self._wake.set()
+        self._wake.ring()
 
     def restart(self) -> None:
         """Replace every worker by a new one; the old ones finish when the new ones are ready."""
         self._restart_asked = True
-        self._wake.set()
+        self._wake.ring()
 
     def pass_on(self, number: signal.Signals) -> None:
         """Send a signal to every worker."""
@@ -138,7 +138,7 @@ class Supervisor:
 
     def wake(self) -> None:
         """Look at the workers now: a child has ended, perhaps."""
-        self._wake.set()
+        self._wake.ring()
 
     # --- what it can be asked, from other threads too --------------------------------------------
 
@@ -177,7 +177,6 @@ class Supervisor:
                 self._last_turn = time.monotonic()
                 self.on_turn()
                 self._wake.wait(WATCH_SECONDS)
-                self._wake.clear()
         finally:
             for process in self._processes():
                 process.send(signal.SIGKILL)
