@@ -317,7 +317,7 @@ class MemoryAdapter(MemoryPruning, MemorySchedules, MemorySteering):
             record,
             state=state,
             crashes=crashes,
-            run_at=record.run_at if used_up or not job.delay else now + job.delay,
+            run_at=now + job.delay if job.delay else record.run_at,
             locked_at=None,
             locked_by=None,
             last_error=job.error,
@@ -358,7 +358,7 @@ class MemoryAdapter(MemoryPruning, MemorySchedules, MemorySteering):
                 failed.append(record.id)
                 ended = replace(unlocked, state=JobState.FAILED, failed_at=now, finished_at=now)
                 self._put(_Row(ended, row.args))
-        return Rescue(worker_id, tuple(released), tuple(failed))
+        return Rescue(worker_id, tuple(sorted(released)), tuple(sorted(failed)))
 
     def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
         """See `Adapter.release_strays`."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
+from functools import lru_cache, partial
 
 import pytest
 
 from jobqueue.adapters import Adapter
+from jobqueue.adapters.sql.postgres import PostgresAdapter
+from jobqueue.adapters.sql.postgres_claim import LowWater
 from jobqueue.clock import ManualClock
 from jobqueue.testing import AdapterContract
 from tests.conftest import build_adapter
@@ -27,8 +31,18 @@ class TestSqliteAdapter(AdapterContract):
 
 
 class TestPostgresAdapter(AdapterContract):
+    examples = 60
+    lateness = timedelta(seconds=1)
+
     @pytest.fixture
     def adapter(self, request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Adapter]:
         adapter = build_adapter(request, "postgresql", clock)
+        assert isinstance(adapter, PostgresAdapter)
+        adapter._low_water = lru_cache(lambda _, queues: LowWater(queues, partial(seconds, clock)))
         yield adapter
         adapter.close()
+
+
+def seconds(clock: ManualClock) -> float:
+    """The time by which it is decided when to look: the test's own, and looking takes none."""
+    return clock.now().timestamp()

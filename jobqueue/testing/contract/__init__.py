@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobqueue.testing.contract.any_order import AnyOrderContract
 from jobqueue.testing.contract.cancelling import CancelContract, ProgressContract
 from jobqueue.testing.contract.claiming import ClaimContract
 from jobqueue.testing.contract.enqueueing import EnqueueContract
@@ -16,6 +17,7 @@ from jobqueue.testing.contract.workers import WorkerContract
 
 __all__ = [
     "AdapterContract",
+    "AnyOrderContract",
     "CancelContract",
     "ClaimContract",
     "EnqueueContract",
@@ -44,6 +46,7 @@ class AdapterContract(
     ReadContract,
     RecurringContract,
     PruneContract,
+    AnyOrderContract,
 ):
     """Holds an adapter to all of `jobqueue.adapters.base.Adapter`, in some hundred tests.
 
@@ -68,10 +71,11 @@ class AdapterContract(
                 yield adapter
                 adapter.close()
 
-    It needs pytest, and nothing else. What a database adds of its own (sessions to join, query
+    It needs pytest; with the package `hypothesis` there, any calls are made in any order as well,
+    beside a plain model. What a database adds of its own (sessions to join, query
     plans, migrations, what it does when it is away) is for the adapter's own tests.
 
     The steps can also be had one by one, for an adapter in the making: `EnqueueContract`,
     `ClaimContract`, `SettleContract`, `WorkerContract`, `SteeringContract`, `WakeContract`,
-    `PauseContract`, `ReadContract`, `RecurringContract` and `PruneContract`.
+    `PauseContract`, `ReadContract`, `RecurringContract`, `PruneContract` and `AnyOrderContract`.
     """

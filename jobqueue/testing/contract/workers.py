@@ -99,6 +99,13 @@ class WorkerContract(ContractBase):
         assert_unlocked(row)
         assert assert_claimable(adapter, first.id).attempts == 2
 
+    def test_what_was_freed_is_told_by_id(self, adapter: Adapter) -> None:
+        adapter.enqueue([new_job(priority=2), new_job(priority=1), new_job(priority=3)])
+        claimed = ids(adapter.claim(a_claim("worker-1")))
+        assert claimed != sorted(claimed)
+        rescue = adapter.rescue_orphans("worker-1", "gone")
+        assert rescue == Rescue("worker-1", released=tuple(sorted(claimed)))
+
     def test_a_job_without_another_attempt_is_failed(
         self, adapter: Adapter, clock: ManualClock
     ) -> None:
@@ -233,11 +240,15 @@ class WorkerContract(ContractBase):
         assert row.failed_at == row.finished_at == clock.now()
         assert_unlocked(row)
 
-    def test_a_crash_at_the_last_attempt_fails_a_job(self, adapter: Adapter) -> None:
+    def test_a_crash_at_the_last_attempt_fails_a_job(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
         job = claim_new(adapter, new_job(max_attempts=1))
-        rescue = adapter.rescue_crashed("worker-1", [CrashedJob(job.id, job.token, "died")])
+        crashed = CrashedJob(job.id, job.token, "died", delay=MINUTE)
+        rescue = adapter.rescue_crashed("worker-1", [crashed])
         assert rescue == Rescue("worker-1", failed=(job.id,))
-        assert record(adapter, job.id).state is JobState.FAILED
+        row = record(adapter, job.id)
+        assert (row.state, row.run_at) == (JobState.FAILED, clock.now() + MINUTE)
 
     def test_a_crash_can_be_final(self, adapter: Adapter) -> None:
         job = claim_new(adapter)

@@ -1,0 +1,57 @@
+"""Any calls in any order, against a plain model."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import ClassVar
+
+import pytest
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.clock import ManualClock
+from jobqueue.testing.contract.base import ContractBase
+
+EXAMPLES = "JOBQUEUE_TEST_EXAMPLES"
+
+
+class AnyOrderContract(ContractBase):
+    """What all the methods promise together. Skipped where `hypothesis` is not installed.
+
+    The calls are the same in every run, unless the environment says how many `examples` are to be
+    tried, with JOBQUEUE_TEST_EXAMPLES: then they are new ones each time, and what fails is printed
+    with what repeats it.
+    """
+
+    examples: ClassVar[int] = 100
+    """How many sequences of calls are tried."""
+    steps: ClassVar[int] = 40
+    """How many calls a sequence has at most."""
+    lateness: ClassVar[timedelta] = timedelta(0)
+    """For how long, by the clock, `turn` (not `claim`) may overlook what has become due."""
+
+    def test_any_calls_in_any_order(self, adapter: Adapter, clock: ManualClock) -> None:
+        pytest.importorskip("hypothesis")
+        from hypothesis import HealthCheck, settings
+        from hypothesis.stateful import run_state_machine_as_test
+
+        from jobqueue.testing.contract.machine import AnyOrder
+
+        lateness, given = self.lateness, os.environ.get(EXAMPLES)
+
+        class OnThisAdapter(AnyOrder):
+            def __init__(self) -> None:
+                super().__init__(adapter, clock, lateness)
+
+        run_state_machine_as_test(
+            OnThisAdapter,
+            settings=settings(
+                max_examples=int(given or self.examples),
+                stateful_step_count=self.steps,
+                derandomize=given is None,
+                database=None,
+                deadline=None,
+                print_blob=True,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
