@@ -25,6 +25,7 @@ from jobqueue.adapters.settlement import (
     settlements_of,
 )
 from jobqueue.adapters.sql import reads
+from jobqueue.adapters.sql.engine import FOR_EVER
 from jobqueue.adapters.sql.enqueued import Enqueued
 from jobqueue.adapters.sql.leases import SqlLeases
 from jobqueue.adapters.sql.progress import SqlProgress
@@ -158,17 +159,20 @@ class SqlAdapter(SqlLeases, SqlSteering, SqlProgress, SqlSchedules, SqlPruning):
     def count_jobs(self, where: JobFilter) -> int:
         """See `Adapter.count_jobs`."""
         query = reads.count_query(where, self._now())
-        return int(self.database.read(lambda c: c.execute(query).scalar_one()))
+        return int(
+            self.database.read(lambda c: c.execute(query).scalar_one(), answer_seconds=FOR_EVER)
+        )
 
     def count_by_state(self) -> Mapping[JobState, int]:
         """See `Adapter.count_by_state`."""
-        rows = self.database.read(lambda c: c.execute(reads.count_by_state_query()).all())
+        query = reads.count_by_state_query()
+        rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=FOR_EVER)
         return {JobState(state): count for state, count in rows}
 
     def queue_depths(self) -> list[QueueDepth]:
         """See `Adapter.queue_depths`."""
         query = reads.depths_query(self._now())
-        rows = self.database.read(lambda connection: connection.execute(query).all())
+        rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=FOR_EVER)
         return reads.queue_depths(rows, self.paused_queues())
 
     def running_jobs(self, limit: int) -> list[StoredJob]:
@@ -222,7 +226,7 @@ class SqlAdapter(SqlLeases, SqlSteering, SqlProgress, SqlSchedules, SqlPruning):
             self._lock_migrations(connection)
             work(connection)
 
-        self.database.write(locked)
+        self.database.write(locked, answer_seconds=FOR_EVER)
 
     @abstractmethod
     def _lock_migrations(self, connection: Connection) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, CursorResult, bindparam
 from sqlalchemy.sql.expression import ColumnElement, Executable
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.sql.engine import Database
+from jobqueue.adapters.sql.engine import ANSWER_SECONDS, Database
 from jobqueue.adapters.sql.tables import JOBS, UtcDateTime
 from jobqueue.clock import Clock
 from jobqueue.records import JobState
@@ -51,10 +51,12 @@ class SqlBase(Adapter):
             return self._database_time_after(delay)
         return bindparam(None, self._clock.now() + delay, type_=UtcDateTime)
 
-    def _execute(self, statement: Executable) -> int:
+    def _execute(
+        self, statement: Executable, *, answer_seconds: float | None = ANSWER_SECONDS
+    ) -> int:
         def work(connection: Connection) -> int:
             result = connection.execute(statement)
             assert isinstance(result, CursorResult)  # noqa: S101 - these are never SELECTs
             return result.rowcount
 
-        return self.database.write(work)
+        return self.database.write(work, answer_seconds=answer_seconds)

@@ -26,6 +26,11 @@ T = TypeVar("T")
 SCHEMA_CODES = {"42P01", "42703", "3F000", "42704"}
 PASSING_CODES = {"25006", "40001", "40P01", "55P03", "57014"}
 PASSING_CLASSES = {"08", "53", "57", "58"}
+ANSWER_SECONDS = 30.0
+# Of a heartbeat, well below a lease: workers must not seem dead since one connection hangs.
+BEAT_SECONDS = 5.0
+# What may touch any number of rows takes as long as it takes.
+FOR_EVER = None
 SQLITE_SCHEMA_WORDS = ("no such table", "no such column", "has no column")
 
 
@@ -58,22 +63,29 @@ class Database:
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         _forget_connections_after_fork(engine)
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(
+        self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
+    ) -> T:
         """Do something in a transaction and commit it.
 
         A pooled connection that turns out to be dead is replaced once: nothing of the transaction
         can have been committed then.
+
+        Args:
+            work: what to do.
+            answer_seconds: give up when a statement takes longer; None for never. A file's
+                statements are not watched.
         """
         with self.errors_translated():
             try:
-                return self._transact(work)
+                return self._transact(work, answer_seconds)
             except exc.DBAPIError as error:
-                if not error.connection_invalidated or isinstance(error, _CommitFailed):
+                if not _was_dead_before(error) or isinstance(error, _CommitFailed):
                     raise
-            return self._transact(work)
+            return self._transact(work, answer_seconds)
 
-    def _transact(self, work: Callable[[Connection], T]) -> T:
-        with self.engine.connect() as connection:
+    def _transact(self, work: Callable[[Connection], T], answer_seconds: float | None) -> T:
+        with self._connected(self.engine, answer_seconds) as connection:
             result = work(connection)
             try:
                 connection.commit()
@@ -81,19 +93,27 @@ class Database:
                 raise _CommitFailed.of(error) from error
             return result
 
-    def read(self, work: Callable[[Connection], T]) -> T:
-        """Do one read."""
+    def read(
+        self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
+    ) -> T:
+        """Do one read. `answer_seconds` is as for `write`."""
         with self.errors_translated():
             try:
-                return self._read(work)
+                return self._read(work, answer_seconds)
             except exc.DBAPIError as error:
-                if not error.connection_invalidated:
+                if not _was_dead_before(error):
                     raise
-            return self._read(work)
+            return self._read(work, answer_seconds)
 
-    def _read(self, work: Callable[[Connection], T]) -> T:
-        with self._reader.connect() as connection:
+    def _read(self, work: Callable[[Connection], T], answer_seconds: float | None) -> T:
+        with self._connected(self._reader, answer_seconds) as connection:
             return work(connection)
+
+    @contextmanager
+    def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:  # noqa: ARG002
+        """A connection out of the pool, whose statements are given up after so long."""
+        with engine.connect() as connection:
+            yield connection
 
     @contextmanager
     def errors_translated(self) -> Iterator[None]:
@@ -125,6 +145,11 @@ class Database:
     def close(self) -> None:
         """Close the pooled connections."""
         self.engine.dispose()
+
+
+def _was_dead_before(error: exc.DBAPIError) -> bool:
+    """Whether the connection was lost, and not given up since no answer came."""
+    return error.connection_invalidated and not isinstance(error.orig, TimeoutError)
 
 
 class _CommitFailed(exc.DBAPIError):

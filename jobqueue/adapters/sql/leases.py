@@ -9,6 +9,7 @@ from sqlalchemy import Boolean, Connection, bindparam, case, delete, insert, lit
 
 from jobqueue.adapters.sql import reads
 from jobqueue.adapters.sql.base import CANCEL_REQUESTED, UNLOCKED, SqlBase, held_by
+from jobqueue.adapters.sql.engine import BEAT_SECONDS
 from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundWorker
 from jobqueue.records import MOST_CRASHES, CrashedJob, JobState, NewWorker, Rescue, WorkerRecord
 
@@ -30,7 +31,7 @@ class SqlLeases(SqlBase):
             started_at=now,
             heartbeat_at=now,
         )
-        self._execute(statement)
+        self._execute(statement, answer_seconds=BEAT_SECONDS)
 
     def beat(self, worker_ids: Collection[str]) -> set[str]:
         """See `Adapter.beat`."""
@@ -40,7 +41,10 @@ class SqlLeases(SqlBase):
             .values(heartbeat_at=self._now())
             .returning(WORKERS.c.id)
         )
-        return set(self.database.write(lambda c: c.execute(statement).scalars().all()))
+        known = self.database.write(
+            lambda c: c.execute(statement).scalars().all(), answer_seconds=BEAT_SECONDS
+        )
+        return set(known)
 
     def unregister_worker(self, worker_id: str) -> None:
         """See `Adapter.unregister_worker`."""
@@ -53,7 +57,8 @@ class SqlLeases(SqlBase):
 
     def workers(self) -> list[WorkerRecord]:
         """See `Adapter.workers`."""
-        rows = self.database.read(lambda c: c.execute(reads.workers_query()).all())
+        query = reads.workers_query()
+        rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=BEAT_SECONDS)
         return [reads.worker_record(row) for row in rows]
 
     def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
@@ -114,7 +119,8 @@ class SqlLeases(SqlBase):
     def orphaned_workers(self) -> list[str]:
         """See `Adapter.orphaned_workers`."""
         query = reads.orphans_query()
-        return [row[0] for row in self.database.read(lambda c: c.execute(query).all()) if row[0]]
+        rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=BEAT_SECONDS)
+        return [row[0] for row in rows if row[0]]
 
     def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
         """See `Adapter.rescue_orphans`."""

@@ -31,6 +31,7 @@ from jobqueue.adapters.sql.adapter import (
     in_order_of_claim,
     seconds,
 )
+from jobqueue.adapters.sql.engine import FOR_EVER
 from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
 from jobqueue.adapters.sql.postgres_claim import (
     CLAIM_EVERYWHERE,
@@ -136,7 +137,9 @@ class PostgresAdapter(PostgresWakeups):
         if session is not None:
             return super()._enqueue_within(session, jobs)
         if len(jobs) >= FEWEST_TO_COPY:
-            return self.database.write(lambda c: self._copy(executing_on(c), jobs))
+            return self.database.write(
+                lambda c: self._copy(executing_on(c), jobs), answer_seconds=FOR_EVER
+            )
         return _records(jobs, self.database.write_alone(*self._enqueue_statement(jobs)))
 
     def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:

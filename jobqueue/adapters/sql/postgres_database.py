@@ -10,27 +10,57 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from jobqueue.adapters.sql.engine import Database, parse_url
+from jobqueue.adapters.sql.postgres_connection import CONNECT_OPTIONS, PatientConnection, connect
+from jobqueue.errors import InvalidDatabaseUrl
 
-# Text goes to the server as UTF-8 whatever its own encoding is: what that lacks, it refuses.
-CONNECT_OPTIONS = {"connect_timeout": "10", "client_encoding": "utf8"}
+PREPARE_THRESHOLD = "prepare_threshold"
 
 Statement = tuple[str, dict[str, Any]]
 """What to run, in the driver's own style, and its values."""
 
 
 def open_database(url: str) -> PostgresDatabase:
-    """An engine for a PostgreSQL URL, whichever of its spellings is used."""
+    """An engine for a PostgreSQL URL, whichever of its spellings is used.
+
+    Raises:
+        InvalidDatabaseUrl: it cannot be taken apart.
+    """
     parsed = parse_url(url).set(drivername="postgresql+psycopg")
+    own = {PREPARE_THRESHOLD: _number_in(parsed, PREPARE_THRESHOLD)}
+    parsed = parsed.difference_update_query([PREPARE_THRESHOLD])
     parsed = parsed.set(query={**CONNECT_OPTIONS, **parsed.query})
-    engine = create_engine(parsed, isolation_level="READ COMMITTED", hide_parameters=True)
+    engine = create_engine(
+        parsed, isolation_level="READ COMMITTED", hide_parameters=True, connect_args=own
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def connect_patiently(
+        _dialect: Any, _record: Any, arguments: Sequence[Any], options: dict[str, Any]
+    ) -> PatientConnection:
+        return connect(*arguments, **options)
+
     return PostgresDatabase(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+
+def _number_in(url: URL, name: str) -> int | None:
+    text = url.query.get(name)
+    if text is None:
+        return None
+    if isinstance(text, str) and text.isdecimal():
+        return int(text)
+    raise InvalidDatabaseUrl(f"{name}={text} in the database URL: expected a whole number")
 
 
 class PostgresDatabase(Database):
     """An engine whose driver can send several statements before it waits for an answer."""
+
+    @contextmanager
+    def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:
+        with engine.connect() as connection, _driver_of(connection).patient(answer_seconds):
+            yield connection
 
     def write_at_once(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
         """Run statements in a transaction, in one round trip; the rows of each.
@@ -51,7 +81,7 @@ class PostgresDatabase(Database):
                 _end_autocommit(driver)
 
     @contextmanager
-    def _driver(self) -> Iterator[psycopg.Connection[Any]]:
+    def _driver(self) -> Iterator[PatientConnection]:
         """The driver's own connection, out of the pool."""
         with self.errors_translated(), self.engine.connect() as connection:
             if _was_cut(_driver_of(connection)):
@@ -72,7 +102,7 @@ def _end_autocommit(driver: psycopg.Connection[Any]) -> None:
         driver.close()
 
 
-def _driver_of(connection: Connection) -> psycopg.Connection[Any]:
+def _driver_of(connection: Connection) -> PatientConnection:
     driver: Any = connection.connection.driver_connection
     return driver  # type: ignore[no-any-return]
 

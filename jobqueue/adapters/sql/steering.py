@@ -10,6 +10,7 @@ from sqlalchemy import Connection, case, delete, select, text, update
 
 from jobqueue.adapters.sql import reads
 from jobqueue.adapters.sql.base import CANCEL_REQUESTED, SqlBase, held_by
+from jobqueue.adapters.sql.engine import FOR_EVER
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
 from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState
 
@@ -43,7 +44,7 @@ class SqlSteering(SqlBase):
                 updated_at=now,
             )
         )
-        return self._execute(statement)
+        return self._execute(statement, answer_seconds=FOR_EVER)
 
     def cancel(self, where: JobFilter, reason: str) -> int:
         """See `Adapter.cancel`."""
@@ -58,7 +59,7 @@ class SqlSteering(SqlBase):
                 updated_at=now,
             )
         )
-        return self._execute(statement)
+        return self._execute(statement, answer_seconds=FOR_EVER)
 
     def request_cancel(self, job_id: int, reason: str) -> JobState | None:
         """See `Adapter.request_cancel`."""
@@ -96,7 +97,7 @@ class SqlSteering(SqlBase):
         statement = delete(JOBS).where(*reads.conditions(where, self._now()))
         if not include_running:
             statement = statement.where(JOBS.c.state != JobState.RUNNING.value)
-        return self._execute(statement)
+        return self._execute(statement, answer_seconds=FOR_EVER)
 
     def pause_queues(self, queues: Collection[str]) -> set[str]:
         """See `Adapter.pause_queues`."""
