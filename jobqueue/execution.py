@@ -115,6 +115,11 @@ class Plan:
     result_text: Callable[[Any], str] | None
     hooks: AttemptHooks | None
 
+    @property
+    def can_be_interrupted(self) -> bool:
+        """Whether an attempt's time is limited, or its class wants to be interrupted."""
+        return self.max_runtime is not None or self.interrupt_on_cancel
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -202,7 +207,7 @@ class Executor:
         self._registry = registry
         self._settings = settings
         self._observers = observers or default_configuration.observers
-        self._plans: dict[type[Job], Plan] = {}
+        self._plans: dict[str, Plan] = {}
         self._steering = steering or NoSteering()
         self._runner: asyncio.Runner | None = None
         self._is_stopping = False
@@ -225,12 +230,13 @@ class Executor:
         attempt = self._begin(claimed)
         if isinstance(attempt, Outcome):
             return attempt
-        run_to_end = run_coroutine or self._run_here
+        outside = log.performing.set(claimed)
         try:
-            with log.lines_of(claimed):
-                within(partial(self._perform, attempt, run_to_end))
+            within(partial(self._perform, attempt, run_coroutine or self._run_here))
         except BaseException as error:  # noqa: BLE001 - the one place for whatever a job raises
             return self._after_error(attempt, error)
+        finally:
+            log.performing.reset(outside)
         return self._after_success(attempt)
 
     async def execute_async(self, claimed: ClaimedJob) -> Outcome:
@@ -238,11 +244,13 @@ class Executor:
         attempt = self._begin(claimed)
         if isinstance(attempt, Outcome):
             return attempt
+        outside = log.performing.set(claimed)
         try:
-            with log.lines_of(claimed):
-                attempt.answer = await attempt.call()
+            attempt.answer = await attempt.call()
         except BaseException as error:  # noqa: BLE001 - as above
             return self._after_error(attempt, error)
+        finally:
+            log.performing.reset(outside)
         return self._after_success(attempt)
 
     def is_async(self, claimed: ClaimedJob) -> bool:
@@ -258,7 +266,7 @@ class Executor:
     def can_be_interrupted(self, claimed: ClaimedJob) -> bool:
         """Whether an attempt may be interrupted: its time is limited, or its class wants that."""
         plan = self._plan_of(claimed)
-        return plan is not None and (plan.max_runtime is not None or plan.interrupt_on_cancel)
+        return plan is not None and plan.can_be_interrupted
 
     def interrupts_on_cancel(self, claimed: ClaimedJob) -> bool:
         """Whether `JobCancelled` is raised in it when it is cancelled."""
@@ -326,12 +334,14 @@ class Executor:
         return attempt
 
     def _plan_of(self, claimed: ClaimedJob) -> Plan | None:
-        job_class = self._registry.find(claimed.handler)
+        plan = self._plans.get(claimed.handler)
+        return plan if plan is not None else self._new_plan_of(claimed.handler)
+
+    def _new_plan_of(self, handler: str) -> Plan | None:
+        job_class = self._registry.find(handler)
         if job_class is None:
             return None
-        plan = self._plans.get(job_class)
-        if plan is None:
-            plan = self._plans[job_class] = _new_plan(job_class, self._settings, self._observers)
+        self._plans[handler] = plan = _new_plan(job_class, self._settings, self._observers)
         return plan
 
     def _perform(self, attempt: Attempt, run_to_end: RunCoroutine) -> None:

@@ -48,25 +48,8 @@ FACTS = (
     "error",
 )
 
-_performing: ContextVar[ClaimedJob | None] = ContextVar("jobqueue_performing", default=None)
-
-
-class lines_of:  # noqa: N801 - used as a context manager
-    """Within it, every line that is logged carries the job's id: in this thread or task.
-
-    Tasks that are started in it inherit that, and so does `asyncio.to_thread`.
-    """
-
-    __slots__ = ("_before", "_job")
-
-    def __init__(self, job: ClaimedJob) -> None:
-        self._job = job
-
-    def __enter__(self) -> None:
-        self._before = _performing.set(self._job)
-
-    def __exit__(self, *_: object) -> None:
-        _performing.reset(self._before)
+performing: ContextVar[ClaimedJob | None] = ContextVar("jobqueue_performing", default=None)
+"""The job whose lines are being logged: in this thread or task, and in tasks that it starts."""
 
 
 def worker_started(logger: logging.Logger, worker: str, pid: int) -> None:
@@ -367,7 +350,7 @@ def _is_file(stream: TextIO) -> bool:
 
 def _add_job(record: logging.LogRecord) -> bool:
     """Name the job that logged a record, in the record."""
-    job = _performing.get()
+    job = performing.get()
     if job is not None and not hasattr(record, "job_id"):
         record.job_id, record.job = job.id, job.handler
     return True

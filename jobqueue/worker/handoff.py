@@ -72,8 +72,34 @@ class Handoff:
     def finish_and_take(self, taken: Taken, outcome: Outcome) -> Taken | None:
         """As `finish`; then the next job, if one can be performed at once."""
         with self._lock:
+            if self._can_follow(taken):
+                return self._follow(taken, outcome)
             self.finish(taken, outcome)
             return self._take() if not self._closed and self._can_take() else None
+
+    def _can_follow(self, taken: Taken) -> bool:
+        """Whether the next job can simply take the place of one: nothing has to be performed alone,
+        and nothing was abandoned or closed."""
+        waiting = self._waiting
+        return (
+            bool(waiting)
+            and not waiting[0].crashes
+            and not self._loners
+            and not self._closed
+            and self._performing.get(taken.slot) is taken
+        )
+
+    def _follow(self, taken: Taken, outcome: Outcome) -> Taken:
+        slot, waiting = taken.slot, self._waiting
+        self._outcomes.append(outcome)
+        following = Taken(waiting.popleft(), slot, time.monotonic())
+        # Removed first, so that those performed the longest come first.
+        del self._performing[slot]
+        self._performing[slot] = following
+        if len(waiting) <= self._enough:
+            self._enough = NEVER_ENOUGH
+            self._pump_may_go_on.notify()
+        return following
 
     def _take(self) -> Taken:
         taken = Taken(self._waiting.popleft(), self._free.pop(), time.monotonic())

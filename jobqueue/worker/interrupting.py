@@ -16,11 +16,20 @@ LONGEST_WAIT_SECONDS = 3600.0
 
 
 class Guard:
-    """One stretch of work that can be interrupted, once."""
+    """One stretch of work that can be interrupted, once.
+
+    Entering and leaving it takes no lock, since every job does both: each side first says what it
+    does and then looks at what the other has said. Whoever interrupts holds the lock meanwhile, and
+    the work waits for it only where it has been interrupted.
+    """
+
+    __slots__ = ("_interruption", "_over", "_thread_id")
+
+    # Reentrant, since a signal handler may interrupt the thread that holds it. There are few
+    # interruptions: one lock does for all guards.
+    _interrupting = threading.RLock()
 
     def __init__(self) -> None:
-        # Reentrant, since a signal handler may interrupt the thread that holds the lock.
-        self._lock = threading.RLock()
         self._thread_id: int | None = None
         self._interruption: type[BaseException] | None = None
         self._over = False
@@ -34,15 +43,20 @@ class Guard:
         returned = False
         try:
             try:
-                self._open()
+                self._thread_id = threading.get_ident()
+                if self._interruption is not None:
+                    raise self._interruption
                 result = work()
                 returned = True
             finally:
-                self._close()
+                self._over = True
+                if self._interruption is not None:
+                    self._take_back()
         except BaseException:
-            # There is only one interruption: if it arrived in the `_close` above, this one is
-            # left in peace.
-            self._close()
+            # There is only one interruption: if it arrived in the `finally` above, it is left in
+            # peace from here on.
+            self._over = True
+            self._take_back()
             if not returned:
                 raise
         return result
@@ -54,27 +68,22 @@ class Guard:
         on another after the blocking call that it may be in. Nothing happens when the work is
         over or has been interrupted before.
         """
-        with self._lock:
+        with self._interrupting:
             if self._over or self._interruption is not None:
                 return
             self._interruption = kind
-            if self._thread_id is None:
+            thread_id = self._thread_id
+            if thread_id is None or self._over:
                 return
-            here = self._thread_id == threading.get_ident()
+            here = thread_id == threading.get_ident()
             if not here:
-                _raise_in(self._thread_id, kind)
+                _raise_in(thread_id, kind)
         if here:
             raise kind
 
-    def _open(self) -> None:
-        with self._lock:
-            self._thread_id = threading.get_ident()
-            if self._interruption is not None:
-                raise self._interruption
-
-    def _close(self) -> None:
-        with self._lock:
-            self._over = True
+    def _take_back(self) -> None:
+        """See to it that an interruption which has not arrived never does."""
+        with self._interrupting:
             if self._interruption is not None:
                 _raise_in(threading.get_ident(), None)
 

@@ -242,7 +242,7 @@ class PostgresAdapter(PostgresWakeups):
         statements = self._settle_statements(settlements)
         statements.append(self._claim_statement(claim, lanes))
         *settled, rows = self.database.write_at_once(statements)
-        claimed = in_order_of_claim(claimed_jobs(rows))
+        claimed = in_order_of_claim(claimed_jobs(claim.token, rows))
         low_water.claimed(claimed, claim.limit)
         return list(chain.from_iterable(settled)), claimed
 
@@ -312,14 +312,16 @@ def _records(jobs: Sequence[NewJob], rows: Iterable[Any]) -> Sequence[StoredJob]
     return [record_of_new(job, *row) for job, row in zip(jobs, sorted(rows), strict=True)]
 
 
-def claimed_jobs(rows: Sequence[Any]) -> list[ClaimedJob]:
+def claimed_jobs(token: int, rows: Sequence[Any]) -> list[ClaimedJob]:
     """The rows that a claim returned, all of them locked at the same moment."""
     if not rows:
         return []
     locked_at = rows[0][-1].astimezone(UTC)
     return [
-        ClaimedJob(a, b, c, d, e, f, g, h, i, run_at.astimezone(UTC), at.astimezone(UTC), locked_at)
-        for a, b, c, d, e, f, g, h, i, run_at, at, _ in rows
+        ClaimedJob(
+            a, token, b, c, d, e, f, g, h, run_at.astimezone(UTC), at.astimezone(UTC), locked_at
+        )
+        for a, b, c, d, e, f, g, h, run_at, at, _ in rows
     ]
 
 

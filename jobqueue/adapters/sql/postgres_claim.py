@@ -128,8 +128,8 @@ UPDATE background_jobs
 SET state = 'running', attempts = attempts + 1, locked_by = %(worker_id)s,
     claim_token = %(token)s, locked_at = {now}, updated_at = {now}
 WHERE id = ANY (ARRAY(SELECT id FROM chosen))
-RETURNING id, claim_token, handler, args::text, queue, priority, attempts, max_attempts, crashes,
-          run_at, created_at, locked_at
+RETURNING id, handler, args::text, queue, priority, attempts, max_attempts, crashes, run_at,
+          created_at, locked_at
 """
 
 _NO_QUEUE = {"in_queue": "true", "may_run": NOTHING_IS_PAUSED, "now": "{now}"}

@@ -130,7 +130,7 @@ def _in_one_trip(
     with driver.pipeline():
         for sql, values in statements:
             cursor = psycopg.Cursor(driver, row_factory=tuple_row)
-            cursors.append(cursor.execute(sql.encode(), values))
+            cursors.append(cursor.execute(sql.encode(), values, binary=True))
         # Not `driver.commit()`: it waits for answers without sending the rest of a large batch.
         psycopg.Cursor(driver).execute(b"COMMIT", prepare=False)
     return [cursor.fetchall() for cursor in cursors]
