@@ -318,6 +318,12 @@ def pruning_troubled(logger: logging.Logger, error: Exception) -> None:
     _emit(logger, logging.ERROR, line, "pruning_troubled", None, error=str(error))
 
 
+def stats_troubled(logger: logging.Logger, error: Exception) -> None:
+    """The database refused to store what became of attempts; those of a minute are not counted."""
+    line = f"what became of attempts could not be stored: {error}"
+    _emit(logger, logging.ERROR, line, "stats_troubled", None, error=str(error))
+
+
 def hooks_troubled(logger: logging.Logger, error: Exception) -> None:
     """The hooks could not be told of jobs that were freed, since these cannot be read."""
     line = f"the hooks are not told of the jobs that were freed: {error}"

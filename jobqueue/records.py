@@ -438,6 +438,7 @@ class QueueDepth:
         running: jobs that workers hold.
         oldest_age: how long the oldest due job has been due; nothing when none is.
         paused: whether nothing is taken from it.
+        more: whether there may be more than these numbers say, since counting stopped there.
     """
 
     queue: str
@@ -446,6 +447,7 @@ class QueueDepth:
     running: int
     oldest_age: timedelta
     paused: bool
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

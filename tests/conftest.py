@@ -34,7 +34,8 @@ PROJECT = Path(__file__).parents[1]
 DATABASES = ("sqlite", "postgresql")
 ADAPTERS = ("memory", *DATABASES)
 TABLES = (
-    "background_jobs, background_workers, background_queues, background_schedules, background_keys"
+    "background_jobs, background_workers, background_queues, background_schedules, "
+    "background_keys, background_stats, background_tokens"
 )
 
 

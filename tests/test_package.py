@@ -43,6 +43,7 @@ def test_the_wheel_has_everything_it_needs(empty_project: Project, tmp_path: Pat
         names = archive.namelist()
     assert "jobqueue/py.typed" in names
     assert "jobqueue/_migrations/versions/0001_tables.py" in names
+    assert "jobqueue/_migrations/versions/0002_outside.py" in names
     assert not [name for name in names if name.startswith(("tests", "migrations", "benchmarks"))]
     entry_points = next(installed.glob("*.dist-info/entry_points.txt")).read_text()
     assert "jobs = jobqueue.cli:main" in entry_points
@@ -56,4 +57,4 @@ def test_the_wheel_has_everything_it_needs(empty_project: Project, tmp_path: Pat
     )
     run = empty_project.python("-c", code)
     assert run.exit_code == 0, run.err
-    assert run.out.startswith("0001")
+    assert run.out.startswith("0002")

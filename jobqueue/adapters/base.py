@@ -6,11 +6,12 @@ many settled by one call. `jobqueue.testing.AdapterContract` holds an adapter to
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from jobqueue.adapters.stored import StoredJob
+from jobqueue.outside import Count, EnqueuedOnce, Page, Stat, StatOfMinute, TokenRecord, UsedKey
 from jobqueue.records import (
     Claim,
     ClaimedJob,
@@ -70,6 +71,13 @@ class Adapter(Protocol):
 
         Raises:
             ConfigurationError: the adapter cannot join that kind of session.
+        """
+        ...
+
+    def enqueue_once(self, key: UsedKey, job: NewJob) -> EnqueuedOnce[StoredJob]:
+        """Store a job, unless the key was used before: then return what it made.
+
+        Of several that use it at the same moment, one makes the job and the others get that.
         """
         ...
 
@@ -196,8 +204,25 @@ class Adapter(Protocol):
         """How many jobs there are in each state that has any."""
         ...
 
-    def queue_depths(self) -> list[QueueDepth]:
-        """What there is to do in each queue that has unfinished jobs or is paused, by name."""
+    def page_jobs(self, where: JobFilter, limit: int) -> Page[StoredJob]:
+        """At most `limit` jobs, the newest first, and where the next page begins.
+
+        Costs about the same whatever the filter and however many jobs there are. Where finding
+        them would mean to look at too many rows it returns fewer.
+        """
+        ...
+
+    def count_up_to(self, where: JobFilter, most: int) -> Count:
+        """How many jobs match, counting no further than `most`; as cheap as `page_jobs`."""
+        ...
+
+    def queue_depths(self, most: int | None = None) -> list[QueueDepth]:
+        """What there is to do in each queue that has unfinished jobs or is paused, by name.
+
+        Args:
+            most: how many jobs of one priority of a queue to count at most, which makes it cheap
+                however many there are; None to count them all.
+        """
         ...
 
     def running_jobs(self, limit: int) -> list[StoredJob]:
@@ -238,6 +263,14 @@ class Adapter(Protocol):
         """Give a ready, failed or cancelled job other arguments, the text of a JSON object.
 
         Returns whether there was one of that id.
+        """
+        ...
+
+    def change_args(self, job_id: int, change: Callable[[StoredJob], str]) -> bool:
+        """Give a ready job the arguments that `change` makes of it, with nothing in between.
+
+        What `change` raises comes out, and nothing is changed then. Returns whether there was one
+        of that id.
         """
         ...
 
@@ -289,6 +322,10 @@ class Adapter(Protocol):
         """Remove idempotency keys that have expired, at most `limit`; return how many."""
         ...
 
+    def prune_stats(self, limit: int) -> int:
+        """Remove stats that are older than a week, at most `limit`; return how many rows."""
+        ...
+
     def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
         """Note which classes a registered worker has in its code; nothing if it is not there."""
         ...
@@ -335,6 +372,32 @@ class Adapter(Protocol):
 
     def resume_schedule(self, app: str, name: str) -> bool:
         """Let a paused schedule tick again, from now on; return whether there was one."""
+        ...
+
+    # --- stats, and tokens for the API -----------------------------------------------------------
+
+    def add_stats(self, worker_id: str, stats: Sequence[Stat]) -> None:
+        """Store what became of a worker's attempts since it did this last, about a minute ago."""
+        ...
+
+    def stats(self, period: timedelta) -> list[StatOfMinute]:
+        """The stats of all workers since then, the latest minute last. Never reads jobs."""
+        ...
+
+    def store_token(self, token: TokenRecord) -> None:
+        """Store a bearer token under an id that no other has."""
+        ...
+
+    def find_token(self, token_id: str) -> TokenRecord | None:
+        """A token, revoked or expired ones too; None when there is none of that id."""
+        ...
+
+    def tokens(self) -> list[TokenRecord]:
+        """All tokens, the oldest first."""
+        ...
+
+    def revoke_token(self, token_id: str) -> bool:
+        """Let a token be of no use any more; return whether there was one that was."""
         ...
 
     # --- the database itself ---------------------------------------------------------------------

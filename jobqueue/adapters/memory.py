@@ -13,6 +13,7 @@ from typing import Any
 
 from jobqueue.adapters.hearing import MemoryListener
 from jobqueue.adapters.joining import JoinedTransactions
+from jobqueue.adapters.memory_outside import MemoryOutside
 from jobqueue.adapters.memory_pruning import MemoryPruning
 from jobqueue.adapters.memory_schedules import MemorySchedules
 from jobqueue.adapters.memory_steering import MemorySteering
@@ -50,7 +51,7 @@ class _Row:
 _Place = tuple[int, datetime, int]
 
 
-class MemoryAdapter(MemoryPruning, MemorySchedules, MemorySteering):
+class MemoryAdapter(MemoryPruning, MemorySchedules, MemorySteering, MemoryOutside):
     """Keeps jobs in memory, with the semantics of a database.
 
     A SQLAlchemy `Session` or `Connection` given as `session` is honoured: the jobs appear when it
@@ -405,8 +406,8 @@ class MemoryAdapter(MemoryPruning, MemorySchedules, MemorySteering):
             counts[row.record.state] = counts.get(row.record.state, 0) + 1
         return counts
 
-    def queue_depths(self) -> list[QueueDepth]:
-        """See `Adapter.queue_depths`."""
+    def queue_depths(self, most: int | None = None) -> list[QueueDepth]:  # noqa: ARG002
+        """See `Adapter.queue_depths`; memory counts them all."""
         now = self._clock.now()
         unfinished = [row.record for row in self._matching(JobFilter(states=UNFINISHED_STATES))]
         names = {record.queue for record in unfinished} | self.paused_queues()

@@ -49,10 +49,6 @@ class MemoryPruning(Adapter):
                 del self._rows[record.id]
             return len(too_many[:limit])
 
-    def prune_keys(self, limit: int) -> int:  # noqa: ARG002 - memory has none
-        """See `Adapter.prune_keys`."""
-        return 0
-
     def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
         """See `Adapter.declare_handlers`."""
         with self._lock:

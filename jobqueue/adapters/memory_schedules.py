@@ -21,6 +21,7 @@ class MemorySchedules(Adapter):
     _lock: threading.RLock
 
     def __init__(self) -> None:
+        super().__init__()
         self._schedules: dict[tuple[str, str], ScheduleRecord] = {}
 
     def now(self) -> datetime:

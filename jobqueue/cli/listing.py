@@ -15,19 +15,17 @@ from jobqueue.cli.output import (
     as_json,
     compact_json,
     from_now,
-    hides_unknown,
     print_json,
     print_pairs,
     print_table,
-    shown_args,
 )
 from jobqueue.cli.session import note_broken_app, opened
 from jobqueue.cli.watching import watch
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import ConfigurationError
-from jobqueue.job import registry
 from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState
 from jobqueue.redaction import printable, summary_of
+from jobqueue.showing import classes_meant, hides_unknown, names_meant, shown_args
 
 COLUMNS = (
     Column("ID", right=True),
@@ -171,14 +169,9 @@ def _handlers(given: Iterable[str] | None) -> tuple[str, ...] | None:
 
 
 def _full_names(name: str) -> list[str]:
-    """The names that rows may carry, of all jobs that a full or short name can mean."""
-    meant = [n for n in registry.names() if n == name or n.endswith("." + name)]
-    exact = registry.find(name)
-    classes = [registry.find(n) for n in meant] + [exact]
-    aliases = [alias for c in classes if c is not None for alias in (c.name, *c.aliases)]
-    if not aliases:
+    if not classes_meant(name):
         say_note(f"no job named {name!r} is known here; looking for exactly that name")
-    return [name, *meant, *aliases]
+    return names_meant(name)
 
 
 def _split(given: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,9 +11,9 @@ from enum import Enum
 from typing import Any
 
 from jobqueue.cli.errors import one_line
-from jobqueue.job import Job, registry
-from jobqueue.records import JobRecord, ScheduleRecord
-from jobqueue.redaction import MASK, printable
+from jobqueue.records import JobRecord
+from jobqueue.redaction import printable
+from jobqueue.showing import shown_args
 
 GAP = 2
 NARROWEST = 12
@@ -28,43 +27,6 @@ STATE_STYLES = {
     "paused": "yellow",
     "inactive": "dim",
 }
-
-
-# --- secrets -------------------------------------------------------------------------------------
-
-
-def shown_args(record: JobRecord | ScheduleRecord, *, reveal: bool = False) -> dict[str, Any]:
-    """A job's arguments as they may be shown.
-
-    Of a job whose class is not known here nobody can say what is secret, so all of it is masked.
-    """
-    if reveal:
-        return dict(record.args)
-    job_class = registry.find(record.handler)
-    return {
-        name: value if job_class is not None and _is_public(job_class, name) else MASK
-        for name, value in record.args.items()
-    }
-
-
-def hides_unknown(record: JobRecord) -> bool:
-    """Whether arguments are masked only because the job's class is not known here."""
-    return bool(record.args) and registry.find(record.handler) is None
-
-
-def _is_public(job_class: type[Job], name: str) -> bool:
-    """Whether an argument may be shown.
-
-    Where a class has secrets, an argument that its `perform` does not have (any more) counts as
-    one; unless it is one of `**kwargs`, which are stored side by side with the others.
-    """
-    if not job_class.redact:
-        return True
-    parameters = job_class.parameters().signature.parameters
-    merged = [p.name for p in parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
-    known = [parameter for parameter in parameters if parameter not in merged]
-    owner = name if name in known else next(iter(merged), None)
-    return owner is not None and owner not in job_class.redact
 
 
 # --- JSON ----------------------------------------------------------------------------------------

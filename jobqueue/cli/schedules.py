@@ -18,12 +18,12 @@ from jobqueue.cli.output import (
     from_now,
     print_json,
     print_table,
-    shown_args,
 )
 from jobqueue.cli.session import Session, note_broken_app, opened
 from jobqueue.errors import ConfigurationError
 from jobqueue.job import registry
 from jobqueue.records import ScheduleRecord
+from jobqueue.showing import shown_args
 
 COLUMNS = (
     Column("NAME", flexible=True),

@@ -78,6 +78,7 @@ class Pruner:
         elsewhere = self.declare()
         removed = sum(self._prune_state(state, elsewhere) for state in FINISHED_STATES)
         self._in_batches(self._adapter.prune_keys)
+        self._in_batches(self._adapter.prune_stats)
         return removed
 
     def _prune_state(self, state: JobState, elsewhere: Collection[str]) -> int:

@@ -97,6 +97,7 @@ class Pump:
         observers: the hooks for all jobs.
         on_stopping: is called when no more jobs are to be taken.
         limited: a claimed job with the limits of this worker; None when it has none of its own.
+        count: is called with what each turn settled, and what of it was rejected.
     """
 
     adapter: Adapter
@@ -112,6 +113,7 @@ class Pump:
     observers: Observers = NO_OBSERVERS
     on_stopping: Callable[[], None] = lambda: None
     limited: Callable[[ClaimedJob], ClaimedJob] | None = None
+    count: Callable[[Sequence[Outcome], Sequence[Outcome]], None] = lambda _settled, _rejected: None
     tally: Tally = field(default_factory=Tally)
     resting: bool = False
     """Whether to claim nothing until further notice."""
@@ -286,6 +288,8 @@ class Pump:
                 log.job_claimed(self.logger_of(job.handler), job)
         self._pace.note_outcomes([o for o in outcomes if not isinstance(o, Released)])
         self._pace.note_claimed(turn.claimed)
+        if outcomes:
+            self.count(outcomes, turn.rejected)
         if self.observers.hears_outcomes:
             self.observers.tell_outcomes(self.logger, outcomes, turn.rejected)
 

@@ -27,6 +27,7 @@ from jobqueue.worker.lease import LeaseKeeper
 from jobqueue.worker.performing import Attendant, Concurrently, OnMainThread, Performer
 from jobqueue.worker.pump import Pump, Tally
 from jobqueue.worker.slots import Slots
+from jobqueue.worker.stats import Stats
 from jobqueue.worker.steward import Steward
 from jobqueue.worker.waking import RARELY, ListeningThread
 
@@ -79,6 +80,7 @@ class Worker:
         self._watcher = Watcher()
         self._steward = Steward(adapter, self.id, self._handoff, logger, self._logger_of)
         self._performer = self._new_performer(slots, alarm)
+        self._stats = Stats(adapter, self.id, logger)
         self._pump = Pump(
             adapter=adapter,
             handoff=self._handoff,
@@ -93,6 +95,7 @@ class Worker:
             observers=self._observers,
             on_stopping=partial(self._tell, "worker_stopping"),
             limited=None if most_attempts is None else partial(self._limited, most_attempts),
+            count=self._stats.note,
         )
         self._pump_error: BaseException | None = None
         listens = settings.listen and self._keeps_lease and not until_idle
@@ -125,6 +128,7 @@ class Worker:
         pruning = PruningThread(*self._for_pruning(), self._logger)
         if not self._until_idle:
             pruning.start()
+            self._stats.start()
         try:
             self._performer.run()
         finally:
@@ -134,11 +138,13 @@ class Worker:
             if self._listening is not None:
                 self._listening.stop()
             pump.join()
+            self._stats.stop()
             self._steward.stop()
             self._performer.close()
             self._watcher.close()
             lease.stop()
         if self._until_idle and self._pump_error is None:
+            self._stats.flush()
             prune_quietly(Pruner(*self._for_pruning()), self._logger)
         self._sign_off()
         if self._pump_error is not None:

@@ -37,6 +37,8 @@ TABLES = {
     "background_queues",
     "background_schedules",
     "background_keys",
+    "background_stats",
+    "background_tokens",
 }
 VERSION_TABLE = "background_jobs_version"
 JOB = NewJob("Work", '{"n": 1}', "default", 50, 5)

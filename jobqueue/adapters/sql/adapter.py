@@ -25,9 +25,12 @@ from jobqueue.adapters.settlement import (
     settlements_of,
 )
 from jobqueue.adapters.sql import reads
+from jobqueue.adapters.sql.depths import SqlDepths
 from jobqueue.adapters.sql.engine import FOR_EVER
 from jobqueue.adapters.sql.enqueued import Enqueued
 from jobqueue.adapters.sql.leases import SqlLeases
+from jobqueue.adapters.sql.outside import SqlKeys, SqlStats, SqlTokens
+from jobqueue.adapters.sql.pages import SqlPages
 from jobqueue.adapters.sql.progress import SqlProgress
 from jobqueue.adapters.sql.pruning import SqlPruning
 from jobqueue.adapters.sql.schedules import SqlSchedules
@@ -41,13 +44,23 @@ from jobqueue.records import (
     JobState,
     NewJob,
     Outcome,
-    QueueDepth,
     SchemaStatus,
     Turn,
 )
 
 
-class SqlAdapter(SqlLeases, SqlSteering, SqlProgress, SqlSchedules, SqlPruning):
+class SqlAdapter(
+    SqlLeases,
+    SqlSteering,
+    SqlProgress,
+    SqlSchedules,
+    SqlPruning,
+    SqlPages,
+    SqlDepths,
+    SqlKeys,
+    SqlStats,
+    SqlTokens,
+):
     """The base of the adapters for SQL databases.
 
     Args:
@@ -168,12 +181,6 @@ class SqlAdapter(SqlLeases, SqlSteering, SqlProgress, SqlSchedules, SqlPruning):
         query = reads.count_by_state_query()
         rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=FOR_EVER)
         return {JobState(state): count for state, count in rows}
-
-    def queue_depths(self) -> list[QueueDepth]:
-        """See `Adapter.queue_depths`."""
-        query = reads.depths_query(self._now())
-        rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=FOR_EVER)
-        return reads.queue_depths(rows, self.paused_queues())
 
     def running_jobs(self, limit: int) -> list[StoredJob]:
         """See `Adapter.running_jobs`."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, bindparam
+from sqlalchemy import Connection, CursorResult, bindparam, select
 from sqlalchemy.sql.expression import ColumnElement, Executable
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.sql.engine import ANSWER_SECONDS, Database
-from jobqueue.adapters.sql.tables import JOBS, UtcDateTime
+from jobqueue.adapters.sql.tables import JOBS, UtcDateTime, to_utc
 from jobqueue.clock import Clock
 from jobqueue.records import JobState
 
@@ -50,6 +50,9 @@ class SqlBase(Adapter):
         if self._clock is None:
             return self._database_time_after(delay)
         return bindparam(None, self._clock.now() + delay, type_=UtcDateTime)
+
+    def _read_time(self, connection: Connection) -> datetime:
+        return to_utc(connection.execute(select(self._now())).scalar_one())
 
     def _execute(
         self, statement: Executable, *, answer_seconds: float | None = ANSWER_SECONDS

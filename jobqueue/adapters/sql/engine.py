@@ -22,6 +22,8 @@ from jobqueue.errors import (
 
 T = TypeVar("T")
 
+LONGEST_LOOK_SECONDS = 2.0
+
 # PostgreSQL's codes, from its manual's appendix "PostgreSQL Error Codes".
 SCHEMA_CODES = {"42P01", "42703", "3F000", "42704"}
 PASSING_CODES = {"25006", "40001", "40P01", "55P03", "57014"}
@@ -109,6 +111,14 @@ class Database:
         with self._connected(self._reader, answer_seconds) as connection:
             return work(connection)
 
+    def look(self, work: Callable[[Connection], T]) -> T:
+        """Do reads for somebody who waits, and give up when they take longer than two seconds.
+
+        Raises:
+            DatabaseUnavailable: they do.
+        """
+        return self.read(work)
+
     @contextmanager
     def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:  # noqa: ARG002
         """A connection out of the pool, whose statements are given up after so long."""
@@ -175,6 +185,8 @@ def translated(error: BaseException, database: str) -> DatabaseError:
             f"the tables of jobqueue are missing or out of date in {database} ({text}); "
             "run `jobqueue migrate`"
         )
+    if not code and text == "interrupted":
+        return DatabaseUnavailable(f"{database} took too long to answer, and was not waited for")
     unavailable = _why_unavailable(error, code, text)
     if unavailable:
         return DatabaseUnavailable(f"{database} {unavailable}")

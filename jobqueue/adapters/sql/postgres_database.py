@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from select import select
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from jobqueue.adapters.sql.engine import Database, parse_url
+from jobqueue.adapters.sql.engine import LONGEST_LOOK_SECONDS, Database, parse_url
 from jobqueue.adapters.sql.postgres_connection import CONNECT_OPTIONS, PatientConnection, connect
 from jobqueue.errors import InvalidDatabaseUrl
+
+T = TypeVar("T")
+
+LIMIT_TIME = "SELECT set_config('statement_timeout', %(milliseconds)s, true)"
+LONGEST_LOOK_MS = round(LONGEST_LOOK_SECONDS * 1000)
 
 PREPARE_THRESHOLD = "prepare_threshold"
 
@@ -61,6 +66,15 @@ class PostgresDatabase(Database):
     def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:
         with engine.connect() as connection, _driver_of(connection).patient(answer_seconds):
             yield connection
+
+    def look(self, work: Callable[[Connection], T]) -> T:
+        """See `Database.look`: the limit is the transaction's own."""
+
+        def limited(connection: Connection) -> T:
+            connection.exec_driver_sql(LIMIT_TIME, {"milliseconds": str(LONGEST_LOOK_MS)})
+            return work(connection)
+
+        return self.write(limited)
 
     def write_at_once(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
         """Run statements in a transaction, in one round trip; the rows of each.

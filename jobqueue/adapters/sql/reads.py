@@ -117,22 +117,24 @@ def orphans_query() -> Select[Any]:
     )
 
 
-def conditions(where: JobFilter, now: ColumnElement[Any]) -> list[ColumnElement[bool]]:
-    """A filter as conditions on `background_jobs`."""
+def conditions(
+    where: JobFilter, now: ColumnElement[Any], of: Any = JOBS.c
+) -> list[ColumnElement[bool]]:
+    """A filter as conditions on `background_jobs`, or on the columns of rows taken out of it."""
     found: list[ColumnElement[bool]] = []
     ids = where.ids and tuple(job_id for job_id in where.ids if can_be_id(job_id))
     for column, values in (
-        (JOBS.c.id, ids),
-        (JOBS.c.state, where.states),
-        (JOBS.c.queue, where.queues),
-        (JOBS.c.handler, where.handlers),
+        (of.id, ids),
+        (of.state, where.states),
+        (of.queue, where.queues),
+        (of.handler, where.handlers),
     ):
         if values is not None:
             found.append(column.in_([getattr(value, "value", value) for value in values]))
     if where.before_id is not None:
-        found.append(JOBS.c.id < min(max(where.before_id, 0), LARGEST_ID))
+        found.append(of.id < min(max(where.before_id, 0), LARGEST_ID))
     if where.due is not None:
-        found.append(JOBS.c.run_at <= now if where.due else JOBS.c.run_at > now)
+        found.append(of.run_at <= now if where.due else of.run_at > now)
     return found
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, bindparam, select, text, update
 from sqlalchemy.sql.expression import ColumnElement
 
 from jobqueue.adapters.sql.base import SqlBase
-from jobqueue.adapters.sql.tables import BackgroundSchedule, UtcDateTime, to_utc
+from jobqueue.adapters.sql.tables import BackgroundSchedule, UtcDateTime
 from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
 
@@ -128,9 +128,6 @@ class SqlSchedules(SqlBase):
             return True
 
         return self.database.write(work)
-
-    def _read_time(self, connection: Connection) -> datetime:
-        return to_utc(connection.execute(select(self._now())).scalar_one())
 
 
 def _all_columns() -> Select[Any]:

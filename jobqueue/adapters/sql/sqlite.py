@@ -11,10 +11,10 @@ import json
 import socket
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -33,7 +33,7 @@ from jobqueue.adapters.sql.adapter import (
     in_order_of_claim,
     seconds,
 )
-from jobqueue.adapters.sql.engine import Database, parse_url
+from jobqueue.adapters.sql.engine import LONGEST_LOOK_SECONDS, Database, parse_url
 from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
 from jobqueue.adapters.sql.tables import to_text, to_utc
 from jobqueue.adapters.sql.wakeups_sqlite import SqliteWakeups
@@ -49,7 +49,10 @@ from jobqueue.records import (
     WorkerRecord,
 )
 
+T = TypeVar("T")
+
 BUSY_TIMEOUT_SECONDS = 5.0
+STEPS_BETWEEN_LOOKS = 10_000
 FEWEST_ROW_BY_ROW = 1000
 SWITCH_POLL_SECONDS = 0.02
 OLDEST_VERSION = (3, 38, 0)
@@ -433,7 +436,25 @@ def open_database(url: str) -> Database:
         connection.execute("PRAGMA synchronous = FULL")
 
     begin_immediate(engine)
-    return Database(engine, engine.execution_options(**{READ_OPTION: True}))
+    return SqliteDatabase(engine, engine.execution_options(**{READ_OPTION: True}))
+
+
+class SqliteDatabase(Database):
+    """An engine whose reads can be given up."""
+
+    def look(self, work: Callable[[Connection], T]) -> T:
+        """See `Database.look`: SQLite asks now and then whether to go on."""
+
+        def limited(connection: Connection) -> T:
+            driver: Any = connection.connection.driver_connection
+            give_up_at = time.monotonic() + LONGEST_LOOK_SECONDS
+            driver.set_progress_handler(lambda: time.monotonic() > give_up_at, STEPS_BETWEEN_LOOKS)
+            try:
+                return work(connection)
+            finally:
+                driver.set_progress_handler(None, 0)
+
+        return self.read(limited)
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:

@@ -163,6 +163,14 @@ class BackgroundJob(Base):
             postgresql_where=text("finished_at IS NOT NULL"),
             sqlite_where=text("finished_at IS NOT NULL"),
         ),
+        # Lists of what is kept, the newest first; paid for by kept rows only.
+        Index(
+            "background_jobs_kept_idx",
+            "state",
+            "id",
+            postgresql_where=text("finished_at IS NOT NULL"),
+            sqlite_where=text("finished_at IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True, "postgresql_with": JOBS_STORAGE},
     )
 
@@ -229,5 +237,40 @@ class BackgroundKey(Base):
     __table_args__ = (Index("background_keys_expires_idx", "expires_at"),)
 
 
+class BackgroundStat(Base):
+    """What became of the attempts of one worker, one class and one queue in a minute."""
+
+    __tablename__ = "background_stats"
+
+    minute: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    worker_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    handler: Mapped[str] = mapped_column(Text, primary_key=True)
+    queue: Mapped[str] = mapped_column(Text, primary_key=True)
+    succeeded: Mapped[int] = mapped_column(Integer)
+    retried: Mapped[int] = mapped_column(Integer)
+    failed: Mapped[int] = mapped_column(Integer)
+    cancelled: Mapped[int] = mapped_column(Integer)
+    run_seconds: Mapped[float] = mapped_column(Float)
+    longest_seconds: Mapped[float] = mapped_column(Float)
+    wait_seconds: Mapped[float] = mapped_column(Float)
+
+
+class BackgroundToken(Base):
+    """A bearer token for the API; its secret part is stored as a hash."""
+
+    __tablename__ = "background_tokens"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    scopes: Mapped[Any] = mapped_column(JsonText, nullable=False)
+    secret_hash: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
 JOBS = cast("Table", BackgroundJob.__table__)
 WORKERS = cast("Table", BackgroundWorker.__table__)
+KEYS = cast("Table", BackgroundKey.__table__)
+STATS = cast("Table", BackgroundStat.__table__)
+TOKENS = cast("Table", BackgroundToken.__table__)

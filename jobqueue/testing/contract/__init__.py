@@ -6,6 +6,7 @@ from jobqueue.testing.contract.any_order import AnyOrderContract
 from jobqueue.testing.contract.cancelling import CancelContract, ProgressContract
 from jobqueue.testing.contract.claiming import ClaimContract
 from jobqueue.testing.contract.enqueueing import EnqueueContract
+from jobqueue.testing.contract.outside import OutsideContract
 from jobqueue.testing.contract.pausing import PauseContract
 from jobqueue.testing.contract.pruning import PruneContract
 from jobqueue.testing.contract.reading import ReadContract
@@ -21,6 +22,7 @@ __all__ = [
     "CancelContract",
     "ClaimContract",
     "EnqueueContract",
+    "OutsideContract",
     "PauseContract",
     "ProgressContract",
     "PruneContract",
@@ -47,6 +49,7 @@ class AdapterContract(
     RecurringContract,
     PruneContract,
     AnyOrderContract,
+    OutsideContract,
 ):
     """Holds an adapter to all of `jobqueue.adapters.base.Adapter`, in some hundred tests.
 
@@ -77,5 +80,6 @@ class AdapterContract(
 
     The steps can also be had one by one, for an adapter in the making: `EnqueueContract`,
     `ClaimContract`, `SettleContract`, `WorkerContract`, `SteeringContract`, `WakeContract`,
-    `PauseContract`, `ReadContract`, `RecurringContract`, `PruneContract` and `AnyOrderContract`.
+    `PauseContract`, `ReadContract`, `RecurringContract`, `PruneContract`, `AnyOrderContract` and
+    `OutsideContract`.
     """

@@ -1,0 +1,111 @@
+"""How much there is to do in each queue, however much that is: counts that stop at a limit.
+
+A lane is a priority within a queue. They are found by one probe of the index
+(queue, priority, run_at, id) each, and of each no more jobs are counted than all of them together
+may cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, text
+
+from jobqueue.adapters.sql import reads
+from jobqueue.adapters.sql.base import SqlBase
+from jobqueue.adapters.sql.engine import FOR_EVER
+from jobqueue.adapters.sql.tables import UtcDateTime, to_utc
+from jobqueue.records import QueueDepth
+
+MOST_LANES = 1_000
+MOST_ROWS = 100_000
+FEWEST_OF_A_LANE = 100
+
+_LANES = """
+WITH RECURSIVE lanes (id, number) AS (
+    SELECT (SELECT job.id FROM background_jobs AS job WHERE job.state = 'ready'
+            ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT 1), 1
+    UNION ALL
+    SELECT (SELECT job.id FROM background_jobs AS job
+            WHERE job.state = 'ready' AND (job.queue, job.priority) > (head.queue, head.priority)
+            ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT 1), lanes.number + 1
+    FROM lanes JOIN background_jobs AS head ON head.id = lanes.id
+    WHERE lanes.number < :most_lanes
+)"""
+COUNT_LANES = text(f"{_LANES} SELECT count(id) FROM lanes")  # noqa: S608 - of constants
+
+_JOBS_OF_LANE = """(SELECT count(*) FROM (
+    SELECT job.id FROM background_jobs AS job
+    WHERE job.state = 'ready' AND job.queue = head.queue AND job.priority = head.priority
+      AND job.run_at {compared} :now
+    ORDER BY job.run_at, job.id LIMIT :most) AS counted)"""
+
+LANES = text(f"""{_LANES}
+SELECT head.queue, head.run_at AS oldest,
+       {_JOBS_OF_LANE.format(compared="<=")} AS due, {_JOBS_OF_LANE.format(compared=">")} AS later
+FROM lanes JOIN background_jobs AS head ON head.id = lanes.id
+""").bindparams(bindparam("now", type_=UtcDateTime))  # noqa: S608 - of constants
+
+RUNNING = text("""
+SELECT running.queue, count(*) FROM (
+    SELECT queue FROM background_jobs WHERE state = 'running' ORDER BY locked_by LIMIT :most
+) AS running GROUP BY running.queue
+""")
+
+
+class SqlDepths(SqlBase):
+    """The part of an adapter that says how much there is to do."""
+
+    def queue_depths(self, most: int | None = None) -> list[QueueDepth]:
+        """See `Adapter.queue_depths`."""
+        paused = self.paused_queues()
+        if most is not None:
+            return self.database.look(lambda c: self._capped_depths(c, paused, most))
+        query = reads.depths_query(self._now())
+        rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=FOR_EVER)
+        return reads.queue_depths(rows, paused)
+
+    def _capped_depths(
+        self, connection: Connection, paused: set[str], most: int
+    ) -> list[QueueDepth]:
+        now, limits = self._read_time(connection), {"most_lanes": MOST_LANES}
+        lanes = connection.execute(COUNT_LANES, limits).scalar_one()
+        each = min(most, max(FEWEST_OF_A_LANE, MOST_ROWS // max(lanes, 1)))
+        counted = connection.execute(LANES, limits | {"now": now, "most": each + 1}).all()
+        running = connection.execute(RUNNING, {"most": most + 1}).all()
+        depths = {name: _empty(name) for name in paused}
+        for name, depth in [
+            *((row.queue, _of_lane(row, now, each)) for row in counted),
+            *((queue, replace(_empty(queue), running=n, more=n > most)) for queue, n in running),
+        ]:
+            depths[name] = _both(depths.get(name, _empty(name)), depth)
+        cut = lanes >= MOST_LANES
+        return [
+            replace(depths[name], paused=name in paused, more=depths[name].more or cut)
+            for name in sorted(depths)
+        ]
+
+
+def _of_lane(row: Any, now: datetime, most: int) -> QueueDepth:
+    age = now - to_utc(row.oldest) if row.due else timedelta(0)
+    more = row.due > most or row.later > most
+    return QueueDepth(
+        row.queue, min(row.due, most), min(row.later, most), 0, age, paused=False, more=more
+    )
+
+
+def _empty(name: str) -> QueueDepth:
+    return QueueDepth(name, 0, 0, 0, timedelta(0), paused=False)
+
+
+def _both(one: QueueDepth, other: QueueDepth) -> QueueDepth:
+    return replace(
+        one,
+        due=one.due + other.due,
+        later=one.later + other.later,
+        running=one.running + other.running,
+        oldest_age=max(one.oldest_age, other.oldest_age),
+        more=one.more or other.more,
+    )

@@ -1,0 +1,1 @@
+"""The REST API: read, enqueue and steer jobs over HTTP."""
