@@ -210,10 +210,18 @@ class Released(Outcome):
 
 @record
 class Turn:
-    """What one turn of a worker brought: outcomes refused because the claim was lost, and jobs."""
+    """What one turn of a worker brought.
+
+    Args:
+        rejected: outcomes refused because the claim was lost.
+        claimed: jobs.
+        look_again_in: when to claim again where nothing was claimed, since not everything was
+            looked at; None when it was.
+    """
 
     rejected: tuple[Outcome, ...]
     claimed: tuple[ClaimedJob, ...]
+    look_again_in: timedelta | None = None
 
 
 # --- workers -------------------------------------------------------------------------------------

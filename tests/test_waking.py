@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -17,6 +19,8 @@ from sqlalchemy.orm import Session
 from jobqueue import Job, JobQueue
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.base import Listener
+from jobqueue.adapters.sql.postgres import PostgresAdapter
+from jobqueue.adapters.sql.postgres_claim import Lane
 from jobqueue.adapters.sql.wakeups_postgres import Stream
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import LOOK_ANYWHERE, Wakeup
@@ -58,16 +62,16 @@ class Idle:
         Wanted.perform_later()
         assert performed.acquire(timeout=PATIENCE_SECONDS)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self.worker.stop()
         self.thread.join()
 
 
 @pytest.fixture
 def idle(adapter: Adapter) -> Iterator[Idle]:
-    started = Idle(JobQueue(adapter, poll_interval=A_MINUTE, queues=["default"]).worker())
-    yield started
-    started.stop()
+    queue = JobQueue(adapter, poll_interval=A_MINUTE, queues=["default"])
+    with closing(Idle(queue.worker())) as started:
+        yield started
 
 
 # --- a worker ------------------------------------------------------------------------------------
@@ -87,6 +91,24 @@ def test_a_burst_is_performed(idle: Idle) -> None:
         assert performed.acquire(timeout=PATIENCE_SECONDS)
 
 
+def test_nothing_is_missed_where_looking_takes_long(
+    postgres: Adapter, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is enqueued within a transaction is announced without its place: it is looked for."""
+    find = PostgresAdapter._find_lanes
+
+    def find_slowly(self: PostgresAdapter, queues: tuple[str, ...] | None) -> list[Lane]:
+        time.sleep(0.06)
+        return find(self, queues)
+
+    monkeypatch.setattr(PostgresAdapter, "_find_lanes", find_slowly)
+    with closing(Idle(JobQueue(postgres, poll_interval=A_MINUTE).worker())):
+        for priority in (10, 20, 30):
+            with psycopg.connect(postgres_url) as connection:
+                Wanted.set(session=connection, priority=priority).perform_later()
+            assert performed.acquire(timeout=PATIENCE_SECONDS)
+
+
 def test_a_resumed_queue_is_worked_on_at_once(idle: Idle, adapter: Adapter) -> None:
     adapter.pause_queues(["default"])
     Wanted.perform_later()
@@ -97,12 +119,11 @@ def test_a_resumed_queue_is_worked_on_at_once(idle: Idle, adapter: Adapter) -> N
 
 def test_without_listening_it_polls(adapter: Adapter) -> None:
     queue = JobQueue(adapter, poll_interval=0.01, listen=False)
-    idle = Idle(queue.worker())
-    names = {thread.name for thread in threading.enumerate()}
-    assert "jobqueue-ear" not in names
-    Wanted.perform_later()
-    assert performed.acquire(timeout=PATIENCE_SECONDS)
-    idle.stop()
+    with closing(Idle(queue.worker())):
+        names = {thread.name for thread in threading.enumerate()}
+        assert "jobqueue-ear" not in names
+        Wanted.perform_later()
+        assert performed.acquire(timeout=PATIENCE_SECONDS)
 
 
 # --- sessions ------------------------------------------------------------------------------------

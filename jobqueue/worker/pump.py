@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from threading import Event, Lock
 
@@ -173,7 +173,7 @@ class Pump:
             self.handoff.close()
             return
         if not outcomes and not turn.claimed:
-            self._idle()
+            self._idle(turn.look_again_in)
 
     def _next_claim(self) -> Claim | None:
         free_slots = self.handoff.free_slots
@@ -216,12 +216,14 @@ class Pump:
         self._hold = self._pace.jobs_to_hold(self.handoff.slots - slow)
         return slow + self._hold - self.handoff.held
 
-    def _idle(self) -> None:
+    def _idle(self, look_again_in: timedelta | None) -> None:
         if self.until_idle and self.handoff.is_empty() and not self._something_is_due():
             self.handoff.close()
             return
-        jittered = self.poll_interval.total_seconds() * random.uniform(0.8, 1.0)  # noqa: S311
-        self.handoff.wait_for_outcome(jittered)
+        pause = self.poll_interval * random.uniform(0.8, 1.0)  # noqa: S311 - spreads load
+        if look_again_in is not None:
+            pause = min(pause, look_again_in)
+        self.handoff.wait_for_outcome(pause.total_seconds())
 
     def _something_is_due(self) -> bool:
         """Whether a claim came back empty only since others were locking what it looked at."""
@@ -322,8 +324,8 @@ class Pump:
         settled = self.adapter.turn(outcomes, None) if outcomes else Turn((), ())
         rejected = tuple(o for o in settled.rejected if not self._was_settled(o))
         self._release_strays()
-        claimed = self.adapter.turn((), claim).claimed if claim is not None else ()
-        return Turn(rejected, claimed)
+        claimed = self.adapter.turn((), claim) if claim is not None else Turn((), ())
+        return replace(claimed, rejected=rejected)
 
     def _was_settled(self, outcome: Outcome) -> bool:
         """Whether a rejected outcome had been stored all along, by a turn whose answer was lost."""

@@ -104,6 +104,17 @@ def test_never_looks_for_more_than_its_share_of_the_time(
     assert spent >= (seconds.now - begun) * SHARE_OF_TIME / 2
 
 
+def test_says_how_long_a_look_is_put_off(low_water: LowWater, seconds: Seconds) -> None:
+    low_water.look(lambda: looking_for(seconds, 2 * CREDIT_SECONDS * SHARE_OF_TIME))
+    assert not low_water.has_to_look()
+    put_off_for = low_water.put_off_for()
+    assert put_off_for is not None
+    assert put_off_for.total_seconds() == pytest.approx(CREDIT_SECONDS)
+    seconds.pass_by(CREDIT_SECONDS + 0.001)
+    assert low_water.has_to_look()
+    assert low_water.put_off_for() is None
+
+
 def test_a_cheap_look_may_follow_another_at_once(low_water: LowWater, seconds: Seconds) -> None:
     """What has been heard of must not wait for a poll since there was a look just before."""
     for _ in range(10):

@@ -8,6 +8,7 @@ be able to run them as well. `{now}` is the database's time or, in tests, a cloc
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -179,10 +180,12 @@ class PostgresAdapter(PostgresWakeups):
     def turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
         """See `Adapter.turn`: everything in one round trip."""
         turn = super().turn(outcomes, claim)
-        if claim is not None:
-            again = (o.job for o in outcomes if isinstance(o, Released | Retried) and not o.delay)
-            self._low_water(claim.worker_id, claim.queues).given_back(again)
-        return turn
+        if claim is None:
+            return turn
+        low_water = self._low_water(claim.worker_id, claim.queues)
+        again = (o.job for o in outcomes if isinstance(o, Released | Retried) and not o.delay)
+        low_water.given_back(again)
+        return replace(turn, look_again_in=low_water.put_off_for())
 
     def _find_lanes(self, queues: tuple[str, ...] | None) -> list[Lane]:
         values = self._clock_value()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from jobqueue.records import ClaimedJob, Wakeup
 
@@ -180,12 +180,20 @@ class LowWater:
     _may_look_at: float = float("-inf")
     _is_by_queue: bool = False
     _runs_dry: bool = True
+    _is_put_off: bool = False
 
     def has_to_look(self) -> bool:
         """Whether the lanes are to be looked for, which is not done for more than its share."""
         now = self.monotonic()
         wanted = self._runs_dry or now - self._looked_at >= LOOK_AGAIN_SECONDS
-        return wanted and now >= self._may_look_at
+        self._is_put_off = wanted and now < self._may_look_at
+        return wanted and not self._is_put_off
+
+    def put_off_for(self) -> timedelta | None:
+        """How long the look has to wait that there was no time for; None when there was."""
+        if not self._is_put_off:
+            return None
+        return timedelta(seconds=max(self._may_look_at - self.monotonic(), 0.0))
 
     def look(self, find: Callable[[], Sequence[Lane]]) -> None:
         """Find the lanes anew."""
