@@ -140,7 +140,8 @@ class ClaimedJob:
     @property
     def wait_time(self) -> timedelta:
         """How long it was due before it was claimed, by the database's clock."""
-        return max(NO_DELAY, self.locked_at - self.run_at)
+        waited = self.locked_at - self.run_at
+        return waited if waited.days >= 0 else NO_DELAY
 
 
 # --- settle --------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import logging
 import random
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -270,18 +271,12 @@ class Pump:
 
     def _note(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
         rejected = {outcome.job.id for outcome in turn.rejected}
-        succeeded: dict[str, list[Succeeded]] = {}
+        succeeded: defaultdict[str, list[Succeeded]] = defaultdict(list)
         for outcome in outcomes:
-            handler = outcome.job.handler
-            if outcome.job.id in rejected:
-                self.tally.rejected += 1
-                log.job_rejected(self.logger_of(handler), outcome)
-            elif isinstance(outcome, Succeeded):
-                succeeded.setdefault(handler, []).append(outcome)
+            if isinstance(outcome, Succeeded) and outcome.job.id not in rejected:
+                succeeded[outcome.job.handler].append(outcome)
             else:
-                self.tally.count(outcome)
-                if not _is_silent(outcome):
-                    log.job_settled(self.logger_of(handler), outcome)
+                self._note_one(outcome, outcome.job.id in rejected)
         for handler, several in succeeded.items():
             self.tally.succeeded += len(several)
             log.jobs_succeeded(self.logger_of(handler), several)
@@ -294,6 +289,16 @@ class Pump:
             self.count(outcomes, turn.rejected)
         if self.observers.hears_outcomes:
             self.observers.tell_outcomes(self.logger, outcomes, turn.rejected)
+
+    def _note_one(self, outcome: Outcome, is_rejected: bool) -> None:
+        logger = self.logger_of(outcome.job.handler)
+        if is_rejected:
+            self.tally.rejected += 1
+            log.job_rejected(logger, outcome)
+            return
+        self.tally.count(outcome)
+        if not _is_silent(outcome):
+            log.job_settled(logger, outcome)
 
     # --- when the database goes away -------------------------------------------------------------
 

@@ -415,3 +415,24 @@ def test_a_database_in_another_encoding_works(odd_database: str) -> None:
         row = adapter.get(job.id)
         assert row is not None
         assert (row.args, row.last_error) == ({"text": "caf\u00e9"}, "na\u00efve")
+
+
+# --- a row that somebody wrote by hand -----------------------------------------------------------
+
+
+def test_a_row_that_is_no_utf8_does_not_spoil_its_batch(sqlite_url: str) -> None:
+    with adapter_for(sqlite_url) as adapter:
+        first, broken, last = adapter.enqueue([JOB, JOB, JOB])
+        with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as by_hand:
+            by_hand.execute(
+                "UPDATE background_jobs SET args = ?, last_error = ? WHERE id = ?",
+                (b'{"name": "\xff"}', b"\xff", broken.id),
+            )
+            by_hand.commit()
+        assert [job.id for job in adapter.list_jobs(JobFilter(), 10)] == [
+            last.id,
+            broken.id,
+            first.id,
+        ]
+        args = {job.id: job.args for job in adapter.claim(CLAIM)}
+    assert args == {first.id: "{}", broken.id: r'{"name": "\xff"}', last.id: "{}"}
