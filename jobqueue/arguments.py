@@ -71,22 +71,28 @@ class Parameters:
         Raises:
             InvalidArguments: they do not fit the signature or its types, or JSON cannot carry them.
         """
-        plain = self._plainly_named(args, kwargs)
-        if plain is not None:
-            return encode_args(plain, self._job_name)
+        text = None if kwargs else self._plain_text(args)
+        if text is not None:
+            return checked_text(text, self._job_name)
         return self._to_text(self.check(args, kwargs))
 
-    def _plainly_named(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> dict[str, Any] | None:
-        """The arguments by name where nothing has to be looked into; else None, right or wrong."""
-        types = self._plain_types
-        if types is None or kwargs or len(args) != len(types):
+    def _plain_text(self, args: tuple[Any, ...]) -> str | None:
+        """The JSON of arguments of which nothing has to be looked into; else None, right or wrong.
+
+        What `json` does for a few plain values takes it five times as long.
+        """
+        writers = self._plain_writers
+        if writers is None or len(args) != len(writers):
             return None
-        for value, wanted in zip(args, types.values(), strict=True):
-            if type(value) is not wanted:
-                return None
-        return dict(zip(types, args, strict=True))
+        text = ""
+        try:
+            for value, (beginning, wanted, write) in zip(args, writers, strict=True):
+                if type(value) is not wanted:
+                    return None
+                text += beginning + write(value)
+        except ValueError:
+            return None  # Python writes no number of thousands of digits
+        return text + "}" if text else "{}"
 
     def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """A call's arguments by name, checked against the annotations.
@@ -301,6 +307,17 @@ class Parameters:
         return typing.cast("dict[str, type]", types)
 
     @functools.cached_property
+    def _plain_writers(self) -> list[tuple[str, type, Callable[[Any], str]]] | None:
+        """For each parameter what comes before its value, its type, and what writes that."""
+        types = self._plain_types
+        if types is None or not _WRITERS.keys() >= set(types.values()):
+            return None
+        return [
+            (f"{',' if place else '{'}{_encode(name)}:", wanted, _WRITERS[wanted])
+            for place, (name, wanted) in enumerate(types.items())
+        ]
+
+    @functools.cached_property
     def _adapters(self) -> dict[str, TypeAdapter[Any]]:
         return {}
 
@@ -332,6 +349,11 @@ _PLAIN_SET = frozenset(PLAIN_TYPES)
 # `json.dumps` would make an encoder for every job, and `json.loads` looks for blanks first.
 _decode = json.JSONDecoder().raw_decode
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+_WRITERS: dict[type, Callable[[Any], str]] = {
+    int: int.__repr__,
+    str: _encode,
+    bool: {True: "true", False: "false"}.__getitem__,
+}
 
 
 def encode_args(values: Mapping[str, Any], job_name: str) -> str:
@@ -342,20 +364,31 @@ def encode_args(values: Mapping[str, Any], job_name: str) -> str:
             is not JSON, or is over 1 MiB.
     """
 
-    def refuse(why: str) -> NoReturn:
-        raise InvalidArguments(f"{job_name}: {why}") from None
-
     if not values:
         return "{}"
     try:
         text = _encode(values)
-        size = len(text.encode("utf-8"))
+    except RecursionError:
+        _refuse_for(job_name, "the arguments contain themselves, or are nested too deeply")
+    except (TypeError, ValueError) as error:
+        _refuse_for(job_name, f"the arguments cannot be stored as JSON: {error}")
+    return checked_text(text, job_name)
+
+
+def checked_text(text: str, job_name: str) -> str:
+    """JSON text that any database can store.
+
+    Raises:
+        InvalidArguments: it holds NUL or half a surrogate pair, or is over 1 MiB.
+    """
+
+    def refuse(why: str) -> NoReturn:
+        _refuse_for(job_name, why)
+
+    try:
+        size = len(text) if text.isascii() else len(text.encode("utf-8"))
     except UnicodeEncodeError:
         refuse("the arguments contain half a surrogate pair, which is no text; clean the string")
-    except RecursionError:
-        refuse("the arguments contain themselves, or are nested too deeply")
-    except (TypeError, ValueError) as error:
-        refuse(f"the arguments cannot be stored as JSON: {error}")
     if "\\u0000" in text and _ESCAPED_NUL.search(text):
         refuse("the arguments contain a NUL character, which PostgreSQL cannot store; strip it")
     if size > MAX_ARGS_BYTES:
@@ -366,17 +399,17 @@ def encode_args(values: Mapping[str, Any], job_name: str) -> str:
     return text
 
 
+def _refuse_for(job_name: str, why: str) -> NoReturn:
+    raise InvalidArguments(f"{job_name}: {why}") from None
+
+
 def encode_unchecked(given: Mapping[str, Any], job_name: str) -> str:
     """The JSON text of arguments for a job whose code is not here.
 
     Raises:
         InvalidArguments: as in `encode_args`; also for keys that are not strings.
     """
-
-    def refuse(why: str) -> NoReturn:
-        raise InvalidArguments(f"{job_name}: {why}") from None
-
-    _require_json(dict(given), refuse)
+    _require_json(dict(given), functools.partial(_refuse_for, job_name))
     return encode_args(given, job_name)
 
 
