@@ -33,6 +33,7 @@ ANSWER_SECONDS = 30.0
 BEAT_SECONDS = 5.0
 # What may touch any number of rows takes as long as it takes.
 FOR_EVER = None
+SQLITE_PASSING = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")
 SQLITE_SCHEMA_WORDS = ("no such table", "no such column", "has no column")
 
 
@@ -197,7 +198,8 @@ def translated(error: BaseException, database: str) -> DatabaseError:
 
 
 def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
-    if code in PASSING_CODES or code[:2] in PASSING_CLASSES:
+    of_sqlite = getattr(error, "sqlite_errorname", "")
+    if code in PASSING_CODES or code[:2] in PASSING_CLASSES or of_sqlite.startswith(SQLITE_PASSING):
         return f"cannot do it now ({text})"
     if code.startswith(("28", "3D")):
         return f"lets nobody in ({text}); check the URL"
