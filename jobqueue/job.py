@@ -367,9 +367,16 @@ class Job(HookMethods):
 
     def enqueue_mapping(self, args: Mapping[str, Any], adapter: Adapter | None = None) -> StoredJob:
         """Store a job whose arguments come by name, as Python values or as JSON ones."""
+        return self._enqueue([self.new_job(args)], adapter)[0]
+
+    def new_job(self, args: Mapping[str, Any]) -> NewJob:
+        """What `enqueue_mapping` stores.
+
+        Raises:
+            InvalidArguments: they do not fit `perform`.
+        """
         refuse_main(type(self))
-        new_job = self._new_job()(self.parameters().dump_mapping(args))
-        return self._enqueue([new_job], adapter)[0]
+        return self._new_job()(self.parameters().dump_mapping(args))
 
     def _enqueue(
         self,

@@ -35,6 +35,8 @@ from jobqueue.redaction import printable, summary_of
 FACTS = (
     "event",
     "worker",
+    "who",
+    "action",
     "schedule",
     "job_id",
     "job",
@@ -314,6 +316,30 @@ def pruning_troubled(logger: logging.Logger, error: Exception) -> None:
     """The database refused to remove finished jobs; it is tried again."""
     line = f"finished jobs could not be removed: {error}"
     _emit(logger, logging.ERROR, line, "pruning_troubled", None, error=str(error))
+
+
+def changed_from_outside(
+    logger: logging.Logger, who: str, action: str, what: str, job_id: int | None = None
+) -> None:
+    """Somebody changed something over HTTP."""
+    line = f"{who}: {action} {what}"
+    facts: dict[str, object] = {"who": who, "action": action}
+    if job_id is not None:
+        facts["job_id"] = job_id
+    _emit(logger, logging.INFO, line, "changed_from_outside", None, None, **facts)
+
+
+def request_crashed(logger: logging.Logger, method: str, path: str, error: Exception) -> None:
+    """A request could not be answered, for a reason that is not the caller's."""
+    line = f"{method} {path} failed: {type(error).__name__}: {error}"
+    extra = {"event": "request_crashed", "error": str(error)}
+    logger.log(logging.ERROR, "%s", printable(line), extra=extra, exc_info=error)
+
+
+def request_unanswered(logger: logging.Logger, method: str, path: str, error: Exception) -> None:
+    """A request could not be answered now, since the database does not."""
+    line = f"{method} {printable(path)} was not answered: {error}"
+    _emit(logger, logging.WARNING, line, "request_unanswered", None, error=str(error))
 
 
 def stats_troubled(logger: logging.Logger, error: Exception) -> None:

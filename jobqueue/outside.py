@@ -7,7 +7,7 @@ there are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
@@ -105,6 +105,19 @@ class Stat:
     def attempts(self) -> int:
         """How many attempts ended."""
         return self.succeeded + self.retried + self.failed + self.cancelled
+
+    def plus(self, other: Stat) -> Stat:
+        """Both in one, of the same class and queue as this."""
+        return replace(
+            self,
+            succeeded=self.succeeded + other.succeeded,
+            retried=self.retried + other.retried,
+            failed=self.failed + other.failed,
+            cancelled=self.cancelled + other.cancelled,
+            run_time=self.run_time + other.run_time,
+            longest=max(self.longest, other.longest),
+            wait_time=self.wait_time + other.wait_time,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.stored import StoredJob
@@ -22,8 +21,6 @@ from jobqueue.outside import (
     UsedKey,
 )
 from jobqueue.records import JobFilter, JobState, NewJob
-
-_SUMMED = tuple(f.name for f in fields(Stat) if f.name not in {"handler", "queue", "longest"})
 
 
 class MemoryOutside(Adapter):
@@ -58,8 +55,8 @@ class MemoryOutside(Adapter):
                 before, job_id, made_at = used
                 return EnqueuedOnce(job_id, self.get(job_id), False, before.fingerprint, made_at)
             [record] = self.enqueue([job])
-            self._keys[key.key] = (key, record.id, now)
-            return EnqueuedOnce(record.id, record, True, key.fingerprint, now)
+            self._keys[key.key] = (key, record.id, record.created_at)
+            return EnqueuedOnce(record.id, record, True, key.fingerprint, record.created_at)
 
     def prune_keys(self, limit: int) -> int:
         """See `Adapter.prune_keys`."""
@@ -87,7 +84,7 @@ class MemoryOutside(Adapter):
             for stat in stats:
                 key = (minute, worker_id, stat.handler, stat.queue)
                 before = self._stats.get(key, Stat(stat.handler, stat.queue))
-                self._stats[key] = _both(before, stat)
+                self._stats[key] = before.plus(stat)
 
     def stats(self, period: timedelta) -> list[StatOfMinute]:
         """See `Adapter.stats`."""
@@ -96,7 +93,7 @@ class MemoryOutside(Adapter):
             for (minute, _, handler, queue), stat in self._stats.items():
                 if minute > since:
                     key = (minute, handler, queue)
-                    found[key] = _both(found.get(key, Stat(handler, queue)), stat)
+                    found[key] = found.get(key, Stat(handler, queue)).plus(stat)
         return [StatOfMinute(key[0], found[key]) for key in sorted(found)]
 
     def prune_stats(self, limit: int) -> int:
@@ -132,8 +129,3 @@ class MemoryOutside(Adapter):
                 return False
             self._tokens[token_id] = replace(token, revoked_at=self._clock.now())
             return True
-
-
-def _both(one: Stat, other: Stat) -> Stat:
-    sums: dict[str, Any] = {n: getattr(one, n) + getattr(other, n) for n in _SUMMED}
-    return replace(one, **sums, longest=max(one.longest, other.longest))

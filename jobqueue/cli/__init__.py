@@ -19,6 +19,8 @@ from jobqueue.cli import (
     setup,
     status,
     steer,
+    tokens,
+    web,
     work,
 )
 from jobqueue.cli.errors import clean_exit, examples_as_typed, program_name
@@ -51,10 +53,12 @@ for command in (
     setup.migrate,
     doctor.doctor,
     bench.bench,
+    web.web,
 ):
     name = "list" if command is listing.list_jobs else command.__name__
     app.command(name, help=examples_as_typed(command.__doc__))(command)
 app.add_typer(schedules.schedules)
+app.add_typer(tokens.token)
 
 
 HELP = """Background jobs in the database that you already have.
@@ -69,6 +73,7 @@ Examples:
   jobs start -n default:2,email:1       perform them in the background
   jobs status                           see who does what
   jobs list --state failed              see what went wrong
+  jobs web                              serve the REST API
   jobs doctor                           see what is set up and what is not
 
 \b

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -22,8 +20,8 @@ from jobqueue.cli.output import (
 from jobqueue.cli.session import Session, note_broken_app, opened
 from jobqueue.errors import ConfigurationError
 from jobqueue.job import registry
+from jobqueue.maintenance.overview import Shown, all_shown, schedule_json
 from jobqueue.records import ScheduleRecord
-from jobqueue.showing import shown_args
 
 COLUMNS = (
     Column("NAME", flexible=True),
@@ -40,23 +38,6 @@ OTHER_DATABASE = "a database that it sets in code is not known here"
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name, or the end of it.")]
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A schedule as it is shown.
-
-    Args:
-        record: its row.
-        state: `active`, `paused`, or `inactive`: no living worker has it in its code.
-        next_tick: None for one that is not active.
-    """
-
-    record: ScheduleRecord
-    state: str
-    expression: str
-    zone: str
-    next_tick: datetime | None
-
-
 def list_schedules(
     app: App = None, database_url: DatabaseUrl = None, json_: AsJson = False
 ) -> None:
@@ -71,11 +52,11 @@ def list_schedules(
       jobs schedules list --json
     """
     with opened({"app": app, "database_url": database_url}) as session:
-        shown = _all_shown(session.adapter)
+        shown = all_shown(session.adapter)
         note_broken_app(session, "what is secret is not known then")
         undeclared = _undeclared(session)
     if json_:
-        print_json([_as_json(one) for one in shown])
+        print_json([schedule_json(one) for one in shown])
         return
     _print_list(shown)
     if undeclared:
@@ -227,30 +208,6 @@ def _not_there(
     )
 
 
-def _all_shown(adapter: Adapter) -> list[Shown]:
-    records = adapter.schedules()
-    if not records:
-        return []
-    now, anybody = adapter.now(), bool(adapter.workers())
-    return [_shown(record, now, anybody) for record in records]
-
-
-def _shown(record: ScheduleRecord, now: datetime, anybody: bool) -> Shown:
-    from jobqueue.cron import schedule_from
-    from jobqueue.errors import InvalidJob
-    from jobqueue.maintenance.schedules import is_declared
-
-    state = "active" if anybody and is_declared(record, now) else "inactive"
-    if record.paused_at is not None:
-        state = "paused"
-    try:
-        schedule = schedule_from(record.rule)
-    except InvalidJob:
-        return Shown(record, state, str(record.rule), "?", None)
-    next_tick = schedule.next_after(now) if state == "active" else None
-    return Shown(record, state, schedule.expression, schedule.zone, next_tick)
-
-
 def _undeclared(session: Session) -> list[str]:
     from jobqueue.maintenance.schedules import app_key
 
@@ -258,25 +215,6 @@ def _undeclared(session: Session) -> list[str]:
     in_code = {name for job_class in classes for name in job_class.schedules()}
     there = {record.name for record in session.adapter.schedules(app_key(session.settings.app))}
     return sorted(in_code - there)
-
-
-def _as_json(shown: Shown) -> dict[str, Any]:
-    record = shown.record
-    return {
-        "app": record.app,
-        "name": record.name,
-        "job": record.handler,
-        "args": shown_args(record),
-        "schedule": shown.expression,
-        "tz": shown.zone,
-        "catch_up": record.catch_up,
-        "queue": record.queue,
-        "priority": record.priority,
-        "state": shown.state,
-        "paused": record.paused_at is not None,
-        "next_tick": shown.next_tick,
-        "last_tick": record.last_tick,
-    }
 
 
 def _print_list(shown: list[Shown]) -> None:

@@ -1,1 +1,67 @@
-"""The REST API: read, enqueue and steer jobs over HTTP."""
+"""The REST API: read, enqueue and steer jobs over HTTP. It needs the extra `web`.
+
+    pip install jobqueue[web]
+
+`jobqueue web` serves it by itself; `app` is an ASGI application to mount in one's own:
+
+    main.mount("/jobs", jobqueue.web.app(auth=who_asks))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from jobqueue.errors import ConfigurationError
+from jobqueue.web.access import Access, Auth, Role, Scope
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from jobqueue.app import JobQueue
+
+__all__ = ["Access", "Auth", "Role", "Scope", "app", "bearer_tokens"]
+
+
+def app(
+    auth: Auth | None = None,
+    *,
+    queue: JobQueue | None = None,
+    allowed_hosts: Collection[str] | None = None,
+) -> ASGIApp:
+    """The API as an ASGI application, to be served or mounted anywhere.
+
+    Args:
+        auth: is called with each request (a Starlette `Request`), and says who it is from and what
+            they may do: `("ann", "operate")`, the role being one of none, read, operate and admin,
+            or an `Access`. None stands for somebody unknown. It may be `async def`. Without a hook
+            everything is denied. `bearer_tokens()` makes one for the tokens of `jobqueue token`.
+        queue: whose jobs are served; those of the default configuration when none is given.
+        allowed_hosts: the names by which it may be called, in the `Host` header, without a port;
+            None for any.
+
+    Raises:
+        ConfigurationError: the extra `web` is not installed.
+    """
+    try:
+        import starlette  # noqa: F401
+    except ImportError:
+        raise ConfigurationError(
+            "the API needs the extra `web`, which is not installed: pip install 'jobqueue[web]'"
+        ) from None
+    from jobqueue.web.application import build
+
+    return build(auth, queue, allowed_hosts)
+
+
+def bearer_tokens(queue: JobQueue | None = None) -> Auth:
+    """A hook for `app` that lets in those with a token that `jobqueue token create` made.
+
+    It is sent as `Authorization: Bearer …`.
+
+    Args:
+        queue: in whose database the tokens are; the default one when none is given.
+    """
+    from jobqueue.web.tokens import TokenAuth
+
+    return TokenAuth(queue)

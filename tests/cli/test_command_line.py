@@ -38,7 +38,9 @@ COMMANDS = (
     "migrate",
     "doctor",
     "bench",
+    "web",
     "schedules",
+    "token",
 )
 DATABASES = ("sqlalchemy", "alembic", "psycopg", "sqlite3")
 HEAVY = (*DATABASES, "pydantic", "pydantic_core")

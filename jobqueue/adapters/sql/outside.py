@@ -88,8 +88,9 @@ class SqlKeys(SqlBase):
         if not taken.rowcount:
             return self._made_before(connection, key)
         [record] = self.enqueue([job], session=connection)
-        connection.execute(update(KEYS).where(KEYS.c.key == key.key).values(job_id=record.id))
-        return EnqueuedOnce(record.id, record, True, key.fingerprint, now)
+        made: Any = {"job_id": record.id, "created_at": record.created_at}
+        connection.execute(update(KEYS).where(KEYS.c.key == key.key).values(made))
+        return EnqueuedOnce(record.id, record, True, key.fingerprint, record.created_at)
 
     def _made_before(self, connection: Connection, key: UsedKey) -> EnqueuedOnce[StoredJob]:
         used = connection.execute(select(KEYS).where(KEYS.c.key == key.key)).one()

@@ -1,0 +1,161 @@
+"""`jobqueue web`: the REST API, served by itself."""
+
+from __future__ import annotations
+
+import importlib
+import ipaddress
+import socket
+from collections.abc import Sequence
+from typing import Annotated, Any, cast
+
+import typer
+
+from jobqueue import log
+from jobqueue.app import JobQueue
+from jobqueue.cli.errors import say
+from jobqueue.cli.options import App, DatabaseUrl, LogFormat, LogLevel
+from jobqueue.cli.session import note_broken_app, opened, refuse_memory
+from jobqueue.errors import ConfigurationError
+from jobqueue.web.access import Access, Auth, Role
+
+DEFAULT_PORT = 8787
+BACKLOG = 1024
+SHUTDOWN_SECONDS = 3
+TOKENS = "tokens"
+
+
+def web(
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="NUMBER", help="The port; 0 for any free one.")
+    ] = DEFAULT_PORT,
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOOK",
+            help="Who may do what: `tokens`, or a hook of yours as module:function.",
+        ),
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name that it may be called by, beside localhost."),
+    ] = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Serve the REST API.
+
+    Without --auth only this machine can reach it, and whoever is on it may do everything. Any other
+    address needs --auth. The document of the API is at /api/openapi.json.
+
+    \b
+    Examples:
+      jobs web
+      jobs web --port 9000
+      jobs web --host 0.0.0.0 --auth tokens
+      jobs web --host 0.0.0.0 --auth shop.login:who_asks --allowed-host jobs.example.com
+    """
+    server_module = _uvicorn()
+    options = {
+        "app": app,
+        "database_url": database_url,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
+    with opened(options) as session:
+        note_broken_app(session, "no job can be enqueued then")
+        refuse_memory(session.adapter)
+        log.set_up_logging(session.settings.log_level, session.settings.log_format)
+        queue = JobQueue(session.adapter)
+        application = _application(queue, host, auth, allowed_host or ())
+        session.adapter.ping()
+        listening = _listen(host, port)
+        _announce(listening, auth)
+        config = server_module.Config(
+            application,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+        server_module.Server(config).run(sockets=[listening])
+
+
+def _uvicorn() -> Any:
+    try:
+        return importlib.import_module("uvicorn")
+    except ImportError:
+        raise ConfigurationError(
+            "`jobqueue web` needs the extra `web`, which is not installed: "
+            "pip install 'jobqueue[web]'"
+        ) from None
+
+
+def _application(queue: JobQueue, host: str, auth: str | None, allowed: Sequence[str]) -> Any:
+    from jobqueue.web import app as application
+    from jobqueue.web.guards import LOOPBACK_NAMES
+
+    if auth is not None:
+        names = (*allowed, *LOOPBACK_NAMES) if allowed else None
+        return application(_hook(auth, queue), queue=queue, allowed_hosts=names)
+    if not _is_loopback(host):
+        raise ConfigurationError(
+            f"--host {host} can be reached from other machines, and nothing says who may do what; "
+            "give --auth tokens, or --auth module:function, or listen on 127.0.0.1"
+        )
+    return application(_whoever_is_here, queue=queue, allowed_hosts=(*LOOPBACK_NAMES, *allowed))
+
+
+def _whoever_is_here(_: object) -> Access:
+    return Access.of_role("local", Role.ADMIN)
+
+
+def _hook(named: str, queue: JobQueue) -> Auth:
+    from jobqueue.web import bearer_tokens
+
+    if named == TOKENS:
+        return bearer_tokens(queue)
+    module, _, name = named.partition(":")
+    try:
+        hook = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"--auth {named!r} cannot be found ({error}); expected `tokens` or module:function"
+        ) from error
+    if not callable(hook):
+        raise ConfigurationError(f"--auth {named!r} cannot be called; expected a function")
+    return cast("Auth", hook)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections from now on."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; give another --host or --port"
+        ) from None
+    listening.listen(BACKLOG)
+    return listening
+
+
+def _announce(listening: socket.socket, auth: str | None) -> None:
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    who = "whoever is on this machine may do everything" if auth is None else f"--auth {auth}"
+    say(f"Serving http://{shown}:{port} ({who}). Ctrl-C stops it.")

@@ -1,0 +1,46 @@
+"""The application: the routes of the table, and what stands before them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from starlette.exceptions import HTTPException
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from jobqueue.app import JobQueue
+from jobqueue.web import access
+from jobqueue.web.access import Auth
+from jobqueue.web.guards import Guard
+from jobqueue.web.openapi import document
+from jobqueue.web.operations import Answer, Call, Operation, Service
+from jobqueue.web.table import OPERATIONS
+
+
+def build(
+    auth: Auth | None, queue: JobQueue | None, allowed_hosts: Collection[str] | None
+) -> ASGIApp:
+    """See `jobqueue.web.app`."""
+    service = Service(queue or JobQueue(), auth)
+    router = Router(service.routes(ALL_OPERATIONS), redirect_slashes=False, default=_nothing_here)
+    return Guard(router, allowed_hosts, service.answer_error)
+
+
+async def _nothing_here(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise HTTPException(404)
+
+
+async def _document(call: Call) -> Answer:
+    """The document of the API, as it is served here."""
+    return Answer(document(OPERATIONS, call.url("")))
+
+
+DOCUMENT = Operation(
+    "GET",
+    "/api/openapi.json",
+    "See the document of this API",
+    _document,
+    access.Scope.READ,
+    {},
+)
+ALL_OPERATIONS = (*OPERATIONS, DOCUMENT)

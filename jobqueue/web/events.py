@@ -1,0 +1,72 @@
+"""A job's progress as server-sent events, for `EventSource` in a web page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+from starlette.responses import Response, StreamingResponse
+
+from jobqueue.adapters.stored import StoredJob
+from jobqueue.errors import DatabaseUnavailable
+from jobqueue.records import FINISHED_STATES
+from jobqueue.web.jobs import found, job_json
+from jobqueue.web.operations import Call
+from jobqueue.web.problems import as_json
+
+FIRST_LOOK_SECONDS = 0.1
+LONGEST_LOOK_SECONDS = 1.0
+SILENCE_SECONDS = 15.0
+LONGEST_STREAM_SECONDS = 300.0
+HEADERS = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+COMMENT = b": still here\n\n"
+
+
+async def events(call: Call) -> Response:
+    """An event for every change of a job, until it is done."""
+    job = await call.on_thread(found, call)
+    if call.request.method == "HEAD":
+        return Response(media_type="text/event-stream", headers=HEADERS)
+    return StreamingResponse(_stream(call, job), media_type="text/event-stream", headers=HEADERS)
+
+
+async def _stream(call: Call, job: StoredJob) -> AsyncIterator[bytes]:
+    """What is sent. It ends after a while, so that who lost their access cannot listen on."""
+    yield b"retry: 1000\n\n"
+    began = said_at = time.monotonic()
+    seen: Any = None
+    pause = FIRST_LOOK_SECONDS
+    while time.monotonic() - began < LONGEST_STREAM_SECONDS:
+        told = job_json(job)
+        if job.state in FINISHED_STATES:
+            yield event("finished", told)
+            return
+        if told != seen:
+            yield event("progress", told)
+            seen, said_at, pause = told, time.monotonic(), FIRST_LOOK_SECONDS
+        elif time.monotonic() - said_at > SILENCE_SECONDS:
+            yield COMMENT
+            said_at = time.monotonic()
+        await anyio.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_LOOK_SECONDS)
+        now = await _now(call, job)
+        if now is None:
+            yield event("gone", {"id": job.id})
+            return
+        job = now
+
+
+async def _now(call: Call, job: StoredJob) -> StoredJob | None:
+    """The job now; as it was before while the database does not answer."""
+    try:
+        now: StoredJob | None = await call.on_thread(call.adapter.get, job.id)
+    except DatabaseUnavailable:
+        return job
+    return now
+
+
+def event(name: str, value: Any) -> bytes:
+    """An event as it is sent. JSON has no line breaks of its own."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), as_json(value))

@@ -1,0 +1,118 @@
+"""What stands before every route, also those that do not exist.
+
+A browser on this machine can be made to call a server on this machine by any page that it shows.
+So the name it was called by is looked at (a page's own name may have been made to lead here), and
+where the page comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jobqueue.web.problems import Problem
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+OWN_SITES = ("same-origin", "none")
+DEFAULT_PORTS = (":80", ":443")
+HEADERS = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class Guard:
+    """Refuses what is not to be answered at all, and turns a crash into an answer.
+
+    Args:
+        app: what it stands before.
+        allowed_hosts: see `jobqueue.web.app`.
+        answer_error: makes an answer of whatever goes wrong, given the method and the path.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        allowed_hosts: Collection[str] | None,
+        answer_error: Callable[[Exception, str, str], Response],
+    ) -> None:
+        self.inner = app
+        self._allowed = None if allowed_hosts is None else {name.lower() for name in allowed_hosts}
+        self._answer_error = answer_error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; anything else is none of its business."""
+        if scope["type"] != "http":
+            await self.inner(scope, receive, send)
+            return
+        sender, method = Sender(send), scope["method"]
+        # Starlette's routes raise where there is an application, and answer by themselves else.
+        scope.setdefault("app", self)
+        try:
+            self._refuse_stranger(Headers(scope=scope), method)
+            await self.inner(scope, receive, sender)
+        except Exception as error:
+            if sender.has_begun:
+                raise
+            await self._answer_error(error, method, scope["path"])(scope, receive, sender)
+
+    def _refuse_stranger(self, headers: Headers, method: str) -> None:
+        host = headers.get("host", "")
+        if self._allowed is not None and name_of(host) not in self._allowed:
+            raise Problem(
+                421, f"this is not {host or 'a server without a name'}; see --allowed-host"
+            )
+        site = headers.get("sec-fetch-site")
+        if site is None:
+            origin = headers.get("origin")
+            if origin is not None and not _is_origin_of(origin, host):
+                raise Problem(403, f"requests from pages of {origin} are refused")
+        elif site not in OWN_SITES and not _is_link(headers, method):
+            raise Problem(403, f"requests from pages of other sites ({site}) are refused")
+
+
+class Sender:
+    """Sends answers with the headers that every one of them has."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_begun = False
+
+    async def __call__(self, message: Message) -> None:
+        """Send a part of the answer."""
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+
+def name_of(host: str) -> str:
+    """The name in a `Host` header, without the port."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _is_origin_of(origin: str, host: str) -> bool:
+    there = origin.partition("://")[2]
+    return bool(there) and _without_default_port(there) == _without_default_port(host)
+
+
+def _without_default_port(host: str) -> str:
+    for port in DEFAULT_PORTS:
+        host = host.removesuffix(port)
+    return host.lower()
+
+
+def _is_link(headers: Headers, method: str) -> bool:
+    """Whether somebody followed a link: their browser shows the answer to them, and to no page."""
+    return method in {"GET", "HEAD"} and headers.get("sec-fetch-mode") == "navigate"

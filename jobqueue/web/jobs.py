@@ -1,0 +1,222 @@
+"""Single jobs: enqueueing, seeing and steering them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from jobqueue.adapters.stored import StoredJob, not_found
+from jobqueue.app import import_app
+from jobqueue.defaults import default_configuration
+from jobqueue.enqueueing import tell_enqueued
+from jobqueue.errors import StateConflict
+from jobqueue.job import Job, registry
+from jobqueue.outside import UsedKey
+from jobqueue.records import JobFilter, JobRecord, JobState, NewJob
+from jobqueue.redaction import clean_error
+from jobqueue.showing import classes_meant, shown_args
+from jobqueue.web.models import NewJobBody
+from jobqueue.web.operations import Answer, Call
+from jobqueue.web.problems import Problem
+
+LONGEST_KEY = 255
+PROGRESS = {"progress", "message"}
+
+
+def job_json(record: JobRecord) -> dict[str, Any]:
+    """A job as it is answered."""
+    values: dict[str, Any] = {"id": record.id, "name": record.handler}
+    values |= {field.name: getattr(record, field.name) for field in fields(record)}
+    values["args"] = shown_args(record)
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+# --- enqueueing ----------------------------------------------------------------------------------
+
+
+def enqueue(call: Call) -> Answer:
+    """Enqueue a job, once for an idempotency key."""
+    body: NewJobBody = call.body
+    job_class = open_class(body.name)
+    job = job_class.set(
+        wait=body.wait, wait_until=body.run_at, queue=body.queue, priority=body.priority
+    )
+    new_job = job.new_job(body.args)
+    key = call.request.headers.get("idempotency-key")
+    if key is not None:
+        return _enqueue_once(call, job, new_job, key)
+    [record] = call.adapter.enqueue([new_job])
+    return _created(call, job, record)
+
+
+def _enqueue_once(call: Call, job: Job, new_job: NewJob, key: str) -> Answer:
+    if not 0 < len(key) <= LONGEST_KEY:
+        raise Problem(422, f"Idempotency-Key has to have 1 to {LONGEST_KEY} characters")
+    fingerprint = _digest(to_jsonable_python(call.body))
+    used = UsedKey(_digest([call.access.who, key]), fingerprint)
+    once = call.adapter.enqueue_once(used, new_job)
+    if once.is_new and once.job is not None:
+        return _created(call, job, once.job)
+    if once.fingerprint != fingerprint:
+        raise Problem(422, "this Idempotency-Key was used with another body; use another key")
+    record = once.job or _as_first_answered(new_job, once.job_id, once.made_at)
+    headers = {"Location": call.url(f"/api/job/{once.job_id}"), "Idempotent-Replayed": "true"}
+    return Answer(job_json(record), 200, headers)
+
+
+def _created(call: Call, job: Job, record: StoredJob) -> Answer:
+    tell_enqueued([record], None, call.queue.observers, job.logger)
+    call.note("enqueued", f"{record.handler} #{record.id}", record.id)
+    return Answer(job_json(record), 201, {"Location": call.url(f"/api/job/{record.id}")})
+
+
+def _as_first_answered(new_job: NewJob, job_id: int, made_at: datetime) -> JobRecord:
+    """The job as it was when it was made, for when its row is gone: it is done."""
+    return JobRecord(
+        id=job_id,
+        handler=new_job.handler,
+        args=json.loads(new_job.args),
+        queue=new_job.queue,
+        priority=new_job.priority,
+        state=JobState.READY,
+        attempts=0,
+        max_attempts=new_job.max_attempts,
+        run_at=(new_job.run_at or made_at + new_job.delay).astimezone(UTC),
+        created_at=made_at,
+        updated_at=made_at,
+    )
+
+
+def open_class(name: str) -> type[Job]:
+    """The job class with `api = True` that somebody outside means.
+
+    Raises:
+        Problem: there is none, or there are several. One that is not open is not mentioned.
+    """
+    if not classes_meant(name):
+        import_app(default_configuration.settings.app)
+    meant = [job_class for job_class in classes_meant(name) if job_class.api]
+    exact = registry.find(name)
+    if exact in meant:
+        meant = [exact]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        names = ", ".join(job_class.name for job_class in meant)
+        raise Problem(422, f"{name!r} can be any of {names}; use the full name")
+    raise Problem(
+        422,
+        f"no job named {name!r} is open to the API; its class needs `api = True`, in a module of "
+        "`app`",
+    )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+# --- one that is there ---------------------------------------------------------------------------
+
+
+def show(call: Call) -> Answer:
+    """A job as it is now."""
+    return Answer(job_json(found(call)))
+
+
+def found(call: Call) -> StoredJob:
+    """The job whose id is in the path.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    job_id: int = call.path["id"]
+    record = call.adapter.get(job_id)
+    if record is None:
+        raise not_found(job_id)
+    return record
+
+
+def change(call: Call) -> Answer:
+    """Merge the body into the arguments of a job that has not started."""
+    record = found(call)
+    if registry.find(record.handler) is None:
+        import_app(default_configuration.settings.app)
+    if registry.find(record.handler) is None:
+        raise Problem(
+            422, f"{record.handler} is not known here, so its arguments cannot be checked"
+        )
+
+    def merged(seen: StoredJob) -> str:
+        return StoredJob.encode_args({**seen.args, **call.body}, seen.handler)
+
+    if not call.adapter.change_args(record.id, merged):
+        raise started(record, "changed")
+    return _changed(call, "changed the arguments of", record)
+
+
+def delete(call: Call) -> Answer:
+    """Remove a job that has not started."""
+    record = found(call)
+    where = JobFilter(ids=(record.id,), states=(JobState.READY,))
+    if not call.adapter.delete(where):
+        raise started(record, "deleted")
+    call.note("deleted", _title(record), record.id)
+    return Answer(job_json(record))
+
+
+def started(record: StoredJob, done: str) -> Exception:
+    """Why something cannot be done with a job any more."""
+    state = record.refresh().state
+    how = "it has started" if state is JobState.RUNNING else "it is done"
+    return StateConflict(
+        f"job {record.id} is {state}: {how}, and can no longer be {done} (bulk deletion removes "
+        "jobs that are done)"
+    )
+
+
+def set_progress(call: Call) -> Answer:
+    """Set the progress of a job that is not done."""
+    record, value, message = found(call), call.body, None
+    if isinstance(value, dict) and "progress" in value and set(value) <= PROGRESS:
+        value, message = value["progress"], value.get("message")
+    if message is not None and not isinstance(message, str):
+        raise Problem(422, "message has to be a text")
+    record.set_progress(value, message)
+    return _changed(call, "set the progress of", record)
+
+
+def retry(call: Call) -> Answer:
+    """Make a job due now."""
+    record = found(call)
+    record.retry()
+    return _changed(call, "retried", record)
+
+
+def cancel(call: Call) -> Answer:
+    """End a job that has not started, or ask a running one to end."""
+    record = found(call)
+    record.cancel(cancel_reason(call))
+    return _changed(call, "cancelled", record)
+
+
+def cancel_reason(call: Call) -> str:
+    """What becomes the `last_error` of a cancelled job."""
+    return clean_error(call.body.reason or f"cancelled by {call.access.who}")
+
+
+def _changed(call: Call, action: str, record: StoredJob) -> Answer:
+    call.note(action, _title(record), record.id)
+    return Answer(job_json(call.adapter.get(record.id) or record))
+
+
+def _title(record: JobRecord) -> str:
+    return f"{record.handler} #{record.id}"

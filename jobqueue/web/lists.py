@@ -1,0 +1,135 @@
+"""Many jobs: pages of them, and changing all that match a filter, batch by batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.records import JobFilter, JobState
+from jobqueue.showing import names_meant
+from jobqueue.web.jobs import cancel_reason, job_json
+from jobqueue.web.models import BulkBody, JobFilterBody, JobsQuery
+from jobqueue.web.operations import Answer, Call
+from jobqueue.web.problems import Problem
+
+BATCH = 200
+MOST_CHANGED = 10_000
+LONGEST_SECONDS = 10.0
+
+Change = Callable[[Adapter, JobFilter], int]
+
+
+def page(call: Call) -> Answer:
+    """Some jobs, the newest first."""
+    query: JobsQuery = call.query
+    where = replace(filter_of(query), before_id=query.before)
+    found = call.adapter.page_jobs(where, query.limit)
+    jobs = [job_json(record) for record in found.jobs]
+    return Answer({"jobs": jobs, "next": found.next_before_id})
+
+
+def filter_of(asked: JobsQuery | JobFilterBody) -> JobFilter:
+    """The filter that somebody means."""
+    names = [full for name in asked.name or () for full in names_meant(name)]
+    return JobFilter(
+        ids=_tuple(getattr(asked, "ids", None)),
+        states=_tuple(asked.state),
+        queues=_tuple(asked.queue),
+        handlers=None if asked.name is None else _tuple(names),
+    )
+
+
+def _tuple(values: Collection[Any] | None) -> tuple[Any, ...] | None:
+    return None if values is None else tuple(dict.fromkeys(values))
+
+
+# --- in bulk -------------------------------------------------------------------------------------
+
+
+def retry_all(call: Call) -> Answer:
+    """Make failed jobs due now, and others if they are asked for."""
+    usual, possible = (JobState.FAILED,), (JobState.READY, JobState.FAILED, JobState.CANCELLED)
+    return _in_bulk(call, "retried", usual, possible, lambda adapter, where: adapter.retry(where))
+
+
+def cancel_all(call: Call) -> Answer:
+    """End jobs that have not started, and ask running ones to end."""
+    states, reason = (JobState.READY, JobState.RUNNING), cancel_reason(call)
+
+    def cancel(adapter: Adapter, where: JobFilter) -> int:
+        number = 0
+        if JobState.READY in (where.states or ()):
+            number = adapter.cancel(replace(where, states=(JobState.READY,)), reason)
+        if JobState.RUNNING not in (where.states or ()):
+            return number
+        running = adapter.list_jobs(replace(where, states=(JobState.RUNNING,)), BATCH)
+        return number + sum(adapter.request_cancel(job.id, reason) is not None for job in running)
+
+    return _in_bulk(call, "cancelled", states, states, cancel)
+
+
+def delete_all(call: Call) -> Answer:
+    """Remove jobs that are not running."""
+    states = tuple(state for state in JobState if state is not JobState.RUNNING)
+    return _in_bulk(call, "deleted", states, states, lambda adapter, where: adapter.delete(where))
+
+
+def _in_bulk(
+    call: Call,
+    done: str,
+    usual: tuple[JobState, ...],
+    possible: tuple[JobState, ...],
+    change: Change,
+) -> Answer:
+    """Count or change all jobs that match.
+
+    Args:
+        call: what was asked.
+        done: the word for the log.
+        usual: the states of the jobs that are meant when none is named.
+        possible: the states in which it can be done.
+        change: does it to jobs, in one transaction, and returns to how many.
+    """
+    body: BulkBody = call.body
+    where = _bulk_filter(body, usual, possible, done)
+    if body.dry_run:
+        count = call.adapter.count_up_to(where, MOST_CHANGED)
+        return _bulk_answer(body, count.number, count.more, None)
+    number, following = _change_in_batches(call.adapter, where, change)
+    call.note(done, f"{number:,} jobs: {body.filter.model_dump_json(exclude_none=True)}")
+    return _bulk_answer(body, number, following is not None, following)
+
+
+def _bulk_filter(
+    body: BulkBody, usual: tuple[JobState, ...], possible: tuple[JobState, ...], done: str
+) -> JobFilter:
+    if not body.filter.model_dump(exclude_none=True):
+        raise Problem(422, "an empty filter would mean every job; say which: state, queue, name")
+    impossible = [state for state in body.filter.state or () if state not in possible]
+    if impossible:
+        raise Problem(422, f"{impossible[0]} jobs cannot be {done} in bulk")
+    where = filter_of(body.filter)
+    return replace(where, before_id=body.before, states=where.states or usual)
+
+
+def _change_in_batches(
+    adapter: Adapter, where: JobFilter, change: Change
+) -> tuple[int, int | None]:
+    """How many were changed, and where to go on when that was all that one request may do."""
+    number, deadline = 0, time.monotonic() + LONGEST_SECONDS
+    while True:
+        found = adapter.page_jobs(where, BATCH)
+        if found.jobs:
+            number += change(adapter, replace(where, ids=tuple(job.id for job in found.jobs)))
+        if found.next_before_id is None:
+            return number, None
+        where = replace(where, before_id=found.next_before_id)
+        if number >= MOST_CHANGED or time.monotonic() > deadline:
+            return number, where.before_id
+
+
+def _bulk_answer(body: BulkBody, count: int, more: bool, following: int | None) -> Answer:
+    return Answer({"dry_run": body.dry_run, "count": count, "more": more, "next": following})

@@ -1,0 +1,356 @@
+"""What is sent to the API and what it answers: checked by it, and described by its document."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from jobqueue.config import QUEUE_NAME
+from jobqueue.records import JobState
+
+MOST_VALUES = 50
+MOST_IDS = 1_000
+LARGEST_ID = 2**63 - 1
+
+QueueName = Annotated[str, Field(pattern=f"^{QUEUE_NAME.pattern}$", examples=["email"])]
+JobName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+JobId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
+Seconds = Annotated[float, Field(ge=0)]
+
+JOB_EXAMPLE: dict[str, Any] = {
+    "id": 42,
+    "name": "jobs.SendWelcomeEmail",
+    "handler": "jobs.SendWelcomeEmail",
+    "args": {"user_id": 42},
+    "queue": "default",
+    "priority": 50,
+    "state": "running",
+    "attempts": 1,
+    "max_attempts": 24,
+    "run_at": "2026-01-31T12:00:00+00:00",
+    "created_at": "2026-01-31T12:00:00+00:00",
+    "updated_at": "2026-01-31T12:00:01+00:00",
+    "locked_at": "2026-01-31T12:00:01+00:00",
+    "locked_by": "web-1:4711:8f3a61c2",
+    "crashes": 0,
+    "last_error": None,
+    "failed_at": None,
+    "finished_at": None,
+    "progress": {"fraction": 0.4, "message": "rendering"},
+    "result": None,
+    "cancel_requested_at": None,
+}
+
+
+class Asked(BaseModel):
+    """What is sent."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Answered(BaseModel):
+    """What is answered."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# --- asked ---------------------------------------------------------------------------------------
+
+
+class NewJobBody(Asked):
+    """A job to enqueue. It is due now, unless `wait` or `run_at` says when."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "SendWelcomeEmail", "args": {"user_id": 42}, "wait": 60}]
+        }
+    )
+
+    name: JobName = Field(
+        description="The name of a job class with `api = True`, or the end of it if only one ends "
+        "so.",
+    )
+    args: dict[str, Any] = Field(
+        default_factory=dict, description="Its arguments, by the names of the parameters."
+    )
+    queue: QueueName | None = Field(None, description="Instead of the class's own.")
+    priority: int | None = Field(
+        None, ge=-(2**31), lt=2**31, description="Lower runs first; instead of the class's own."
+    )
+    wait: Seconds | None = Field(None, description="How long until it is due, in seconds.")
+    run_at: AwareDatetime | None = Field(None, description="When it is due.")
+
+
+class CancelBody(Asked):
+    """Why a job is cancelled."""
+
+    reason: str | None = Field(None, max_length=10_000, description="Becomes its `last_error`.")
+
+
+class JobFilterBody(Asked):
+    """Which jobs are meant: all that is given has to match, and something has to be given."""
+
+    ids: list[JobId] | None = Field(None, max_length=MOST_IDS)
+    state: list[JobState] | None = Field(None, max_length=MOST_VALUES)
+    queue: list[QueueName] | None = Field(None, max_length=MOST_VALUES)
+    name: list[JobName] | None = Field(
+        None, max_length=MOST_VALUES, description="Full or short names of job classes."
+    )
+
+
+class BulkBody(Asked):
+    """Which jobs to change."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"filter": {"state": ["failed"], "queue": ["email"]}, "dry_run": True}]
+        }
+    )
+
+    filter: JobFilterBody
+    dry_run: bool = Field(False, description="Only count them.")
+    before: JobId | None = Field(None, description="The `next` of the answer before: go on there.")
+
+
+class BulkCancelBody(BulkBody):
+    """Which jobs to cancel, and why."""
+
+    reason: str | None = Field(None, max_length=10_000, description="Becomes their `last_error`.")
+
+
+class JobsQuery(Asked):
+    """Which jobs to list."""
+
+    state: list[JobState] | None = Field(
+        None, max_length=MOST_VALUES, description="Several with commas, or given repeatedly."
+    )
+    queue: list[QueueName] | None = Field(None, max_length=MOST_VALUES, description="Likewise.")
+    name: list[JobName] | None = Field(
+        None, max_length=MOST_VALUES, description="Full or short names of job classes, likewise."
+    )
+    limit: int = Field(50, ge=1, le=200, description="How many at most.")
+    before: JobId | None = Field(None, description="The `next` of the page before.")
+
+
+class StatsQuery(Asked):
+    """Which time to look back on."""
+
+    minutes: int = Field(60, ge=1, le=1440, description="How many minutes to look back.")
+
+
+# --- answered ------------------------------------------------------------------------------------
+
+
+class JobAnswer(Answered):
+    """A job as it is now. Times are in UTC."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [JOB_EXAMPLE]})
+
+    id: int
+    name: str = Field(description="Of its class.")
+    handler: str = Field(description="The same, as the table and `jobqueue list --json` have it.")
+    args: dict[str, Any] = Field(description="What its class redacts is shown as `***`.")
+    queue: str
+    priority: int
+    state: JobState
+    attempts: int = Field(description="How many have begun.")
+    max_attempts: int
+    run_at: datetime = Field(description="When it is due, or was.")
+    created_at: datetime
+    updated_at: datetime
+    locked_at: datetime | None = Field(description="When the attempt began that runs.")
+    locked_by: str | None = Field(description="The worker that runs it.")
+    crashes: int = Field(description="How often the process died that ran it.")
+    last_error: str | None
+    failed_at: datetime | None
+    finished_at: datetime | None = Field(
+        description="Set when it is done: succeeded, failed or cancelled."
+    )
+    progress: Any = Field(description="Whatever it reported last.")
+    result: Any = Field(description="What it returned, where its class keeps that.")
+    cancel_requested_at: datetime | None
+
+
+class PageAnswer(Answered):
+    """Some jobs, the newest first."""
+
+    jobs: list[JobAnswer]
+    next: int | None = Field(
+        description="The `before` of the next page; null on the last. A page can be short, even "
+        "empty, with more to follow: only so many rows are looked at for each."
+    )
+
+
+class BulkAnswer(Answered):
+    """How many jobs were changed, or would be."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"dry_run": True, "count": 10_000, "more": True, "next": None}]
+        }
+    )
+
+    dry_run: bool
+    count: int
+    more: bool = Field(description="Whether there are, or may be, more than that.")
+    next: int | None = Field(
+        description="Where to go on, as `before`, since one request changes 10,000 jobs at most."
+    )
+
+
+class QueueAnswer(Answered):
+    """A queue. Counts stop at 10,000, or before."""
+
+    name: str
+    due: int = Field(description="Jobs whose time has come.")
+    later: int = Field(description="Jobs whose time has not come.")
+    running: int
+    more: bool = Field(description="Whether there may be more than was counted.")
+    oldest_age_seconds: float = Field(description="How long the oldest due job has been due.")
+    paused: bool
+
+
+class QueuesAnswer(Answered):
+    """The queues that have unfinished jobs or are paused."""
+
+    queues: list[QueueAnswer]
+
+
+class PausedAnswer(Answered):
+    """What became of a queue."""
+
+    name: str
+    paused: bool
+    changed: bool = Field(description="Whether it was otherwise before.")
+
+
+class RunningAnswer(Answered):
+    """A job that a worker performs."""
+
+    id: int
+    name: str
+    locked_at: datetime | None
+
+
+class WorkerAnswer(Answered):
+    """A worker process."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    queues: list[str] | None = Field(description="That it works on; null for all.")
+    concurrency: int
+    started_at: datetime
+    heartbeat_at: datetime
+    lost: bool = Field(description="Whether it has been silent for longer than its lease.")
+    jobs: list[RunningAnswer]
+
+
+class WorkersAnswer(Answered):
+    """The workers of all machines."""
+
+    workers: list[WorkerAnswer]
+
+
+class ScheduleAnswer(Answered):
+    """A recurring job."""
+
+    app: str
+    name: str
+    job: str
+    args: dict[str, Any]
+    schedule: str
+    tz: str
+    catch_up: bool | str
+    queue: str
+    priority: int
+    state: Literal["active", "paused", "inactive"]
+    paused: bool
+    next_tick: datetime | None
+    last_tick: datetime | None
+
+
+class SchedulesAnswer(Answered):
+    """The recurring jobs of all applications."""
+
+    schedules: list[ScheduleAnswer]
+
+
+class CountAnswer(Answered):
+    """How many there are."""
+
+    count: int
+    more: bool = Field(description="Whether there are more: counting stops at 10,000.")
+
+
+class ClassStatsAnswer(Answered):
+    """What became of the attempts at the jobs of a class in a queue."""
+
+    name: str
+    queue: str
+    succeeded: int
+    retried: int = Field(description="Failed attempts that others follow.")
+    failed: int
+    cancelled: int
+    attempts_per_minute: float
+    mean_seconds: float = Field(description="How long an attempt took.")
+    longest_seconds: float
+    mean_wait_seconds: float = Field(description="How long a due job waited for a worker.")
+
+
+class MinuteAnswer(Answered):
+    """What became of all attempts in a minute."""
+
+    minute: datetime
+    succeeded: int
+    retried: int
+    failed: int
+    cancelled: int
+
+
+class StatsAnswer(Answered):
+    """How many jobs there are, and what became of attempts. Workers report once a minute."""
+
+    states: dict[str, CountAnswer]
+    minutes: int = Field(description="How many minutes the rest is about.")
+    classes: list[ClassStatsAnswer]
+    series: list[MinuteAnswer]
+
+
+class HealthAnswer(Answered):
+    """Whether all is well."""
+
+    status: Literal["ok"]
+
+
+class HomeAnswer(Answered):
+    """Where things are."""
+
+    document: str
+    jobs: str
+
+
+class ProblemAnswer(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Conflict",
+                    "status": 409,
+                    "detail": "job 42 is running; it can no longer be changed",
+                }
+            ]
+        }
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[str] = Field([], description="What is wrong with what was sent.")

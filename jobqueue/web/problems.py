@@ -1,0 +1,102 @@
+"""Everything that goes wrong, as a problem of RFC 9457."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from jobqueue.errors import (
+    DatabaseRefused,
+    DatabaseUnavailable,
+    InvalidArguments,
+    JobNotFound,
+    JobqueueError,
+    SchemaError,
+    StateConflict,
+    UnknownJob,
+)
+
+AWAY = "the database does not answer now, or took too long; try again in a moment"
+UNPREPARED = "the tables of jobqueue are missing or out of date; run `jobqueue migrate`"
+REFUSED = "the database refused to store this"
+CRASHED = "something went wrong here, and was logged"
+
+ROUTING = {404: "there is nothing at this path", 405: "this path does not take that method"}
+
+# Where there is no text, the error's own says it, and nothing about this machine or its database.
+KNOWN: tuple[tuple[type[JobqueueError], int, str | None], ...] = (
+    (InvalidArguments, 422, None),
+    (UnknownJob, 422, None),
+    (JobNotFound, 404, None),
+    (StateConflict, 409, None),
+    (DatabaseRefused, 422, REFUSED),
+    (DatabaseUnavailable, 503, AWAY),
+    (SchemaError, 503, UNPREPARED),
+)
+
+
+class Problem(Exception):
+    """An answer that is a problem.
+
+    Args:
+        status: its HTTP status.
+        detail: what happened to what, and what to do about it.
+        headers: of the answer.
+        **members: what else the answer says.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+        self.members = members
+
+    def response(self) -> Response:
+        """As it is sent."""
+        body = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            **self.members,
+        }
+        return Response(
+            as_json(body),
+            status_code=self.status,
+            media_type="application/problem+json",
+            headers=self.headers,
+        )
+
+
+def as_json(value: Any) -> bytes:
+    """JSON in UTF-8; in ASCII where a text of it is broken Unicode, which UTF-8 has no form for."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, allow_nan=False).encode()
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """What an error is to the one who asked; None for one that is nobody's business."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        detail = ROUTING.get(error.status_code, error.detail)
+        return Problem(error.status_code, detail, error.headers)
+    for kind, status, text in KNOWN:
+        if isinstance(error, kind):
+            headers = {"Retry-After": "1"} if status == 503 else None
+            return Problem(status, text or str(error), headers)
+    return None

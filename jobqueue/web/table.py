@@ -1,0 +1,213 @@
+"""Everything that can be asked of the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobqueue.web import events, jobs, lists, models, overview
+from jobqueue.web.access import Scope
+from jobqueue.web.operations import Operation
+
+KEY = {
+    "Idempotency-Key": "A repeat with the same key and body within 24 hours makes no second job, "
+    "and is answered 200 with the first; with another body, 422."
+}
+ALIASED = (
+    ("/api/job/{id:job_id}", ""),
+    ("/api/job/{id:job_id}/progress", "/progress"),
+    ("/api/job/{id:job_id}/retry", "/retry"),
+    ("/api/job/{id:job_id}/cancel", "/cancel"),
+    ("/api/job/{id:job_id}/events", "/events"),
+)
+JOB, PROGRESS, RETRY, CANCEL, EVENTS = (path for path, _ in ALIASED)
+
+
+def _of_job(method: str, path: str, summary: str, handle: Any, **more: Any) -> Operation:
+    """An operation on a single job, which can be called by two names."""
+    return Operation(
+        method,
+        path,
+        summary,
+        handle,
+        more.pop("scope", Scope.OPERATE),
+        more.pop("answers", {200: models.JobAnswer}),
+        problems=more.pop("problems", (404, 409)),
+        aliases=(path.replace("/api/job/", "/api/jobs/", 1),),
+        **more,
+    )
+
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/api/job",
+        "Enqueue a job",
+        jobs.enqueue,
+        Scope.ENQUEUE,
+        {201: models.JobAnswer, 200: models.JobAnswer},
+        body=models.NewJobBody,
+        headers=KEY,
+        description="Only classes with `api = True` can be enqueued from outside.",
+        aliases=("/api/jobs",),
+    ),
+    _of_job("GET", JOB, "See a job", jobs.show, scope=Scope.READ, problems=(404,)),
+    _of_job(
+        "PATCH",
+        JOB,
+        "Change the arguments of a job",
+        jobs.change,
+        body=dict[str, Any],
+        description="The body is merged, shallowly, into the arguments. 409 once it has started.",
+    ),
+    _of_job(
+        "DELETE",
+        JOB,
+        "Delete a job",
+        jobs.delete,
+        description="The answer is the job as it was. 409 once it has started.",
+    ),
+    _of_job(
+        "PUT",
+        PROGRESS,
+        "Set the progress of a job",
+        jobs.set_progress,
+        body=Any,
+        description='The body is the progress, any JSON value: `"started"`, `0.4`; or '
+        '`{"progress": 0.4, "message": "rendering"}`. 409 once it is done.',
+    ),
+    _of_job(
+        "POST",
+        RETRY,
+        "Retry a job",
+        jobs.retry,
+        description="A waiting, failed or cancelled job is due now; 409 for others.",
+    ),
+    _of_job(
+        "POST",
+        CANCEL,
+        "Cancel a job",
+        jobs.cancel,
+        body=models.CancelBody,
+        needs_body=False,
+        description="A running job is asked to end. 409 once it is done.",
+    ),
+    _of_job(
+        "GET",
+        EVENTS,
+        "Follow a job",
+        events.events,
+        scope=Scope.READ,
+        problems=(404,),
+        answers={200: None},
+        media_type="text/event-stream",
+        description="Server-sent events: `progress` whenever the job has changed, and at the end "
+        "`finished`, or `gone` when its row is removed; `data` is the job.",
+    ),
+    Operation(
+        "GET",
+        "/api/jobs",
+        "List jobs",
+        lists.page,
+        Scope.READ,
+        {200: models.PageAnswer},
+        query=models.JobsQuery,
+    ),
+    Operation(
+        "POST",
+        "/api/jobs/retry",
+        "Retry jobs",
+        lists.retry_all,
+        Scope.OPERATE,
+        {200: models.BulkAnswer},
+        body=models.BulkBody,
+        description="Without a state: those that failed.",
+    ),
+    Operation(
+        "POST",
+        "/api/jobs/cancel",
+        "Cancel jobs",
+        lists.cancel_all,
+        Scope.OPERATE,
+        {200: models.BulkAnswer},
+        body=models.BulkCancelBody,
+        description="Without a state: those that wait or run.",
+    ),
+    Operation(
+        "POST",
+        "/api/jobs/delete",
+        "Delete jobs",
+        lists.delete_all,
+        Scope.OPERATE,
+        {200: models.BulkAnswer},
+        body=models.BulkBody,
+        description="Without a state: those that do not run.",
+    ),
+    Operation(
+        "GET",
+        "/api/queues",
+        "List queues",
+        overview.queues,
+        Scope.READ,
+        {200: models.QueuesAnswer},
+    ),
+    Operation(
+        "POST",
+        "/api/queues/{name}/pause",
+        "Pause a queue",
+        overview.pause,
+        Scope.OPERATE,
+        {200: models.PausedAnswer},
+    ),
+    Operation(
+        "POST",
+        "/api/queues/{name}/resume",
+        "Resume a queue",
+        overview.resume,
+        Scope.OPERATE,
+        {200: models.PausedAnswer},
+    ),
+    Operation(
+        "GET",
+        "/api/workers",
+        "List workers",
+        overview.workers,
+        Scope.READ,
+        {200: models.WorkersAnswer},
+    ),
+    Operation(
+        "GET",
+        "/api/schedules",
+        "List recurring jobs",
+        overview.schedules,
+        Scope.READ,
+        {200: models.SchedulesAnswer},
+    ),
+    Operation(
+        "GET",
+        "/api/stats",
+        "See counts, rates and durations",
+        overview.stats,
+        Scope.READ,
+        {200: models.StatsAnswer},
+        query=models.StatsQuery,
+    ),
+    Operation(
+        "GET",
+        "/healthz",
+        "See whether this process answers",
+        overview.healthz,
+        None,
+        {200: models.HealthAnswer},
+    ),
+    Operation(
+        "GET",
+        "/readyz",
+        "See whether the database answers",
+        overview.readyz,
+        None,
+        {200: models.HealthAnswer},
+    ),
+    Operation(
+        "GET", "/", "See where to go on", overview.home, Scope.READ, {200: models.HomeAnswer}
+    ),
+)

@@ -1,0 +1,42 @@
+"""Jobs of an application that has opened some of them to the API."""
+
+from __future__ import annotations
+
+from jobqueue import Job
+
+
+class Hello(Job):
+    name = "websample.Hello"
+    api = True
+    keep_result = True
+    max_attempts = 2
+
+    def perform(self, who: str, times: int = 1) -> str:
+        if who == "nobody":
+            raise ValueError(who)
+        self.progress(0.5, "greeting")
+        return f"hello {who}" * times
+
+
+class Login(Job):
+    name = "websample.Login"
+    api = True
+    redact = ("password",)
+
+    def perform(self, user: str, password: str) -> None: ...
+
+
+class Closed(Job):
+    name = "websample.Closed"
+
+    def perform(self) -> None: ...
+
+
+class Merged(Job):
+    """Takes anything."""
+
+    name = "websample.Merged"
+    api = True
+    queue = "email"
+
+    def perform(self, **values: object) -> None: ...
