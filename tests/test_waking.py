@@ -23,7 +23,7 @@ from jobqueue.adapters.sql.postgres import PostgresAdapter
 from jobqueue.adapters.sql.postgres_claim import Lane
 from jobqueue.adapters.sql.wakeups_postgres import Stream
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
-from jobqueue.records import LOOK_ANYWHERE, Wakeup
+from jobqueue.records import LOOK_ANYWHERE, JobFilter, NewJob, Wakeup
 from jobqueue.runner.relay import WakePipe, enough_for
 from jobqueue.worker.waking import ListeningThread
 from jobqueue.worker.worker import Worker
@@ -400,3 +400,27 @@ def test_a_worker_that_reads_nothing_holds_up_nobody() -> None:
 def test_two_wakeups_in_one(a: Wakeup, b: Wakeup, merged: dict[str, Any]) -> None:
     for both in (a.merged(b), b.merged(a)):
         assert {name: getattr(both, name) for name in merged} == merged
+
+
+REFUSING_TO_NOTIFY = """
+CREATE SCHEMA refusing;
+CREATE FUNCTION refusing.pg_notify(text, text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'too many notifications in the NOTIFY queue' USING ERRCODE = '54000';
+END $$
+"""
+
+
+def test_no_job_is_refused_because_nobody_can_be_told(postgres_url: str) -> None:
+    search_path = "options=-csearch_path%3Drefusing,pg_catalog,public"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(REFUSING_TO_NOTIFY.encode())
+        try:
+            adapter = connect(f"{postgres_url}{'&' if '?' in postgres_url else '?'}{search_path}")
+            jobs = [
+                adapter.enqueue([NewJob("Work", "{}", "default", 50, 5)])[0].id for _ in range(3)
+            ]
+            assert [job.id for job in adapter.list_jobs(JobFilter(), 5)] == jobs[::-1]
+            adapter.close()
+        finally:
+            connection.execute("DROP SCHEMA refusing CASCADE")
