@@ -461,8 +461,18 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """What `jobqueue doctor` asks of a database."""
+    """What `jobqueue doctor` asks of a database.
+
+    Args:
+        server: the name and version of what answers.
+        current: the revision that the tables are recorded to have, if one is recorded.
+        head: the revision that this release works with.
+        missing: the tables of this release that are not there.
+        trouble: why no migration can mend the tables, and what does, if that is so.
+    """
 
     server: str
     current: str | None
     head: str
+    missing: tuple[str, ...] = ()
+    trouble: str | None = None

@@ -20,7 +20,7 @@ from jobqueue.cli.session import Session, opened
 from jobqueue.config import ENVIRONMENT_PREFIX, Settings, config_file, hide_password
 from jobqueue.errors import DatabaseError
 from jobqueue.job import registry
-from jobqueue.records import JobFilter, JobState, WorkerRecord
+from jobqueue.records import JobFilter, JobState, SchemaStatus, WorkerRecord
 
 
 @dataclass(slots=True)
@@ -140,17 +140,18 @@ def _examine_app(session: Session, findings: Findings) -> None:
 def _examine_database(adapter: Adapter, findings: Findings) -> None:
     status = adapter.schema_status()
     findings.database |= {"answers": True, "server": status.server}
-    current = (status.current or "") == status.head
-    findings.schema = {"current": status.current, "head": status.head, "is_current": current}
-    if not current:
-        findings.problems.append(
-            "the tables are missing; run `jobqueue setup`"
-            if status.current is None
-            else f"the tables are at revision {status.current} and this release works with "
-            f"{status.head}; run `jobqueue migrate`"
-        )
+    is_current = (status.current or "") == status.head and not status.missing
+    findings.schema = {"current": status.current, "head": status.head, "is_current": is_current}
+    problem = None if is_current else _schema_problem(status)
+    if problem is not None:
+        findings.problems.append(as_typed(problem))
         findings.exit_code = NO_DATABASE
         return
+    if not is_current:
+        findings.advice.append(
+            "the tables are not from `jobqueue migrate`: whoever made them has to see that they are "
+            f"those of revision {status.head}"
+        )
     findings.workers = adapter.workers()
     findings.queue = _depth(adapter)
     if not findings.workers and findings.queue["due"]:
@@ -159,6 +160,20 @@ def _examine_database(adapter: Adapter, findings: Findings) -> None:
         )
     if findings.queue["failed"]:
         findings.advice.append(as_typed("some jobs failed: see `jobqueue list --state failed`"))
+
+
+def _schema_problem(status: SchemaStatus) -> str | None:
+    """What is wrong with the tables; nothing where others made them, and they are complete."""
+    if status.current is None and not status.missing:
+        return None
+    if status.trouble is not None:
+        return status.trouble
+    if status.current is None:
+        return "the tables are missing; run `jobqueue setup`"
+    return (
+        f"the tables are at revision {status.current} and this release works with {status.head}; "
+        "run `jobqueue migrate`"
+    )
 
 
 def _depth(adapter: Adapter) -> dict[str, int]:
@@ -215,10 +230,11 @@ def _database_pairs(findings: Findings) -> list[tuple[str, str]]:
     if not findings.database["answers"]:
         return [("answers", "no")]
     schema = findings.schema
-    state = "current" if schema["is_current"] else f"not {schema['head']}"
+    state = "incomplete" if schema["current"] == schema["head"] else f"not {schema['head']}"
+    state = "current" if schema["is_current"] else state
     pairs = [
         ("answers", f"yes ({findings.database['server']})"),
-        ("tables", f"{schema['current'] or 'none'} ({state})"),
+        ("tables", f"{schema['current'] or 'no revision'} ({state})"),
     ]
     if not findings.queue:
         return pairs

@@ -172,14 +172,47 @@ def test_a_migration_that_fails_leaves_nothing_half_done(
     adapter: SqlAdapter, engine: Engine
 ) -> None:
     with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE background_keys (taken integer)"))
-    with pytest.raises(DatabaseError, match="background_keys"):
+        connection.execute(text("CREATE TABLE theirs (taken integer)"))
+        connection.execute(text("CREATE INDEX background_keys_expires_idx ON theirs (taken)"))
+    with pytest.raises(DatabaseError, match="background_keys_expires_idx"):
         adapter.migrate()
-    assert tables(engine) == {"background_keys"}
+    assert tables(engine) == {"theirs"}
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE background_keys"))
+        connection.execute(text("DROP TABLE theirs"))
     adapter.migrate()
     assert works(adapter)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (
+            f"UPDATE {VERSION_TABLE} SET version_num = '9999'",
+            ["at revision 9999", "a newer release", "install"],
+        ),
+        (
+            f"DELETE FROM {VERSION_TABLE}",
+            ["background_jobs, background_keys", f"no revision in {VERSION_TABLE}", "drop"],
+        ),
+        (
+            "DROP TABLE background_queues",
+            ["background_queues is missing", "although", "jobqueue migrate --sql"],
+        ),
+    ],
+)
+def test_what_no_migration_can_mend_is_said_and_left_alone(
+    adapter: SqlAdapter, engine: Engine, damage: str, said: list[str]
+) -> None:
+    adapter.migrate()
+    with engine.begin() as connection:
+        connection.execute(text(damage))
+    before = described(engine)
+    with pytest.raises(SchemaError) as caught:
+        adapter.migrate()
+    for words in said:
+        assert words in str(caught.value)
+    assert adapter.schema_status().trouble == str(caught.value)
+    assert described(engine) == before
 
 
 # --- the statements, for somebody else to run ----------------------------------------------------

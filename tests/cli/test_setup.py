@@ -7,7 +7,11 @@ import tomllib
 from dataclasses import fields
 
 import pytest
+from sqlalchemy import text
 
+from jobqueue.adapters import connect
+from jobqueue.adapters.sql.adapter import SqlAdapter
+from jobqueue.adapters.sql.schema import head_revision
 from jobqueue.config import Settings, load_settings
 from tests.conftest import Project
 
@@ -102,6 +106,44 @@ def test_the_doctor_tells_what_is_there(project: Project) -> None:
     assert run.exit_code == 0
     assert "1 due, 1 waiting, 0 running" in run.out
     assert run.out.endswith("All is well.\n")
+
+
+def test_the_doctor_tells_what_no_migration_mends(
+    empty_project: Project, empty_database_url: str
+) -> None:
+    environment = {"JOBS_DATABASE_URL": empty_database_url}
+    assert empty_project.jobs("migrate", env=environment).exit_code == 0
+    change(empty_database_url, "DELETE FROM background_jobs_version")
+    run = empty_project.jobs("doctor", env=environment)
+    assert run.exit_code == 0, "an application's own migrations may have made the tables"
+    assert "no revision (not " in run.out
+    assert "the tables are not from `jobs migrate`" in run.out
+
+    change(empty_database_url, "DROP TABLE background_queues")
+    change(empty_database_url, f"INSERT INTO background_jobs_version VALUES ('{head_revision()}')")
+    run = empty_project.jobs("doctor", env=environment)
+    assert run.exit_code == 3
+    assert "(incomplete)" in run.out
+    assert "background_queues is missing" in run.out
+    run = empty_project.jobs("migrate", env=environment)
+    assert run.exit_code == 3
+    assert run.err.startswith("Error: background_queues is missing")
+    assert run.err.count("\n") == 1
+    assert "`jobs migrate --sql`" in run.err
+
+    change(empty_database_url, "UPDATE background_jobs_version SET version_num = '9999'")
+    for command in ("doctor", "migrate"):
+        run = empty_project.jobs(command, env=environment)
+        assert run.exit_code == 3
+        assert "a newer release has changed them" in run.out + run.err
+
+
+def change(url: str, statement: str) -> None:
+    """Do something to a database behind our back."""
+    adapter = connect(url)
+    assert isinstance(adapter, SqlAdapter)
+    adapter.migrating(lambda connection: connection.execute(text(statement)))
+    adapter.close()
 
 
 @SQLITE_ONLY

@@ -222,9 +222,14 @@ class SqlAdapter(
         """See `Adapter.schema_status`."""
         from jobqueue.adapters.sql import schema
 
-        server = self.database.read(self._server_version)
-        current = self.database.read(schema.current_revision)
-        return SchemaStatus(server=server, current=current, head=schema.head_revision())
+        read = self.database.read
+        return SchemaStatus(
+            server=read(self._server_version),
+            current=read(schema.current_revision),
+            head=schema.head_revision(),
+            missing=read(schema.missing_tables),
+            trouble=read(schema.why_not_upgradable),
+        )
 
     def migrating(self, work: Callable[[Connection], None]) -> None:
         """Change the tables in one transaction, alone: others that want to wait their turn."""

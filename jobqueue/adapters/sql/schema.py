@@ -14,15 +14,23 @@ import alembic.command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from jobqueue.adapters.sql.tables import TABLE_PREFIX, VERSION_TABLE, Base
+from jobqueue.errors import SchemaError
 
 PACKAGE = Path(__file__).parents[2]
 
 
 def upgrade(connection: Connection, revision: str) -> None:
-    """Bring the tables up to a revision."""
+    """Bring the tables up to a revision.
+
+    Raises:
+        SchemaError: no migration can, for what is there is not what one expects.
+    """
+    why_not = why_not_upgradable(connection)
+    if why_not is not None:
+        raise SchemaError(why_not)
     alembic.command.upgrade(_config(connection=connection), revision)
 
 
@@ -49,6 +57,40 @@ def current_revision(connection: Connection) -> str | None:
 def head_revision() -> str:
     """The revision that this release works with."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def missing_tables(connection: Connection) -> tuple[str, ...]:
+    """The tables of this release that a database does not have."""
+    exists = inspect(connection).has_table
+    return tuple(name for name in sorted(Base.metadata.tables) if not exists(name))
+
+
+def why_not_upgradable(connection: Connection) -> str | None:
+    """Why no migration can bring the tables up to this release, and what to do; None if one can."""
+    current, head = current_revision(connection), head_revision()
+    missing = missing_tables(connection)
+    there = sorted(set(Base.metadata.tables) - set(missing))
+    if current is None and there:
+        return (
+            f"there is {', '.join(there)} already, and no revision in {VERSION_TABLE}; if the "
+            "migrations of your application made the tables, bring them up to date there; "
+            f"otherwise drop what is left of them, or record that they are at {head}"
+        )
+    if current is not None and current not in _revisions():
+        return (
+            f"the tables are at revision {current}, and this release of jobqueue knows them up to "
+            f"{head}: a newer release has changed them; install that one here too"
+        )
+    if current == head and missing:
+        return (
+            f"{', '.join(missing)} is missing, although the tables are at revision {head}; restore "
+            "it from a backup, or create it as in `jobqueue migrate --sql`"
+        )
+    return None
+
+
+def _revisions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def is_ours(name: str | None, kind: str, parents: Any = None) -> bool:  # noqa: ARG001
