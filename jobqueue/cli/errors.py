@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import re
@@ -28,11 +29,13 @@ WRONG_USAGE = 2
 NO_DATABASE = 3
 
 PACKAGE = Path(__file__).parents[1]
+NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 @contextmanager
 def clean_exit() -> Iterator[None]:
     """Turn the errors of a command into a line and an exit code, and nothing into a traceback."""
+    _open_closed_streams()
     try:
         try:
             yield
@@ -40,7 +43,7 @@ def clean_exit() -> Iterator[None]:
             report(error)
             raise SystemExit(exit_code_of(error)) from None
         except OSError as error:
-            if error.filename is None or isinstance(error, BrokenPipeError):
+            if error.filename is None:
                 raise
             say_error(f"{error.filename}: {error.strerror}")
             raise SystemExit(WORK_FAILED) from None
@@ -48,6 +51,12 @@ def clean_exit() -> Iterator[None]:
             sys.stdout.flush()
     except BrokenPipeError:
         _forget_standard_output()
+        raise SystemExit(WORK_FAILED) from None
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        _forget_standard_output()
+        say_error(f"the output could not be written in full: {error.strerror}")
         raise SystemExit(WORK_FAILED) from None
 
 
@@ -129,6 +138,16 @@ def _is_users(filename: str) -> bool:
         return False
     path = Path(filename).resolve()
     return not any(path.is_relative_to(library) for library in (PACKAGE, *libraries))
+
+
+def _open_closed_streams() -> None:
+    """Lead streams that were closed to nowhere: else the next file to be opened would be one."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(nowhere, True)
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(nowhere, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _forget_standard_output() -> None:

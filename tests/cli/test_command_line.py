@@ -124,6 +124,35 @@ def test_a_closed_pipe_is_no_error_to_speak_of(project: Project) -> None:
             assert (done.returncode, done.stderr) == (1, ""), arguments
 
 
+@SQLITE_ONLY
+@pytest.mark.parametrize(
+    ("streams", "exit_code", "said"),
+    [
+        (">/dev/full", 1, "Error: the output could not be written in full: No space left"),
+        ("<&- >&-", 0, ""),
+        ("2>&-", 0, ""),
+    ],
+)
+def test_streams_that_take_nothing(
+    project: Project, streams: str, exit_code: int, said: str
+) -> None:
+    for command in ("enqueue GiveUp", "list", "workoff"):
+        done = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m jobqueue {command} {streams}"],
+            cwd=project.folder,
+            env=project.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == exit_code, (command, done.stderr)
+        errors = [line for line in done.stderr.splitlines() if "worker" not in line]
+        assert "".join(errors[-1:]).startswith(said), (command, done.stderr)
+        assert "Traceback" not in done.stderr, command
+    assert project.jobs("list").exit_code == 0, "nothing was written into the database itself"
+
+
 def on_a_terminal(
     project: Project, *arguments: str, keys: bytes = b"", interrupt: bool = False
 ) -> tuple[int, str]:
