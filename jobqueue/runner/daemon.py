@@ -9,6 +9,7 @@ took the number since.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -27,6 +28,8 @@ FOLDER = ".jobs"
 ALREADY_RUNNING = (
     "these workers run already; `jobqueue status` shows them and `jobqueue restart` renews them"
 )
+LONGEST_NAME = 200
+DIGEST_LENGTH = 16
 POLL_SECONDS = 0.05
 LOCK_SECONDS = 0.5
 TRANSITION_SECONDS = 5.0
@@ -67,7 +70,7 @@ class DaemonFiles:
     """
 
     def __init__(self, directory: Path, spec: str) -> None:
-        name = re.sub(r"[^A-Za-z0-9_.+-]", "-", spec.replace("*", "all")) or "workers"
+        name = _file_name(spec) or "workers"
         self.folder = directory / FOLDER
         self.lock = self.folder / f"{name}.lock"
         self.state = self.folder / f"{name}.json"
@@ -129,6 +132,15 @@ class DaemonFiles:
         except (OSError, ValueError, TypeError, KeyError):
             return None
         return state if is_same_process(state) else None
+
+
+def _file_name(spec: str) -> str:
+    """A `-n` as the name of files: another one for each, and its own if it is one already."""
+    name = re.sub(r"[^\w.,=@~+-]", "-", spec.replace(":", "=").replace("*", "@"), flags=re.ASCII)
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(spec.encode()).hexdigest()[:DIGEST_LENGTH]
+    return f"{name[: LONGEST_NAME - DIGEST_LENGTH - 1]}~{digest}"
 
 
 def _locks(descriptor: int, how: int) -> bool:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,6 +15,7 @@ import pytest
 
 from jobqueue import JobState
 from jobqueue.records import JobFilter
+from jobqueue.runner.daemon import DaemonFiles
 from tests.conftest import Project
 from tests.process.conftest import (
     Running,
@@ -305,6 +307,19 @@ def test_start_status_restart_stop(detached: Project, wait_for: WaitFor) -> None
     assert detached.jobs("stop").exit_code == 0
     assert status(detached)["workers"] == []
     assert detached.jobs("stop").out.startswith("No workers")
+
+
+def test_every_spec_has_files_of_its_own(tmp_path: Path) -> None:
+    long = ",".join(f"{'q' * 120}{number}:1" for number in range(9))
+    specs = ("", "4", "a:1,b:2", "a-1-b:2", "a+b:2", "a,b:2", "*:1", "all:1", long, f"{long}1")
+    files = {spec: DaemonFiles(tmp_path, spec) for spec in specs}
+    assert len({found.lock for found in files.values()}) == len(specs)
+    for spec, found in files.items():
+        found.prepare()
+        os.close(found.hold_lock())
+        assert found.lock.parent == tmp_path / ".jobs", spec
+        assert DaemonFiles(tmp_path, found.lock.stem).state == found.state, "found by its lock"
+    assert DaemonFiles(tmp_path, "../x").lock.parent == tmp_path / ".jobs"
 
 
 def test_start_says_why_it_cannot(detached: Project) -> None:
