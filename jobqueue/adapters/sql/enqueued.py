@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import eq
 from typing import TYPE_CHECKING, Any, overload
 
 from jobqueue.adapters.sql import reads
@@ -68,6 +69,14 @@ class Enqueued(Sequence[StoredJob]):
         record = record_of_new(job, self._ids[index], run_at, self._now)
         record.adapter = self._adapter
         return record
+
+    def __eq__(self, other: object) -> bool:
+        """Whether a list, or another sequence, has the same records, as between lists."""
+        if not isinstance(other, list | tuple | Enqueued):
+            return NotImplemented
+        return len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__: None  # type: ignore[assignment]  # unhashable, as a list is
 
     def __repr__(self) -> str:
         return f"<{len(self)} jobs, from {self._ids[0]} to {self._ids[-1]}>"

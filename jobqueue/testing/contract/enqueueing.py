@@ -68,6 +68,11 @@ class EnqueueContract(ContractBase):
         assert [job.args["n"] for job in made] == list(range(MANY))
         stored = adapter.list_jobs(JobFilter(), MANY)
         assert [job.args["n"] for job in stored] == list(reversed(range(MANY)))
+        assert made == stored[::-1]
+        assert stored[::-1] == made
+        assert (made[-1], made[1:3], stored[0] in made) == (stored[0], stored[-2:-4:-1], True)
+        assert made != stored
+        assert made != stored[:0:-1]
 
     def test_ids_are_never_used_again(self, adapter: Adapter) -> None:
         first = enqueue_one(adapter)
