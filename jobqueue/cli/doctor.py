@@ -149,8 +149,8 @@ def _examine_database(adapter: Adapter, findings: Findings) -> None:
         return
     if not is_current:
         findings.advice.append(
-            "the tables are not from `jobqueue migrate`: whoever made them has to see that they are "
-            f"those of revision {status.head}"
+            "the tables are not from `jobqueue migrate`: whoever made them has to see to it that "
+            f"they are those of revision {status.head}"
         )
     findings.workers = adapter.workers()
     findings.queue = _depth(adapter)

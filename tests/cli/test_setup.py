@@ -142,7 +142,7 @@ def change(url: str, statement: str) -> None:
     """Do something to a database behind our back."""
     adapter = connect(url)
     assert isinstance(adapter, SqlAdapter)
-    adapter.migrating(lambda connection: connection.execute(text(statement)))
+    adapter.database.write(lambda connection: connection.execute(text(statement)))
     adapter.close()
 
 
