@@ -62,7 +62,11 @@ def new(
     texts = _texts(folder, place, class_name)
     for path, text in texts.items():
         _write(folder, path, text)
-    say(f"Try it: `pytest`, or `jobqueue enqueue {class_name}` and `jobqueue workoff`.")
+    given = f" --app {app}" if app else ""
+    say(
+        f"Try it: `pytest`, or `jobqueue enqueue {class_name}{given}` and "
+        f"`jobqueue workoff{given}`."
+    )
 
 
 def checked_class_name(name: str) -> str:

@@ -149,6 +149,8 @@ def _ask(adapter: Adapter, where: JobFilter, *, force: bool) -> None:
     number = adapter.count_jobs(where)
     if not force and where.states is None:
         number -= _running(adapter, where)
+    if number == 0:
+        return
     if not typer.confirm(f"Remove {counted(number, 'job')} for good?", err=True):
         typer.echo("Nothing was removed.")
         raise typer.Exit(WORK_FAILED)

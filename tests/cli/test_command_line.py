@@ -212,6 +212,8 @@ def test_clear_asks_on_a_terminal(project: Project) -> None:
 
     code, screen = on_a_terminal(project, "clear", "--yes")
     assert (code, screen.strip()) == (0, "Removed 1 job.")
+    code, screen = on_a_terminal(project, "clear")
+    assert (code, screen.strip()) == (0, "Removed 0 jobs."), "there is nothing to ask about"
     project.jobs("enqueue", "Greet", '{"name": "Ada"}')
     assert on_a_terminal(project, "clear", keys=b"y\n")[0] == 0
     assert project.jobs("list").out == "No jobs.\n"

@@ -120,7 +120,11 @@ def test_wrong_databases(project: Project) -> None:
     refused_in_one_line(run, 3, "does not answer", "Connection refused", "jobs doctor")
     assert "hunter22" not in run.err
     refused_in_one_line(listing("mysql://x"), 3, "'mysql://x'", "postgresql://")
-    refused_in_one_line(listing("sqlite:///nowhere/jobs.sqlite3"), 3, "does not exist")
+    nowhere = "sqlite:///nowhere/jobs.sqlite3"
+    place = f"{project.folder}/nowhere/jobs.sqlite3 does not exist"
+    refused_in_one_line(listing(nowhere), 3, place, "`jobs setup`", "go to the folder")
+    run = project.jobs("migrate", "--database-url", nowhere)
+    refused_in_one_line(run, 3, "the folder nowhere", "create it, or check the URL")
     run = project.jobs("doctor", "--database-url", secret)
     assert run.exit_code == 3
     assert "hunter22" not in run.out + run.err

@@ -102,6 +102,14 @@ def test_a_package_gets_a_file_of_its_own(empty_project: Project, layout: str) -
         assert empty_project.jobs("workoff").exit_code == 0
 
 
+def test_what_it_proposes_works_for_another_app(empty_project: Project) -> None:
+    empty_project.jobs("setup")
+    run = empty_project.jobs("new", "Import", "--app", "shop.work")
+    assert "`jobs enqueue Import --app shop.work` and `jobs workoff --app shop.work`" in run.out
+    assert empty_project.jobs("enqueue", "Import", "--app", "shop.work").exit_code == 0
+    assert empty_project.jobs("workoff", "--app", "shop.work").out == "Worked off: 1 succeeded.\n"
+
+
 def test_it_never_overwrites(empty_project: Project) -> None:
     empty_project.write("jobs.py", "class Taken: ...\n\nprint(Used) if False else None\n")
     (empty_project.folder / "tests").mkdir()

@@ -213,7 +213,7 @@ def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
     if code == "" and _is_a(error, "OperationalError", "InterfaceError"):
         return (
             f"does not answer ({text}); is it running, and is the URL right? "
-            "`jobqueue doctor` tells more"
+            "`jobqueue doctor` shows where it comes from"
         )
     return None
 

@@ -384,7 +384,10 @@ class SqliteAdapter(SqliteWakeups):
         """See `Adapter.migrate`; the file is created if it is not there."""
         path = Path(str(self.database.engine.url.database))
         if not path.parent.is_dir():
-            raise DatabaseUnavailable(f"the folder {path.parent} for {path.name} does not exist")
+            raise DatabaseUnavailable(
+                f"the folder {path.parent} for {path.name} does not exist; create it, or check the "
+                "URL"
+            )
         path.touch()
         super().migrate(revision)
 
@@ -471,7 +474,11 @@ def open_database(url: str) -> Database:
     @event.listens_for(engine, "do_connect")
     def refuse_missing_file(*_: Any) -> None:
         if not Path(str(parsed.database)).exists():
-            raise SchemaError(f"{parsed.database} does not exist; run `jobqueue setup`")
+            where = Path(str(parsed.database)).absolute()
+            raise SchemaError(
+                f"the database {where} does not exist; run `jobqueue setup`, or go to the folder "
+                "where that was done"
+            )
 
     @event.listens_for(engine, "connect")
     def make_durable(connection: Any, _: Any) -> None:
