@@ -44,6 +44,7 @@ from jobqueue.adapters.sql.postgres_claim import (
     LowWater,
     lane_of,
     low_water_of,
+    shares_of,
 )
 from jobqueue.adapters.sql.postgres_database import Statement, open_database
 from jobqueue.adapters.sql.tables import to_utc
@@ -246,7 +247,8 @@ class PostgresAdapter(PostgresWakeups):
             return self._claim_everywhere_sql, values
         if len(set(queues)) == 1:
             return self._claim_in_queue_sql, values | {"queue": queues[0]}
-        return self._claim_in_queues_sql, values | {"queues": queues}
+        shares = shares_of(lanes, claim.limit)
+        return self._claim_in_queues_sql, values | {"queues": queues, "shares": shares}
 
     def _turn(
         self, settlements: Settlements, claim: Claim | None

@@ -12,6 +12,7 @@ was committed late or is ready again; never for more than a twentieth of the tim
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -94,18 +95,19 @@ due AS MATERIALIZED (
 
 # With several queues the oldest of all their lanes come first. Candidates are taken from each
 # without a lock, more than needed since other workers look at the same ones, and the best of them
-# are locked. (`queue = ANY(…)` in one scan walks all that is due elsewhere.)
+# are locked. (`queue = ANY(…)` in one scan walks all that is due elsewhere.) Lanes of the same
+# priority share in what is needed, or ten queues would cost ten times as much as one.
 _FROM_LANES_OF_QUEUES = """
 candidates AS MATERIALIZED (
     SELECT candidate.id, candidate.priority, candidate.run_at
     FROM unnest(%(queues)s::text[], %(priorities)s::int[], %(run_ats)s::timestamptz[],
-                %(ids)s::bigint[]) AS lane (queue, priority, run_at, id)
+                %(ids)s::bigint[], %(shares)s::int[]) AS lane (queue, priority, run_at, id, share)
     CROSS JOIN LATERAL (
         SELECT job.id, job.priority, job.run_at FROM background_jobs AS job
         WHERE job.state = 'ready' AND job.queue = lane.queue AND job.priority = lane.priority
           AND (job.run_at, job.id) >= (lane.run_at, lane.id) AND job.run_at <= {now}
         ORDER BY job.run_at, job.id
-        LIMIT %(limit)s * 2 + 10
+        LIMIT lane.share
     ) AS candidate
     WHERE {may_run}
 ),
@@ -241,6 +243,12 @@ class LowWater:
             return [None]
         told = wakeup.queues or frozenset()
         return told if self.queues is None else told.intersection(self.queues)
+
+
+def shares_of(lanes: Sequence[Lane], limit: int) -> list[int]:
+    """How many candidates to take from each lane, to have some to spare of each priority."""
+    beside = Counter(lane.priority for lane in lanes)
+    return [limit * 2 // beside[lane.priority] + 10 for lane in lanes]
 
 
 def lane_of(queue: str | None, priority: int, run_at: datetime, job_id: int) -> Lane:
