@@ -434,7 +434,7 @@ def _require_json(value: Any, refuse: Callable[[str], NoReturn], depth: int = 0)
             _require_json(item, refuse, depth + 1)
         return
     refuse(
-        f"a {type(value).__name__} is not JSON; annotate the parameter with its type, "
+        f"{type(value).__name__} is not JSON; annotate the parameter with its type, "
         "or pass something simpler (an id)"
     )
 

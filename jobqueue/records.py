@@ -61,7 +61,7 @@ class NewJob:
     """
 
     handler: str
-    args: str
+    args: str = field(repr=False)
     queue: str
     priority: int
     max_attempts: int
@@ -71,11 +71,14 @@ class NewJob:
 
 @record
 class JobRecord:
-    """A job as its row in `background_jobs` has it. Times are aware and in UTC."""
+    """A job as its row in `background_jobs` has it. Times are aware and in UTC.
+
+    Its `repr` leaves the arguments out, as they may be secret: it ends up in logs.
+    """
 
     id: int
     handler: str
-    args: Mapping[str, Any]
+    args: Mapping[str, Any] = field(repr=False)
     queue: str
     priority: int
     state: JobState
@@ -127,7 +130,7 @@ class ClaimedJob:
     id: int
     token: int
     handler: str
-    args: str
+    args: str = field(repr=False)
     queue: str
     priority: int
     attempts: int

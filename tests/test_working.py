@@ -15,7 +15,7 @@ from jobqueue import Job, JobQueue, JobState
 from jobqueue.adapters import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
-from jobqueue.records import JobFilter, Turn
+from jobqueue.records import Claim, JobFilter, Turn
 from jobqueue.worker import pump
 from jobqueue.worker.worker import Worker
 from tests.sample_jobs import (
@@ -154,6 +154,14 @@ def test_secrets_do_not_reach_the_table(queue: JobQueue) -> None:
     error = jobqueue.get(job_id).last_error or ""
     assert "ann used" in error
     assert "hunter2" not in error
+
+
+def test_secrets_do_not_reach_a_log_that_a_record_is_written_to(queue: JobQueue) -> None:
+    made = Secret.perform_later("ann", "hunter2")
+    claim = Claim("w", 7, 1, 1)
+    for shown in (made, jobqueue.get(made.id), *queue.adapter.claim(claim)):
+        assert "handler='tests.sample_jobs.Secret'" in f"{shown}"
+        assert "hunter2" not in f"{shown} {shown!r}"
 
 
 def test_a_thousand_jobs_in_order(queue: JobQueue) -> None:
@@ -367,7 +375,7 @@ def test_a_worker_that_was_taken_for_dead_registers_anew(
 def test_jobs_of_a_lost_worker_come_back_when_its_lease_ends(
     adapter: Adapter, wait_for: WaitFor
 ) -> None:
-    from jobqueue.records import Claim, NewWorker
+    from jobqueue.records import NewWorker
 
     dead = NewWorker("dead", "worker", "host", 1, None, 1, timedelta(seconds=0.3))
     adapter.register_worker(dead)
