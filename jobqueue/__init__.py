@@ -16,6 +16,7 @@ from jobqueue.adapters.stored import StoredJob
 from jobqueue.app import JobQueue, configure, enqueue, get, get_async
 from jobqueue.cron import Cron, Every
 from jobqueue.errors import (
+    ClaimLost,
     ConfigurationError,
     DatabaseError,
     DatabaseRefused,
@@ -24,6 +25,7 @@ from jobqueue.errors import (
     InvalidArguments,
     InvalidDatabaseUrl,
     InvalidJob,
+    InvalidTransaction,
     JobCancelled,
     JobFailed,
     JobNotFound,
@@ -31,6 +33,7 @@ from jobqueue.errors import (
     JobTimeout,
     SchemaError,
     StateConflict,
+    TransactionOpen,
     UnknownJob,
 )
 from jobqueue.hooks import Hooks
@@ -49,6 +52,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackgroundJob",
+    "ClaimLost",
     "ConfigurationError",
     "Constant",
     "Cron",
@@ -63,6 +67,7 @@ __all__ = [
     "InvalidArguments",
     "InvalidDatabaseUrl",
     "InvalidJob",
+    "InvalidTransaction",
     "Job",
     "JobCancelled",
     "JobContext",
@@ -82,6 +87,7 @@ __all__ = [
     "SqliteAdapter",
     "StateConflict",
     "StoredJob",
+    "TransactionOpen",
     "UnknownJob",
     "begin_immediate",
     "configure",

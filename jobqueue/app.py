@@ -23,6 +23,7 @@ from jobqueue.config import Settings, load_settings
 from jobqueue.defaults import default_configuration
 from jobqueue.enqueueing import EnqueueOptions, checked_queue, tell_enqueued
 from jobqueue.errors import ConfigurationError, InvalidArguments
+from jobqueue.exactly_once import joined_session
 from jobqueue.hooks import Hooks, Observers
 from jobqueue.job import Job, registry
 from jobqueue.records import (
@@ -325,9 +326,11 @@ def _enqueue_unchecked(name: str, args: Mapping[str, Any], options: EnqueueOptio
         run_at=options.wait_until,
         delay=options.wait or NO_DELAY,
     )
-    records = default_configuration.adapter.enqueue([new_job], session=options.session)
+    adapter = default_configuration.adapter
+    session = options.session or joined_session(adapter)
+    records = adapter.enqueue([new_job], session=session)
     observers, logger = default_configuration.observers, default_configuration.logger
-    tell_enqueued(records, options.session, observers, logger)
+    tell_enqueued(records, session, observers, logger)
     return records[0]
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Protocol
+
+FIRST_RECONNECT_SECONDS = 0.1
+LONGEST_RECONNECT_SECONDS = 5.0
 
 
 class Clock(Protocol):
@@ -45,3 +50,11 @@ class ManualClock:
         with self._lock:
             self._now += step
             return self._now
+
+
+def reconnect_pauses() -> Iterator[float]:
+    """How many seconds to wait before each attempt at a database that is away, without end."""
+    pause = FIRST_RECONNECT_SECONDS
+    while True:
+        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load
+        pause = min(pause * 2, LONGEST_RECONNECT_SECONDS)

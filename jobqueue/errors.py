@@ -10,10 +10,13 @@
     ├── StateConflict               the job is in a state that does not allow it
     ├── JobTimeout                  raised in a job that runs longer than its `max_runtime`
     │   └── JobCancelled            raised in a job that is cancelled while it runs
+    ├── ClaimLost                   a job's transaction was rolled back: the job is another's now
+    ├── InvalidTransaction          `self.transaction()` is used as it cannot be
     ├── JobFailed                   the job that was waited for has no result: it failed
     └── DatabaseError
         ├── InvalidDatabaseUrl      no adapter understands it (a ConfigurationError)
         ├── DatabaseUnavailable     it does not answer; trying again may help
+        │   └── TransactionOpen     a job of this process is in SQLite's only write transaction
         ├── DatabaseRefused         it answered, and refused what was sent
         └── SchemaError             the tables are missing or not current
 
@@ -78,6 +81,18 @@ class JobCancelled(JobTimeout):
         super().__init__(message)
 
 
+class ClaimLost(JobqueueError):
+    """The job that `self.transaction()` was to complete is no longer held by this worker.
+
+    Its worker was silent for longer than its lease, so that another may be performing it, or
+    somebody removed it. Everything that was written in the transaction is rolled back.
+    """
+
+
+class InvalidTransaction(JobqueueError):
+    """`self.transaction()` is used as it cannot be: a second time, or committed by hand."""
+
+
 class JobFailed(JobqueueError):
     """A job that somebody waited for ended failed or cancelled; the message has its last error."""
 
@@ -92,6 +107,10 @@ class InvalidDatabaseUrl(ConfigurationError, DatabaseError):
 
 class DatabaseUnavailable(DatabaseError):
     """The database does not answer, or is read-only or locked. Trying again may help."""
+
+
+class TransactionOpen(DatabaseUnavailable):
+    """SQLite has one writer at a time, and a job's `self.transaction()` of this process is it."""
 
 
 class DatabaseRefused(DatabaseError):

@@ -16,6 +16,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Collection, Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -24,11 +25,13 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from jobqueue import log
+from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.json_text import result_writer
 from jobqueue.arguments import Parameters
 from jobqueue.config import Settings
 from jobqueue.defaults import default_configuration
-from jobqueue.errors import JobTimeout
+from jobqueue.errors import InvalidTransaction, JobCancelled, JobTimeout
+from jobqueue.exactly_once import COMMIT_TASK, TransactionBlock
 from jobqueue.hooking import AttemptHooks, attempt_hooks
 from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
@@ -36,6 +39,7 @@ from jobqueue.records import (
     NO_DELAY,
     Cancelled,
     ClaimedJob,
+    Committed,
     Discarded,
     Failed,
     Outcome,
@@ -49,18 +53,20 @@ from jobqueue.retry import DEFAULT_RETRY, Discard, Retry, as_timedelta, delay_be
 
 RunCoroutine = Callable[[Coroutine[Any, Any, None]], None]
 Within = Callable[[Callable[[], None]], None]
+Uninterrupted = Callable[[], AbstractContextManager[None]]
 MACHINERY = tuple(
     str(place)
     for place in (
         Path(__file__),
         Path(__file__).with_name("hooking.py"),
+        Path(__file__).with_name("exactly_once.py"),
         Path(__file__).with_name("worker"),
         Path(__file__).with_name("runner"),
         Path(contextlib.__file__),
         Path(asyncio.__file__).parent,
     )
 )
-OWN_MACHINERY = MACHINERY[:4]
+OWN_MACHINERY = MACHINERY[:5]
 SHORTEST_RETURN = timedelta(seconds=5)
 LONGEST_RETURN = timedelta(seconds=60)
 
@@ -114,6 +120,7 @@ class Plan:
     interrupt_on_cancel: bool
     result_text: Callable[[Any], str] | None
     hooks: AttemptHooks | None
+    adapter: Adapter | None
 
     @property
     def can_be_interrupted(self) -> bool:
@@ -134,6 +141,9 @@ class Attempt:
     progress: str | None = None
     answer: Any = None
     saw_cancel: bool = False
+    uninterrupted: Uninterrupted = nullcontext
+    block: TransactionBlock | None = None
+    committed: bool = False
 
     def call(self) -> Any:
         """Call `perform` on a new instance; what is to be awaited has to end in its time."""
@@ -156,7 +166,9 @@ class Attempt:
     def report(self, progress: str) -> None:
         """Store how far the job is, as JSON, sooner or later."""
         self.progress = progress
-        self.steering.report(self.claimed, progress)
+        # What is reported within a transaction is part of it, and its row is complete afterwards.
+        if self.block is None or not (self.block.is_open or self.committed):
+            self.steering.report(self.claimed, progress)
 
     def is_cancelled(self) -> bool:
         """Whether somebody wants the job to end. Who asks is taken to heed it."""
@@ -167,6 +179,45 @@ class Attempt:
         """Whether the end of the attempt is that of a cancelled job."""
         told = self.plan.is_async or self.plan.interrupt_on_cancel
         return self.saw_cancel or (told and self._is_wanted_to_end())
+
+    def transaction(self, sessions: Callable[[], Any] | None) -> TransactionBlock:
+        """A transaction that this attempt writes in, and that completes it."""
+        adapter = self.plan.adapter or self.plan.job_class.adapter
+        return TransactionBlock(adapter, self, self.plan.is_async, sessions)
+
+    def begin_transaction(self, block: TransactionBlock) -> None:
+        """See `Completion.begin_transaction`."""
+        if self.plan.result_text is not None:
+            raise InvalidTransaction(
+                f"{self.plan.job_class.name} has keep_result, and self.transaction() completes it "
+                "before perform has returned a result; write the result in the transaction instead"
+            )
+        if self.committed:
+            raise InvalidTransaction(
+                "a second self.transaction(): the first has completed the job; write everything "
+                "in one, or enqueue another job in it for what comes next"
+            )
+        self.block = block
+
+    def success(self) -> Succeeded:
+        """See `Completion.success`."""
+        if self.steering.cancelled and self.has_heeded_cancel():
+            raise JobCancelled
+        return Succeeded(self.claimed, keep=self.plan.keep_succeeded, progress=self.progress)
+
+    def succeed(self, outcome: Succeeded) -> None:  # noqa: ARG002 - it is the one of `success`
+        """See `Completion.succeed`."""
+        self.committed = True
+
+    def waits_for_database(self, outcome: Succeeded, error: BaseException) -> None:  # noqa: ARG002
+        """See `Completion.waits_for_database`."""
+        log.commit_unknown(self.plan.job_class.logger, self.claimed, error)
+
+    def has_committed(self) -> bool:
+        """Whether it is complete, by its transaction."""
+        if self.block is not None:
+            self.block.abandon_if_left()
+        return self.committed
 
     def _is_wanted_to_end(self) -> bool:
         return (self.claimed.id, self.claimed.token) in self.steering.cancelled
@@ -195,6 +246,7 @@ class Executor:
         settings: the defaults for classes that do not set their own.
         observers: the hooks for all jobs; the configured ones by default.
         steering: takes their progress, and knows which of them are to end.
+        adapter: where they come from; by default that of each class.
     """
 
     def __init__(
@@ -203,12 +255,14 @@ class Executor:
         settings: Settings,
         observers: Observers | None = None,
         steering: Steering | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         self._registry = registry
         self._settings = settings
         self._observers = observers or default_configuration.observers
         self._plans: dict[str, Plan] = {}
         self._steering = steering or NoSteering()
+        self._adapter = adapter
         self._runner: asyncio.Runner | None = None
         self._is_stopping = False
         self._on_loop: ClaimedJob | None = None
@@ -218,6 +272,7 @@ class Executor:
         claimed: ClaimedJob,
         within: Within = _at_once,
         run_coroutine: RunCoroutine | None = None,
+        uninterrupted: Uninterrupted = nullcontext,
     ) -> Outcome:
         """Perform a claimed job and say what came of it. Nothing that `perform` raises gets out.
 
@@ -226,10 +281,12 @@ class Executor:
                 nowhere else.
             run_coroutine: runs an async job to its end, and returns; by default on an event loop
                 on this thread.
+            uninterrupted: a stretch within `within` in which nothing is raised.
         """
         attempt = self._begin(claimed)
         if isinstance(attempt, Outcome):
             return attempt
+        attempt.uninterrupted = uninterrupted
         outside = log.performing.set(claimed)
         try:
             within(partial(self._perform, attempt, run_coroutine or self._run_here))
@@ -341,7 +398,9 @@ class Executor:
         job_class = self._registry.find(handler)
         if job_class is None:
             return None
-        self._plans[handler] = plan = _new_plan(job_class, self._settings, self._observers)
+        self._plans[handler] = plan = _new_plan(
+            job_class, self._settings, self._observers, self._adapter
+        )
         return plan
 
     def _perform(self, attempt: Attempt, run_to_end: RunCoroutine) -> None:
@@ -371,6 +430,8 @@ class Executor:
 
     def _after_success(self, attempt: Attempt) -> Outcome:
         plan, run_time = attempt.plan, _since(attempt.started)
+        if attempt.block is not None and attempt.has_committed():
+            return _committed(attempt)
         if self._steering.cancelled and attempt.has_heeded_cancel():
             return _cancelled(attempt)
         if plan.result_text is None and attempt.progress is None:
@@ -384,6 +445,11 @@ class Executor:
         )
 
     def _after_error(self, attempt: Attempt, error: BaseException) -> Outcome:
+        if attempt.block is not None and attempt.has_committed():
+            if not isinstance(error, StopNow | asyncio.CancelledError):
+                text = _error_text(error, _secrets(attempt))
+                log.raised_after_commit(attempt.plan.job_class.logger, attempt.claimed, text)
+            return _committed(attempt)
         if attempt.has_heeded_cancel() and not isinstance(error, StopNow):
             return _cancelled(attempt)
         outcome = self._outcome_of_error(attempt, error)
@@ -432,7 +498,9 @@ class Executor:
         return Retried(claimed, run_time, error=text, delay=delay)
 
 
-def _new_plan(job_class: type[Job], settings: Settings, observers: Observers) -> Plan:
+def _new_plan(
+    job_class: type[Job], settings: Settings, observers: Observers, adapter: Adapter | None
+) -> Plan:
     limit = job_class.max_runtime
     retention = retention_of(job_class, settings)
     return Plan(
@@ -447,7 +515,13 @@ def _new_plan(job_class: type[Job], settings: Settings, observers: Observers) ->
             result_writer(job_class.performing_function()[0]) if job_class.keep_result else None
         ),
         hooks=attempt_hooks(job_class, observers.hooks),
+        adapter=adapter,
     )
+
+
+def _committed(attempt: Attempt) -> Committed:
+    keep = attempt.plan.keep_succeeded
+    return Committed(attempt.claimed, _since(attempt.started), keep, progress=attempt.progress)
 
 
 def _cancelled(attempt: Attempt) -> Cancelled:
@@ -489,7 +563,8 @@ async def _in_time(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any])
 
 def _cancel_all_tasks() -> None:
     for task in asyncio.all_tasks():
-        task.cancel()
+        if task.get_name() != COMMIT_TASK:
+            task.cancel()
 
 
 def _since(started: float) -> timedelta:

@@ -53,6 +53,7 @@ from jobqueue.enqueueing import (
     tell_enqueued,
 )
 from jobqueue.errors import DuplicateJob, InvalidJob, UnknownJob
+from jobqueue.exactly_once import TransactionBlock, WithoutClaim, joined_session
 from jobqueue.hooking import HookMethods, attempt_hooks, why_not_hooks
 from jobqueue.hooks import Observers
 from jobqueue.records import (
@@ -178,6 +179,10 @@ class OngoingAttempt(Protocol):
 
     def report(self, progress: str) -> None:
         """Store how far the job is, as JSON, sooner or later."""
+        ...
+
+    def transaction(self, sessions: Callable[[], Any] | None) -> TransactionBlock:
+        """A transaction that completes the job."""
         ...
 
     def is_cancelled(self) -> bool:
@@ -324,6 +329,37 @@ class Job(HookMethods):
         if self._attempt is not None:
             self._attempt.report(text)
 
+    def transaction(self, sessions: Callable[[], Any] | None = None) -> TransactionBlock:
+        """A transaction of the jobs' own database, with the job's completion as its last part.
+
+            with self.transaction() as session:
+                session.execute(…)
+
+        At the end of the block, what was written through the session and the completion of this
+        job are committed together; an exception in the block rolls both back, and is the job's as
+        any other. So whatever happens to the process, it is written exactly once. An error after
+        the block is logged, and the job is not tried again. `perform_later` within the block is
+        part of it as well. In an async job it is `async with`, and an `AsyncSession`. In
+        `perform_now` the block commits what was written, and there is nothing to complete.
+
+        Args:
+            sessions: a `sessionmaker` (or an `async_sessionmaker`) of the application to have the
+                session from, bound to the same database. By default a plain `Session` is made,
+                with `expire_on_commit=False`, on a connection of jobqueue's own.
+
+        Raises:
+            ClaimLost: at the end of the block: the job is no longer this worker's, and everything
+                was rolled back.
+            InvalidTransaction: the job has completed itself so before, or has `keep_result`, or
+                commits or closes the session itself.
+            ConfigurationError: the jobs are in no database, or what is needed is not installed.
+            DatabaseUnavailable: the transaction cannot begin, or cannot be committed.
+        """
+        if self._attempt is not None:
+            return self._attempt.transaction(sessions)
+        is_async = inspect.iscoroutinefunction(type(self).perform)  # type: ignore[attr-defined]
+        return TransactionBlock(self.adapter, WithoutClaim(), is_async, sessions)
+
     def attempt_at(self, attempt: OngoingAttempt) -> None:
         """Become the attempt at a claimed job."""
         self._attempt = attempt
@@ -363,7 +399,8 @@ class Job(HookMethods):
             job = self if session is None else self.with_options(session=session)
             return job.enqueue_calls(calls)
 
-        return await enqueue_without_blocking(self._options.session, enqueue)
+        session = self._options.session or joined_session(self.adapter, is_awaited=True)
+        return await enqueue_without_blocking(session, enqueue)
 
     def enqueue_mapping(self, args: Mapping[str, Any], adapter: Adapter | None = None) -> StoredJob:
         """Store a job whose arguments come by name, as Python values or as JSON ones."""
@@ -384,8 +421,9 @@ class Job(HookMethods):
         adapter: Adapter | None,
         observers: Observers | None = None,
     ) -> Sequence[StoredJob]:
-        session = self._options.session
-        records = (adapter or self.adapter).enqueue(new_jobs, session=session)
+        adapter = adapter or self.adapter
+        session = self._options.session or joined_session(adapter)
+        records = adapter.enqueue(new_jobs, session=session)
         observers = observers or default_configuration.observers
         tell_enqueued(records, session, observers, self.logger)
         return records

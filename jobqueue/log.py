@@ -168,6 +168,24 @@ def result_lost(logger: logging.Logger, job: ClaimedJob, why: str) -> None:
     _emit(logger, logging.ERROR, line, "result_lost", None, job)
 
 
+def raised_after_commit(logger: logging.Logger, job: ClaimedJob, error: str) -> None:
+    """A job raised something when its own transaction had completed it."""
+    line = (
+        f"{_title(job)} raised an error after its transaction had completed it, which changes "
+        f"nothing any more: {summary_of(error)}"
+    )
+    _emit(logger, logging.ERROR, line, "raised_after_commit", None, job, error=error)
+
+
+def commit_unknown(logger: logging.Logger, job: ClaimedJob, error: BaseException) -> None:
+    """The answer to a job's COMMIT was lost, and the database is away."""
+    line = (
+        f"{_title(job)}: whether its transaction was committed is not known ({error}); waiting "
+        "for the database to tell"
+    )
+    _emit(logger, logging.WARNING, line, "commit_unknown", None, job, error=str(error))
+
+
 def cancel_heard(logger: logging.Logger, job: ClaimedJob) -> None:
     """A job that is being performed is to end."""
     line = f"{_title(job)} was cancelled while it runs, and is told so"

@@ -175,6 +175,11 @@ class Succeeded(Outcome):
 
 
 @record
+class Committed(Succeeded):
+    """Succeeded, and settled already: by the transaction that the job wrote in."""
+
+
+@record
 class Retried(Outcome):
     """To be attempted again after `delay`; `refund` when the attempt is not to count."""
 

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from jobqueue.adapters.stored import StoredJob
+from jobqueue.adapters.transacting import AsyncTransaction, Transaction
+from jobqueue.errors import ConfigurationError
 from jobqueue.outside import Count, EnqueuedOnce, Page, Stat, StatOfMinute, TokenRecord, UsedKey
 from jobqueue.records import (
     Claim,
@@ -26,11 +28,17 @@ from jobqueue.records import (
     Rescue,
     ScheduleRecord,
     SchemaStatus,
+    Succeeded,
     Turn,
     Wakeup,
     WorkerRecord,
 )
 from jobqueue.retention import Keep
+
+NO_TRANSACTIONS = (
+    "self.transaction() needs a database to write in, and the jobs here are kept by {}; it works "
+    "with sqlite:///… and postgresql://…"
+)
 
 
 class Listener(Protocol):
@@ -104,6 +112,41 @@ class Adapter(Protocol):
         rejected = self.settle(outcomes) if outcomes else []
         claimed = self.claim(claim) if claim is not None else []
         return Turn(tuple(rejected), tuple(claimed))
+
+    # --- the transaction of a job ----------------------------------------------------------------
+
+    def transaction(
+        self,
+        sessions: Callable[[], Any] | None = None,  # noqa: ARG002 - others can
+    ) -> Transaction:
+        """A transaction for a job to write in, which its completion becomes part of.
+
+        Args:
+            sessions: makes the session, of this adapter's database; None for one of the adapter's.
+
+        Raises:
+            ConfigurationError: there are no transactions here, or `sessions` makes something else.
+        """
+        raise ConfigurationError(NO_TRANSACTIONS.format(type(self).__name__))
+
+    def transaction_async(
+        self,
+        sessions: Callable[[], Any] | None = None,  # noqa: ARG002 - others can
+    ) -> AsyncTransaction:
+        """As `transaction`, for an async job."""
+        raise ConfigurationError(NO_TRANSACTIONS.format(type(self).__name__))
+
+    def was_committed(self, outcome: Succeeded) -> bool:
+        """Whether a transaction with this outcome has been committed whose answer was lost.
+
+        A commit that may still be under way is waited for, so that the answer is final.
+        """
+        record = self.get(outcome.job.id)
+        return record is None or record.state is JobState.SUCCEEDED
+
+    def is_same_database(self, other: Adapter) -> bool:
+        """Whether a transaction of this adapter can take in jobs that are enqueued on another."""
+        return self is other
 
     # --- wake-ups --------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from jobqueue.adapters import Adapter
 from jobqueue.defaults import default_configuration
 from jobqueue.execution import Executor, RunCoroutine
 from jobqueue.job import registry
-from jobqueue.records import ClaimedJob, Failed, Outcome, Released, Succeeded
+from jobqueue.records import ClaimedJob, Committed, Failed, Outcome, Released, Succeeded
 from jobqueue.retry import Discard, Retry
 from jobqueue.worker.pump import Tally
 
@@ -34,7 +34,7 @@ class Performance:
         self.tally = Tally()
         self._adapter = adapter
         self._raise_errors = raise_errors
-        self._executor = Executor(registry, default_configuration.settings)
+        self._executor = Executor(registry, default_configuration.settings, adapter=adapter)
 
     def perform(self, claimed: ClaimedJob) -> None:
         """Perform one on this thread; an async one elsewhere, if an event loop runs on this."""
@@ -70,7 +70,7 @@ class Performance:
                 raise
 
         outcome = self._executor.execute(claimed, within, run_coroutine)
-        rejected = self._adapter.settle([outcome])
+        rejected = [] if isinstance(outcome, Committed) else self._adapter.settle([outcome])
         observers, logger = default_configuration.observers, default_configuration.logger
         observers.tell_outcomes(logger, [outcome], rejected)
         if isinstance(outcome, Succeeded):

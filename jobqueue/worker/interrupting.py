@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ class Guard:
     the work waits for it only where it has been interrupted.
     """
 
-    __slots__ = ("_interruption", "_over", "_thread_id")
+    __slots__ = ("_holds_off", "_interruption", "_over", "_thread_id")
 
     # Reentrant, since a signal handler may interrupt the thread that holds it. There are few
     # interruptions: one lock does for all guards.
@@ -33,6 +34,7 @@ class Guard:
         self._thread_id: int | None = None
         self._interruption: type[BaseException] | None = None
         self._over = False
+        self._holds_off = False
 
     def run(self, work: Callable[[], T]) -> T:
         """Do the work on this thread and return its result.
@@ -73,13 +75,35 @@ class Guard:
                 return
             self._interruption = kind
             thread_id = self._thread_id
-            if thread_id is None or self._over:
+            if thread_id is None or self._holds_off or self._over:
                 return
             here = thread_id == threading.get_ident()
             if not here:
                 _raise_in(thread_id, kind)
         if here:
             raise kind
+
+    @contextmanager
+    def held_off(self) -> Iterator[None]:
+        """A stretch of the work in which it is not interrupted; at its end it is, if it was to be.
+
+        Raises:
+            BaseException: what it was interrupted with.
+        """
+        with self._interrupting:
+            if self._interruption is not None:
+                # Sent before, by another thread, and about to arrive.
+                self._take_back()
+                raise self._interruption
+            self._holds_off = True
+        try:
+            yield
+        finally:
+            with self._interrupting:
+                self._holds_off = False
+                held_off = self._interruption
+        if held_off is not None:
+            raise held_off
 
     def _take_back(self) -> None:
         """See to it that an interruption which has not arrived never does."""

@@ -76,15 +76,15 @@ class Attendant:
     ) -> Outcome:
         """Perform a job on this thread, interrupted when its time is over."""
         if self.slots is None and not self.executor.can_be_interrupted(taken.job):
-            return self.executor.execute(taken.job, guard.run, run_coroutine)
+            return self.executor.execute(taken.job, guard.run, run_coroutine, guard.held_off)
         with self._attended(taken) as max_runtime:
             # An async job is cancelled by its event loop, and needs no interruption.
             limit = max_runtime or self._no_limit(taken.job)
             if limit is None or self.executor.is_async(taken.job):
-                return self.executor.execute(taken.job, guard.run, run_coroutine)
+                return self.executor.execute(taken.job, guard.run, run_coroutine, guard.held_off)
             alarm.set(limit.total_seconds(), partial(guard.interrupt, timeout_error(limit)))
             try:
-                return self.executor.execute(taken.job, guard.run, run_coroutine)
+                return self.executor.execute(taken.job, guard.run, run_coroutine, guard.held_off)
             finally:
                 alarm.cancel()
 

@@ -12,7 +12,7 @@ import random
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -20,13 +20,15 @@ from threading import Event, Lock
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.errors import DatabaseUnavailable
+from jobqueue.clock import reconnect_pauses
+from jobqueue.errors import DatabaseUnavailable, TransactionOpen
 from jobqueue.execution import delay_before_return
 from jobqueue.hooks import NO_OBSERVERS, Observers
 from jobqueue.records import (
     LOOK_ANYWHERE,
     Claim,
     ClaimedJob,
+    Committed,
     Discarded,
     Failed,
     JobFilter,
@@ -43,8 +45,6 @@ from jobqueue.worker.pace import AHEAD_SECONDS, Pace
 
 SLOW_JOB_SECONDS = 0.5
 LONGEST_DRAIN_SECONDS = 5.0
-FIRST_RECONNECT_SECONDS = 0.1
-LONGEST_RECONNECT_SECONDS = 5.0
 LAST_SETTLE_SECONDS = 10.0
 GATHER_SECONDS = 0.02
 LONGEST_WITHOUT_FREE_SLOT_SECONDS = 1.0
@@ -305,11 +305,11 @@ class Pump:
     def _insist(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
         """One turn, however long the database takes to come back."""
         try:
-            return self.adapter.turn(outcomes, claim)
+            return self._turn(outcomes, claim)
         except DatabaseUnavailable as error:
             log.database_lost(self.logger, self.worker_id, error)
             lost_at, last_error = time.monotonic(), error
-        for pause in _pauses():
+        for pause in reconnect_pauses():
             if self._hurry.wait(pause) or self._has_to_end(lost_at):
                 raise last_error
             try:
@@ -321,16 +321,27 @@ class Pump:
             return turn
         raise AssertionError("the pauses never end")
 
+    def _turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
+        """One turn, but for what jobs have settled in their own transactions."""
+        unsettled = [outcome for outcome in outcomes if type(outcome) is not Committed]
+        if not unsettled and claim is None:
+            return Turn((), ())
+        while True:
+            try:
+                return self.adapter.turn(unsettled, claim)
+            except TransactionOpen:
+                if self._hurry.is_set():
+                    raise
+
     def _has_to_end(self, lost_at: float) -> bool:
         return self.handoff.closed and time.monotonic() - lost_at > LAST_SETTLE_SECONDS
 
     def _resume(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
         """The turn once more, minding that the lost answer may have been to one that was made."""
-        settled = self.adapter.turn(outcomes, None) if outcomes else Turn((), ())
+        settled = self._turn(outcomes, None)
         rejected = tuple(o for o in settled.rejected if not self._was_settled(o))
         self._release_strays()
-        claimed = self.adapter.turn((), claim) if claim is not None else Turn((), ())
-        return replace(claimed, rejected=rejected)
+        return replace(self._turn((), claim), rejected=rejected)
 
     def _was_settled(self, outcome: Outcome) -> bool:
         """Whether a rejected outcome had been stored all along, by a turn whose answer was lost."""
@@ -355,10 +366,3 @@ def _state_after(outcome: Outcome) -> JobState:
 def _is_silent(outcome: Outcome) -> bool:
     """Prefetched work that goes back untouched is nobody's news."""
     return isinstance(outcome, Released) and outcome.error is None and not outcome.run_time
-
-
-def _pauses() -> Iterator[float]:
-    pause = FIRST_RECONNECT_SECONDS
-    while True:
-        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load
-        pause = min(pause * 2, LONGEST_RECONNECT_SECONDS)

@@ -210,7 +210,7 @@ class Worker:
 
     def _new_performer(self, slots: Slots | None, alarm: Alarm | None) -> Performer:
         attendant = Attendant(
-            Executor(self._registry, self._settings, self._observers, self._steward),
+            Executor(self._registry, self._settings, self._observers, self._steward, self._adapter),
             self._watcher,
             slots,
             self._settings.kill_after,

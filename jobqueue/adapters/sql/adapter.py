@@ -35,6 +35,7 @@ from jobqueue.adapters.sql.progress import SqlProgress
 from jobqueue.adapters.sql.pruning import SqlPruning
 from jobqueue.adapters.sql.schedules import SqlSchedules
 from jobqueue.adapters.sql.steering import SqlSteering
+from jobqueue.adapters.sql.transactions import SqlTransactions
 from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.errors import ConfigurationError, DatabaseRefused
 from jobqueue.records import (
@@ -50,6 +51,7 @@ from jobqueue.records import (
 
 
 class SqlAdapter(
+    SqlTransactions,
     SqlLeases,
     SqlSteering,
     SqlProgress,
@@ -104,10 +106,10 @@ class SqlAdapter(
         if session is None:
             return self.database.write(lambda c: self._enqueue(executing_on(c), jobs))
         with self.database.errors_translated():
-            execute = self._raw_execute(session) or executing_on(self._connection_of(session))
+            execute = self._raw_execute(session) or executing_on(self.connection_of(session))
             return self._enqueue(execute, jobs)
 
-    def _connection_of(self, session: Any) -> Connection:
+    def connection_of(self, session: Any) -> Connection:
         """The connection of the caller's transaction."""
         from sqlalchemy.orm import Session, scoped_session
 
@@ -243,10 +245,6 @@ class SqlAdapter(
     @abstractmethod
     def _lock_migrations(self, connection: Connection) -> None:
         """Hold every other migration off until the transaction ends."""
-
-    def close(self) -> None:
-        """See `Adapter.close`."""
-        self.database.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class Database:
         self.engine = engine
         self._reader = reader
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
-        _forget_connections_after_fork(engine)
+        forget_connections_after_fork(engine)
 
     def write(
         self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
@@ -228,7 +228,7 @@ def _is_a(error: BaseException, *names: str) -> bool:
     return any(base.__name__ in names for base in type(error).__mro__)
 
 
-def _forget_connections_after_fork(engine: Engine) -> None:
+def forget_connections_after_fork(engine: Engine) -> None:
     """A forked child must not talk on its parent's connections: pre-forking web servers do fork."""
     reference: weakref.ref[Any] = weakref.ref(engine)
 

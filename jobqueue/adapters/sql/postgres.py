@@ -12,11 +12,12 @@ from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import tuple_row
-from sqlalchemy import ColumnElement, Connection, Interval, func, literal
+from sqlalchemy import ColumnElement, Connection, Engine, Interval, func, literal
+from sqlalchemy.orm import Session
 
 from jobqueue.adapters.settlement import (
     NOTHING_TO_SETTLE,
@@ -47,12 +48,16 @@ from jobqueue.adapters.sql.postgres_claim import (
     shares_of,
 )
 from jobqueue.adapters.sql.postgres_database import Statement, open_database
+from jobqueue.adapters.sql.postgres_transaction import SETTLE_AND_COMMIT_SOON, PostgresTransaction
 from jobqueue.adapters.sql.tables import to_utc
 from jobqueue.adapters.sql.wakeups_postgres import CHANNEL, PostgresWakeups
 from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.clock import Clock
 from jobqueue.errors import ConfigurationError, DatabaseError, DatabaseUnavailable
 from jobqueue.records import Claim, ClaimedJob, NewJob, Outcome, Released, Retried, Turn, Wakeup
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 FEWEST_TO_COPY = 1000
 MOST_CLAIMANTS = 64
@@ -300,6 +305,25 @@ class PostgresAdapter(PostgresWakeups):
                 (self._change_sql, _columns(settlements.changes) | self._clock_value())
             )
         return statements
+
+    def settle_within(self, connection: Connection, settlements: Settlements) -> list[Pair]:
+        """See `SqlTransactions.settle_within`."""
+        execute, settled = executing_on(connection), list[Pair]()
+        for sql, values in self._settle_statements(settlements):
+            if isinstance(values["ids"], str):  # asyncpg takes no text for an array
+                values["ids"] = [job_id for job_id, _ in settlements.removals]
+            rows = execute(SETTLE_AND_COMMIT_SOON.format(settle=sql), values)
+            settled += [(job_id, token) for job_id, token, _ in rows]
+        return settled
+
+    def _new_transaction(self, session: Session) -> PostgresTransaction:
+        return PostgresTransaction(self, session)
+
+    def _new_sync_engine(self) -> Engine:
+        return self.database.new_engine_for_jobs()
+
+    def _new_async_engine(self) -> AsyncEngine:
+        return self.database.new_async_engine_for_jobs()
 
     def _raw_execute(self, session: Any) -> Execute | None:
         if isinstance(session, psycopg.AsyncConnection):

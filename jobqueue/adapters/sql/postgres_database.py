@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from select import select
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc
 
 from jobqueue.adapters.sql.engine import LONGEST_LOOK_SECONDS, Database, parse_url
 from jobqueue.adapters.sql.postgres_connection import CONNECT_OPTIONS, PatientConnection, connect
 from jobqueue.errors import InvalidDatabaseUrl
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
 
@@ -22,6 +25,8 @@ LIMIT_TIME = "SELECT set_config('statement_timeout', %(milliseconds)s, true)"
 LONGEST_LOOK_MS = round(LONGEST_LOOK_SECONDS * 1000)
 
 PREPARE_THRESHOLD = "prepare_threshold"
+
+ENGINE_OPTIONS: dict[str, Any] = {"isolation_level": "READ COMMITTED", "hide_parameters": True}
 
 Statement = tuple[str, dict[str, Any]]
 """What to run, in the driver's own style, and its values."""
@@ -37,9 +42,13 @@ def open_database(url: str) -> PostgresDatabase:
     own = {PREPARE_THRESHOLD: _number_in(parsed, PREPARE_THRESHOLD)}
     parsed = parsed.difference_update_query([PREPARE_THRESHOLD])
     parsed = parsed.set(query={**CONNECT_OPTIONS, **parsed.query})
-    engine = create_engine(
-        parsed, isolation_level="READ COMMITTED", hide_parameters=True, connect_args=own
-    )
+    engine = new_engine(parsed, own)
+    return PostgresDatabase(engine, engine.execution_options(isolation_level="AUTOCOMMIT"), own)
+
+
+def new_engine(url: URL, connect_args: dict[str, Any], **options: Any) -> Engine:
+    """An engine whose connections know a pooler, and wait for each answer so long."""
+    engine = create_engine(url, connect_args=connect_args, **ENGINE_OPTIONS, **options)
 
     @event.listens_for(engine, "do_connect")
     def connect_patiently(
@@ -47,7 +56,7 @@ def open_database(url: str) -> PostgresDatabase:
     ) -> PatientConnection:
         return connect(*arguments, **options)
 
-    return PostgresDatabase(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
+    return engine
 
 
 def _number_in(url: URL, name: str) -> int | None:
@@ -60,7 +69,41 @@ def _number_in(url: URL, name: str) -> int | None:
 
 
 class PostgresDatabase(Database):
-    """An engine whose driver can send several statements before it waits for an answer."""
+    """An engine whose driver can send several statements before it waits for an answer.
+
+    Args:
+        engine: for writes.
+        reader: for single reads.
+        connect_args: what each connection is made with, beside the URL.
+    """
+
+    def __init__(self, engine: Engine, reader: Engine, connect_args: dict[str, Any]) -> None:
+        super().__init__(engine, reader)
+        self._connect_args = connect_args
+
+    def new_engine_for_jobs(self) -> Engine:
+        """One for as many transactions as are open, whose statements take as long as they take."""
+        engine = new_engine(self.engine.url, self._connect_args, max_overflow=-1)
+
+        @event.listens_for(engine, "checkout")
+        def replace_what_was_cut(driver: PatientConnection, *_: Any) -> None:
+            if _was_cut(driver):
+                raise exc.InvalidatePoolError
+            driver.patience_seconds = None
+
+        return engine
+
+    def new_async_engine_for_jobs(self) -> AsyncEngine:
+        """As that, for any event loop: it keeps no connection, since each belongs to its loop."""
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        return create_async_engine(
+            self.engine.url,
+            # One transaction each does not repeat itself, and there may be a pooler.
+            connect_args={PREPARE_THRESHOLD: None},
+            poolclass=NullPool,
+            **ENGINE_OPTIONS,
+        )
 
     @contextmanager
     def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:

@@ -11,21 +11,23 @@ import json
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     URL,
     ColumnElement,
     Connection,
     Engine,
+    NullPool,
     String,
     create_engine,
     event,
     literal_column,
 )
+from sqlalchemy.orm import Session
 
 from jobqueue.adapters.settlement import Pair, Settlement, Settlements, ids_by_token
 from jobqueue.adapters.sql.adapter import (
@@ -33,9 +35,15 @@ from jobqueue.adapters.sql.adapter import (
     in_order_of_claim,
     seconds,
 )
-from jobqueue.adapters.sql.engine import LONGEST_LOOK_SECONDS, Database, parse_url
+from jobqueue.adapters.sql.engine import parse_url
 from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
+from jobqueue.adapters.sql.sqlite_writer import (
+    BUSY_TIMEOUT_SECONDS,
+    SqliteDatabase,
+    SqliteTransaction,
+)
 from jobqueue.adapters.sql.tables import to_text, to_utc
+from jobqueue.adapters.sql.transactions import need
 from jobqueue.adapters.sql.wakeups_sqlite import SqliteWakeups
 from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import Clock
@@ -49,10 +57,9 @@ from jobqueue.records import (
     WorkerRecord,
 )
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
-BUSY_TIMEOUT_SECONDS = 5.0
-STEPS_BETWEEN_LOOKS = 10_000
 FEWEST_ROW_BY_ROW = 1000
 SWITCH_POLL_SECONDS = 0.02
 OLDEST_VERSION = (3, 38, 0)
@@ -197,6 +204,8 @@ class SqliteAdapter(SqliteWakeups):
         InvalidDatabaseUrl: it names no file: SQLite's memory cannot be shared.
     """
 
+    database: SqliteDatabase
+
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
         super().__init__(open_database(url), clock)
         moment = ":now" if clock else "'now'"
@@ -254,10 +263,7 @@ class SqliteAdapter(SqliteWakeups):
         self, settlements: Settlements, claim: Claim | None
     ) -> tuple[Sequence[Pair], list[ClaimedJob]]:
         def work(connection: Connection) -> tuple[Sequence[Pair], list[ClaimedJob]]:
-            applied = [
-                *self._remove(connection, settlements.removals),
-                *self._change(connection, settlements.changes),
-            ]
+            applied = self.settle_within(connection, settlements)
             return applied, self._claim(connection, claim) if claim is not None else []
 
         return self.database.write(work)
@@ -342,6 +348,30 @@ class SqliteAdapter(SqliteWakeups):
             "finished": settlement.state in FINISHED_STATES,
             **self._clock_value(),
         }
+
+    def settle_within(self, connection: Connection, settlements: Settlements) -> list[Pair]:
+        """See `SqlTransactions.settle_within`."""
+        return [
+            *self._remove(connection, settlements.removals),
+            *self._change(connection, settlements.changes),
+        ]
+
+    def _new_transaction(self, session: Session) -> SqliteTransaction:
+        return SqliteTransaction(self, session, self.database.writer)
+
+    def _new_sync_engine(self) -> Engine:
+        engine = create_engine(self.database.engine.url, hide_parameters=True)
+        _set_up(engine)
+        return engine
+
+    def _new_async_engine(self) -> AsyncEngine:
+        need("aiosqlite", "aiosqlite")
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        url = self.database.engine.url.set(drivername="sqlite+aiosqlite")
+        engine = create_async_engine(url, hide_parameters=True, poolclass=NullPool)
+        _set_up(engine.sync_engine)
+        return engine
 
     def _raw_execute(self, session: Any) -> Execute | None:
         if not isinstance(session, sqlite3.Connection):
@@ -463,18 +493,30 @@ def claimed_jobs(token: int, now: str, rows: Sequence[Any]) -> list[ClaimedJob]:
     ]
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str) -> SqliteDatabase:
     """An engine for a SQLite file that is there already: SQLite itself would quietly make one."""
     _refuse_old_sqlite()
     parsed = parse_url(url).set(drivername="sqlite+pysqlite")
     _refuse_memory(parsed)
     parsed = parsed.set(query={"timeout": str(BUSY_TIMEOUT_SECONDS), **parsed.query})
     engine = create_engine(parsed, hide_parameters=True)
+    _set_up(engine)
+
+    @event.listens_for(engine, "connect")
+    def read_whatever_is_there(connection: sqlite3.Connection, _: Any) -> None:
+        connection.text_factory = readable
+
+    return SqliteDatabase(engine, engine.execution_options(**{READ_OPTION: True}))
+
+
+def _set_up(engine: Engine) -> None:
+    """What is to be done with each connection, and each transaction."""
+    file = engine.url.database
 
     @event.listens_for(engine, "do_connect")
     def refuse_missing_file(*_: Any) -> None:
-        if not Path(str(parsed.database)).exists():
-            where = Path(str(parsed.database)).absolute()
+        where = Path(str(file)).absolute()
+        if not where.exists():
             raise SchemaError(
                 f"the database {where} does not exist; run `jobqueue setup`, or go to the folder "
                 "where that was done"
@@ -482,30 +524,10 @@ def open_database(url: str) -> Database:
 
     @event.listens_for(engine, "connect")
     def make_durable(connection: Any, _: Any) -> None:
-        connection.text_factory = readable
         _enter_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
 
     begin_immediate(engine)
-    return SqliteDatabase(engine, engine.execution_options(**{READ_OPTION: True}))
-
-
-class SqliteDatabase(Database):
-    """An engine whose reads can be given up."""
-
-    def look(self, work: Callable[[Connection], T]) -> T:
-        """See `Database.look`: SQLite asks now and then whether to go on."""
-
-        def limited(connection: Connection) -> T:
-            driver: Any = connection.connection.driver_connection
-            give_up_at = time.monotonic() + LONGEST_LOOK_SECONDS
-            driver.set_progress_handler(lambda: time.monotonic() > give_up_at, STEPS_BETWEEN_LOOKS)
-            try:
-                return work(connection)
-            finally:
-                driver.set_progress_handler(None, 0)
-
-        return self.read(limited)
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:

@@ -146,7 +146,7 @@ class PostgresWakeups(SqlWakeups, SqlAdapter):
         if isinstance(session, Session):
             self._notify_after_commit(session, wakeup)
         elif not _is_two_phase(session):
-            execute = self._raw_execute(session) or executing_on(self._connection_of(session))
+            execute = self._raw_execute(session) or executing_on(self.connection_of(session))
             # Without a place, the notifications of one transaction are alike, and are sent as one.
             _executed(execute, Wakeup(queues=wakeup.queues).to_json())
 

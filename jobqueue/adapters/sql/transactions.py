@@ -1,0 +1,153 @@
+"""Transactions that jobs write in, and that their completion is part of."""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.orm import Session
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.settlement import Pair, Settlements, settlements_of
+from jobqueue.adapters.sql.base import SqlBase
+from jobqueue.adapters.sql.engine import forget_connections_after_fork
+from jobqueue.adapters.sql.tables import JOBS
+from jobqueue.adapters.transacting import SessionTransaction, Transaction
+from jobqueue.errors import ConfigurationError
+from jobqueue.records import JobState, Succeeded
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+T = TypeVar("T")
+
+
+class SqlTransaction(SessionTransaction):
+    """A transaction of a job, in its adapter's database."""
+
+    def __init__(self, adapter: SqlTransactions, session: Session) -> None:
+        super().__init__(session)
+        self._adapter = adapter
+
+    def _settle(self, outcome: Succeeded) -> bool:
+        with self._adapter.database.errors_translated():
+            connection = self._adapter.connection_of(self.session)
+            return bool(self._adapter.settle_within(connection, settlements_of([outcome])))
+
+
+class AsyncSqlTransaction:
+    """As `SqlTransaction`, within an `AsyncSession`."""
+
+    def __init__(self, inner: Transaction, session: AsyncSession) -> None:
+        self.inner = inner
+        self.session = session
+
+    def run(self, step: Callable[..., T], *args: Any) -> Awaitable[T]:
+        """See `AsyncTransaction.run`."""
+        return self.session.run_sync(lambda _: step(*args))
+
+
+class SqlTransactions(SqlBase):
+    """The part of an adapter that lets jobs write in a transaction of its database."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._engines_lock = threading.Lock()
+        self._sync_engine: Engine | None = None
+        self._async_engine: AsyncEngine | None = None
+
+    # --- what each database says in its own way --------------------------------------------------
+
+    @abstractmethod
+    def settle_within(self, connection: Connection, settlements: Settlements) -> list[Pair]:
+        """Settle in somebody's transaction, about to be committed; the pairs that matched."""
+
+    @abstractmethod
+    def connection_of(self, session: Any) -> Connection:
+        """The connection of a session, if that is of this kind of database."""
+
+    @abstractmethod
+    def _new_sync_engine(self) -> Engine:
+        """An engine for the transactions of jobs, which may all be open at the same time."""
+
+    @abstractmethod
+    def _new_async_engine(self) -> AsyncEngine:
+        """As `_new_sync_engine`. Its connections are of one event loop, and not kept."""
+
+    def _new_transaction(self, session: Session) -> SqlTransaction:
+        return SqlTransaction(self, session)
+
+    # --- the transactions ------------------------------------------------------------------------
+
+    def transaction(self, sessions: Callable[[], Any] | None = None) -> SqlTransaction:
+        """See `Adapter.transaction`."""
+        session = (
+            Session(self._engine(), expire_on_commit=False) if sessions is None else sessions()
+        )
+        if not isinstance(session, Session):
+            raise ConfigurationError(
+                f"self.transaction() was given what makes a {type(session).__qualname__}; expected "
+                "a sessionmaker, which makes a SQLAlchemy Session"
+            )
+        return self._new_transaction(session)
+
+    def transaction_async(self, sessions: Callable[[], Any] | None = None) -> AsyncSqlTransaction:
+        """See `Adapter.transaction_async`."""
+        need("greenlet", "sqlalchemy[asyncio]")
+        from sqlalchemy.ext.asyncio import AsyncSession
+
+        session: Any = sessions() if sessions is not None else self._new_async_session()
+        if not isinstance(session, AsyncSession):
+            raise ConfigurationError(
+                f"self.transaction() was given what makes a {type(session).__qualname__}; expected "
+                "an async_sessionmaker, which makes an AsyncSession"
+            )
+        return AsyncSqlTransaction(self._new_transaction(session.sync_session), session)
+
+    def was_committed(self, outcome: Succeeded) -> bool:
+        """See `Adapter.was_committed`: who still has the row locked is waited for."""
+        query = select(JOBS.c.state, JOBS.c.claim_token).where(JOBS.c.id == outcome.job.id)
+        row = self.database.write(lambda c: c.execute(query.with_for_update()).first())
+        return row is None or (row.state == JobState.SUCCEEDED.value and row.claim_token is None)
+
+    def is_same_database(self, other: Adapter) -> bool:
+        """See `Adapter.is_same_database`."""
+        if not isinstance(other, SqlTransactions):
+            return False
+        return self is other or self.database.name == other.database.name
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._sync_engine is not None:
+            self._sync_engine.dispose()
+        self.database.close()
+
+    def _engine(self) -> Engine:
+        with self._engines_lock:
+            if self._sync_engine is None:
+                self._sync_engine = self._new_sync_engine()
+                forget_connections_after_fork(self._sync_engine)
+            return self._sync_engine
+
+    def _new_async_session(self) -> AsyncSession:
+        from sqlalchemy.ext.asyncio import AsyncSession
+
+        with self._engines_lock:
+            if self._async_engine is None:
+                self._async_engine = self._new_async_engine()
+        return AsyncSession(self._async_engine, expire_on_commit=False)
+
+
+def need(module: str, package: str) -> None:
+    """Raise `ConfigurationError` when a module is missing that only async jobs need."""
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise ConfigurationError(
+            f"`async with self.transaction()` needs {package}: pip install '{package}'. Without "
+            "it, have a thread do it: await asyncio.to_thread(self.write), and "
+            "`with self.transaction()` in there"
+        )
