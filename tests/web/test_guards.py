@@ -241,7 +241,7 @@ def test_an_application_around_it_does_not_meddle(memory: MemoryAdapter) -> None
 
 
 def test_in_wsgi(memory: MemoryAdapter) -> None:
-    import httpx
+    import httpx2 as httpx
     from a2wsgi import ASGIMiddleware
 
     application: Any = jobqueue.web.app(by_header, queue=JobQueue(memory))
