@@ -36,15 +36,22 @@ WITH RECURSIVE lanes (id, number) AS (
 )"""
 COUNT_LANES = text(f"{_LANES} SELECT count(id) FROM lanes")  # noqa: S608 - of constants
 
-_JOBS_OF_LANE = """(SELECT count(*) FROM (
+# Compared as rows, so that no index but that of the queues has the order.
+_COUNT = """(SELECT count(*) FROM (
     SELECT job.id FROM background_jobs AS job
-    WHERE job.state = 'ready' AND job.queue = head.queue AND job.priority = head.priority
-      AND job.run_at {compared} :now
-    ORDER BY job.run_at, job.id LIMIT :most) AS counted)"""
+    WHERE job.state = 'ready' AND {of_lane}
+    ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT :most) AS counted)"""
+_DUE = _COUNT.format(
+    of_lane="""(job.queue, job.priority) >= (head.queue, head.priority)
+      AND (job.queue, job.priority, job.run_at) <= (head.queue, head.priority, :now)"""
+)
+_LATER = _COUNT.format(
+    of_lane="""(job.queue, job.priority, job.run_at) > (head.queue, head.priority, :now)
+      AND (job.queue, job.priority) <= (head.queue, head.priority)"""
+)
 
 LANES = text(f"""{_LANES}
-SELECT head.queue, head.run_at AS oldest,
-       {_JOBS_OF_LANE.format(compared="<=")} AS due, {_JOBS_OF_LANE.format(compared=">")} AS later
+SELECT head.queue, head.run_at AS oldest, {_DUE} AS due, {_LATER} AS later
 FROM lanes JOIN background_jobs AS head ON head.id = lanes.id
 """).bindparams(bindparam("now", type_=UtcDateTime))  # noqa: S608 - of constants
 

@@ -195,7 +195,11 @@ def _lane_of_state(state: JobState, where: JobFilter) -> Lane:
     order = (JOBS.c.priority, JOBS.c.run_at, JOBS.c.id)
     if where.queues is None:
         return Lane(((is_state,),), order, rest, Walk(state))
-    parts = tuple((is_state, JOBS.c.queue == queue) for queue in dict.fromkeys(where.queues))
+    # Not `queue = …`: the order by it would mean nothing then, and another index would do as well.
+    parts = tuple(
+        (is_state, JOBS.c.queue >= queue, JOBS.c.queue <= queue)
+        for queue in dict.fromkeys(where.queues)
+    )
     return Lane(parts, (JOBS.c.queue, *order), replace(rest, queues=None), Walk(state))
 
 

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LIMIT_TIME = "SELECT set_config('statement_timeout', %(milliseconds)s, true)"
+# The statements are written for one index each, in its order and with a limit. Without statistics
+# the planner takes a table for small, and would rather read all of it and sort.
+LOOK = """
+SELECT set_config('statement_timeout', %(milliseconds)s, true),
+       set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true),
+       set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)
+"""
 LONGEST_LOOK_MS = round(LONGEST_LOOK_SECONDS * 1000)
 
 PREPARE_THRESHOLD = "prepare_threshold"
@@ -111,10 +118,10 @@ class PostgresDatabase(Database):
             yield connection
 
     def look(self, work: Callable[[Connection], T]) -> T:
-        """See `Database.look`: the limit is the transaction's own."""
+        """See `Database.look`: its settings are the transaction's own."""
 
         def limited(connection: Connection) -> T:
-            connection.exec_driver_sql(LIMIT_TIME, {"milliseconds": str(LONGEST_LOOK_MS)})
+            connection.exec_driver_sql(LOOK, {"milliseconds": str(LONGEST_LOOK_MS)})
             return work(connection)
 
         return self.write(limited)

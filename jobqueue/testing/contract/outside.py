@@ -82,7 +82,12 @@ class OutsideContract(ContractBase):
             pages = pages_of(adapter, where, limit)
             assert [job_id for page in pages for job_id in page] == wanted
             assert max(map(len, pages)) <= limit
-        assert adapter.page_jobs(where, 1_000).next_before_id is None
+
+    @pytest.mark.parametrize("where", FILTERS, ids=str)
+    def test_a_page_of_everything_is_the_last(self, adapter: Adapter, where: JobFilter) -> None:
+        some_of_each(adapter)
+        page = adapter.page_jobs(where, 1_000)
+        assert (len(page.jobs), page.next_before_id) == (adapter.count_jobs(where), None)
 
     @pytest.mark.parametrize("where", FILTERS, ids=str)
     def test_capped_counts(self, adapter: Adapter, where: JobFilter) -> None:
