@@ -465,6 +465,14 @@ class Adapter(Protocol):
         """What answers, and which revision of the tables it has."""
         ...
 
+    def close_spare_connections(self) -> None:
+        """Keep one connection at most of those that nobody uses just now.
+
+        Called now and then in a process that does nothing but work. An adapter without connections
+        need not have it.
+        """
+        return
+
     def close(self) -> None:
         """Give up connections and other resources. The adapter is not used afterwards."""
         ...

@@ -13,6 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
@@ -138,6 +139,7 @@ class PruningThread:
         registry: the classes in its code.
         settings: for those that do not say themselves what is kept.
         logger: where it says what went wrong.
+        frugal: whether the connection that it took need not be kept for anybody else.
     """
 
     def __init__(
@@ -147,7 +149,10 @@ class PruningThread:
         registry: Registry,
         settings: Settings,
         logger: logging.Logger,
+        *,
+        frugal: bool = False,
     ) -> None:
+        self._adapter = adapter if frugal else None
         self._stopped = threading.Event()
         self._pruner = Pruner(adapter, worker_id, registry, settings, self._stopped.is_set)
         self._logger = logger
@@ -166,6 +171,9 @@ class PruningThread:
     def _run(self) -> None:
         while not self._stopped.is_set():
             prune_quietly(self._pruner, self._logger)
+            if self._adapter is not None:
+                with suppress(DatabaseError):  # closing one may find that it is broken
+                    self._adapter.close_spare_connections()
             self._stopped.wait(PRUNE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
 
 

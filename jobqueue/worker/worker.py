@@ -125,7 +125,7 @@ class Worker:
         if self._listening is not None:
             self._listening.start()
         ticker.mind(schedules)
-        pruning = PruningThread(*self._for_pruning(), self._logger)
+        pruning = PruningThread(*self._for_pruning(), self._logger, frugal=not self._keeps_lease)
         if not self._until_idle:
             pruning.start()
             self._stats.start()

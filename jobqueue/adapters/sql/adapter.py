@@ -144,6 +144,8 @@ class SqlAdapter(
         try:
             applied, claimed = self._turn(settlements, claim)
         except DatabaseRefused:
+            if not outcomes:
+                raise
             applied, claimed = self._settle_one_by_one(settlements), []
         return Turn(_rejected(outcomes, applied), tuple(claimed))
 
@@ -245,6 +247,10 @@ class SqlAdapter(
     @abstractmethod
     def _lock_migrations(self, connection: Connection) -> None:
         """Hold every other migration off until the transaction ends."""
+
+    def close_spare_connections(self) -> None:
+        """See `Adapter.close_spare_connections`."""
+        self.database.close_spare()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, exc, make_url
+from sqlalchemy import URL, Connection, Engine, QueuePool, exc, make_url
 
 from jobqueue.config import hide_password
 from jobqueue.errors import (
@@ -152,6 +152,16 @@ class Database:
         """The database's URL without its password and without driver options, for messages."""
         url = self.engine.url.set(query={}, drivername=self.engine.url.get_backend_name())
         return url.render_as_string(hide_password=True)
+
+    def close_spare(self) -> None:
+        """Close pooled connections that are not in use, until one is left in all."""
+        pool = self.engine.pool
+        assert isinstance(pool, QueuePool)  # noqa: S101 - that of every engine made here
+        while pool.checkedin() and pool.checkedin() + pool.checkedout() > 1:
+            with self.errors_translated():
+                spare = self.engine.raw_connection()
+                spare.detach()
+                spare.close()
 
     def close(self) -> None:
         """Close the pooled connections."""

@@ -45,6 +45,7 @@ from jobqueue.adapters.sql.postgres_claim import (
     LowWater,
     lane_of,
     low_water_of,
+    moments_of,
     shares_of,
 )
 from jobqueue.adapters.sql.postgres_database import Statement, open_database
@@ -243,7 +244,7 @@ class PostgresAdapter(PostgresWakeups):
             "worker_id": claim.worker_id,
             "token": claim.token,
             "priorities": [lane.priority for lane in lanes],
-            "run_ats": [lane.run_at for lane in lanes],
+            "run_ats": moments_of(lanes),
             "ids": [lane.id for lane in lanes],
             **self._clock_value(),
         }

@@ -17,12 +17,15 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from jobqueue.adapters.sql.postgres_connection import DAWN, DUSK
 from jobqueue.records import ClaimedJob, Wakeup
 
 LOOK_AGAIN_SECONDS = 0.5
 SHARE_OF_TIME = 1 / 20
 # Cheap looks may follow each other closely; what they cost is made up for within this time.
 CREDIT_SECONDS = 1.0
+
+LONG_AGO = "-infinity"
 
 NOTHING_IS_PAUSED = "NOT EXISTS (SELECT FROM background_queues WHERE paused_at IS NOT NULL)"
 _IS_NOT_PAUSED = """NOT EXISTS (
@@ -130,9 +133,15 @@ UPDATE background_jobs
 SET state = 'running', attempts = attempts + 1, locked_by = %(worker_id)s,
     claim_token = %(token)s, locked_at = {now}, updated_at = {now}
 WHERE id = ANY (ARRAY(SELECT id FROM chosen))
-RETURNING id, handler, args::text, queue, priority, attempts, max_attempts, crashes, run_at,
-          created_at, locked_at
+RETURNING id, handler, args::text, queue, priority, attempts, max_attempts, crashes,
+          {run_at}, {created_at}, locked_at
 """
+
+# What was written by hand may be '-infinity', or in 44 BC: it is claimed, and told as `DAWN`.
+_TELLABLE = f"greatest(least({{}}, '{DUSK}'), '{DAWN}')"
+_MARK = _MARK_AS_RUNNING.format(
+    now="{now}", run_at=_TELLABLE.format("run_at"), created_at=_TELLABLE.format("created_at")
+)
 
 _NO_QUEUE = {"in_queue": "true", "may_run": NOTHING_IS_PAUSED, "now": "{now}"}
 _ONE_QUEUE = {
@@ -141,9 +150,9 @@ _ONE_QUEUE = {
     "now": "{now}",
 }
 _QUEUES = {"may_run": _IS_NOT_PAUSED.replace("= queue", "= lane.queue"), "now": "{now}"}
-CLAIM_EVERYWHERE = f"WITH {_FROM_LANES.format(**_NO_QUEUE)}, {_MARK_AS_RUNNING}"
-CLAIM_IN_QUEUE = f"WITH {_FROM_LANES.format(**_ONE_QUEUE)}, {_MARK_AS_RUNNING}"
-CLAIM_IN_QUEUES = f"WITH {_FROM_LANES_OF_QUEUES.format(**_QUEUES)}, {_MARK_AS_RUNNING}"
+CLAIM_EVERYWHERE = f"WITH {_FROM_LANES.format(**_NO_QUEUE)}, {_MARK}"
+CLAIM_IN_QUEUE = f"WITH {_FROM_LANES.format(**_ONE_QUEUE)}, {_MARK}"
+CLAIM_IN_QUEUES = f"WITH {_FROM_LANES_OF_QUEUES.format(**_QUEUES)}, {_MARK}"
 
 Key = tuple[str | None, int]
 Position = tuple[datetime, int]
@@ -254,6 +263,13 @@ def shares_of(lanes: Sequence[Lane], limit: int) -> list[int]:
 def lane_of(queue: str | None, priority: int, run_at: datetime, job_id: int) -> Lane:
     """A row that a look returned."""
     return Lane(queue, priority, run_at.astimezone(UTC), job_id)
+
+
+def moments_of(lanes: Sequence[Lane]) -> Sequence[datetime | str]:
+    """Where each lane goes on, for the database: one that is told as `DAWN` may be before it."""
+    if all(lane.run_at > DAWN for lane in lanes):
+        return [lane.run_at for lane in lanes]
+    return [LONG_AGO if lane.run_at <= DAWN else lane.run_at.isoformat() for lane in lanes]
 
 
 def low_water_of(worker_id: str, queues: tuple[str, ...] | None) -> LowWater:  # noqa: ARG001 - each has its own

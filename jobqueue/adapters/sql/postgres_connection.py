@@ -10,10 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import Buffer
 from psycopg.conninfo import timeout_from_conninfo
+from psycopg.types.datetime import TimestamptzLoader
 
 from jobqueue.adapters.sql.engine import ANSWER_SECONDS
 
@@ -30,6 +33,9 @@ CONNECT_OPTIONS = {
     "tcp_user_timeout": "30000",
 }
 CANCEL_SECONDS = 1.0
+# The first and the last moment that Python can tell in any time zone.
+DAWN = datetime(1, 1, 3, tzinfo=UTC)
+DUSK = datetime(9999, 12, 29, tzinfo=UTC)
 AFTER_SERVERS_OWN_SECONDS = 1.0
 
 # A pooler invents the process id that it tells its clients. Moments are read in UTC: any other zone
@@ -42,6 +48,27 @@ FROM set_config('TimeZone', 'UTC', false)
 
 class NoAnswer(psycopg.OperationalError, TimeoutError):
     """The server did not answer in time. The connection is closed."""
+
+
+class _ReadableMoment(TimestamptzLoader):
+    """A moment that Python has no number for is the next one that it has a number for.
+
+    Such a row was written by hand: "for ever" and "long ago" is what it means.
+    """
+
+    def load(self, data: Buffer) -> datetime:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            return DAWN if bytes(data).endswith((b"BC", b"-infinity")) else DUSK
+
+
+class _ReadingCursor(psycopg.Cursor[Any]):
+    """What SQLAlchemy reads with."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.adapters.register_loader("timestamptz", _ReadableMoment)
 
 
 class PatientConnection(psycopg.Connection[Any]):
@@ -118,7 +145,9 @@ def connect(*args: Any, prepare_threshold: int | None = None, **kwargs: Any) -> 
         prepare_threshold: after how many times a statement is prepared, whoever is there; None for
             psycopg's default, and never through a pooler.
     """
-    connection = PatientConnection.connect(*args, **kwargs, autocommit=True)
+    connection = PatientConnection.connect(
+        *args, **kwargs, autocommit=True, cursor_factory=_ReadingCursor
+    )
     try:
         # A pooler may let us in at once, and then have no server for us.
         with connection.patient(timeout_from_conninfo(kwargs)):

@@ -1,0 +1,65 @@
+"""How many connections a worker keeps."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from jobqueue import JobQueue
+from jobqueue.adapters import connect
+from jobqueue.adapters.sql.postgres import PostgresAdapter
+from jobqueue.config import Settings
+from jobqueue.job import registry
+from jobqueue.maintenance import prune
+from jobqueue.worker.worker import Worker, new_worker_id
+from tests.sample_jobs import Note, calls
+
+WaitFor = Callable[[Callable[[], bool], str], None]
+NAME = "counted by the test"
+
+
+def test_an_idle_worker_process_keeps_one(
+    postgres_url: str, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pruner and pump begin at the same time, and each of them with a connection of its own."""
+    monkeypatch.setattr(prune, "PRUNE_SECONDS", 0.2)
+    calls.clear()
+    adapter = connect(f"{postgres_url}&application_name={NAME.replace(' ', '%20')}")
+    assert isinstance(adapter, PostgresAdapter)
+    worker = Worker(
+        adapter,
+        registry,
+        Settings(poll_interval=timedelta(seconds=0.05)),
+        logging.getLogger("jobqueue"),
+        supervised_as=new_worker_id(),
+    )
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+
+        def number() -> int:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+            row = connection.execute(query, (NAME,)).fetchone()
+            assert row is not None
+            return int(row[0])
+
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        _use_three_at_once(adapter)
+        assert number() >= 3
+        wait_for(lambda: number() == 1, "it to keep one connection only")
+        JobQueue(adapter).enqueue(Note)
+        wait_for(lambda: calls == ["done"], "a job")
+        worker.stop()
+        thread.join()
+        adapter.close()
+
+
+def _use_three_at_once(adapter: PostgresAdapter) -> None:
+    with ExitStack() as used:
+        for _ in range(3):
+            used.enter_context(adapter.database.engine.connect())
