@@ -6,10 +6,10 @@ there are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from jobqueue.records import JobRecord
 
@@ -149,3 +149,31 @@ class TokenRecord:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ailment:
+    """Something in a database that hurts its queue.
+
+    Args:
+        kind: what it is, in words that do not change: `idle_in_transaction`, `invalid_index`.
+        what: it, in a sentence.
+        remedy: what to do about it, with the command.
+    """
+
+    kind: str
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a database is.
+
+    Args:
+        facts: what was measured, by name; nothing where there is nothing to know.
+        ailments: what is to be mended, the worst first.
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    ailments: Sequence[Ailment] = ()

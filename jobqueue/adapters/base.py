@@ -13,7 +13,16 @@ from typing import Any, Protocol
 from jobqueue.adapters.stored import StoredJob
 from jobqueue.adapters.transacting import AsyncTransaction, Transaction
 from jobqueue.errors import ConfigurationError
-from jobqueue.outside import Count, EnqueuedOnce, Page, Stat, StatOfMinute, TokenRecord, UsedKey
+from jobqueue.outside import (
+    Count,
+    EnqueuedOnce,
+    Health,
+    Page,
+    Stat,
+    StatOfMinute,
+    TokenRecord,
+    UsedKey,
+)
 from jobqueue.records import (
     Claim,
     ClaimedJob,
@@ -464,6 +473,10 @@ class Adapter(Protocol):
     def schema_status(self) -> SchemaStatus:
         """What answers, and which revision of the tables it has."""
         ...
+
+    def health(self) -> Health:
+        """What of the database hurts the queue. An adapter that cannot tell need not have it."""
+        return Health()
 
     def close_spare_connections(self) -> None:
         """Keep one connection at most of those that nobody uses just now.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ import typer
 from jobqueue.adapters import Adapter
 from jobqueue.cli.errors import NO_DATABASE, WRONG_USAGE, as_typed, one_line
 from jobqueue.cli.options import App, AsJson, DatabaseUrl
-from jobqueue.cli.output import compact_json, counted, from_now, print_json, print_pairs
+from jobqueue.cli.output import compact_json, counted, from_now, print_json, print_pairs, span
 from jobqueue.cli.session import Session, opened
 from jobqueue.config import ENVIRONMENT_PREFIX, Settings, config_file, hide_password
 from jobqueue.errors import DatabaseError
 from jobqueue.job import registry
+from jobqueue.outside import Ailment, Health
 from jobqueue.records import JobFilter, JobState, SchemaStatus, WorkerRecord
 
 
@@ -33,6 +34,7 @@ class Findings:
     schema: dict[str, Any] = field(default_factory=dict)
     workers: list[WorkerRecord] = field(default_factory=list)
     queue: dict[str, int] = field(default_factory=dict)
+    health: Health = field(default_factory=Health)
     problems: list[str] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
     exit_code: int = 0
@@ -44,6 +46,10 @@ def doctor(
     json_: AsJson = False,
 ) -> None:
     """Show what is set up, and what to mend.
+
+    On PostgreSQL also what hurts a queue: old snapshots and who holds them, sessions idle in a
+    transaction, replication slots that nobody reads, prepared transactions, dead rows, autovacuum,
+    and invalid or missing indexes; each with the command that mends it.
 
     Exits with 0 when all is there (workers need not be), with 2 when the configuration or the
     application is wrong, with 3 when the database or its tables are not there.
@@ -154,6 +160,7 @@ def _examine_database(adapter: Adapter, findings: Findings) -> None:
         )
     findings.workers = adapter.workers()
     findings.queue = _depth(adapter)
+    findings.health = adapter.health()
     if not findings.workers and findings.queue["due"]:
         findings.advice.append(
             as_typed("jobs are due and no worker runs: `jobqueue work` performs them")
@@ -194,6 +201,10 @@ def _as_json(findings: Findings) -> dict[str, Any]:
     values["workers"] = [
         {f.name: getattr(worker, f.name) for f in fields(worker)} for worker in findings.workers
     ]
+    values["health"] = {
+        **findings.health.facts,
+        "ailments": [asdict(ailment) for ailment in findings.health.ailments],
+    }
     return {"ok": findings.exit_code == 0, **values}
 
 
@@ -204,7 +215,23 @@ def _print(findings: Findings) -> None:
     for title, lines in (("Problems", findings.problems), ("Advice", findings.advice)):
         if lines:
             typer.echo("\n".join([title, *(f"  - {one_line(line)}" for line in lines), ""]))
-    typer.echo("Not all is well." if findings.exit_code else "All is well.")
+    _print_ailments(findings.health.ailments)
+    typer.echo(_verdict(findings))
+
+
+def _print_ailments(ailments: Sequence[Ailment]) -> None:
+    if not ailments:
+        return
+    typer.echo("What hurts the queue, and what to do about it")
+    for ailment in ailments:
+        typer.echo(f"  - {one_line(ailment.what)}\n    {one_line(ailment.remedy)}")
+    typer.echo("")
+
+
+def _verdict(findings: Findings) -> str:
+    if findings.exit_code:
+        return "Not all is well."
+    return "It works, and could be better." if findings.health.ailments else "All is well."
 
 
 def _print_section(title: str, pairs: list[tuple[str, str]]) -> None:
@@ -239,7 +266,18 @@ def _database_pairs(findings: Findings) -> list[tuple[str, str]]:
     if not findings.queue:
         return pairs
     depth = ", ".join(f"{number:,} {state}" for state, number in findings.queue.items())
-    return [*pairs, ("jobs", depth), ("workers", _workers_line(findings.workers))]
+    pairs += [("jobs", depth), ("workers", _workers_line(findings.workers))]
+    return [*pairs, *_health_pairs(findings.health.facts)]
+
+
+def _health_pairs(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if not facts:
+        return []
+    vacuumed, oldest = facts["last_autovacuum"], facts["oldest_snapshot"]
+    when = "never" if vacuumed is None else from_now(vacuumed)
+    rows = f"{facts['live_rows']:,} live, {facts['dead_rows']:,} dead; last autovacuum: {when}"
+    holder = "none" if oldest is None else f"{span(oldest['seconds'])}, {oldest['held_by']}"
+    return [("rows", rows), ("oldest snapshot", holder)]
 
 
 def _workers_line(workers: list[WorkerRecord]) -> str:

@@ -26,7 +26,7 @@ from jobqueue.adapters.settlement import (
     Settlements,
     ids_by_token,
 )
-from jobqueue.adapters.sql import copying
+from jobqueue.adapters.sql import copying, postgres_health
 from jobqueue.adapters.sql.adapter import (
     Execute,
     executing_on,
@@ -55,6 +55,7 @@ from jobqueue.adapters.sql.wakeups_postgres import CHANNEL, PostgresWakeups
 from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.clock import Clock
 from jobqueue.errors import ConfigurationError, DatabaseError, DatabaseUnavailable
+from jobqueue.outside import Health
 from jobqueue.records import Claim, ClaimedJob, NewJob, Outcome, Released, Retried, Turn, Wakeup
 
 if TYPE_CHECKING:
@@ -211,6 +212,10 @@ class PostgresAdapter(PostgresWakeups):
             for chunk in copying.lines_of(jobs, ids, now):
                 copy.write(chunk)
         return Enqueued(self, jobs, ids, now)
+
+    def health(self) -> Health:
+        """See `Adapter.health`."""
+        return self.database.read(postgres_health.examine)
 
     def claim(self, claim: Claim) -> list[ClaimedJob]:
         """See `Adapter.claim`: from the very first job on."""
