@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, bindparam, case, delete, insert, literal, select, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    delete,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from jobqueue.adapters.sql import reads
 from jobqueue.adapters.sql.base import CANCEL_REQUESTED, UNLOCKED, SqlBase, held_by
@@ -50,10 +61,10 @@ class SqlLeases(SqlBase):
         """See `Adapter.unregister_worker`."""
 
         def work(connection: Connection) -> None:
+            connection.execute(_without(worker_id))
             connection.execute(self._release(worker_id))
-            connection.execute(delete(WORKERS).where(WORKERS.c.id == worker_id))
 
-        self.database.write(work)
+        self.database.write_giving_way(work)
 
     def workers(self) -> list[WorkerRecord]:
         """See `Adapter.workers`."""
@@ -70,12 +81,13 @@ class SqlLeases(SqlBase):
                 return None
             return self._free_jobs_of(connection, seen.id, error)
 
-        return self.database.write(work)
+        return self.database.write_giving_way(work)
 
     def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
         """See `Adapter.rescue_crashed`."""
 
         def work(connection: Connection) -> Rescue:
+            connection.execute(_without(worker_id))
             ended = [
                 (job.id, connection.execute(self._end_crashed(worker_id, job)).scalar())
                 for job in performing
@@ -83,11 +95,10 @@ class SqlLeases(SqlBase):
             free = self._release(worker_id).returning(JOBS.c.id)
             released = [job_id for job_id, state in ended if state == JobState.READY.value]
             released += connection.execute(free).scalars().all()
-            connection.execute(delete(WORKERS).where(WORKERS.c.id == worker_id))
             failed = [job_id for job_id, state in ended if state == JobState.FAILED.value]
             return Rescue(worker_id, tuple(sorted(released)), tuple(sorted(failed)))
 
-        return self.database.write(work)
+        return self.database.write_giving_way(work)
 
     def _end_crashed(self, worker_id: str, job: CrashedJob) -> Any:
         now, crashes = self._now(), JOBS.c.crashes + int(job.guilty)
@@ -100,18 +111,10 @@ class SqlLeases(SqlBase):
             update(JOBS)
             .where(held_by(worker_id), JOBS.c.id == job.id, JOBS.c.claim_token == job.token)
             .values(
-                **UNLOCKED,
-                state=case(
-                    (CANCEL_REQUESTED, JobState.CANCELLED.value),
-                    (used_up, JobState.FAILED.value),
-                    else_=JobState.READY.value,
-                ),
+                **_freed(used_up, now),
                 crashes=crashes,
                 run_at=self._later(job.delay) if job.delay else JOBS.c.run_at,
                 last_error=job.error,
-                failed_at=case((used_up & ~CANCEL_REQUESTED, now)),
-                finished_at=case((used_up | CANCEL_REQUESTED, now)),
-                updated_at=now,
             )
             .returning(JOBS.c.state)
         )
@@ -131,23 +134,19 @@ class SqlLeases(SqlBase):
                 return None
             return self._free_jobs_of(connection, worker_id, error)
 
-        return self.database.write(work)
+        return self.database.write_giving_way(work)
 
     def _free_jobs_of(self, connection: Connection, worker_id: str, error: str) -> Rescue:
-        now = self._now()
-        unlock = update(JOBS).where(held_by(worker_id)).returning(JOBS.c.id)
-        unlock = unlock.values(**UNLOCKED, last_error=error, updated_at=now)
         used_up = JOBS.c.attempts >= JOBS.c.max_attempts
-        end = unlock.where(used_up).values(
-            state=JobState.FAILED.value, failed_at=now, finished_at=now
+        statement = (
+            update(JOBS)
+            .where(held_by(worker_id))
+            .values(**_freed(used_up, self._now()), last_error=error)
+            .returning(JOBS.c.id, JOBS.c.state)
         )
-        free = unlock.values(state=JobState.READY.value)
-        cancel = unlock.where(CANCEL_REQUESTED).values(
-            state=JobState.CANCELLED.value, finished_at=now
-        )
-        connection.execute(cancel)
-        failed = tuple(sorted(connection.execute(end).scalars().all()))
-        released = tuple(sorted(connection.execute(free).scalars().all()))
+        freed = sorted(tuple(row) for row in connection.execute(statement))
+        released = tuple(job_id for job_id, state in freed if state == JobState.READY.value)
+        failed = tuple(job_id for job_id, state in freed if state == JobState.FAILED.value)
         return Rescue(worker_id, released, failed)
 
     def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
@@ -162,7 +161,7 @@ class SqlLeases(SqlBase):
             pairs = [{"stray_id": job_id, "stray_token": token} for job_id, token in strays]
             return sum(connection.execute(release, pair).rowcount for pair in pairs)
 
-        return self.database.write(work)
+        return self.database.write_giving_way(work)
 
     def _release(self, worker_id: str) -> Any:
         now = self._now()
@@ -179,3 +178,26 @@ class SqlLeases(SqlBase):
                 updated_at=now,
             )
         )
+
+
+def _without(worker_id: str) -> Any:
+    """Who frees the jobs of a worker takes its row first, lest two wait for each other."""
+    return delete(WORKERS).where(WORKERS.c.id == worker_id)
+
+
+def _freed(used_up: ColumnElement[bool], now: ColumnElement[Any]) -> dict[str, Any]:
+    """What becomes of a job whose worker is gone: all of it in one statement.
+
+    Somebody may ask for its end at the same moment; between two statements that would be missed.
+    """
+    return {
+        **UNLOCKED,
+        "state": case(
+            (CANCEL_REQUESTED, JobState.CANCELLED.value),
+            (used_up, JobState.FAILED.value),
+            else_=JobState.READY.value,
+        ),
+        "failed_at": case((used_up & ~CANCEL_REQUESTED, now)),
+        "finished_at": case((used_up | CANCEL_REQUESTED, now)),
+        "updated_at": now,
+    }

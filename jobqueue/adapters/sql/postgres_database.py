@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 
 from jobqueue.adapters.sql.engine import LONGEST_LOOK_SECONDS, Database, parse_url
 from jobqueue.adapters.sql.postgres_connection import CONNECT_OPTIONS, PatientConnection, connect
-from jobqueue.errors import InvalidDatabaseUrl
+from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -30,6 +30,11 @@ SELECT set_config('statement_timeout', %(milliseconds)s, true),
        set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)
 """
 LONGEST_LOOK_MS = round(LONGEST_LOOK_SECONDS * 1000)
+
+# Below the server's own `deadlock_timeout`, a second unless somebody has changed it.
+LIMIT_WAIT = "SELECT set_config('lock_timeout', %(milliseconds)s, true)"
+LONGEST_WAIT_MS = 400
+TIMES_TO_GIVE_WAY = 5
 
 PREPARE_THRESHOLD = "prepare_threshold"
 
@@ -126,6 +131,23 @@ class PostgresDatabase(Database):
 
         return self.write(limited)
 
+    def write_giving_way(self, work: Callable[[Connection], T]) -> T:
+        """See `Database.write_giving_way`: it lets go before the server calls it a deadlock and
+        ends one of the two, which might be the worker that settles.
+        """
+
+        def limited(connection: Connection) -> T:
+            connection.exec_driver_sql(LIMIT_WAIT, {"milliseconds": str(LONGEST_WAIT_MS)})
+            return work(connection)
+
+        for _ in range(TIMES_TO_GIVE_WAY):
+            try:
+                return self.write(limited)
+            except DatabaseUnavailable as error:
+                if not _waited_for_a_lock(error):
+                    raise
+        return self.write(work)
+
     def write_at_once(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
         """Run statements in a transaction, in one round trip; the rows of each.
 
@@ -156,6 +178,12 @@ class PostgresDatabase(Database):
             finally:
                 if driver.closed:
                     connection.invalidate()
+
+
+def _waited_for_a_lock(error: DatabaseUnavailable) -> bool:
+    cause = error.__cause__
+    original = cause.orig if isinstance(cause, exc.DBAPIError) else None
+    return isinstance(original, psycopg.errors.LockNotAvailable)
 
 
 def _end_autocommit(driver: psycopg.Connection[Any]) -> None:
