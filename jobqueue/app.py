@@ -357,8 +357,14 @@ def _import(name: str) -> ModuleType:
             f"({ending!r}); put what it does under `if __name__ == '__main__':`"
         ) from None
     except Exception as error:
+        is_missing = isinstance(error, ModuleNotFoundError) and error.name in {
+            name,
+            name.partition(".")[0],
+        }
+        hint = "; is `app` right, and is this the folder to import it from?" if is_missing else ""
         raise ConfigurationError(
-            f"the application's module {name!r} cannot be imported: {type(error).__name__}: {error}"
+            f"the application's module {name!r} cannot be imported: "
+            f"{type(error).__name__}: {error}{hint}"
         ) from error
 
 

@@ -176,6 +176,7 @@ def test_passwords_are_not_told(url: str) -> None:
         f"postgresql://user:{SECRET}@host:port/name",
         f"nonsense://user:{SECRET}@host",
         f"//user:{SECRET}@host",
+        f"postgresql://user:half@{SECRET}@127.0.0.1:1/none",
     ],
 )
 def test_passwords_of_urls_that_are_none_are_not_told(url: str) -> None:
@@ -259,7 +260,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     path.write_bytes(b"this is no database at all " * 100)
     with adapter_for(f"sqlite:///{path}") as adapter:
         for attempt in (adapter.ping, adapter.migrate):
-            with pytest.raises(DatabaseError, match="not a database"):
+            with pytest.raises(DatabaseError, match="not a database; check the URL"):
                 attempt()
     assert path.read_bytes().startswith(b"this is no database")
 

@@ -60,6 +60,10 @@ def test_an_application_that_cannot_be_imported(project: Project) -> None:
     assert run.err.count("  File ") == 1, "only the user's own lines are shown"
     assert "JSONDecodeError" in run.err
 
+    run = project.jobs("work", "--app", "shpo.jobs")
+    assert run.exit_code == 2
+    assert "No module named 'shpo'; is `app` right, and is this the folder" in run.err
+
     project.write("jobs.py", "import sys\n\nsys.exit(0)\n")
     refused_in_one_line(project.jobs("work"), 2, "ended the process", "__main__")
     run = project.jobs("list")
@@ -119,6 +123,8 @@ def test_wrong_databases(project: Project) -> None:
     run = listing(secret)
     refused_in_one_line(run, 3, "does not answer", "Connection refused", "jobs doctor")
     assert "hunter22" not in run.err
+    run = listing("postgresql://ada:hunter@22@127.0.0.1:1/x")
+    refused_in_one_line(run, 3, "two @", "write %40")
     refused_in_one_line(listing("mysql://x"), 3, "'mysql://x'", "postgresql://")
     nowhere = "sqlite:///nowhere/jobs.sqlite3"
     place = f"{project.folder}/nowhere/jobs.sqlite3 does not exist"

@@ -44,12 +44,19 @@ def parse_url(url: str) -> URL:
         InvalidDatabaseUrl: it cannot be.
     """
     try:
-        return make_url(url)
+        parsed = make_url(url)
     except (exc.ArgumentError, ValueError) as error:
         raise InvalidDatabaseUrl(
             f"{hide_password(url)!r} is no database URL ({error}); expected "
             "sqlite:///jobs.sqlite3 or postgresql://user@host/database"
         ) from None
+    if "@" in (parsed.host or ""):
+        # What stands before the last one is not told: it is part of a password, most likely.
+        raise InvalidDatabaseUrl(
+            f"{hide_password(url)!r} is no database URL (there are two @ before the host); within "
+            "a user's name or password, write %40"
+        )
+    return parsed
 
 
 class Database:
@@ -209,6 +216,8 @@ def translated(error: BaseException, database: str) -> DatabaseError:
     unavailable = _why_unavailable(error, code, text)
     if unavailable:
         return DatabaseUnavailable(f"{database} {unavailable}")
+    if not code and "not a database" in text:
+        return DatabaseError(f"{database}: the {text}; check the URL")
     kind = type(error).__name__
     if _is_a(error, "DataError", "IntegrityError", "NotSupportedError"):
         return DatabaseRefused(f"{database} refused the data ({kind}: {text})")
