@@ -14,10 +14,11 @@ import json
 import math
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from jobqueue.errors import InvalidArguments, InvalidJob
+from jobqueue.redaction import MASK
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -34,14 +35,23 @@ class Parameters:
     Args:
         function: what is called with them. A leading `self` is left out when `is_method`.
         job_name: the job's name, for messages.
+        redact: the parameters whose values messages must not show.
 
     Raises:
         InvalidJob: a parameter is positional-only, which an object keyed by name cannot carry.
     """
 
-    def __init__(self, function: Callable[..., Any], job_name: str, *, is_method: bool) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        job_name: str,
+        *,
+        is_method: bool,
+        redact: Collection[str] = (),
+    ) -> None:
         self._function = function
         self._job_name = job_name
+        self._redact = redact
         signature = inspect.signature(function)
         listed = list(signature.parameters.values())[1 if is_method else 0 :]
         self.signature = signature.replace(parameters=listed)
@@ -254,7 +264,8 @@ class Parameters:
             self._refuse(f"{name}: cannot be stored as JSON: {error}")
         if not _has_nan(dumped) and restored != value:
             self._refuse(
-                f"{name}: comes back from JSON as {_short(restored)}, not as {_short(value)}; "
+                f"{name}: comes back from JSON as {self._shown(name, restored)}, not as "
+                f"{self._shown(name, value)}; "
                 "annotate it with a type that pydantic can write and read back"
             )
         return dumped
@@ -335,6 +346,9 @@ class Parameters:
                     f"use a plain type, a dataclass or a pydantic model ({error.message})"
                 )
         return self._adapters[owner]
+
+    def _shown(self, name: str, value: object) -> str:
+        return MASK if self._owner(name) in self._redact else _short(value)
 
     def _refuse(self, why: str) -> NoReturn:
         raise InvalidArguments(f"{self._job_name}: {why}") from None

@@ -484,7 +484,7 @@ class Job(HookMethods):
 
 def _new_parameters(job_class: type[Job]) -> Parameters:
     function, is_method = job_class.performing_function()
-    return Parameters(function, job_class.name, is_method=is_method)
+    return Parameters(function, job_class.name, is_method=is_method, redact=tuple(job_class.redact))
 
 
 def _loop_is_running() -> bool:

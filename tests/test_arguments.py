@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, PlainSerializer, SecretStr
 
 from jobqueue import InvalidArguments, InvalidJob
 from jobqueue.arguments import MAX_ARGS_BYTES, Parameters
@@ -238,6 +238,18 @@ def test_a_type_that_loses_its_value_in_json_is_refused() -> None:
 
     with pytest.raises(InvalidArguments, match="comes back from JSON"):
         parameters_of(function).dump((SecretStr("hunter2"),), {})
+
+
+Scrambled = Annotated[str, PlainSerializer(lambda text: text[::-1])]
+
+
+def test_a_value_that_is_redacted_is_in_no_refusal() -> None:
+    def function(password: Scrambled) -> None: ...
+
+    parameters = Parameters(function, "Log", is_method=False, redact=("password",))
+    with pytest.raises(InvalidArguments, match=r"as \*\*\*, not as \*\*\*") as refused:
+        parameters.dump(("hunter2",), {})
+    assert "hunter2" not in str(refused.value)
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
