@@ -14,7 +14,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,11 @@ from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.memory import MemoryAdapter
 from jobqueue.clock import ManualClock
 from jobqueue.defaults import default_configuration
+from tests.forking import Forked, ForkServer, running_fork_server
 from tests.postgres import new_folder, remove_server, started_server
 
 PROJECT = Path(__file__).parents[1]
+PATIENCE_SECONDS = 60  # a machine that has much else to do takes 20 s for what usually takes one
 DATABASES = ("sqlite", "postgresql")
 ADAPTERS = ("memory", *DATABASES)
 TABLES = (
@@ -216,22 +218,11 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Project:
-    """A user's folder, in which `jobs` is run as they would run it."""
+class Folder:
+    """A folder in which Python is run as a user would run it."""
 
     folder: Path
     environment: Mapping[str, str]
-
-    def write(self, name: str, text: str) -> Path:
-        """Write a file of the project."""
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text).lstrip())
-        return path
-
-    def jobs(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Run:
-        """Run `jobs` in the folder, without a terminal."""
-        return self.python("-m", "jobqueue", *arguments, env=env, stdin=stdin)
 
     def python(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Run:
         """Run Python in the folder."""
@@ -242,22 +233,52 @@ class Project:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         return Run(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
+
+@dataclass(frozen=True)
+class Project(Folder):
+    """A user's folder, in which `jobs` is run, forked off a Python that has the imports behind it.
+
+    What depends on how Python starts, and on what it imports, is tested with `python`.
+    """
+
+    server: ForkServer
+    streams: Path
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the project."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip())
+        return path
+
+    def jobs(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Run:
+        """Run `jobs` in the folder, without a terminal."""
+        given, out, err = (self.streams / name for name in ("stdin", "stdout", "stderr"))
+        given.write_text(stdin)
+        environment = {**self.environment, **(env or {})}
+        forked = self.server.start(
+            self.folder, environment, arguments, stdin=given, stdout=out, stderr=err
+        )
+        return Run(forked.wait(PATIENCE_SECONDS), out.read_text(), err.read_text())
+
+    def start(self, *arguments: str, log: Path) -> Forked:
         """Start `jobs` in the folder and leave it running, its log in a file."""
-        with log.open("wb") as file:
-            return subprocess.Popen(
-                [sys.executable, "-m", "jobqueue", *arguments],
-                cwd=self.folder,
-                env=dict(self.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=file,
-            )
+        nowhere = Path(os.devnull)
+        return self.server.start(
+            self.folder, self.environment, arguments, stdin=nowhere, stdout=nowhere, stderr=log
+        )
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """One for all tests of this process."""
+    with running_fork_server(plain_environment()) as server:
+        yield server
 
 
 def plain_environment() -> dict[str, str]:
@@ -269,20 +290,20 @@ def plain_environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def empty_project(tmp_path: Path) -> Project:
+def empty_project(tmp_path: Path, fork_server: ForkServer) -> Project:
     """An empty folder, where nothing is set up."""
-    folder = tmp_path / "project"
+    folder, streams = tmp_path / "project", tmp_path / "streams"
     folder.mkdir()
-    return Project(folder, plain_environment())
+    streams.mkdir()
+    return Project(folder, plain_environment(), fork_server, streams)
 
 
 @pytest.fixture
 def project(empty_project: Project, database_url: str) -> Project:
     """A folder with a small `jobs.py`, on a migrated database: SQLite, then PostgreSQL."""
     empty_project.write("jobs.py", JOBS)
-    return Project(
-        empty_project.folder, {**empty_project.environment, "JOBS_DATABASE_URL": database_url}
-    )
+    environment = {**empty_project.environment, "JOBS_DATABASE_URL": database_url}
+    return replace(empty_project, environment=environment)
 
 
 JOBS = """
@@ -325,14 +346,14 @@ JOBS = """
 
 @pytest.fixture
 def wait_for() -> Callable[[Callable[[], bool], str], None]:
-    """Wait until something is so, watching it closely; fail after 20 s."""
+    """Wait until something is so, watching it closely; fail when it is not in the end."""
     import time
 
     def wait(condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             if time.monotonic() > deadline:
-                pytest.fail(f"waited 20 s in vain for {what}")
+                pytest.fail(f"waited {PATIENCE_SECONDS} s in vain for {what}")
             time.sleep(0.01)
 
     return wait

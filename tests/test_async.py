@@ -63,7 +63,7 @@ def test_enqueued_awaited_and_performed_in_one_loop(adapter: Adapter) -> None:
     async def whole() -> object:
         async with JobQueue(adapter, poll_interval=0.05).running():
             record = await SayingAsync.perform_later_async("hello")
-            return await record.wait_async(timeout=20)
+            return await record.wait_async(timeout=60)
 
     assert asyncio.run(whole()) == "HELLO"
 

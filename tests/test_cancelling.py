@@ -148,7 +148,7 @@ def test_a_running_job_ends_cancelled(running: JobQueue, job: type[Job], how: st
     assert started.wait(20)
     assert record.cancel("no longer wanted") is JobState.RUNNING
     with pytest.raises(JobFailed, match="was cancelled: no longer wanted"):
-        record.wait(timeout=20)
+        record.wait(timeout=60)
     assert ended == [how]
     now = record.refresh()
     assert (now.state, now.attempts, now.locked_by, now.result) == ("cancelled", 1, None, None)

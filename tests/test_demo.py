@@ -20,7 +20,7 @@ from sqlalchemy import create_engine, text
 from jobqueue import JobRecord, JobState
 from jobqueue.adapters import connect
 from jobqueue.records import JobFilter
-from tests.conftest import PROJECT, Project, Run, plain_environment
+from tests.conftest import PROJECT, Folder, Run, plain_environment
 
 NAMES = {
     "ada@example.com": "Ada Lovelace",
@@ -49,12 +49,12 @@ class Demo:
     def run(self, **environment: str) -> Run:
         """Run it from another folder, as make does."""
         script = str(self.folder / "demo.py")
-        elsewhere = Project(self.folder.parent, self.environment)
+        elsewhere = Folder(self.folder.parent, self.environment)
         return elsewhere.python(script, env=environment)
 
     def script(self, code: str) -> Run:
         """Run code in its folder, with its modules to import."""
-        return Project(self.folder, self.environment).python("-c", code)
+        return Folder(self.folder, self.environment).python("-c", code)
 
     def mails(self) -> dict[str, str]:
         """The subject of each message in the maildir by its recipient's address."""

@@ -729,7 +729,7 @@ def test_the_hooks_of_worker_processes(project: Project, wait_for: WaitFor, comm
             wait_for(wanted, "the hooks")
         finally:
             running.terminate()
-            running.wait(timeout=20)
+            running.wait(timeout=60)
     assert noted("ready", "stopping")()
 
 

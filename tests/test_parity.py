@@ -9,7 +9,6 @@ import asyncio
 import json
 import logging
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +43,7 @@ from jobqueue.defaults import default_configuration
 from jobqueue.records import Claim, ClaimedJob, NewWorker
 from jobqueue.testing import Inbox
 from tests.conftest import Project
+from tests.forking import Forked
 
 pytest_plugins = ["pytester"]
 
@@ -132,7 +132,7 @@ def queue(clock: ManualClock) -> Iterator[JobQueue]:
 
 
 @contextmanager
-def working(project: Project, *jobs: str) -> Iterator[subprocess.Popen[bytes]]:
+def working(project: Project, *jobs: str) -> Iterator[Forked]:
     """`jobs work` in the background, with jobs to perform."""
     project.write("jobs.py", PROCESS_JOBS)
     for name in jobs:

@@ -287,13 +287,13 @@ def test_keep_result_without_rows_is_refused() -> None:
 
 
 def test_wait_returns_when_the_job_has_ended(running: JobQueue) -> None:
-    assert double.perform_later(21).wait(timeout=20) == 42
+    assert double.perform_later(21).wait(timeout=60) == 42
 
 
 def test_wait_async_lets_the_loop_go_on(running: JobQueue) -> None:
     async def both() -> list[Any]:
         jobs: list[StoredJob] = [double.perform_later(1), AddAsync.perform_later(2, 3)]
-        return await asyncio.gather(*(job.wait_async(timeout=20) for job in jobs))
+        return await asyncio.gather(*(job.wait_async(timeout=60) for job in jobs))
 
     assert asyncio.run(both()) == [2, 5]
 

@@ -444,7 +444,7 @@ def test_rows_vanish_where_worker_processes_run(project: Project, wait_for: Wait
         )
     finally:
         running.terminate()
-        running.wait(timeout=20)
+        running.wait(timeout=60)
         database.close()
     said = project.jobs("work", "--keep-failed", "7y")
     assert said.exit_code == 2

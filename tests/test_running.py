@@ -25,7 +25,7 @@ from tests.conftest import Project
 from tests.sample_jobs import Note, calls
 
 WaitFor = Callable[[Callable[[], bool], str], None]
-LONG_ENOUGH = 20
+LONG_ENOUGH = 60
 QUICKLY = 0.2
 
 

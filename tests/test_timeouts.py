@@ -364,10 +364,10 @@ def test_an_interruption_after_the_work_does_nothing() -> None:
 def test_the_watcher_calls_in_the_order_of_their_times() -> None:
     watcher, done = Watcher(), threading.Event()
     try:
-        watcher.call_after(0.2, done.set)
-        watcher.call_after(0.05, lambda: calls.append("second"))
-        watcher.call_after(0.01, lambda: calls.append("first"))
-        watcher.cancel(watcher.call_after(0.03, lambda: calls.append("cancelled")))
+        watcher.call_after(0.4, done.set)
+        watcher.call_after(0.3, lambda: calls.append("second"))
+        watcher.call_after(0.2, lambda: calls.append("first"))
+        watcher.cancel(watcher.call_after(0.25, lambda: calls.append("cancelled")))
         assert done.wait(20)
     finally:
         watcher.close()

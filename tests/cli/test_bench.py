@@ -134,7 +134,7 @@ def press_ctrl_c_until_it_ends(process: subprocess.Popen[bytes]) -> None:
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
+            process.wait(timeout=60)
 
 
 @pytest.mark.parametrize("benchmark", ["enqueue", "drain", "latency"])

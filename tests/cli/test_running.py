@@ -40,7 +40,7 @@ def test_a_running_job_is_left_alone(project: Project, wait_for: WaitFor) -> Non
         assert project.jobs("clear", "--state", "running").exit_code == 2
         worker.send_signal(signal.SIGINT)
         (project.folder / "go").touch()
-        worker.wait(timeout=20)
+        worker.wait(timeout=60)
     finally:
         worker.kill()
     assert worker.returncode == 0
@@ -59,7 +59,7 @@ def test_force_removes_a_running_job(project: Project, wait_for: WaitFor) -> Non
         assert project.jobs("clear", "--force").out == "Removed 1 job.\n"
         (project.folder / "go").touch()
         worker.terminate()
-        worker.wait(timeout=20)
+        worker.wait(timeout=60)
     finally:
         worker.kill()
     assert worker.returncode == 0

@@ -126,7 +126,7 @@ class Running:
 
     def ended(self) -> tuple[int, str]:
         """Its exit code and all that it logged, when it has ended."""
-        return self._process.wait(timeout=20), self.log
+        return self._process.wait(timeout=60), self.log
 
     def kill(self) -> None:
         self._process.kill()

@@ -105,7 +105,7 @@ def test_a_killed_supervisor_takes_its_workers_with_it(
     workers = children_of(running)
     assert len(workers) == 2
     running.send(signal.SIGKILL)
-    _, alive = psutil.wait_procs(workers, timeout=10)
+    _, alive = psutil.wait_procs(workers, timeout=60)
     assert not alive
 
 
