@@ -142,7 +142,7 @@ class Pump:
         while not self.handoff.is_empty():
             outcomes = self.handoff.take_outcomes()
             if outcomes:
-                self._note(outcomes, self._insist(outcomes, None))
+                self._note_settled(outcomes, self._insist(outcomes, None))
             else:
                 self.handoff.wait_until_performed()
 
@@ -168,8 +168,9 @@ class Pump:
             self.handoff.wait_for_outcome(AHEAD_SECONDS)
             return
         turn = self._insist(outcomes, claim)
-        self._note(outcomes, turn)
+        self._note_claimed(turn)
         self.handoff.put(map(self.limited, turn.claimed) if self.limited else turn.claimed)
+        self._note_settled(outcomes, turn)
         if self.max_jobs is not None and self.tally.performed >= self.max_jobs:
             self.handoff.close()
             return
@@ -269,7 +270,13 @@ class Pump:
         if number:
             log.strays_released(self.logger, self.worker_id, number)
 
-    def _note(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
+    def _note_claimed(self, turn: Turn) -> None:
+        self._pace.note_claimed(turn.claimed)
+        if self.logger.isEnabledFor(logging.DEBUG):
+            for job in turn.claimed:
+                log.job_claimed(self.logger_of(job.handler), job)
+
+    def _note_settled(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
         rejected = {outcome.job.id for outcome in turn.rejected}
         succeeded: defaultdict[str, list[Succeeded]] = defaultdict(list)
         for outcome in outcomes:
@@ -280,11 +287,7 @@ class Pump:
         for handler, several in succeeded.items():
             self.tally.succeeded += len(several)
             log.jobs_succeeded(self.logger_of(handler), several)
-        if self.logger.isEnabledFor(logging.DEBUG):
-            for job in turn.claimed:
-                log.job_claimed(self.logger_of(job.handler), job)
         self._pace.note_outcomes([o for o in outcomes if not isinstance(o, Released)])
-        self._pace.note_claimed(turn.claimed)
         if outcomes:
             self.count(outcomes, turn.rejected)
         if self.observers.hears_outcomes:
