@@ -785,6 +785,70 @@ def test_gravity_get_cancel_delete(queue: JobQueue, clock: ManualClock) -> None:
     assert queue.work_off().succeeded == 1
 
 
+@pytest.fixture
+def http(queue: JobQueue) -> Iterator[Any]:
+    """The REST API."""
+    from starlette.testclient import TestClient
+
+    import jobqueue.web
+
+    application = jobqueue.web.app(lambda _: ("gravity", "operate"), queue=queue)
+    with TestClient(application) as client:
+        yield client
+
+
+class ParityOpen(Job):
+    api = True
+
+    def perform(self, what: str, times: int = 1) -> None:
+        done.append(what * times)
+
+
+def post(http: Any, **options: Any) -> int:
+    """`POST /api/job`"""
+    body = {"name": "ParityOpen", "args": {"what": "x"}, **options}
+    answer = http.post("/api/job", json=body)
+    assert answer.status_code == 201, answer.text
+    return int(answer.json()["id"])
+
+
+def test_gravity_post_and_get(http: Any, queue: JobQueue) -> None:
+    """Finished when `finished_at` is set."""
+    job_id = post(http)
+    assert http.get(f"/api/job/{job_id}").json()["finished_at"] is None
+    queue.work_off()
+    found = http.get(f"/api/job/{job_id}").json()
+    assert (found["state"], bool(found["finished_at"])) == ("succeeded", True)
+
+
+def test_gravity_patch(http: Any, queue: JobQueue) -> None:
+    """Merged into the job's arguments; 409 once it has started."""
+    job_id = post(http, wait=0)
+    assert http.patch(f"/api/job/{job_id}", json={"times": 3}).json()["args"] == {
+        "what": "x",
+        "times": 3,
+    }
+    queue.work_off()
+    assert done[-1] == "xxx"
+    assert http.patch(f"/api/job/{job_id}", json={"times": 4}).status_code == 409
+
+
+def test_gravity_delete(http: Any, queue: JobQueue) -> None:
+    """Refused once it has started."""
+    job_id = post(http)
+    assert http.delete(f"/api/job/{job_id}").status_code == 200
+    assert http.get(f"/api/job/{job_id}").status_code == 404
+    job_id = post(http)
+    queue.work_off()
+    assert http.delete(f"/api/job/{job_id}").status_code == 409
+
+
+def test_gravity_progress_by_http(http: Any) -> None:
+    job_id = post(http)
+    http.put(f"/api/job/{job_id}/progress", json="started")
+    assert jobqueue.get(job_id).progress == "started"
+
+
 def test_gravity_procfile(empty_project: Project) -> None:
     """And systemd units."""
     assert empty_project.jobs("setup", "--procfile", "--systemd").exit_code == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, cast
 
 import typer
@@ -20,8 +20,8 @@ from jobqueue.web.access import Access, Auth, Role
 
 DEFAULT_PORT = 8787
 BACKLOG = 1024
-SHUTDOWN_SECONDS = 3
 TOKENS = "tokens"
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def web(
@@ -59,7 +59,7 @@ def web(
       jobs web --host 0.0.0.0 --auth tokens
       jobs web --host 0.0.0.0 --auth shop.login:who_asks --allowed-host jobs.example.com
     """
-    server_module = _uvicorn()
+    serve = _server()
     options = {
         "app": app,
         "database_url": database_url,
@@ -75,30 +75,22 @@ def web(
         session.adapter.ping()
         listening = _listen(host, port)
         _announce(listening, auth)
-        config = server_module.Config(
-            application,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
-        server_module.Server(config).run(sockets=[listening])
+        serve(application, listening)
 
 
-def _uvicorn() -> Any:
+def _server() -> Callable[[Any, socket.socket], None]:
     try:
-        return importlib.import_module("uvicorn")
+        from jobqueue.web.server import serve
     except ImportError:
         raise ConfigurationError(
             "`jobqueue web` needs the extra `web`, which is not installed: "
             "pip install 'jobqueue[web]'"
         ) from None
+    return serve
 
 
 def _application(queue: JobQueue, host: str, auth: str | None, allowed: Sequence[str]) -> Any:
     from jobqueue.web import app as application
-    from jobqueue.web.guards import LOOPBACK_NAMES
 
     if auth is not None:
         names = (*allowed, *LOOPBACK_NAMES) if allowed else None
@@ -142,8 +134,11 @@ def _is_loopback(host: str) -> bool:
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that takes connections from now on."""
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family)
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        # With the protocol named, asyncio sees that it is TCP, and sends small answers at once.
+        listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except OSError as error:

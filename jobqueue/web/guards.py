@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobqueue.web.problems import Problem
 
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 OWN_SITES = ("same-origin", "none")
 DEFAULT_PORTS = (":80", ":443")
 HEADERS = {

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import JobFilter, JobState
 from jobqueue.showing import names_meant
 from jobqueue.web.jobs import cancel_reason, job_json
@@ -18,17 +19,30 @@ from jobqueue.web.problems import Problem
 BATCH = 200
 MOST_CHANGED = 10_000
 LONGEST_SECONDS = 10.0
+FILLING_SECONDS = 0.05
 
 Change = Callable[[Adapter, JobFilter], int]
 
 
-def page(call: Call) -> Answer:
+def list_jobs(call: Call) -> Answer:
     """Some jobs, the newest first."""
     query: JobsQuery = call.query
     where = replace(filter_of(query), before_id=query.before)
-    found = call.adapter.page_jobs(where, query.limit)
-    jobs = [job_json(record) for record in found.jobs]
-    return Answer({"jobs": jobs, "next": found.next_before_id})
+    found, following = _some(call.adapter, where, query.limit)
+    return Answer({"jobs": [job_json(record) for record in found], "next": following})
+
+
+def _some(adapter: Adapter, where: JobFilter, limit: int) -> tuple[list[StoredJob], int | None]:
+    """Some jobs, and where to go on: short pages are put together, as long as there is time."""
+    found: list[StoredJob] = []
+    deadline = time.monotonic() + FILLING_SECONDS
+    while True:
+        page = adapter.page_jobs(where, limit - len(found))
+        found += page.jobs
+        where = replace(where, before_id=page.next_before_id)
+        is_over = page.next_before_id is None or time.monotonic() > deadline
+        if is_over or len(found) == limit:
+            return found, page.next_before_id
 
 
 def filter_of(asked: JobsQuery | JobFilterBody) -> JobFilter:

@@ -137,7 +137,7 @@ class JobsQuery(Asked):
 class StatsQuery(Asked):
     """Which time to look back on."""
 
-    minutes: int = Field(60, ge=1, le=1440, description="How many minutes to look back.")
+    minutes: int = Field(60, ge=1, le=180, description="How many minutes to look back.")
 
 
 # --- answered ------------------------------------------------------------------------------------

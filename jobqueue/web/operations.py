@@ -198,7 +198,7 @@ class Service:
         if isinstance(answer, Response):
             return answer
         return Response(
-            as_json(answer.body),
+            as_json(answer.body) + b"\n",
             status_code=answer.status,
             media_type=operation.media_type,
             headers=dict(answer.headers),

@@ -73,7 +73,7 @@ class Problem(Exception):
             **self.members,
         }
         return Response(
-            as_json(body),
+            as_json(body) + b"\n",
             status_code=self.status,
             media_type="application/problem+json",
             headers=self.headers,

@@ -107,7 +107,7 @@ OPERATIONS = (
         "GET",
         "/api/jobs",
         "List jobs",
-        lists.page,
+        lists.list_jobs,
         Scope.READ,
         {200: models.PageAnswer},
         query=models.JobsQuery,

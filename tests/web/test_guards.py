@@ -11,9 +11,9 @@ from starlette.testclient import TestClient
 
 import jobqueue.web
 from jobqueue import JobQueue, MemoryAdapter
+from jobqueue.cli.web import LOOPBACK_NAMES
 from jobqueue.errors import DatabaseError, DatabaseRefused, DatabaseUnavailable, SchemaError
 from jobqueue.records import JobFilter
-from jobqueue.web.guards import LOOPBACK_NAMES
 from jobqueue.web.operations import LONGEST_BODY
 from tests.web.conftest import by_header, client_of
 

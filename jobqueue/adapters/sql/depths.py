@@ -20,7 +20,7 @@ from jobqueue.adapters.sql.tables import UtcDateTime, to_utc
 from jobqueue.records import QueueDepth
 
 MOST_LANES = 1_000
-MOST_ROWS = 100_000
+MOST_ROWS = 40_000
 FEWEST_OF_A_LANE = 100
 
 _LANES = """
