@@ -88,8 +88,12 @@ class DefaultConfiguration:
     def adapter(self) -> Adapter:
         """The adapter, made from the settings if none was given."""
         with self._lock:
-            if self._substitute is not None:
-                return self._substitute
+            return self._substitute or self.own_adapter
+
+    @property
+    def own_adapter(self) -> Adapter:
+        """As `adapter`, whatever stands in for it."""
+        with self._lock:
             if self._adapter is None:
                 assert self._connect is not None, "jobqueue/__init__.py imports jobqueue.app"  # noqa: S101
                 self._adapter = self._connect(self.settings)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import jobqueue
+import jobqueue.testing
 from jobqueue import (
     ClaimLost,
     Discard,
@@ -642,3 +643,21 @@ def test_an_async_job_can_have_a_thread_write(adapter: SqlAdapter) -> None:
     PayOnThread.perform_later()
     assert work_off(adapter) == Tally(succeeded=1)
     assert payments(adapter) == [1]
+
+
+# --- in the tests of applications ----------------------------------------------------------------
+
+
+def test_within_an_inbox_it_writes_to_the_configured_database(adapter: SqlAdapter) -> None:
+    with jobqueue.testing.inbox() as inbox:
+        Pay.within = staticmethod(lambda job, session: Note.perform_later("within"))
+        Pay.perform_later(5)
+        PayAsync.perform_later(6)
+        inbox.perform_all()
+        inbox.assert_enqueued(Note, "within")
+        Pay.within = staticmethod(failing(KeyError("no")))
+        Pay.perform_later(7)
+        with pytest.raises(KeyError):
+            inbox.perform_all()
+    assert payments(adapter) == [5, 6]
+    assert adapter.count_jobs(JobFilter()) == 0

@@ -17,6 +17,7 @@ from jobqueue.adapters.memory_outside import MemoryOutside
 from jobqueue.adapters.memory_pruning import MemoryPruning
 from jobqueue.adapters.memory_schedules import MemorySchedules
 from jobqueue.adapters.memory_steering import MemorySteering
+from jobqueue.adapters.memory_transactions import MemoryTransactions
 from jobqueue.adapters.settlement import Settlement, settlement_of
 from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.clock import Clock, SystemClock
@@ -51,7 +52,9 @@ class _Row:
 _Place = tuple[int, datetime, int]
 
 
-class MemoryAdapter(MemoryPruning, MemorySchedules, MemorySteering, MemoryOutside):
+class MemoryAdapter(
+    MemoryTransactions, MemoryPruning, MemorySchedules, MemorySteering, MemoryOutside
+):
     """Keeps jobs in memory, with the semantics of a database.
 
     A SQLAlchemy `Session` or `Connection` given as `session` is honoured: the jobs appear when it
@@ -211,6 +214,11 @@ class MemoryAdapter(MemoryPruning, MemorySchedules, MemorySteering, MemoryOutsid
         """See `Adapter.settle`."""
         with self._lock:
             return [o for o in outcomes if not self._apply(settlement_of(o))]
+
+    def is_held(self, job: ClaimedJob) -> bool:
+        """See `MemoryTransactions.is_held`."""
+        row = self._rows.get(job.id)
+        return row is not None and row.token == job.token
 
     def _apply(self, settlement: Settlement) -> bool:
         row = self._rows.get(settlement.id)

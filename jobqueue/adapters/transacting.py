@@ -211,3 +211,15 @@ class SessionTransaction:
         if transaction.parent is None:
             self._was_closed = not (self._is_ending or self._is_rolling_back)
             self._is_rolling_back = False
+
+
+class AsyncSessionTransaction:
+    """As a transaction of an `AsyncSession`'s own session, on an event loop."""
+
+    def __init__(self, inner: Transaction, session: AsyncSession) -> None:
+        self.inner = inner
+        self.session = session
+
+    def run(self, step: Callable[..., T], *args: Any) -> Awaitable[T]:
+        """See `AsyncTransaction.run`."""
+        return self.session.run_sync(lambda _: step(*args))

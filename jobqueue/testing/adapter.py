@@ -8,7 +8,9 @@ from typing import Any
 
 from jobqueue.adapters.memory import MemoryAdapter
 from jobqueue.adapters.stored import StoredJob
+from jobqueue.adapters.transacting import AsyncTransaction, Transaction
 from jobqueue.clock import SystemClock
+from jobqueue.defaults import default_configuration
 from jobqueue.records import Claim, ClaimedJob, JobState, NewJob
 
 WORKER = "jobqueue.testing"
@@ -48,6 +50,14 @@ class InboxAdapter(MemoryAdapter):
             self.joined += records
         return records
 
+    def transaction(self, sessions: Callable[[], Any] | None = None) -> Transaction:
+        """See `Adapter.transaction`: by default of the database that is configured."""
+        return super().transaction(sessions or _session_of_database)
+
+    def transaction_async(self, sessions: Callable[[], Any] | None = None) -> AsyncTransaction:
+        """See `Adapter.transaction_async`, likewise."""
+        return super().transaction_async(sessions or _async_session_of_database)
+
     def _store(self, rows: Iterable[Any]) -> None:
         stored = list(rows)
         super()._store(stored)
@@ -69,6 +79,14 @@ class InboxAdapter(MemoryAdapter):
             if row is None or row.record.state is not JobState.READY:
                 return None
             return self._claim_row(row, Claim(WORKER, 1, 1, 1))
+
+
+def _session_of_database() -> Any:
+    return default_configuration.own_adapter.transaction().session
+
+
+def _async_session_of_database() -> Any:
+    return default_configuration.own_adapter.transaction_async().session
 
 
 def _is_driver_connection(session: Any) -> bool:

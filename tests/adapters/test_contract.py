@@ -13,6 +13,7 @@ from jobqueue.adapters.sql.postgres import PostgresAdapter
 from jobqueue.adapters.sql.postgres_claim import LowWater
 from jobqueue.clock import ManualClock
 from jobqueue.testing import AdapterContract
+from jobqueue.testing.contract import TransactionContract
 from tests.conftest import build_adapter
 
 
@@ -22,7 +23,7 @@ class TestMemoryAdapter(AdapterContract):
         return build_adapter(request, "memory", clock)
 
 
-class TestSqliteAdapter(AdapterContract):
+class TestSqliteAdapter(AdapterContract, TransactionContract):
     @pytest.fixture
     def adapter(self, request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Adapter]:
         adapter = build_adapter(request, "sqlite", clock)
@@ -30,7 +31,7 @@ class TestSqliteAdapter(AdapterContract):
         adapter.close()
 
 
-class TestPostgresAdapter(AdapterContract):
+class TestPostgresAdapter(AdapterContract, TransactionContract):
     examples = 60
     lateness = timedelta(seconds=1)
 

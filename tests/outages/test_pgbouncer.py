@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.orm import Session
 
 from jobqueue import Job, JobQueue
@@ -163,6 +163,36 @@ def test_the_application_enqueues_in_its_own_transaction(
         Note.set(session=session).perform_later("rolled back")
     engine.dispose()
     assert JobQueue(bounced).work_off().succeeded == MORE_THAN_PSYCOPG_PREPARES_AFTER
+
+
+class EnqueueOnce(Job):
+    """Writes in a transaction of its own; what it writes is another job."""
+
+    def perform(self, what: str) -> None:
+        with self.transaction() as session:
+            session.execute(text("SELECT count(*) FROM background_jobs"))
+            Note.perform_later(what)
+
+
+class EnqueueOnceAsync(Job):
+    async def perform(self, what: str) -> None:
+        async with self.transaction() as session:
+            await session.execute(text("SELECT count(*) FROM background_jobs"))
+            await Note.perform_later_async(what)
+
+
+def test_transactions_of_jobs(bounced: Adapter) -> None:
+    """Several at once, on fewer connections, and none of them leaves anything behind on one."""
+    number = MORE_THAN_PSYCOPG_PREPARES_AFTER
+    for job_class in (EnqueueOnce, EnqueueOnceAsync):
+        job_class.perform_all_later([(f"{job_class.__name__} {n}",) for n in range(number)])
+    assert JobQueue(bounced, concurrency=4).work_off().succeeded == 4 * number
+    assert len(set(calls)) == len(calls) == 2 * number
+    assert isinstance(bounced, PostgresAdapter)
+    for _ in range(4):
+        with bounced.database.engine.connect() as connection:
+            left = connection.execute(text("SHOW idle_in_transaction_session_timeout"))
+            assert left.scalar_one() == "0"
 
 
 def test_the_tables_are_made_through_it(pgbouncer: PgBouncer, postgres_server: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.orm import Session
@@ -15,14 +15,12 @@ from jobqueue.adapters.settlement import Pair, Settlements, settlements_of
 from jobqueue.adapters.sql.base import SqlBase
 from jobqueue.adapters.sql.engine import forget_connections_after_fork
 from jobqueue.adapters.sql.tables import JOBS
-from jobqueue.adapters.transacting import SessionTransaction, Transaction
+from jobqueue.adapters.transacting import AsyncSessionTransaction, SessionTransaction
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import JobState, Succeeded
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-
-T = TypeVar("T")
 
 
 class SqlTransaction(SessionTransaction):
@@ -36,18 +34,6 @@ class SqlTransaction(SessionTransaction):
         with self._adapter.database.errors_translated():
             connection = self._adapter.connection_of(self.session)
             return bool(self._adapter.settle_within(connection, settlements_of([outcome])))
-
-
-class AsyncSqlTransaction:
-    """As `SqlTransaction`, within an `AsyncSession`."""
-
-    def __init__(self, inner: Transaction, session: AsyncSession) -> None:
-        self.inner = inner
-        self.session = session
-
-    def run(self, step: Callable[..., T], *args: Any) -> Awaitable[T]:
-        """See `AsyncTransaction.run`."""
-        return self.session.run_sync(lambda _: step(*args))
 
 
 class SqlTransactions(SqlBase):
@@ -94,7 +80,9 @@ class SqlTransactions(SqlBase):
             )
         return self._new_transaction(session)
 
-    def transaction_async(self, sessions: Callable[[], Any] | None = None) -> AsyncSqlTransaction:
+    def transaction_async(
+        self, sessions: Callable[[], Any] | None = None
+    ) -> AsyncSessionTransaction:
         """See `Adapter.transaction_async`."""
         need("greenlet", "sqlalchemy[asyncio]")
         from sqlalchemy.ext.asyncio import AsyncSession
@@ -105,7 +93,7 @@ class SqlTransactions(SqlBase):
                 f"self.transaction() was given what makes a {type(session).__qualname__}; expected "
                 "an async_sessionmaker, which makes an AsyncSession"
             )
-        return AsyncSqlTransaction(self._new_transaction(session.sync_session), session)
+        return AsyncSessionTransaction(self._new_transaction(session.sync_session), session)
 
     def was_committed(self, outcome: Succeeded) -> bool:
         """See `Adapter.was_committed`: who still has the row locked is waited for."""

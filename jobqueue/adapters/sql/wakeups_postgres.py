@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import psycopg
@@ -161,7 +161,7 @@ class PostgresWakeups(SqlWakeups, SqlAdapter):
         wakeup = self._pending.get(session)
         if wakeup is not None and session.get_nested_transaction() is None:
             self._pending[session] = None
-            self._notify_of_one_more(wakeup)
+            _off_the_event_loop(partial(self._notify_of_one_more, wakeup))
 
     # --- listening -------------------------------------------------------------------------------
 
@@ -175,6 +175,22 @@ class PostgresWakeups(SqlWakeups, SqlAdapter):
             listener.close()
             raise
         return listener
+
+
+def _off_the_event_loop(say: Callable[[], None]) -> None:
+    """Do it here, or on a thread where it would hold up an event loop.
+
+    What the loop holds up then may be what it waits for: other transactions, which have all of a
+    pooler's connections.
+    """
+    import asyncio
+
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        say()
+    else:
+        loop.run_in_executor(None, say)
 
 
 class Stream:

@@ -13,6 +13,7 @@ from jobqueue.testing.contract.reading import ReadContract
 from jobqueue.testing.contract.recurring import RecurringContract
 from jobqueue.testing.contract.settling import SettleContract
 from jobqueue.testing.contract.steering import SteeringContract
+from jobqueue.testing.contract.transactions import TransactionContract
 from jobqueue.testing.contract.waking import WakeContract
 from jobqueue.testing.contract.workers import WorkerContract
 
@@ -30,6 +31,7 @@ __all__ = [
     "RecurringContract",
     "SettleContract",
     "SteeringContract",
+    "TransactionContract",
     "WakeContract",
     "WorkerContract",
 ]
@@ -77,6 +79,9 @@ class AdapterContract(
     It needs pytest; with the package `hypothesis` there, any calls are made in any order as well,
     beside a plain model. What a database adds of its own (sessions to join, query
     plans, migrations, what it does when it is away) is for the adapter's own tests.
+
+    An adapter that lets jobs write in its transactions (`self.transaction()`) inherits from
+    `TransactionContract` as well.
 
     The steps can also be had one by one, for an adapter in the making: `EnqueueContract`,
     `ClaimContract`, `SettleContract`, `WorkerContract`, `SteeringContract`, `WakeContract`,
