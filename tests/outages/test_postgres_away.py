@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,19 +20,22 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
-from jobqueue import Every, Job, JobQueue
+from jobqueue import Every, Job, JobQueue, clock
 from jobqueue.adapters import Adapter, connect
+from jobqueue.adapters.sql import engine, leases
 from jobqueue.adapters.sql.postgres import PostgresAdapter
+from jobqueue.adapters.sql.postgres_connection import PatientConnection
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.job import registry
 from jobqueue.maintenance import prune
-from jobqueue.records import JobState
+from jobqueue.records import JobState, NewJob
 from tests.conftest import TABLES
 from tests.outages.conftest import Said
 from tests.outages.server import FAST, IMMEDIATE, Server
 from tests.sample_jobs import Note, calls
 
 WaitFor = Callable[[Callable[[], bool], str], None]
+DEFAULT_LEASE_SECONDS = 30
 Away = Callable[[Server, str], AbstractContextManager[None]]
 
 
@@ -425,3 +429,96 @@ def fill(connection: psycopg.Connection) -> None:
     with suppress(psycopg.errors.DiskFull):
         while True:
             connection.execute("INSERT INTO filler SELECT repeat('x', 5000)")
+
+
+# --- answers that are lost on their way ----------------------------------------------------------
+
+
+@contextmanager
+def commits_without_an_answer(url: str, wait_for: WaitFor) -> Iterator[Callable[[], None]]:
+    """Commits are stored, and wait for a standby that never comes; cut off then, none is told of.
+
+    What is given cuts off the first that waits.
+    """
+    with psycopg.connect(url, autocommit=True) as control:
+
+        def set_standby(name: str) -> None:
+            statement = sql.SQL("ALTER SYSTEM SET synchronous_standby_names = {}")
+            control.execute(statement.format(name))
+            control.execute("SELECT pg_reload_conf()")
+
+        def cut_off() -> None:
+            cut = (
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE wait_event = 'SyncRep'"
+            )
+            wait_for(lambda: control.execute(cut).rowcount > 0, "a commit to wait for the standby")
+            set_standby("")
+
+        control.execute("SET synchronous_commit = local")
+        set_standby("nobody")
+        try:
+            yield cut_off
+        finally:
+            set_standby("")
+
+
+def test_a_settle_that_was_stored_and_never_answered(
+    url: str, wait_for: WaitFor, said: Said
+) -> None:
+    with working(url) as queue:
+        held = queue.enqueue(Hold)
+        assert Hold.entered.wait(20)
+        with commits_without_an_answer(url, wait_for) as cut_off:
+            Hold.let_go.set()
+            cut_off()
+        wait_for(lambda: said.count("database_back") > 0, "the worker to be back")
+        wait_for(lambda: queue.adapter.get(held.id) is None, "the job to be settled")
+    assert calls == ["held"]
+    assert said.count("job_rejected") == 0
+
+
+def test_a_claim_that_was_stored_and_never_answered(
+    url: str, wait_for: WaitFor, said: Said
+) -> None:
+    """The worker that it was made for gives the job back, its attempt refunded, and claims anew."""
+    with working(url, listen=False) as queue:
+        wait_for(lambda: said.count("worker_ready") > 0, "the worker")
+        with commits_without_an_answer(url, wait_for) as cut_off:
+            with psycopg.connect(url) as local:
+                local.execute("SET synchronous_commit = local")
+                note = NewJob(Note.name, '{"what": "claimed twice"}', "default", 50, 5)
+                (job,) = queue.adapter.enqueue([note], session=local)
+            cut_off()
+        wait_for(lambda: calls == ["claimed twice"], "the job")
+        wait_for(lambda: queue.adapter.get(job.id) is None, "it to be settled")
+    assert (said.count("strays_released"), said.count("job_rejected")) == (1, 0)
+    assert "attempt 1 of" in said.text_of("job_succeeded")
+
+
+# --- the limits ----------------------------------------------------------------------------------
+
+
+def test_a_beat_gives_up_long_before_the_lease_ends(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert engine.ANSWER_SECONDS == PatientConnection.patience_seconds == 30
+    assert engine.BEAT_SECONDS < DEFAULT_LEASE_SECONDS / 4
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.2)
+    adapter = connect(url)
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE background_workers IN ACCESS EXCLUSIVE MODE")
+        for look in (lambda: adapter.beat(["w"]), adapter.workers):
+            with pytest.raises(DatabaseUnavailable, match=r"no answer within 0\.2 s"):
+                look()
+    adapter.close()
+
+
+def test_pauses_grow_and_differ() -> None:
+    """Workers that lost the same database do not all come back at the same moment."""
+    several = [list(islice(clock.reconnect_pauses(), 12)) for _ in range(5)]
+    for pauses in several:
+        assert pauses[0] <= clock.FIRST_RECONNECT_SECONDS
+        assert all(pause <= clock.LONGEST_RECONNECT_SECONDS for pause in pauses)
+        assert pauses[-1] >= clock.LONGEST_RECONNECT_SECONDS / 2
+    assert len({pauses[-1] for pauses in several}) == 5
