@@ -435,11 +435,15 @@ def fill(connection: psycopg.Connection) -> None:
 
 
 @contextmanager
-def commits_without_an_answer(url: str, wait_for: WaitFor) -> Iterator[Callable[[], None]]:
+def commits_without_an_answer(
+    url: str, adapter: Adapter, wait_for: WaitFor
+) -> Iterator[Callable[[], None]]:
     """Commits are stored, and wait for a standby that never comes; cut off then, none is told of.
 
     What is given cuts off the first that waits.
     """
+    # That is not to be the pruner, which commits once when it begins.
+    wait_for(lambda: bool(adapter.declared_handlers()), "the first round of the pruner")
     with psycopg.connect(url, autocommit=True) as control:
 
         def set_standby(name: str) -> None:
@@ -457,10 +461,27 @@ def commits_without_an_answer(url: str, wait_for: WaitFor) -> Iterator[Callable[
 
         control.execute("SET synchronous_commit = local")
         set_standby("nobody")
+        _wait_until_commits_wait(control, url)
         try:
             yield cut_off
         finally:
             set_standby("")
+
+
+def _wait_until_commits_wait(control: psycopg.Connection, url: str) -> None:
+    """The server takes a moment to learn of the standby."""
+    commit = "SELECT pg_logical_emit_message(true, 'probe', '')"
+    waits = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = %s AND wait_event = %s"
+    has_waited = False
+    with psycopg.connect(url, autocommit=True) as probe:
+        while not has_waited:
+            committing = threading.Thread(target=probe.execute, args=(commit,))
+            committing.start()
+            while committing.is_alive() and not has_waited:
+                has_waited = bool(
+                    control.execute(waits, (probe.info.backend_pid, "SyncRep")).rowcount
+                )
+            committing.join()
 
 
 def test_a_settle_that_was_stored_and_never_answered(
@@ -469,7 +490,7 @@ def test_a_settle_that_was_stored_and_never_answered(
     with working(url) as queue:
         held = queue.enqueue(Hold)
         assert Hold.entered.wait(20)
-        with commits_without_an_answer(url, wait_for) as cut_off:
+        with commits_without_an_answer(url, queue.adapter, wait_for) as cut_off:
             Hold.let_go.set()
             cut_off()
         wait_for(lambda: said.count("database_back") > 0, "the worker to be back")
@@ -483,8 +504,7 @@ def test_a_claim_that_was_stored_and_never_answered(
 ) -> None:
     """The worker that it was made for gives the job back, its attempt refunded, and claims anew."""
     with working(url, listen=False) as queue:
-        wait_for(lambda: said.count("worker_ready") > 0, "the worker")
-        with commits_without_an_answer(url, wait_for) as cut_off:
+        with commits_without_an_answer(url, queue.adapter, wait_for) as cut_off:
             with psycopg.connect(url) as local:
                 local.execute("SET synchronous_commit = local")
                 note = NewJob(Note.name, '{"what": "claimed twice"}', "default", 50, 5)
