@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -44,7 +45,7 @@ def supervisors(empty_project: Project, server: Server, tmp_path: Path) -> Itera
     """Two of them, as on two machines, with two workers each."""
     empty_project.write("jobs.py", SLOW)
     environment = {**empty_project.environment, "JOBS_DATABASE_URL": server.url}
-    project = Project(empty_project.folder, environment)
+    project = replace(empty_project, environment=environment)
     options = ("work", "-n", "2", "--lease", str(LEASE_SECONDS), "--poll-interval", "0.1")
     running = [Running(project, tmp_path / f"{n}.log", *options) for n in range(2)]
     yield running
