@@ -16,7 +16,7 @@ demo: $(READY) ## sign people up, and send them real mail in background jobs (PE
 	@$(BIN)/python examples/signup/demo.py
 
 test: $(READY) ## the whole suite, against memory, SQLite and a real PostgreSQL
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 lint: $(READY) ## formatting, lint, types, and the direction of imports
 	$(BIN)/ruff format --check .
