@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PEOPLE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test lint check format bench docs lock clean
+.PHONY: help demo test mutants anyorder lint check format bench docs lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -17,6 +17,13 @@ demo: $(READY) ## sign people up, and send them real mail in background jobs (PE
 
 test: $(READY) ## the whole suite, against memory, SQLite and a real PostgreSQL
 	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+
+mutants: $(READY) ## break the package in small ways, each of which the tests have to notice
+	MUTANTS=all $(BIN)/python -m pytest -q tests/test_mutants.py $(ARGS)
+
+anyorder: $(READY) ## many more calls in any order, new ones each time (EXAMPLES=2000)
+	JOBQUEUE_TEST_EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest -q --timeout 3600 \
+		tests/adapters/test_contract.py -k any_calls $(ARGS)
 
 lint: $(READY) ## formatting, lint, types, and the direction of imports
 	$(BIN)/ruff format --check .

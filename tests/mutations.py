@@ -1,0 +1,233 @@
+"""Ways to break the package, each small, and the tests that have to notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CONTRACT = "tests/adapters/test_contract.py"
+INTERLEAVINGS = "tests/adapters/test_interleavings.py"
+CRASHES = "tests/process/test_crash_points.py"
+POSTGRES, SQLITE, MEMORY = "TestPostgresAdapter", "TestSqliteAdapter", "TestMemoryAdapter"
+ANY_CALLS = "any_calls"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """Something that is promised, taken out.
+
+    Args:
+        name: what is missing then.
+        file: where, in the package.
+        old: the text that does it, as often as it is there.
+        new: what stands there instead.
+        tests: a file of tests, and which of them (`-k`).
+        cheap: whether it is tried with every run of the suite.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, str]
+    cheap: bool = False
+
+    def apply(self, package: Path) -> None:
+        """Break a copy of the package.
+
+        Raises:
+            AssertionError: the text is not there any more. Find out what does it now.
+        """
+        path = package / self.file
+        text = path.read_text()
+        assert self.old in text, f"{self.name}: {self.file} has no more {self.old!r}"
+        path.write_text(text.replace(self.old, self.new))
+
+
+MUTATIONS = (
+    Mutation(
+        "the fence, on PostgreSQL",
+        "adapters/sql/postgres.py",
+        " AND job.id = mine.id AND job.claim_token = mine.token",
+        " AND job.id = mine.id",
+        (CONTRACT, f"{POSTGRES} and rejected"),
+        cheap=True,
+    ),
+    Mutation(
+        "the fence around removals, on PostgreSQL",
+        "adapters/sql/postgres.py",
+        "WHERE id = ANY (%(ids)s::bigint[]) AND claim_token = %(token)s",
+        "WHERE id = ANY (%(ids)s::bigint[])",
+        (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
+    ),
+    Mutation(
+        "the fence, on SQLite",
+        "adapters/sql/sqlite.py",
+        "WHERE job.id = mine.value ->> 0 AND job.claim_token = mine.value ->> 1",
+        "WHERE job.id = mine.value ->> 0",
+        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+    ),
+    Mutation(
+        "the fence, in memory",
+        "adapters/memory.py",
+        "if row is None or row.token != settlement.token:",
+        "if row is None:",
+        (CONTRACT, f"{MEMORY} and {ANY_CALLS}"),
+    ),
+    Mutation(
+        "counting attempts, on PostgreSQL",
+        "adapters/sql/postgres_claim.py",
+        "attempts = attempts + 1,",
+        "attempts = attempts,",
+        (CONTRACT, f"{POSTGRES} and counts_an_attempt"),
+        cheap=True,
+    ),
+    Mutation(
+        "counting attempts, on SQLite",
+        "adapters/sql/sqlite.py",
+        "SET state = 'running', attempts = attempts + 1,",
+        "SET state = 'running',",
+        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+    ),
+    Mutation(
+        "looking behind the low-water mark now and then",
+        "adapters/sql/postgres_claim.py",
+        "self._runs_dry or now - self._looked_at >= LOOK_AGAIN_SECONDS",
+        "self._runs_dry",
+        ("tests/adapters/test_turns.py", "within_a_look"),
+        cheap=True,
+    ),
+    Mutation(
+        "charging a crash",
+        "adapters/sql/leases.py",
+        "JOBS.c.crashes + int(job.guilty)",
+        "JOBS.c.crashes + 0",
+        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+    ),
+    Mutation(
+        "the third crash, which becomes the fourth",
+        "adapters/sql/leases.py",
+        "(crashes >= MOST_CRASHES)",
+        "(crashes > MOST_CRASHES)",
+        (CONTRACT, f"{SQLITE} and crash"),
+    ),
+    Mutation(
+        "the refund of what is given back",
+        "adapters/settlement.py",
+        "refund=1,",
+        "refund=0,",
+        (CONTRACT, f"{SQLITE} and released"),
+        cheap=True,
+    ),
+    Mutation(
+        "the refund of what a dead worker had not started",
+        "adapters/sql/leases.py",
+        "attempts=JOBS.c.attempts - 1,",
+        "attempts=JOBS.c.attempts,",
+        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+    ),
+    Mutation(
+        "remembering that a running job is to be cancelled",
+        "adapters/sql/postgres.py",
+        "CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NULL",
+        "CASE WHEN false",
+        (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
+    ),
+    Mutation(
+        "the heartbeat that a rescue has seen",
+        "adapters/sql/leases.py",
+        "(WORKERS.c.id == seen.id) & (WORKERS.c.heartbeat_at == seen.heartbeat_at)",
+        "(WORKERS.c.id == seen.id)",
+        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+    ),
+    Mutation(
+        "the tokens of what a worker knows of",
+        "adapters/sql/leases.py",
+        "if (job_id, token) not in held]",
+        "if job_id not in {known for known, _ in held}]",
+        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+    ),
+    Mutation(
+        "SKIP LOCKED",
+        "adapters/sql/postgres_claim.py",
+        "FOR UPDATE SKIP LOCKED",
+        "FOR UPDATE",
+        (INTERLEAVINGS, "two_claim or (two and claim)"),
+    ),
+    Mutation(
+        "locking what is claimed",
+        "adapters/sql/postgres_claim.py",
+        "FOR UPDATE SKIP LOCKED",
+        "",
+        (INTERLEAVINGS, "two and claim"),
+    ),
+    Mutation(
+        "pausing, on PostgreSQL",
+        "adapters/sql/postgres_claim.py",
+        "SELECT FROM background_queues WHERE name = queue AND paused_at IS NOT NULL)",
+        "SELECT FROM background_queues WHERE false)",
+        (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
+    ),
+    Mutation(
+        "pausing, on SQLite",
+        "adapters/sql/sqlite.py",
+        'PAUSED = "SELECT name FROM background_queues WHERE paused_at IS NOT NULL"',
+        'PAUSED = "SELECT name FROM background_queues WHERE paused_at IS NULL"',
+        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+    ),
+    Mutation(
+        "not prefetching what has a single attempt",
+        "adapters/sql/postgres_claim.py",
+        "WHERE max_attempts > 1 OR place <= %(free_slots)s",
+        "WHERE max_attempts > 0",
+        (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
+    ),
+    Mutation(
+        "the order of the claim",
+        "adapters/sql/sqlite.py",
+        "ORDER BY priority, run_at, id LIMIT :limit",
+        "ORDER BY id LIMIT :limit",
+        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+    ),
+    Mutation(
+        "giving way to a worker that settles",
+        "adapters/sql/postgres_database.py",
+        "for _ in range(TIMES_TO_GIVE_WAY):",
+        "for _ in range(0):",
+        (INTERLEAVINGS, "differently"),
+    ),
+    Mutation(
+        "taking the worker's row first",
+        "adapters/sql/leases.py",
+        """            connection.execute(_without(worker_id))
+            connection.execute(self._release(worker_id))
+""",
+        """            connection.execute(self._release(worker_id))
+            connection.execute(_without(worker_id))
+""",
+        (INTERLEAVINGS, "expire and sign"),
+    ),
+    Mutation(
+        "reading the row again when an answer was lost",
+        "worker/pump.py",
+        "if not self._was_settled(o)",
+        "if o is not None",
+        (CRASHES, "breaks and sqlite and settle-after"),
+    ),
+    Mutation(
+        "giving back what was claimed without the worker knowing",
+        "worker/pump.py",
+        """        self._release_strays()
+        return replace(""",
+        """        return replace(""",
+        (CRASHES, "breaks and sqlite and claim-after"),
+        cheap=True,
+    ),
+    Mutation(
+        "publishing what is performed",
+        "worker/slots.py",
+        "JOB_ID.pack_into(self._memory, start, claimed.id)",
+        "JOB_ID.pack_into(self._memory, start, NO_JOB)",
+        (CRASHES, "killed and sqlite"),
+    ),
+)
