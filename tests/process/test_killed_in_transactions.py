@@ -198,7 +198,7 @@ def test_a_second_signal_in_the_commit_waits_for_it(
 def test_a_process_frozen_past_its_lease_leaves_nothing(
     ledger: Project, start: Start, wait_for: WaitFor, where: str
 ) -> None:
-    """On PostgreSQL; on SQLite nobody else can write meanwhile, see below."""
+    """On PostgreSQL: on SQLite nobody else could write, and so take the job, meanwhile."""
     url = ledger.environment["JOBS_DATABASE_URL"]
     if url.startswith("sqlite"):
         pytest.skip("frozen with the write lock, it stops everybody")
