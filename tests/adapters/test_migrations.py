@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
 from sqlalchemy.exc import IntegrityError
 
+from jobqueue import Job, JobQueue
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.sql import schema
 from jobqueue.adapters.sql.adapter import SqlAdapter
@@ -96,6 +98,25 @@ def test_migrating_again_changes_nothing(adapter: SqlAdapter) -> None:
     adapter.enqueue([JOB])
     adapter.migrate()
     assert adapter.count_jobs(JobFilter()) == 1
+
+
+class Forwards(Job):
+    name = "migrations.Forwards"
+
+    def perform(self) -> None: ...
+
+
+def test_from_the_first_revision_on(adapter: SqlAdapter) -> None:
+    """Jobs stay, and workers of either release go on: what the tables lack is only said."""
+    adapter.migrate("0001")
+    queue = JobQueue(adapter)
+    queue.enqueue(Forwards)
+    assert queue.work_off().succeeded == 1
+    kept = queue.enqueue(Forwards)
+    adapter.migrate()
+    assert adapter.get(kept.id) is not None
+    assert queue.work_off().succeeded == 1
+    assert [found.stat.succeeded for found in adapter.stats(timedelta(hours=1))] == [1]
 
 
 def test_ids_are_not_used_again(adapter: SqlAdapter) -> None:

@@ -245,7 +245,7 @@ def test_sqlite_gives_up_too(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter: Any = build_adapter(request, "sqlite")
-    monkeypatch.setattr("jobqueue.adapters.sql.sqlite.LONGEST_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("jobqueue.adapters.sql.sqlite_writer.LONGEST_LOOK_SECONDS", 0.02)
     forever = (
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
     )

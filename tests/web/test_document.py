@@ -26,6 +26,7 @@ from jobqueue.records import NewJob
 from jobqueue.web import Scope
 from jobqueue.web.application import ALL_OPERATIONS
 from jobqueue.web.openapi import document
+from jobqueue.web.operations import LONGEST_BODY, Operation
 from jobqueue.web.table import OPERATIONS
 from jobqueue.web.tokens import create_token
 from tests.web.conftest import client_of
@@ -116,3 +117,28 @@ def test_it_is_json_that_others_can_read(client: TestClient) -> None:
     text = client.get("/api/openapi.json").text
     assert "$defs" not in json.loads(text)["components"]["schemas"]
     assert "#/$defs" not in text
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.summary)
+def test_every_way_of_being_refused_is_in_it(operation: Operation) -> None:
+    """Also those that no generated request comes upon."""
+    path = operation.path.replace(":job_id", "")
+    described = document(OPERATIONS)["paths"][path][operation.method.lower()]["responses"]
+    asked = path.replace("{id}", "50").replace("{name}", "default")
+    kind, too_much = {"content-type": "text/plain"}, b" " * (LONGEST_BODY + 1)
+    with client_of(filled(), allowed_hosts=["here"]) as client:
+        statuses = {client.request(operation.method, asked).status_code}
+    with client_of(filled()) as client:
+        if operation.method != "GET":
+            statuses |= {
+                client.request(operation.method, asked, content=b"x", headers=kind).status_code,
+                client.request(operation.method, asked, content=too_much).status_code,
+            }
+        cross = {"sec-fetch-site": "cross-site"}
+        statuses |= {client.request(operation.method, asked, headers=cross).status_code}
+    if operation.scope is not None:
+        with client_of(filled(), lambda _: None) as client:
+            statuses |= {client.request(operation.method, asked).status_code}
+    assert {str(status) for status in statuses} <= set(described)
+    assert statuses >= {421, 403}
+    assert (statuses >= {413, 415}) == (operation.method != "GET")
