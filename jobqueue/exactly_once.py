@@ -7,7 +7,6 @@ either both are in the database, or neither is and the job is tried again.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -23,6 +22,8 @@ from jobqueue.errors import DatabaseError, DatabaseUnavailable, InvalidTransacti
 from jobqueue.records import Succeeded
 
 if TYPE_CHECKING:
+    import asyncio
+
     from jobqueue.adapters.transacting import AsyncSession, Session
 
 T = TypeVar("T")
@@ -214,6 +215,8 @@ class TransactionBlock:
     # --- in an async job -------------------------------------------------------------------------
 
     async def __aenter__(self) -> AsyncSession:
+        import asyncio
+
         self._refuse_nesting()
         self._completion.begin_transaction(self)
         self._async_transaction = made = self.adapter.transaction_async(self._sessions)
@@ -260,6 +263,8 @@ class TransactionBlock:
         return None
 
     async def _find_out_async(self, outcome: Succeeded | None, failure: CommitFailed) -> None:
+        import asyncio
+
         for pause in self._looks(outcome, failure):
             await asyncio.sleep(pause)
             with suppress(DatabaseUnavailable):
@@ -312,6 +317,8 @@ def _cause_of(failure: CommitFailed) -> BaseException:
 
 async def _to_its_end(work: Awaitable[T]) -> T:
     """Await it, and be cancelled only when it is done."""
+    import asyncio
+
     task = asyncio.create_task(_awaiting(work), name=COMMIT_TASK)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -330,6 +337,8 @@ async def _awaiting(work: Awaitable[T]) -> T:
 
 
 def _loop_is_running() -> bool:
+    import asyncio
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
