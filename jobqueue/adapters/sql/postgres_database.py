@@ -170,7 +170,8 @@ class PostgresDatabase(Database):
     def _driver(self) -> Iterator[PatientConnection]:
         """The driver's own connection, out of the pool."""
         with self.errors_translated(), self.engine.connect() as connection:
-            if _was_cut(_driver_of(connection)):
+            # All that are in the pool may have been, when the server was restarted.
+            while _was_cut(_driver_of(connection)):
                 connection.invalidate()
             driver = _driver_of(connection)
             try:
