@@ -13,12 +13,14 @@ import re
 import textwrap
 from collections.abc import Iterator
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import typer
 
 import jobqueue
+import jobqueue.web
 from jobqueue.cli import app
 from jobqueue.config import ENVIRONMENT_PREFIX, Settings
 
@@ -55,6 +57,12 @@ NAMES_HEAD = """
 What `import jobqueue` offers.
 """
 
+WEB_HEAD = """
+## Names of the REST API
+
+What `import jobqueue.web` offers; [The REST API](api.md) is about it.
+"""
+
 
 def page() -> str:
     """The whole page."""
@@ -64,7 +72,9 @@ def page() -> str:
         SETTINGS_HEAD.rstrip("\n") + "\n",
         *settings(),
         NAMES_HEAD,
-        *names(),
+        *names(jobqueue),
+        WEB_HEAD,
+        *names(jobqueue.web),
     ]
     return "".join(parts)
 
@@ -139,15 +149,18 @@ def shown_default(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f"`{value}`"
 
 
-def names() -> Iterator[str]:
+def names(module: Any) -> Iterator[str]:
     """A section for each public name."""
-    for name in jobqueue.__all__:
-        value = getattr(jobqueue, name)
+    for name in module.__all__:
+        value = getattr(module, name)
         yield f"\n### `{name}`\n\n"
         yield signature_of(name, value)
+        if isinstance(value, str):
+            yield f"A type: `{value}`.\n"
+            continue
         yield (inspect.getdoc(value) or "").replace("<", "&lt;") + "\n"
-        if inspect.isclass(value) and issubclass(value, jobqueue.JobState):
-            yield "\n" + ", ".join(f"`{state.value}`" for state in value) + "\n"
+        if inspect.isclass(value) and issubclass(value, StrEnum):
+            yield "\n" + ", ".join(f"`{one.value}`" for one in value) + "\n"
 
 
 def signature_of(name: str, value: Any) -> str:

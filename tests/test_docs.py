@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import jobqueue
+import jobqueue.web
 from jobqueue.config import setting_names
 from tests.conftest import PROJECT, Project
 
@@ -118,6 +119,11 @@ def test_the_reference_is_what_the_code_says() -> None:
 def test_every_public_name_is_documented(name: str) -> None:
     assert re.search(rf"`[^`]*\b{name}\b[^`]*`", (PROJECT / "docs/reference.md").read_text())
     assert getattr(jobqueue, name).__doc__
+
+
+@pytest.mark.parametrize("name", jobqueue.web.__all__)
+def test_every_public_name_of_the_api_is_documented(name: str) -> None:
+    assert f"\n### `{name}`\n" in (PROJECT / "docs/reference.md").read_text()
 
 
 @pytest.mark.parametrize("name", setting_names())
