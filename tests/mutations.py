@@ -58,7 +58,7 @@ MUTATIONS = (
         "adapters/sql/postgres.py",
         "WHERE id = ANY (%(ids)s::bigint[]) AND claim_token = %(token)s",
         "WHERE id = ANY (%(ids)s::bigint[])",
-        (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
+        (CONTRACT, f"{POSTGRES} and rejected"),
     ),
     Mutation(
         "the fence, on SQLite",
@@ -102,7 +102,7 @@ MUTATIONS = (
         "adapters/sql/leases.py",
         "JOBS.c.crashes + int(job.guilty)",
         "JOBS.c.crashes + 0",
-        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+        (CONTRACT, f"{SQLITE} and crash"),
     ),
     Mutation(
         "the third crash, which becomes the fourth",
@@ -131,7 +131,7 @@ MUTATIONS = (
         "adapters/sql/postgres.py",
         "CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NULL",
         "CASE WHEN false",
-        (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
+        (CONTRACT, f"{POSTGRES} and cancel"),
     ),
     Mutation(
         "the heartbeat that a rescue has seen",
@@ -145,7 +145,7 @@ MUTATIONS = (
         "adapters/sql/leases.py",
         "if (job_id, token) not in held]",
         "if job_id not in {known for known, _ in held}]",
-        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+        (CONTRACT, f"{SQLITE} and strays"),
     ),
     Mutation(
         "SKIP LOCKED",
