@@ -138,7 +138,7 @@ MUTATIONS = (
         "adapters/sql/leases.py",
         "(WORKERS.c.id == seen.id) & (WORKERS.c.heartbeat_at == seen.heartbeat_at)",
         "(WORKERS.c.id == seen.id)",
-        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+        (CONTRACT, f"{SQLITE} and has_beaten_since"),
     ),
     Mutation(
         "the tokens of what a worker knows of",
@@ -152,14 +152,7 @@ MUTATIONS = (
         "adapters/sql/postgres_claim.py",
         "FOR UPDATE SKIP LOCKED",
         "FOR UPDATE",
-        (INTERLEAVINGS, "two_claim or (two and claim)"),
-    ),
-    Mutation(
-        "locking what is claimed",
-        "adapters/sql/postgres_claim.py",
-        "FOR UPDATE SKIP LOCKED",
-        "",
-        (INTERLEAVINGS, "two and claim"),
+        ("tests/adapters/test_turns.py", "rolled_back"),
     ),
     Mutation(
         "pausing, on PostgreSQL",
