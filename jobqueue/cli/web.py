@@ -100,7 +100,9 @@ def _application(queue: JobQueue, host: str, auth: str | None, allowed: Sequence
             f"--host {host} can be reached from other machines, and nothing says who may do what; "
             "give --auth tokens, or --auth module:function, or listen on 127.0.0.1"
         )
-    return application(_whoever_is_here, queue=queue, allowed_hosts=(*LOOPBACK_NAMES, *allowed))
+    return application(
+        _whoever_is_here, queue=queue, allowed_hosts=(*LOOPBACK_NAMES, host, *allowed)
+    )
 
 
 def _whoever_is_here(_: object) -> Access:

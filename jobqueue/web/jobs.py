@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +19,7 @@ from jobqueue.errors import StateConflict
 from jobqueue.job import Job, registry
 from jobqueue.outside import UsedKey
 from jobqueue.records import JobFilter, JobRecord, JobState, NewJob
-from jobqueue.redaction import clean_error
+from jobqueue.redaction import MASK, clean_error
 from jobqueue.showing import classes_meant, shown_args
 from jobqueue.web.models import NewJobBody
 from jobqueue.web.operations import Answer, Call
@@ -150,10 +151,13 @@ def change(call: Call) -> Answer:
     record = found(call)
     if registry.find(record.handler) is None:
         import_app(default_configuration.settings.app)
-    if registry.find(record.handler) is None:
+    job_class = registry.find(record.handler)
+    if job_class is None:
         raise Problem(
             422, f"{record.handler} is not known here, so its arguments cannot be checked"
         )
+
+    _refuse_masks(job_class.redact, call.body)
 
     def merged(seen: StoredJob) -> str:
         return StoredJob.encode_args({**seen.args, **call.body}, seen.handler)
@@ -161,6 +165,13 @@ def change(call: Call) -> Answer:
     if not call.adapter.change_args(record.id, merged):
         raise started(record, "changed")
     return _changed(call, "changed the arguments of", record)
+
+
+def _refuse_masks(redacted: Collection[str], given: Mapping[str, Any]) -> None:
+    """Refuse the `***` of an answer that is sent back, before it takes the place of a secret."""
+    for name in redacted:
+        if given.get(name) == MASK:
+            raise Problem(422, f"{name} is redacted, and {MASK} is not its value; leave it out")
 
 
 def delete(call: Call) -> Answer:

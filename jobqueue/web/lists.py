@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -112,9 +112,13 @@ def _in_bulk(
     if body.dry_run:
         count = call.adapter.count_up_to(where, MOST_CHANGED)
         return _bulk_answer(body, count.number, count.more, None)
-    number, following = _change_in_batches(call.adapter, where, change)
-    call.note(done, f"{number:,} jobs: {body.filter.model_dump_json(exclude_none=True)}")
-    return _bulk_answer(body, number, following is not None, following)
+    number, going_on = 0, None
+    try:
+        for changed, following in _change_in_batches(call.adapter, where, change):
+            number, going_on = number + changed, following
+    finally:  # also when the database goes away on the way: what was changed stays so
+        call.note(done, f"{number:,} jobs: {body.filter.model_dump_json(exclude_none=True)}")
+    return _bulk_answer(body, number, going_on is not None, going_on)
 
 
 def _bulk_filter(
@@ -131,18 +135,19 @@ def _bulk_filter(
 
 def _change_in_batches(
     adapter: Adapter, where: JobFilter, change: Change
-) -> tuple[int, int | None]:
-    """How many were changed, and where to go on when that was all that one request may do."""
+) -> Iterator[tuple[int, int | None]]:
+    """How many each batch changed, and where to go on when no other follows in this request."""
     number, deadline = 0, time.monotonic() + LONGEST_SECONDS
     while True:
-        found = adapter.page_jobs(where, BATCH)
+        found, changed = adapter.page_jobs(where, BATCH), 0
         if found.jobs:
-            number += change(adapter, replace(where, ids=tuple(job.id for job in found.jobs)))
-        if found.next_before_id is None:
-            return number, None
+            changed = change(adapter, replace(where, ids=tuple(job.id for job in found.jobs)))
+        yield changed, found.next_before_id
+        number += changed
+        is_enough = number >= MOST_CHANGED or time.monotonic() > deadline
+        if found.next_before_id is None or is_enough:
+            return
         where = replace(where, before_id=found.next_before_id)
-        if number >= MOST_CHANGED or time.monotonic() > deadline:
-            return number, where.before_id
 
 
 def _bulk_answer(body: BulkBody, count: int, more: bool, following: int | None) -> Answer:

@@ -90,13 +90,19 @@ class CancelBody(Asked):
 
 
 class JobFilterBody(Asked):
-    """Which jobs are meant: all that is given has to match, and something has to be given."""
+    """Which jobs are meant: all that is given has to match, and something has to be given.
 
-    ids: list[JobId] | None = Field(None, max_length=MOST_IDS)
-    state: list[JobState] | None = Field(None, max_length=MOST_VALUES)
-    queue: list[QueueName] | None = Field(None, max_length=MOST_VALUES)
+    An empty list is refused: it would leave open whether all are meant, or none.
+    """
+
+    ids: list[JobId] | None = Field(None, min_length=1, max_length=MOST_IDS)
+    state: list[JobState] | None = Field(None, min_length=1, max_length=MOST_VALUES)
+    queue: list[QueueName] | None = Field(None, min_length=1, max_length=MOST_VALUES)
     name: list[JobName] | None = Field(
-        None, max_length=MOST_VALUES, description="Full or short names of job classes."
+        None,
+        min_length=1,
+        max_length=MOST_VALUES,
+        description="Full or short names of job classes.",
     )
 
 

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from jobqueue import Hooks, Job, JobQueue, JobRecord
 from jobqueue.adapters import Adapter
+from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import Claim, JobFilter, JobState, NewJob
 from tests.web import sample
 from tests.web.conftest import client_of
@@ -367,6 +368,18 @@ def test_queries_that_are_refused(client: TestClient, query: str) -> None:
     assert answer.json()["errors"]
 
 
+def test_the_mask_of_an_answer_does_not_replace_the_secret(
+    client: TestClient, adapter: Adapter
+) -> None:
+    made = sample.Login.perform_later("ann", "hunter2")
+    seen = client.get(f"/api/job/{made.id}").json()["args"]
+    answer = client.patch(f"/api/job/{made.id}", json={**seen, "user": "ben"})
+    assert (answer.status_code, "password is redacted" in answer.json()["detail"]) == (422, True)
+    kept = adapter.get(made.id)
+    assert kept is not None
+    assert kept.args == {"user": "ann", "password": "hunter2"}
+
+
 # --- in bulk -------------------------------------------------------------------------------------
 
 
@@ -438,6 +451,40 @@ def test_bulk_needs_a_filter(client: TestClient, adapter: Adapter, what: str) ->
         answer = client.post(f"/api/jobs/{what}", json=body)
         assert answer.status_code == 422, (body, answer.text)
     assert adapter.count_by_state() == {JobState.READY: 1}
+
+
+@pytest.mark.parametrize("what", ["retry", "cancel", "delete"])
+@pytest.mark.parametrize("field", ["ids", "state", "queue", "name"])
+def test_an_empty_list_does_not_mean_every_job(
+    client: TestClient, adapter: Adapter, what: str, field: str
+) -> None:
+    sample.Hello.perform_later("Ann")
+    answer = client.post(f"/api/jobs/{what}", json={"filter": {field: []}})
+    assert (answer.status_code, field in answer.json()["detail"]) == (422, True)
+    assert adapter.count_up_to(JobFilter(states=(JobState.READY,)), 9).number == 1
+
+
+def test_what_a_broken_off_bulk_change_did_is_in_the_log(
+    client: TestClient,
+    adapter: Adapter,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "jobqueue")
+    monkeypatch.setattr("jobqueue.web.lists.BATCH", 2)
+    for _ in range(3):
+        sample.Hello.perform_later("Ann")
+    page_jobs, asked = adapter.page_jobs, iter([True, False])
+
+    def once(where: JobFilter, limit: int) -> Any:
+        if not next(asked):
+            raise DatabaseUnavailable("gone")
+        return page_jobs(where, limit)
+
+    monkeypatch.setattr(adapter, "page_jobs", once)
+    answer = client.post("/api/jobs/delete", json={"filter": {"state": ["ready"]}})
+    assert answer.status_code == 503
+    assert 'ann: deleted 2 jobs: {"state":["ready"]}' in caplog.text
 
 
 def test_running_jobs_are_not_deleted_in_bulk(client: TestClient, adapter: Adapter) -> None:

@@ -151,6 +151,13 @@ def test_only_this_machine_by_its_own_names(url: str, tmp_path: Path) -> None:
     assert "local: enqueued jobs.Hello #1" in (tmp_path / "log").read_text()
 
 
+@SQLITE_ONLY
+def test_another_address_of_this_machine(shop: Project, tmp_path: Path) -> None:
+    command = ["jobqueue", "web", "--host", "127.0.0.2", "--port", "0"]
+    with server(shop, command, tmp_path / "log") as port:
+        assert httpx2.get(f"http://127.0.0.2:{port}/readyz").status_code == 200
+
+
 # --- tokens --------------------------------------------------------------------------------------
 
 
