@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from sqlalchemy import event
 
 from jobqueue import JobQueue
 from jobqueue.adapters import connect
@@ -63,3 +64,22 @@ def _use_three_at_once(adapter: PostgresAdapter) -> None:
     with ExitStack() as used:
         for _ in range(3):
             used.enter_context(adapter.database.engine.connect())
+
+
+@pytest.mark.timeout(20)
+def test_spare_connections_are_closed_and_that_is_all(postgres_url: str, wait_for: WaitFor) -> None:
+    adapter = connect(f"{postgres_url}&application_name=spare")
+    assert isinstance(adapter, PostgresAdapter)
+    made: list[object] = []
+    event.listen(adapter.database.engine, "connect", lambda *_: made.append(None))
+    _use_three_at_once(adapter)
+    for _ in range(3):
+        adapter.close_spare_connections()
+        adapter.ping()
+    assert len(made) == 3
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'spare'"
+    wait_for(
+        lambda: adapter.database.read(lambda c: c.exec_driver_sql(query).scalar_one()) == 1,
+        "the server to see that one is left",
+    )
+    adapter.close()

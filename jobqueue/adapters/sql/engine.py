@@ -172,11 +172,14 @@ class Database:
         """Close pooled connections that are not in use, until one is left in all."""
         pool = self.engine.pool
         assert isinstance(pool, QueuePool)  # noqa: S101 - that of every engine made here
-        while pool.checkedin() and pool.checkedin() + pool.checkedout() > 1:
-            with self.errors_translated():
-                spare = self.engine.raw_connection()
-                spare.detach()
-                spare.close()
+        if pool.checkedin() + pool.checkedout() <= 1:
+            return
+        # One that is detached, one by one, leaves an empty place behind, which counts as one.
+        with self.errors_translated():
+            kept = None if pool.checkedout() else self.engine.raw_connection()
+            pool.dispose()
+            if kept is not None:
+                kept.close()
 
     def close(self) -> None:
         """Close the pooled connections."""
