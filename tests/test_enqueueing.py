@@ -96,7 +96,7 @@ def test_nothing_is_stored_when_arguments_are_refused(adapter: Adapter) -> None:
     with pytest.raises(InvalidArguments):
         Note.perform_all_later([("fine",), (1,)])
     with pytest.raises(InvalidArguments):
-        jobqueue.enqueue("Note", {"what": 1})
+        jobqueue.enqueue(Note.name, {"what": 1})
     with pytest.raises(InvalidArguments):
         jobqueue.enqueue("unknown", {"n": float("inf")}, unchecked=True)
     assert adapter.count_by_state() == {}
