@@ -334,12 +334,17 @@ def test_redwood_workoff_and_clear(project: Project) -> None:
 
 @ON_SQLITE
 @pytest.mark.parametrize(("spec", "count"), [("4", 4), ("default:2,email:1", 3)])
-def test_redwood_start_restart_stop(project: Project, spec: str, count: int) -> None:
+def test_redwood_start_restart_stop(
+    project: Project, spec: str, count: int, wait_for: WaitFor
+) -> None:
+    def workers() -> int:
+        return len(json.loads(project.jobs("status", "--json").out)["workers"])
+
     try:
         run = project.jobs("start", "-n", spec)
         assert run.out.startswith(f"Started {count} workers"), run.err
         assert project.jobs("restart").exit_code == 0
-        assert len(json.loads(project.jobs("status", "--json").out)["workers"]) == count
+        wait_for(lambda: workers() == count, "the old workers to sign off")
     finally:
         assert project.jobs("stop").exit_code == 0
     assert json.loads(project.jobs("status", "--json").out)["workers"] == []
