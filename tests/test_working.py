@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pytest
 
@@ -430,6 +430,23 @@ def test_a_lost_answer_loses_no_job(
     events = [record.__dict__.get("event") for record in caplog.records]
     assert events.count("database_lost") == events.count("database_back")
     assert "job_rejected" not in events
+
+
+def test_a_claim_whose_answer_was_lost_is_made_anew_under_another_token(adapter: Adapter) -> None:
+    class Noting(Flaky):
+        claims: ClassVar[list[int]] = []
+
+        def turn(self, outcomes: Any, claim: Any) -> Turn:
+            if claim is not None:
+                self.claims.append(claim.token)
+            return super().turn(outcomes, claim)
+
+    Note.perform_later("once")
+    noting = Noting(adapter)
+    noting.failures_after = 1
+    JobQueue(noting, poll_interval=0.01).work_off()
+    assert calls == ["once"]
+    assert len(set(noting.claims)) == len(noting.claims) > 1
 
 
 def test_an_error_that_waiting_does_not_mend_ends_the_worker(adapter: Adapter) -> None:

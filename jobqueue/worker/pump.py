@@ -184,7 +184,7 @@ class Pump:
             return None
         return Claim(
             worker_id=self.worker_id,
-            token=secrets.randbits(63),
+            token=_new_token(),
             limit=room,
             free_slots=free_slots,
             queues=self.queues,
@@ -344,6 +344,9 @@ class Pump:
         settled = self._turn(outcomes, None)
         rejected = tuple(o for o in settled.rejected if not self._was_settled(o))
         self._release_strays()
+        if claim is not None:
+            # A token stands for one claim: jobs of the lost answer may still carry the first one.
+            claim = replace(claim, token=_new_token())
         return replace(self._turn((), claim), rejected=rejected)
 
     def _was_settled(self, outcome: Outcome) -> bool:
@@ -352,6 +355,10 @@ class Pump:
         if record is None:
             return isinstance(outcome, Succeeded | Failed | Discarded) and not outcome.keep
         return record.state is _state_after(outcome) and record.locked_by is None
+
+
+def _new_token() -> int:
+    return secrets.randbits(63)
 
 
 def _state_after(outcome: Outcome) -> JobState:
