@@ -24,6 +24,7 @@ from jobqueue.runner.relay import Relay
 WATCH_SECONDS = 0.2
 HEALTHY_AFTER_SECONDS = 10.0
 LONGEST_RESTART_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_OVER_A_JOB_SECONDS = 1.0
 KILL_AFTER_SECONDS = 5.0
 LAST_BURIAL_SECONDS = 10.0
 MEMORY_CHECK_SECONDS = 5.0
@@ -98,7 +99,7 @@ class Supervisor:
         self._restart_asked = False
         self._stop_deadline: float | None = None
         self._memory_checked = 0.0
-        self._was_ready = False
+        self._has_begun = self._was_ready = False
         self.exit_code = 0
         self._rescues: deque[Rescue] = deque(maxlen=MOST_RESCUES_TO_TELL)
         self._heart = Heart(
@@ -217,8 +218,8 @@ class Supervisor:
         for seat in self._seats:
             if seat.process is not None and seat.process.exit_code is not None:
                 process, seat.process = seat.process, None
-                self._bury(process)
-                self._after_end(seat, process)
+                death = self._bury(process)
+                self._after_end(seat, process, over_a_job=bool(death.performing))
         for process in [p for p in self._leaving if p.exit_code is not None]:
             self._leaving.remove(process)
             self._bury(process)
@@ -230,13 +231,15 @@ class Supervisor:
                 log.restart_failed(self._logger, process.name, how_it_ended(process.exit_code))
                 self._note_restarted()
 
-    def _bury(self, process: WorkerProcess) -> None:
-        self._heart.bury(Death(process.worker_id, process.crashed_jobs()))
+    def _bury(self, process: WorkerProcess) -> Death:
+        death = Death(process.worker_id, process.crashed_jobs())
+        self._heart.bury(death)
         process.close()
+        return death
 
-    def _after_end(self, seat: _Seat, process: WorkerProcess) -> None:
+    def _after_end(self, seat: _Seat, process: WorkerProcess, *, over_a_job: bool) -> None:
         code = process.exit_code or 0
-        if code in CANNOT_START and not self._was_ready:
+        if code in CANNOT_START and not self._has_begun:
             self._give_up(code)
             return
         if self._until_idle and code >= 0:
@@ -253,6 +256,9 @@ class Supervisor:
         pause = 0.0
         if seat.deaths_in_a_row > 1:
             pause = min(2.0 ** (seat.deaths_in_a_row - 2), LONGEST_RESTART_PAUSE_SECONDS)
+        if over_a_job:
+            # It can start and work; and a job that kills it is failed at its third crash.
+            pause = min(pause, LONGEST_PAUSE_OVER_A_JOB_SECONDS)
         seat.restart_at = time.monotonic() + pause
         if code != 0:
             log.worker_died(self._logger, process.name, process.pid, how_it_ended(code), pause)
@@ -299,6 +305,8 @@ class Supervisor:
     def _note_readiness(self) -> None:
         for process in self._processes():
             process.look_whether_ready()
+            # One is enough: all of them are never ready at once where they keep being killed.
+            self._has_begun = self._has_begun or process.is_ready
         if not self._was_ready and self.is_ready:
             self._was_ready = True
             self.on_ready()
