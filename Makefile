@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PEOPLE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test mutants anyorder lint check format bench docs lock clean
+.PHONY: help demo test mutants anyorder lint check format bench chaos docs lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -40,6 +40,9 @@ format: $(READY) ## format the code
 
 bench: $(READY) ## compare with bare scripts (ARGS="--jobs 5000")
 	$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: $(READY) ## break everything around the queue for some minutes (ARGS="--seed 1f00")
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 docs: $(READY) ## write docs/reference.md anew from the code
 	$(BIN)/python docs/generate.py

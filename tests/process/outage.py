@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import psutil
@@ -30,7 +30,8 @@ def freeze(pid: int, database_url: str) -> Callable[[], None]:
     family = [process, *process.children(recursive=True)]
     while True:
         for member in family:
-            member.suspend()
+            with suppress(psutil.NoSuchProcess):
+                member.suspend()
         if _can_write(database_url):
             break
         _wake(family)
@@ -39,7 +40,8 @@ def freeze(pid: int, database_url: str) -> Callable[[], None]:
 
 def _wake(family: list[psutil.Process]) -> None:
     for member in family:
-        member.resume()
+        with suppress(psutil.NoSuchProcess):
+            member.resume()
 
 
 def _can_write(database_url: str) -> bool:
