@@ -159,7 +159,7 @@ class Judge:
             return None
         if self._began_late(second):
             fault = self._loss(second)
-            return fault and (BEGUN_LATE, fault.began)
+            return None if fault is None else (BEGUN_LATE, fault.began)
         fault = self._loss(first)
         if fault is not None:
             return fault.kind, fault.began
