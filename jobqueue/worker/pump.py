@@ -168,9 +168,10 @@ class Pump:
             self.handoff.wait_for_outcome(AHEAD_SECONDS)
             return
         turn = self._insist(outcomes, claim)
+        # Told before the next job begins, which may kill the process and the news with it.
+        self._note_settled(outcomes, turn)
         self._note_claimed(turn)
         self.handoff.put(map(self.limited, turn.claimed) if self.limited else turn.claimed)
-        self._note_settled(outcomes, turn)
         if self.max_jobs is not None and self.tally.performed >= self.max_jobs:
             self.handoff.close()
             return
