@@ -211,8 +211,8 @@ MUTATIONS = (
         "giving back what was claimed without the worker knowing",
         "worker/pump.py",
         """        self._release_strays()
-        return replace(""",
-        """        return replace(""",
+        if claim is not None:""",
+        """        if claim is not None:""",
         (CRASHES, "breaks and sqlite and claim-after"),
         cheap=True,
     ),

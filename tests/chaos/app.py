@@ -95,7 +95,7 @@ class Tried(Job):
     retry = staticmethod(lambda attempt, error: RETRY_SECONDS)
 
 
-class Plain(Tried):
+class Effect(Tried):
     """Half of the jobs; the application renames this class now and then."""
 
     def perform(self, number: int, ms: int) -> None:

@@ -22,7 +22,7 @@ from tests.chaos.app import Awaited, Flaky, Hopeless, Poison, Transacted
 jobqueue.configure(hooks=[app.Witness()])
 
 
-class {name}(app.Plain):
+class {name}(app.Effect):
     aliases = {aliases}
 
     def perform(self, number: int, ms: int) -> None:

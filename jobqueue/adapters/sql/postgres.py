@@ -226,10 +226,13 @@ class PostgresAdapter(PostgresWakeups):
     def turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
         """See `Adapter.turn`: everything in one round trip."""
         turn = super().turn(outcomes, claim)
+        again = [o.job for o in outcomes if isinstance(o, Released | Retried) and not o.delay]
+        if again:
+            # Whoever gave them back has something else to do; others may sleep for minutes.
+            self._notify(_word_of(again))
         if claim is None:
             return turn
         low_water = self._low_water(claim.worker_id, claim.queues)
-        again = (o.job for o in outcomes if isinstance(o, Released | Retried) and not o.delay)
         low_water.given_back(again)
         return replace(turn, look_again_in=low_water.put_off_for())
 
@@ -363,6 +366,14 @@ class PostgresAdapter(PostgresWakeups):
     def _server_version(self, connection: Connection) -> str:
         version = connection.exec_driver_sql("SHOW server_version").scalar_one()
         return f"PostgreSQL {version}"
+
+
+def _word_of(jobs: Sequence[ClaimedJob]) -> Wakeup:
+    return Wakeup(
+        queues=frozenset(job.queue for job in jobs),
+        lowest=min((job.priority, job.run_at, job.id) for job in jobs),
+        jobs=len(jobs),
+    )
 
 
 def _is_due_at_once(job: NewJob) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from jobqueue.adapters.base import Adapter, Listener
 from jobqueue.clock import ManualClock
-from jobqueue.records import CrashedJob, Failed, JobFilter, Wakeup
+from jobqueue.records import CrashedJob, Failed, JobFilter, Released, Wakeup
 from jobqueue.testing.contract.base import (
     ContractBase,
     claim_new,
@@ -62,6 +62,13 @@ class WakeContract(ContractBase):
         settle_all(adapter, Failed(claim_new(adapter), error="broken"))
         listener = adapter.listen()
         adapter.retry(JobFilter())
+        assert is_told(listener)
+        listener.close()
+
+    def test_a_job_that_goes_back_is_heard_of(self, adapter: Adapter) -> None:
+        job = claim_new(adapter)
+        listener = adapter.listen()
+        settle_all(adapter, Released(job))
         assert is_told(listener)
         listener.close()
 
