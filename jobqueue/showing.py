@@ -7,7 +7,7 @@ from typing import Any
 
 from jobqueue.job import Job, registry
 from jobqueue.records import JobRecord, ScheduleRecord
-from jobqueue.redaction import MASK
+from jobqueue.redaction import MASK, masked
 
 
 def shown_args(record: JobRecord | ScheduleRecord, *, reveal: bool = False) -> dict[str, Any]:
@@ -17,10 +17,29 @@ def shown_args(record: JobRecord | ScheduleRecord, *, reveal: bool = False) -> d
     """
     if reveal:
         return dict(record.args)
+    secret = _secrets_of(record)
+    return {name: MASK if name in secret else value for name, value in record.args.items()}
+
+
+def shown_words(record: JobRecord, *, reveal: bool = False) -> dict[str, Any]:
+    """What a job said while it ran and at its end, as it may be shown: `progress` and `result`.
+
+    The values of its secret arguments are masked in there, as they are in `last_error`.
+    """
+    words = {"progress": record.progress, "result": record.result}
+    if reveal or all(value is None for value in words.values()):
+        return words
+    secrets = _secrets_of(record)
+    return {name: masked(value, secrets) for name, value in words.items()} if secrets else words
+
+
+def _secrets_of(record: JobRecord | ScheduleRecord) -> dict[str, Any]:
+    """The arguments that must not be shown, by name."""
     job_class = registry.find(record.handler)
     return {
-        name: value if job_class is not None and _is_public(job_class, name) else MASK
+        name: value
         for name, value in record.args.items()
+        if job_class is None or not _is_public(job_class, name)
     }
 
 

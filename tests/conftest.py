@@ -330,6 +330,7 @@ JOBS = """
         redact = ("password",)
 
         def perform(self, user: str, password: str) -> None:
+            self.progress(0.5, f"trying {password}")
             raise RuntimeError(f"{user} cannot log in with {password}")
 
 

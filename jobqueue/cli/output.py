@@ -13,7 +13,7 @@ from typing import Any
 from jobqueue.cli.errors import one_line
 from jobqueue.records import JobRecord
 from jobqueue.redaction import printable
-from jobqueue.showing import shown_args
+from jobqueue.showing import shown_args, shown_words
 
 GAP = 2
 NARROWEST = 12
@@ -35,7 +35,8 @@ STATE_STYLES = {
 def as_json(record: JobRecord, *, reveal: bool = False) -> dict[str, Any]:
     """A job with all its fields, as JSON has it."""
     values = {field.name: getattr(record, field.name) for field in fields(record)}
-    return {**values, "args": shown_args(record, reveal=reveal)}
+    args = shown_args(record, reveal=reveal)
+    return {**values, "args": args, **shown_words(record, reveal=reveal)}
 
 
 def print_json(value: Any) -> None:

@@ -16,6 +16,7 @@ from jobqueue.cli.output import compact_json
 from jobqueue.errors import JobNotFound
 from jobqueue.records import FINISHED_STATES, JobState
 from jobqueue.redaction import summary_of
+from jobqueue.showing import shown_words
 
 LOOK_SECONDS = 0.25
 
@@ -51,6 +52,11 @@ def text_of(progress: Any) -> str:
     return one_line(progress if isinstance(progress, str) else compact_json(progress))
 
 
+def shown_progress(job: StoredJob) -> Any:
+    """Its progress, without what is secret."""
+    return shown_words(job)["progress"]
+
+
 def _now(job: StoredJob) -> StoredJob | None:
     try:
         return job.refresh()
@@ -65,7 +71,7 @@ def _lines() -> tuple[AbstractContextManager[Any], Callable[[StoredJob], None]]:
     def show(job: StoredJob) -> None:
         fraction = fraction_of(job.progress)
         share = "" if fraction is None else f"{fraction:.0%}"
-        line = " ".join(part for part in (job.state, share, text_of(job.progress)) if part)
+        line = " ".join(part for part in (job.state, share, text_of(shown_progress(job))) if part)
         if line != shown[-1]:
             shown.append(line)
             typer.echo(line)
@@ -93,7 +99,7 @@ def _bar() -> tuple[AbstractContextManager[Any], Callable[[StoredJob], None]]:
             description=job.state.value,
             total=None if fraction is None else 1.0,
             completed=fraction or 0.0,
-            text=escape(text_of(job.progress)),
+            text=escape(text_of(shown_progress(job))),
         )
 
     return progress, show

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from starlette.exceptions import HTTPException
 from starlette.routing import Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from jobqueue.app import JobQueue
 from jobqueue.web import access
@@ -19,11 +19,11 @@ from jobqueue.web.table import OPERATIONS
 
 def build(
     auth: Auth | None, queue: JobQueue | None, allowed_hosts: Collection[str] | None
-) -> ASGIApp:
+) -> Guard:
     """See `jobqueue.web.app`."""
     service = Service(queue or JobQueue(), auth)
     router = Router(service.routes(ALL_OPERATIONS), redirect_slashes=False, default=_nothing_here)
-    return Guard(router, allowed_hosts, service.answer_error)
+    return Guard(router, allowed_hosts, service.answer_error, service.end_streams)
 
 
 async def _nothing_here(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -33,12 +33,15 @@ async def events(call: Call) -> Response:
 
 
 async def _stream(call: Call, job: StoredJob) -> AsyncIterator[bytes]:
-    """What is sent. It ends after a while, so that who lost their access cannot listen on."""
+    """What is sent. It ends after a while, so that who lost their access cannot listen on.
+
+    It ends too when the server is to stop; who follows a job connects anew then.
+    """
     yield b"retry: 1000\n\n"
     began = said_at = time.monotonic()
     seen: Any = None
     pause = FIRST_LOOK_SECONDS
-    while time.monotonic() - began < LONGEST_STREAM_SECONDS:
+    while not call.service.is_closing and time.monotonic() - began < LONGEST_STREAM_SECONDS:
         told = job_json(job)
         if job.state in FINISHED_STATES:
             yield event("finished", told)

@@ -18,6 +18,7 @@ from jobqueue.web.problems import Problem
 
 OWN_SITES = ("same-origin", "none")
 DEFAULT_PORTS = (":80", ":443")
+GOING_NOWHERE = 1003
 HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
@@ -33,6 +34,7 @@ class Guard:
         app: what it stands before.
         allowed_hosts: see `jobqueue.web.app`.
         answer_error: makes an answer of whatever goes wrong, given the method and the path.
+        end_streams: has answers end soon that go on for as long as a job does: the server stops.
     """
 
     def __init__(
@@ -40,13 +42,18 @@ class Guard:
         app: ASGIApp,
         allowed_hosts: Collection[str] | None,
         answer_error: Callable[[Exception, str, str], Response],
+        end_streams: Callable[[], None],
     ) -> None:
         self.inner = app
+        self.end_streams = end_streams
         self._allowed = None if allowed_hosts is None else {name.lower() for name in allowed_hosts}
         self._answer_error = answer_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; anything else is none of its business."""
+        """Answer a request. There are no websockets here: an answer to one refuses it."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": GOING_NOWHERE})
+            return
         if scope["type"] != "http":
             await self.inner(scope, receive, send)
             return
@@ -95,6 +102,8 @@ class Sender:
 
 def name_of(host: str) -> str:
     """The name in a `Host` header, without the port."""
+    if "@" in host:
+        return ""  # no browser sends that, and what comes before it is no part of the name
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()
     except ValueError:

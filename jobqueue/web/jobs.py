@@ -20,7 +20,8 @@ from jobqueue.job import Job, registry
 from jobqueue.outside import UsedKey
 from jobqueue.records import JobFilter, JobRecord, JobState, NewJob
 from jobqueue.redaction import MASK, clean_error
-from jobqueue.showing import classes_meant, shown_args
+from jobqueue.showing import classes_meant, shown_args, shown_words
+from jobqueue.web.access import Scope
 from jobqueue.web.models import NewJobBody
 from jobqueue.web.operations import Answer, Call
 from jobqueue.web.problems import Problem
@@ -33,7 +34,7 @@ def job_json(record: JobRecord) -> dict[str, Any]:
     """A job as it is answered."""
     values: dict[str, Any] = {"id": record.id, "name": record.handler}
     values |= {field.name: getattr(record, field.name) for field in fields(record)}
-    values["args"] = shown_args(record)
+    values |= {"args": shown_args(record), **shown_words(record)}
     return {name: _plain(value) for name, value in values.items()}
 
 
@@ -69,7 +70,8 @@ def _enqueue_once(call: Call, job: Job, new_job: NewJob, key: str) -> Answer:
         return _created(call, job, once.job)
     if once.fingerprint != fingerprint:
         raise Problem(422, "this Idempotency-Key was used with another body; use another key")
-    record = once.job or _as_first_answered(new_job, once.job_id, once.made_at)
+    now = once.job if Scope.READ in call.access.scopes else None
+    record = now or _as_first_answered(new_job, once.job_id, once.made_at)
     headers = {"Location": call.url(f"/api/job/{once.job_id}"), "Idempotent-Replayed": "true"}
     return Answer(job_json(record), 200, headers)
 
@@ -81,7 +83,7 @@ def _created(call: Call, job: Job, record: StoredJob) -> Answer:
 
 
 def _as_first_answered(new_job: NewJob, job_id: int, made_at: datetime) -> JobRecord:
-    """The job as it was when it was made, for when its row is gone: it is done."""
+    """The job as it was when it was made: its row is gone, or what became of it is not for them."""
     return JobRecord(
         id=job_id,
         handler=new_job.handler,

@@ -149,6 +149,11 @@ class Service:
         self.queue = queue
         self._auth = auth
         self._threads = anyio.CapacityLimiter(MOST_THREADS)
+        self.is_closing = False
+
+    def end_streams(self) -> None:
+        """Have answers end soon that would go on for as long as a job does."""
+        self.is_closing = True
 
     def routes(self, operations: Iterable[Operation]) -> list[Route]:
         """A route for each path, which answers what can be asked there."""

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 import uvicorn
+
+from jobqueue.web.guards import Guard
 
 SHUTDOWN_SECONDS = 3
 
 
 class Server(uvicorn.Server):
-    """Ends when it is told to, and then returns; uvicorn's own passes the signal on to itself."""
+    """Ends when it is told to, and then returns; uvicorn's own passes the signal on to itself.
+
+    Args:
+        config: see uvicorn.
+        end_streams: has answers end soon that have no end of their own.
+    """
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Finish what is being answered; told once more, end at once."""
         self.force_exit = self.should_exit
         self.should_exit = True
+        self._end_streams()
 
 
-def serve(application: Any, listening: socket.socket) -> None:
+def serve(application: Guard, listening: socket.socket) -> None:
     """Serve an application on a socket until a signal ends it."""
     config = uvicorn.Config(
         application,
@@ -30,4 +42,4 @@ def serve(application: Any, listening: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    Server(config).run(sockets=[listening])
+    Server(config, application.end_streams).run(sockets=[listening])

@@ -26,6 +26,19 @@ class Login(Job):
     def perform(self, user: str, password: str) -> None: ...
 
 
+class Babbles(Job):
+    """Says what it should not, while it runs and at its end."""
+
+    name = "websample.Babbles"
+    api = True
+    keep_result = True
+    redact = ("password",)
+
+    def perform(self, user: str, password: str) -> dict[str, list[str]]:
+        self.progress(0.5, f"trying {password}")
+        return {"tried": [user, password]}
+
+
 class Closed(Job):
     name = "websample.Closed"
 

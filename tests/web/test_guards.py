@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 import jobqueue.web
 from jobqueue import JobQueue, MemoryAdapter
@@ -55,6 +56,7 @@ def assert_problem(answer: Any, status: int) -> None:
         ("localhost.evil.example.com", False),
         ("evil.example.com:8787", False),
         ("localhost@evil.example.com", False),
+        ("evil.example.com@localhost", False),
         ("evil.example.com#localhost", False),
         ("127.0.0.1.nip.io", False),
         ("[::1", False),
@@ -70,6 +72,12 @@ def test_other_names_are_misdirected(memory: MemoryAdapter, host: str, allowed: 
                 assert answer.status_code in {200, 404}
             else:
                 assert_problem(answer, 421)
+
+
+def test_a_websocket_is_refused(memory: MemoryAdapter) -> None:
+    with client_of(JobQueue(memory)) as client, pytest.raises(WebSocketDisconnect) as refused:
+        client.websocket_connect("/api/jobs").__enter__()
+    assert refused.value.code == 1003
 
 
 # --- where it comes from -------------------------------------------------------------------------

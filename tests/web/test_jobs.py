@@ -163,6 +163,15 @@ def test_a_repeated_key_makes_no_second_job(
     assert adapter.count_jobs(JobFilter()) == 0
 
 
+def test_a_repeated_key_tells_no_more_than_its_user_may_read(queue: JobQueue) -> None:
+    headers = {"idempotency-key": "k", "x-role": "only enqueue"}
+    with client_of(queue) as client:
+        first = client.post("/api/job", json=HELLO, headers=headers)
+        queue.work_off()
+        again = client.post("/api/job", json=HELLO, headers=headers)
+    assert (again.status_code, again.json()) == (200, first.json())
+
+
 def test_keys_of_different_callers_are_different_keys(queue: JobQueue) -> None:
     def login(request: Any) -> tuple[str, str]:
         return (request.headers["who"], "operate")
@@ -253,6 +262,15 @@ def test_jobs_whose_class_is_not_known_are_masked_and_not_changed(
     assert client.patch(f"/api/job/{job.id}", json={"a": 2}).status_code == 422
     assert client.delete(f"/api/job/{job.id}").json()["id"] == job.id
     assert adapter.get(job.id) is None
+
+
+def test_what_a_job_says_of_its_secrets_is_masked(client: TestClient, queue: JobQueue) -> None:
+    job = sample.Babbles.perform_later("ann", "hunter2")
+    queue.work_off()
+    answer = client.get(f"/api/job/{job.id}").json()
+    assert answer["progress"] == {"fraction": 0.5, "message": "trying ***"}
+    assert answer["result"] == {"tried": ["ann", "***"]}
+    assert job.refresh().result == {"tried": ["ann", "hunter2"]}
 
 
 def test_what_is_redacted_stays_so(client: TestClient) -> None:

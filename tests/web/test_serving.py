@@ -124,17 +124,19 @@ def test_it_ends_when_it_is_told_to(shop: Project, tmp_path: Path, number: signa
         cwd=shop.folder,
         env={**shop.environment, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     )
     with process:
         assert process.stdout is not None
+        assert process.stderr is not None
         address = process.stdout.readline().split()[1]
         made = httpx2.post(f"{address}/api/job", json=body(1)).json()["id"]
         with httpx2.stream("GET", f"{address}/api/job/{made}/events") as answer:
             assert next(answer.iter_lines()) == "retry: 1000"
             process.send_signal(number)
             assert process.wait(15) == 0
+        assert "Traceback" not in process.stderr.read()
 
 
 @SQLITE_ONLY
