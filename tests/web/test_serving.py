@@ -133,7 +133,8 @@ def test_it_ends_when_it_is_told_to(shop: Project, tmp_path: Path, number: signa
         address = process.stdout.readline().split()[1]
         made = httpx2.post(f"{address}/api/job", json=body(1)).json()["id"]
         with httpx2.stream("GET", f"{address}/api/job/{made}/events") as answer:
-            assert next(answer.iter_lines()) == "retry: 1000"
+            lines = answer.iter_lines()  # kept: without it the client would hang up
+            assert next(lines) == "retry: 1000"
             process.send_signal(number)
             assert process.wait(15) == 0
         assert "Traceback" not in process.stderr.read()
