@@ -7,32 +7,35 @@ the outcome is the next step, and the adapter's.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
-import functools
 import inspect
-import json
 import logging
 import time
-import traceback
-from collections.abc import Callable, Collection, Coroutine
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.json_text import result_writer
-from jobqueue.arguments import Parameters
+from jobqueue.attempt import (
+    Attempt,
+    NoSteering,
+    Plan,
+    Steering,
+    Uninterrupted,
+    secrets_of,
+    stored_secrets,
+    timeout_error,
+)
 from jobqueue.config import Settings
 from jobqueue.defaults import default_configuration
-from jobqueue.errors import InvalidTransaction, JobCancelled, JobTimeout
-from jobqueue.exactly_once import COMMIT_TASK, TransactionBlock
-from jobqueue.hooking import AttemptHooks, attempt_hooks
+from jobqueue.errors import JobTimeout
+from jobqueue.exactly_once import COMMIT_TASK
+from jobqueue.hooking import attempt_hooks
 from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
 from jobqueue.records import (
@@ -50,182 +53,16 @@ from jobqueue.records import (
 from jobqueue.redaction import clean_error, mask_values, redact_args
 from jobqueue.retention import retention_of
 from jobqueue.retry import DEFAULT_RETRY, Discard, Retry, as_timedelta, delay_before_retry
+from jobqueue.tracebacks import error_text
 
 RunCoroutine = Callable[[Coroutine[Any, Any, None]], None]
 Within = Callable[[Callable[[], None]], None]
-Uninterrupted = Callable[[], AbstractContextManager[None]]
-MACHINERY = tuple(
-    str(place)
-    for place in (
-        Path(__file__),
-        Path(__file__).with_name("hooking.py"),
-        Path(__file__).with_name("exactly_once.py"),
-        Path(__file__).with_name("worker"),
-        Path(__file__).with_name("runner"),
-        Path(contextlib.__file__),
-        Path(asyncio.__file__).parent,
-    )
-)
-OWN_MACHINERY = MACHINERY[:5]
 SHORTEST_RETURN = timedelta(seconds=5)
 LONGEST_RETURN = timedelta(seconds=60)
 
 
 class StopNow(BaseException):
     """Raised in the thread that performs a job when the process is to stop at once."""
-
-
-@functools.lru_cache(maxsize=256)
-def timeout_error(limit: timedelta) -> type[JobTimeout]:
-    """`JobTimeout` with its message built in: one thread can raise only a class in another."""
-    message = f"ran longer than its max_runtime of {limit.total_seconds():g} s"
-
-    def init(self: JobTimeout) -> None:
-        JobTimeout.__init__(self, message)
-
-    namespace = {"__init__": init, "__module__": JobTimeout.__module__, "__doc__": message}
-    return type(JobTimeout.__name__, (JobTimeout,), namespace)
-
-
-class Steering(Protocol):
-    """What passes between jobs that run and those who watch them."""
-
-    cancelled: Collection[tuple[int, int]]
-    """The (id, token) of jobs that are running, and that somebody wants to end."""
-
-    def report(self, claimed: ClaimedJob, progress: str) -> None:
-        """Store the progress of a job, as JSON, sooner or later."""
-        ...
-
-
-class NoSteering:
-    """For jobs that nobody watches."""
-
-    cancelled: Collection[tuple[int, int]] = ()
-
-    def report(self, claimed: ClaimedJob, progress: str) -> None:
-        """Do nothing; the last progress is part of the outcome."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be known of a job class to perform its jobs, worked out once."""
-
-    job_class: type[Job]
-    parameters: Parameters
-    is_async: bool
-    max_runtime: timedelta | None
-    keep_succeeded: bool
-    keep_failed: bool
-    interrupt_on_cancel: bool
-    result_text: Callable[[Any], str] | None
-    hooks: AttemptHooks | None
-    adapter: Adapter | None
-
-    @property
-    def can_be_interrupted(self) -> bool:
-        """Whether an attempt's time is limited, or its class wants to be interrupted."""
-        return self.max_runtime is not None or self.interrupt_on_cancel
-
-
-@dataclass(slots=True)
-class Attempt:
-    """A claimed job whose class is known and whose arguments have been read."""
-
-    plan: Plan
-    claimed: ClaimedJob
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    started: float
-    steering: Steering
-    progress: str | None = None
-    answer: Any = None
-    saw_cancel: bool = False
-    uninterrupted: Uninterrupted = nullcontext
-    block: TransactionBlock | None = None
-    committed: bool = False
-
-    def call(self) -> Any:
-        """Call `perform` on a new instance; what is to be awaited has to end in its time."""
-        job = self.plan.job_class()
-        job.attempt_at(self)
-        if self.plan.hooks is not None:
-            return self.plan.hooks.perform(job, self.args, self.kwargs, self._in_time)
-        answer = job.perform(*self.args, **self.kwargs)  # type: ignore[attr-defined]
-        if answer is None:
-            return None
-        return self._in_time(answer) if inspect.iscoroutine(answer) else answer
-
-    def _in_time(self, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
-        return _in_time(self.plan.max_runtime, coroutine)
-
-    async def keep_answer(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Await what `perform` returns, and keep it."""
-        self.answer = await coroutine
-
-    def report(self, progress: str) -> None:
-        """Store how far the job is, as JSON, sooner or later."""
-        self.progress = progress
-        # What is reported within a transaction is part of it, and its row is complete afterwards.
-        if self.block is None or not (self.block.is_open or self.committed):
-            self.steering.report(self.claimed, progress)
-
-    def is_cancelled(self) -> bool:
-        """Whether somebody wants the job to end. Who asks is taken to heed it."""
-        self.saw_cancel = self.saw_cancel or self._is_wanted_to_end()
-        return self.saw_cancel
-
-    def has_heeded_cancel(self) -> bool:
-        """Whether the end of the attempt is that of a cancelled job."""
-        told = self.plan.is_async or self.plan.interrupt_on_cancel
-        return self.saw_cancel or (told and self._is_wanted_to_end())
-
-    def transaction(self, sessions: Callable[[], Any] | None) -> TransactionBlock:
-        """A transaction that this attempt writes in, and that completes it."""
-        adapter = self.plan.adapter or self.plan.job_class.adapter
-        return TransactionBlock(adapter, self, self.plan.is_async, sessions)
-
-    def begin_transaction(self, block: TransactionBlock) -> None:
-        """See `Completion.begin_transaction`."""
-        if self.plan.result_text is not None:
-            raise InvalidTransaction(
-                f"{self.plan.job_class.name} has keep_result, and self.transaction() completes it "
-                "before perform has returned a result; write the result in the transaction instead"
-            )
-        if self.committed:
-            raise InvalidTransaction(
-                "a second self.transaction(): the first has completed the job; write everything "
-                "in one, or enqueue another job in it for what comes next"
-            )
-        self.block = block
-
-    def success(self) -> Succeeded:
-        """See `Completion.success`."""
-        if self.steering.cancelled and self.has_heeded_cancel():
-            raise JobCancelled
-        return Succeeded(self.claimed, keep=self.plan.keep_succeeded, progress=self.progress)
-
-    def succeed(self, outcome: Succeeded) -> None:  # noqa: ARG002 - it is the one of `success`
-        """See `Completion.succeed`."""
-        self.committed = True
-
-    def waits_for_database(self, outcome: Succeeded, error: BaseException) -> None:  # noqa: ARG002
-        """See `Completion.waits_for_database`."""
-        log.commit_unknown(self.plan.job_class.logger, self.claimed, error)
-
-    def has_committed(self) -> bool:
-        """Whether it is complete, by its transaction."""
-        if self.block is not None:
-            self.block.abandon_if_left()
-        return self.committed
-
-    def _is_wanted_to_end(self) -> bool:
-        return (self.claimed.id, self.claimed.token) in self.steering.cancelled
-
-    def args_by_name(self) -> dict[str, Any]:
-        """The arguments by the names of the parameters."""
-        signature = self.plan.parameters.signature
-        return dict(signature.bind(*self.args, **self.kwargs).arguments)
 
 
 def delay_before_return(claimed: ClaimedJob) -> timedelta:
@@ -384,7 +221,7 @@ class Executor:
         try:
             args, kwargs = plan.parameters.load(claimed.args)
         except Exception as error:  # noqa: BLE001 - somebody's validators may raise anything
-            text = _error_text(error, _raw_secrets(plan.job_class, claimed))
+            text = error_text(error, stored_secrets(plan.job_class, claimed))
             return Failed(claimed, _since(started), text, keep=plan.keep_failed)
         attempt = Attempt(plan, claimed, args, kwargs, started, self._steering)
         _log_start(attempt)
@@ -447,7 +284,7 @@ class Executor:
     def _after_error(self, attempt: Attempt, error: BaseException) -> Outcome:
         if attempt.block is not None and attempt.has_committed():
             if not isinstance(error, StopNow | asyncio.CancelledError):
-                text = _error_text(error, _secrets(attempt))
+                text = error_text(error, secrets_of(attempt))
                 log.raised_after_commit(attempt.plan.job_class.logger, attempt.claimed, text)
             return _committed(attempt)
         if attempt.has_heeded_cancel() and not isinstance(error, StopNow):
@@ -476,11 +313,11 @@ class Executor:
         if isinstance(error, StopNow):
             return Released(claimed, run_time)
         keep = attempt.plan.keep_failed
-        secrets = _secrets(attempt)
+        secrets = secrets_of(attempt)
         if isinstance(error, Discard):
             reason = clean_error(mask_values(error.reason, secrets))
             return Discarded(claimed, run_time, reason=reason, keep=keep)
-        text = _error_text(error, secrets)
+        text = error_text(error, secrets)
         if isinstance(error, Retry):
             return Retried(claimed, run_time, error=text, delay=error.delay, refund=True)
         if claimed.attempts >= claimed.max_attempts:
@@ -488,7 +325,7 @@ class Executor:
         try:
             delay = delay_before_retry(job_class.retry, claimed.attempts, error)
         except Exception as policy_error:  # noqa: BLE001 - the policy is somebody's code too
-            why = _error_text(policy_error, secrets)
+            why = error_text(policy_error, secrets)
             text = clean_error(
                 f"{text}\nIts retry policy failed as well; the default is used:\n{why}"
             )
@@ -541,24 +378,10 @@ def _result_of(
     try:
         return result_text(attempt.answer), None
     except Exception as error:  # noqa: BLE001 - somebody's serializers may raise anything
-        text = _error_text(error, _secrets(attempt))
+        text = error_text(error, secrets_of(attempt))
         note = f"the job succeeded, but its result could not be kept: {text}"
         log.result_lost(attempt.plan.job_class.logger, attempt.claimed, note)
         return None, note
-
-
-async def _in_time(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Await it, cancelling it when it takes longer than it may."""
-    if limit is None:
-        return await coroutine
-    try:
-        async with asyncio.timeout(limit.total_seconds()) as timeout:
-            return await coroutine
-    except TimeoutError as error:
-        if not timeout.expired():
-            raise
-        where = error.__cause__.__traceback__ if error.__cause__ else error.__traceback__
-        raise timeout_error(limit)().with_traceback(where) from None
 
 
 def _cancel_all_tasks() -> None:
@@ -576,49 +399,3 @@ def _log_start(attempt: Attempt) -> None:
     if logger.isEnabledFor(logging.DEBUG):
         shown = redact_args(attempt.args_by_name(), attempt.plan.job_class.redact)
         log.job_started(logger, attempt.claimed, repr(shown))
-
-
-def _secrets(attempt: Attempt) -> dict[str, Any]:
-    """The values that an error message must not show, as Python has them and as JSON does."""
-    redact = attempt.plan.job_class.redact
-    if not redact:
-        return {}
-    by_name = attempt.args_by_name()
-    decoded = {name: by_name.get(name) for name in redact}
-    return {"decoded": decoded, "stored": _raw_secrets(attempt.plan.job_class, attempt.claimed)}
-
-
-def _raw_secrets(job_class: type[Job], claimed: ClaimedJob) -> dict[str, Any]:
-    if not job_class.redact:
-        return {}
-    try:
-        stored = json.loads(claimed.args)
-    except (ValueError, RecursionError):
-        return {"all of it": claimed.args}
-    if not isinstance(stored, dict):
-        return {"all of it": stored}
-    return {name: stored.get(name) for name in job_class.redact}
-
-
-def _error_text(error: BaseException, secrets: dict[str, Any]) -> str:
-    """The traceback from the job's own code on, with the secrets masked."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_next and _is_in(frames, MACHINERY):
-        frames = frames.tb_next
-    if frames is not None and isinstance(error, JobTimeout):
-        _cut_off_interruption(frames)
-    text = "".join(traceback.format_exception(type(error), error, frames))
-    return clean_error(mask_values(text.rstrip(), secrets))
-
-
-def _cut_off_interruption(frames: TracebackType) -> None:
-    """End the traceback where the job was, without what raised the `JobTimeout` there."""
-    while frames.tb_next is not None:
-        if _is_in(frames.tb_next, OWN_MACHINERY):
-            frames.tb_next = None
-            return
-        frames = frames.tb_next
-
-
-def _is_in(frames: TracebackType, places: tuple[str, ...]) -> bool:
-    return frames.tb_frame.f_code.co_filename.startswith(places)

@@ -105,6 +105,7 @@ def test_the_traceback_begins_in_the_users_code(executor: Executor) -> None:
         assert "sample_jobs.py" in lines[1]
         assert lines[-1].startswith("ValueError: boom")
         assert "execution.py" not in outcome.error
+        assert "attempt.py" not in outcome.error
 
 
 def test_retry_spends_no_attempt(executor: Executor) -> None:

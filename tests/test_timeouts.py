@@ -117,7 +117,7 @@ def check_timed_out(adapter: Adapter, tally: Tally, line: str) -> None:
     assert lines[0] == "Traceback (most recent call last):"
     assert "test_timeouts.py" in lines[1]
     assert any(line in shown for shown in lines)
-    for ours in ("interrupting.py", "alarm.py", "execution.py", "performing.py"):
+    for ours in ("interrupting.py", "alarm.py", "execution.py", "attempt.py", "performing.py"):
         assert ours not in (record.last_error or "")
 
 

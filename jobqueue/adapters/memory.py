@@ -92,19 +92,8 @@ class MemoryAdapter(
 
     def _new_row(self, job: NewJob) -> _Row:
         now = self._clock.now()
-        record = StoredJob(
-            id=self._next_id,
-            handler=job.handler,
-            args=json.loads(job.args),
-            queue=job.queue,
-            priority=job.priority,
-            state=JobState.READY,
-            attempts=0,
-            max_attempts=job.max_attempts,
-            run_at=job.run_at.astimezone(UTC) if job.run_at else now + job.delay,
-            created_at=now,
-            updated_at=now,
-        )
+        run_at = job.run_at.astimezone(UTC) if job.run_at else now + job.delay
+        record = StoredJob.of_new(job, self._next_id, run_at, now)
         self._next_id += 1
         return _Row(record, job.args)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from jobqueue.adapters.json_text import progress_text
@@ -16,7 +17,7 @@ from jobqueue.errors import (
     JobNotFound,
     StateConflict,
 )
-from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState
+from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState, NewJob
 from jobqueue.redaction import summary_of
 from jobqueue.retry import as_seconds
 
@@ -43,6 +44,23 @@ class StoredJob(JobRecord):
     """Where it is kept."""
     encode_args: ClassVar[Callable[[Mapping[str, Any], str], str]] = staticmethod(encode_unchecked)
     """What turns arguments for a job of a name into JSON; `jobqueue.app` checks them there."""
+
+    @classmethod
+    def of_new(cls, job: NewJob, job_id: int, run_at: datetime, created_at: datetime) -> StoredJob:
+        """The record of a job as it has just been stored."""
+        return cls(
+            id=job_id,
+            handler=job.handler,
+            args=json.loads(job.args),
+            queue=job.queue,
+            priority=job.priority,
+            state=JobState.READY,
+            attempts=0,
+            max_attempts=job.max_attempts,
+            run_at=run_at,
+            created_at=created_at,
+            updated_at=created_at,
+        )
 
     def refresh(self) -> StoredJob:
         """The job as it is now.

@@ -17,7 +17,7 @@ from jobqueue.defaults import default_configuration
 from jobqueue.enqueueing import tell_enqueued
 from jobqueue.errors import StateConflict
 from jobqueue.job import Job, registry
-from jobqueue.outside import UsedKey
+from jobqueue.outside import EnqueuedOnce, UsedKey
 from jobqueue.records import JobFilter, JobRecord, JobState, NewJob
 from jobqueue.redaction import MASK, clean_error
 from jobqueue.showing import classes_meant, shown_args, shown_words
@@ -71,7 +71,7 @@ def _enqueue_once(call: Call, job: Job, new_job: NewJob, key: str) -> Answer:
     if once.fingerprint != fingerprint:
         raise Problem(422, "this Idempotency-Key was used with another body; use another key")
     now = once.job if Scope.READ in call.access.scopes else None
-    record = now or _as_first_answered(new_job, once.job_id, once.made_at)
+    record = now or _as_first_answered(new_job, once)
     headers = {"Location": call.url(f"/api/job/{once.job_id}"), "Idempotent-Replayed": "true"}
     return Answer(job_json(record), 200, headers)
 
@@ -82,21 +82,10 @@ def _created(call: Call, job: Job, record: StoredJob) -> Answer:
     return Answer(job_json(record), 201, {"Location": call.url(f"/api/job/{record.id}")})
 
 
-def _as_first_answered(new_job: NewJob, job_id: int, made_at: datetime) -> JobRecord:
+def _as_first_answered(new_job: NewJob, once: EnqueuedOnce[StoredJob]) -> StoredJob:
     """The job as it was when it was made: its row is gone, or what became of it is not for them."""
-    return JobRecord(
-        id=job_id,
-        handler=new_job.handler,
-        args=json.loads(new_job.args),
-        queue=new_job.queue,
-        priority=new_job.priority,
-        state=JobState.READY,
-        attempts=0,
-        max_attempts=new_job.max_attempts,
-        run_at=(new_job.run_at or made_at + new_job.delay).astimezone(UTC),
-        created_at=made_at,
-        updated_at=made_at,
-    )
+    run_at = (new_job.run_at or once.made_at + new_job.delay).astimezone(UTC)
+    return StoredJob.of_new(new_job, once.job_id, run_at, once.made_at)
 
 
 def open_class(name: str) -> type[Job]:

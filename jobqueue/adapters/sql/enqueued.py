@@ -7,10 +7,9 @@ from datetime import datetime
 from operator import eq
 from typing import TYPE_CHECKING, Any, overload
 
-from jobqueue.adapters.sql import reads
 from jobqueue.adapters.sql.tables import to_utc
 from jobqueue.adapters.stored import StoredJob
-from jobqueue.records import JobState, NewJob
+from jobqueue.records import NewJob
 
 if TYPE_CHECKING:
     from jobqueue.adapters.base import Adapter
@@ -18,20 +17,7 @@ if TYPE_CHECKING:
 
 def record_of_new(job: NewJob, job_id: int, run_at: Any, created_at: Any) -> StoredJob:
     """The record of a job just inserted, from what was given and what the database added."""
-    run_at, created_at = to_utc(run_at), to_utc(created_at)
-    return StoredJob(
-        id=job_id,
-        handler=job.handler,
-        args=reads.decoded_args(job.args),
-        queue=job.queue,
-        priority=job.priority,
-        state=JobState.READY,
-        attempts=0,
-        max_attempts=job.max_attempts,
-        run_at=run_at,
-        created_at=created_at,
-        updated_at=created_at,
-    )
+    return StoredJob.of_new(job, job_id, to_utc(run_at), to_utc(created_at))
 
 
 class Enqueued(Sequence[StoredJob]):

@@ -1,0 +1,45 @@
+"""What is stored of an exception: its traceback from the job's own code on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from jobqueue.errors import JobTimeout
+from jobqueue.redaction import clean_error, mask_values
+
+HERE = Path(__file__).parent
+OWN_MACHINERY = tuple(
+    str(HERE / name)
+    for name in ("execution.py", "attempt.py", "hooking.py", "exactly_once.py", "worker", "runner")
+)
+MACHINERY = (*OWN_MACHINERY, contextlib.__file__, str(Path(asyncio.__file__).parent))
+
+
+def error_text(error: BaseException, secrets: Mapping[str, Any]) -> str:
+    """The traceback from the job's own code on, with the secrets masked."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_next and _is_in(frames, MACHINERY):
+        frames = frames.tb_next
+    if frames is not None and isinstance(error, JobTimeout):
+        _cut_off_interruption(frames)
+    text = "".join(traceback.format_exception(type(error), error, frames))
+    return clean_error(mask_values(text.rstrip(), secrets))
+
+
+def _cut_off_interruption(frames: TracebackType) -> None:
+    """End the traceback where the job was, without what raised the `JobTimeout` there."""
+    while frames.tb_next is not None:
+        if _is_in(frames.tb_next, OWN_MACHINERY):
+            frames.tb_next = None
+            return
+        frames = frames.tb_next
+
+
+def _is_in(frames: TracebackType, places: tuple[str, ...]) -> bool:
+    return frames.tb_frame.f_code.co_filename.startswith(places)
