@@ -1,7 +1,8 @@
 """What the queue is kept in during a chaos run, with a witness inside.
 
-The witness is a trigger: it notes each change of a job's state or claim, in the transaction that
-makes it, whoever makes it. It knows nothing of jobqueue but the names of the columns.
+The witness are triggers: one notes each change of a job's state or claim, in the transaction that
+makes it, whoever makes it; another hears each heartbeat of a worker. They know nothing of jobqueue
+but the names of the columns.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ COLUMNS = (
 TABLES = """
 CREATE TABLE chaos_effects (number bigint, job_id bigint, token bigint);
 CREATE TABLE chaos_orders (number bigint);
+CREATE TABLE chaos_beats (worker text, at float8);
 """
 POSTGRES_WITNESS = f"""
 CREATE TABLE chaos_history (
@@ -50,6 +52,13 @@ BEGIN
 END $$;
 CREATE TRIGGER chaos_note AFTER INSERT OR UPDATE OR DELETE ON background_jobs
 FOR EACH ROW EXECUTE FUNCTION chaos_note();
+CREATE FUNCTION chaos_hear() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO chaos_beats VALUES (NEW.id, extract(epoch FROM clock_timestamp()));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER chaos_hear AFTER INSERT OR UPDATE OF heartbeat_at ON background_workers
+FOR EACH ROW EXECUTE FUNCTION chaos_hear();
 """
 SQLITE_NOW = "(julianday('now') - 2440587.5) * 86400.0"
 SQLITE_HISTORY = """
@@ -80,6 +89,11 @@ SQLITE_TRIGGERS = (
         old_token="old.claim_token", new_token="NULL", worker="old.locked_by",
     ),
 )  # fmt: skip
+SQLITE_EARS = tuple(
+    f"CREATE TRIGGER chaos_hear_{number} AFTER {what} ON background_workers "
+    f"BEGIN INSERT INTO chaos_beats VALUES (new.id, {SQLITE_NOW}); END"
+    for number, what in enumerate(("INSERT", "UPDATE OF heartbeat_at"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +194,7 @@ class ChaosSqlite(ChaosDatabase):
         event.listen(self.engine, "connect", _be_patient)
 
     def _witness(self) -> tuple[str, ...]:
-        return (SQLITE_HISTORY, *SQLITE_TRIGGERS)
+        return (SQLITE_HISTORY, *SQLITE_TRIGGERS, *SQLITE_EARS)
 
     def size(self) -> Size:
         """Nothing is dead in SQLite; its size is the file's, the log beside it included."""

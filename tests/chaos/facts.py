@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -99,6 +100,7 @@ class Facts:
     in_transactions: list[frozenset[int]] = field(default_factory=list)
     orders: set[int] = field(default_factory=set)
     changes: dict[int, list[Change]] = field(default_factory=dict)
+    beats: dict[str, list[float]] = field(default_factory=dict)
     executions: dict[int, list[Execution]] = field(default_factory=dict)
     accepted: list[tuple[Claim, str]] = field(default_factory=list)
     effects: list[tuple[int, int, int]] = field(default_factory=list)
@@ -162,6 +164,10 @@ class Facts:
             change = Change(*row)
             found[change.job].append(change)
         self.changes = dict(found)
+        beats: dict[str, list[float]] = defaultdict(list)
+        for worker, at in database.run("SELECT worker, at FROM chaos_beats ORDER BY at"):
+            beats[worker].append(at)
+        self.beats = dict(beats)
         self.orders = {row[0] for row in database.run("SELECT number FROM chaos_orders")}
         self.effects = [
             (number, job, token)
@@ -213,8 +219,17 @@ class Facts:
 
     def claimed_at(self, claim: Claim) -> float:
         """When a claim began."""
+        return self._beginning_of(claim).at
+
+    def silent_for(self, claim: Claim, until: float) -> float:
+        """For how many seconds nothing had been heard, at a moment, of the worker with a claim."""
+        beats = self.beats.get(self._beginning_of(claim).worker or "", [])
+        heard = bisect_right(beats, until)
+        return until - beats[heard - 1] if heard else 0.0
+
+    def _beginning_of(self, claim: Claim) -> Change:
         job, token = claim
-        return next(c.at for c in self.changes[job] if c.is_claim and c.new_token == token)
+        return next(c for c in self.changes[job] if c.is_claim and c.new_token == token)
 
 
 def _execution(line: dict[str, Any]) -> Execution:

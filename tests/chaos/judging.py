@@ -184,7 +184,8 @@ class Judge:
         found = [
             fault
             for fault in self._facts.faults
-            if fault.hits(execution) and self._explains(fault, since, until)
+            if fault.hits(execution)
+            and (self._explains(fault, since, until) or self._was_frozen(fault, execution, until))
         ]
         for kinds in (KILLS, ("freeze",), CONNECTIONS):
             for fault in found:
@@ -199,6 +200,16 @@ class Judge:
         # Nobody is freed sooner than a lease after the last sign of life.
         past_lease = until - fault.began >= self._lease_seconds * LEAST_OF_A_LEASE
         return fault.kind in KILLS or past_lease
+
+    def _was_frozen(self, fault: Fault, execution: Execution, until: float) -> bool:
+        """Whether it was frozen when it was freed, and had not been heard of for a whole lease.
+
+        Its last heartbeat may be older than the freeze: it was late, on a slow connection, say.
+        """
+        if fault.kind != "freeze" or not fault.began <= until <= fault.ended:
+            return False
+        silent = self._facts.silent_for((execution.job, execution.token), until)
+        return silent >= self._lease_seconds - CLOCK_SECONDS
 
     # --- transactions, fences and poison ---------------------------------------------------------
 

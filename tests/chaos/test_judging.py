@@ -73,6 +73,15 @@ def test_a_frozen_worker_may_begin_what_it_has_lost() -> None:
     assert Judge(facts, 2.0).verdict().is_clean
 
 
+def test_a_worker_that_is_frozen_may_have_been_silent_before() -> None:
+    facts = killed_once()
+    frozen_and_freed_while_its_heart_beat(facts)
+    facts.beats = {"w": [1.0, 1.9, 4.5]}
+    verdict = Judge(facts, 2.0).verdict()
+    assert verdict.is_clean
+    assert verdict.duplicates == {"freeze": 1}
+
+
 def never_stored(facts: Facts) -> None:
     facts.changes, facts.executions = {}, {}
     facts.accepted = []
@@ -100,6 +109,11 @@ def killed_after(facts: Facts) -> None:
 
 def frozen_too_shortly(facts: Facts) -> None:
     facts.faults = [Fault("freeze", frozenset({FIRST}), 3, 6)]
+
+
+def frozen_and_freed_while_its_heart_beat(facts: Facts) -> None:
+    facts.faults = [Fault("freeze", frozenset({FIRST}), 3, 6)]
+    facts.beats = {"w": [1.0, 2.5, 4.5]}
 
 
 def performed_twice_in_one_claim(facts: Facts) -> None:
@@ -169,6 +183,7 @@ def raised(facts: Facts) -> None:
         (killed_before, "duplicates that nothing explains"),
         (killed_after, "duplicates that nothing explains"),
         (frozen_too_shortly, "duplicates that nothing explains"),
+        (frozen_and_freed_while_its_heart_beat, "duplicates that nothing explains"),
         (performed_twice_in_one_claim, "duplicates that nothing explains"),
         (begun_after_its_claim, "duplicates that nothing explains"),
         (settled_by_the_first, "late settles accepted"),
