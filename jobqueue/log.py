@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -411,12 +411,11 @@ class LineHandler(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         self.setFormatter(formatter)
         self.addFilter(_add_job)
-        self._format_event = formatter.format_event
+        self._format_events = formatter.format_events
 
     def write_events(self, event: str, events: Iterable[tuple[str, Outcome]]) -> None:
         """Write a line at level info for each (message, outcome)."""
-        now, end = time.time(), self.terminator
-        text = "".join([self._format_event(now, event, *given) + end for given in events])
+        text = "".join(self._format_events(time.time(), event, events))
         with self.lock or nullcontext():
             try:
                 self.stream.write(text)
@@ -441,14 +440,17 @@ class TextFormatter(logging.Formatter):
         datefmt = "%Y-%m-%d %H:%M:%S" if dated else "%H:%M:%S"
         super().__init__("%(asctime)s %(message)s", datefmt=datefmt)
         self._colored = colored
-        self._second, self._time = 0, ""
 
-    def format_event(self, now: float, event: str, message: str, outcome: Outcome) -> str:  # noqa: ARG002 - JSON has them
-        """The line for an event at level info, at a moment in seconds since 1970."""
-        if int(now) != self._second:
-            self._second = int(now)
-            self._time = time.strftime(str(self.datefmt), time.localtime(now))
-        return f"{self._time} {printable(message)}"
+    def format_events(
+        self,
+        now: float,
+        event: str,  # noqa: ARG002 - JSON has it
+        events: Iterable[tuple[str, Outcome]],
+    ) -> Iterator[str]:
+        """The lines for (message, outcome), at level info and a moment in seconds since 1970."""
+        at = time.strftime(str(self.datefmt), time.localtime(now))
+        for message, _ in events:
+            yield f"{at} {printable(message)}\n"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The first line for a record."""
@@ -480,17 +482,21 @@ class JsonFormatter(logging.Formatter):
             facts["traceback"] = self.formatException(record.exc_info)
         return json.dumps(facts, ensure_ascii=False, default=str)
 
-    def format_event(self, now: float, event: str, message: str, outcome: Outcome) -> str:
-        """The line for an event at level info, at a moment in seconds since 1970."""
-        facts = {
-            "time": datetime.fromtimestamp(now, UTC).isoformat(),
-            "level": "info",
-            "message": message,
-            "event": event,
-            **_facts_of_job(outcome.job),
-            "run_seconds": outcome.run_time.total_seconds(),
-        }
-        return json.dumps(facts, ensure_ascii=False, default=str)
+    def format_events(
+        self, now: float, event: str, events: Iterable[tuple[str, Outcome]]
+    ) -> Iterator[str]:
+        """The lines for (message, outcome), at level info and a moment in seconds since 1970."""
+        at = datetime.fromtimestamp(now, UTC).isoformat()
+        for message, outcome in events:
+            facts = {
+                "time": at,
+                "level": "info",
+                "message": message,
+                "event": event,
+                **_facts_of_job(outcome.job),
+                "run_seconds": outcome.run_time.total_seconds(),
+            }
+            yield json.dumps(facts, ensure_ascii=False, default=str) + "\n"
 
 
 def _emit_outcome(

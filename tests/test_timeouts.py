@@ -25,7 +25,7 @@ from jobqueue.job import registry
 from jobqueue.records import JobFilter
 from jobqueue.runner.alarm import SignalAlarm
 from jobqueue.worker.interrupting import Guard, Watcher
-from jobqueue.worker.pump import Tally
+from jobqueue.worker.telling import Tally
 from jobqueue.worker.worker import Worker
 from tests.sample_jobs import calls
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, ClassVar, Self
 
@@ -15,8 +16,8 @@ from jobqueue import Job, JobQueue, JobState
 from jobqueue.adapters import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
-from jobqueue.records import Claim, JobFilter, Turn
-from jobqueue.worker import pump
+from jobqueue.records import Claim, ClaimedJob, JobFilter, Turn
+from jobqueue.worker import pace, pump
 from jobqueue.worker.worker import Worker
 from tests.sample_jobs import (
     Boom,
@@ -456,3 +457,102 @@ def test_an_error_that_waiting_does_not_mend_ends_the_worker(adapter: Adapter) -
 
     with pytest.raises(DatabaseError, match="broken for good"):
         JobQueue(Broken(adapter)).work_off()
+
+
+# --- many short jobs ------------------------------------------------------------------------------
+
+
+class Attentive(Flaky):
+    """An adapter that counts how often something was done beside a turn."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        super().__init__(adapter)
+        self.asides = 0
+
+    def meanwhile(self, work: Callable[[], None]) -> AbstractContextManager[None]:
+        self.asides += 1
+        return self._adapter.meanwhile(work)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_stream_is_performed_and_told_of_while_the_database_works(
+    adapter: Adapter, concurrency: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    attentive = Attentive(adapter)
+    jobs = Note.perform_all_later([(f"{n}",) for n in range(3000)])
+    with caplog.at_level(logging.INFO, "jobqueue"):
+        tally = JobQueue(attentive, concurrency=concurrency).work_off()
+    assert sorted(calls, key=int) == [f"{n}" for n in range(3000)]
+    assert (tally.succeeded, tally.performed) == (3000, 3000)
+    told = [r.__dict__["job_id"] for r in caplog.records if r.__dict__["event"] == "job_succeeded"]
+    assert sorted(told) == [job.id for job in jobs]
+    assert attentive.asides > 0
+
+
+def test_what_is_not_passed_on_yet_counts_as_held(adapter: Adapter) -> None:
+    class Counting(Attentive):
+        held = most_held = 0
+
+        def turn(self, outcomes: Any, claim: Any) -> Turn:
+            turn = super().turn(outcomes, claim)
+            self.held += len(turn.claimed) - len(outcomes)
+            self.most_held = max(self.held, self.most_held)
+            return turn
+
+    counting = Counting(adapter)
+    Note.perform_all_later([(f"{n}",) for n in range(6000)])
+    JobQueue(counting).work_off()
+    assert counting.asides > 0
+    # A few are performed between counting what there is to settle and what there is room for.
+    assert pace.MOST_JOBS / 2 < counting.most_held < pace.MOST_JOBS * 1.25
+
+
+def test_hooks_are_not_called_while_the_database_works(adapter: Adapter) -> None:
+    """They may wait for the very rows that the turn has locked, and that for its answer."""
+
+    class Heard(jobqueue.Hooks):
+        def __init__(self) -> None:
+            self.jobs: list[int] = []
+
+        def job_succeeded(self, job: ClaimedJob, run_time: timedelta) -> None:
+            self.jobs.append(job.id)
+
+    attentive, heard = Attentive(adapter), Heard()
+    jobs = Note.perform_all_later([(f"{n}",) for n in range(1000)])
+    JobQueue(attentive, hooks=[heard]).work_off()
+    assert sorted(heard.jobs) == [job.id for job in jobs]
+    assert attentive.asides == 0
+
+
+def test_what_is_not_passed_on_yet_goes_back_when_the_worker_stops(adapter: Adapter) -> None:
+    class Stopping(Attentive):
+        worker: Worker
+
+        def meanwhile(self, work: Callable[[], None]) -> AbstractContextManager[None]:
+            self.worker.stop()
+            return super().meanwhile(work)
+
+    stopping = Stopping(adapter)
+    Note.perform_all_later([(f"{n}",) for n in range(3000)])
+    stopping.worker = JobQueue(stopping).worker(until_idle=True)
+    tally = stopping.worker.run()
+    assert stopping.asides > 0
+    assert len(calls) == tally.succeeded < 3000
+    assert adapter.count_by_state() == {JobState.READY: 3000 - tally.succeeded}
+    assert {job.attempts for job in adapter.list_jobs(JobFilter(), 5000)} == {0}
+
+
+def test_a_database_that_goes_away_beside_a_stream_loses_nothing(adapter: Adapter) -> None:
+    class Breaking(Attentive):
+        def meanwhile(self, work: Callable[[], None]) -> AbstractContextManager[None]:
+            if self.asides == 1:
+                self.failures_after = 2
+            return super().meanwhile(work)
+
+    breaking = Breaking(adapter)
+    Note.perform_all_later([(f"{n}",) for n in range(3000)])
+    tally = JobQueue(breaking, poll_interval=0.01).work_off()
+    assert breaking.asides > 1
+    assert sorted(calls, key=int) == [f"{n}" for n in range(3000)]
+    assert (tally.succeeded, tally.rejected) == (3000, 0)
+    assert adapter.count_by_state() == {}

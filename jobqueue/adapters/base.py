@@ -7,6 +7,7 @@ many settled by one call. `jobqueue.testing.AdapterContract` holds an adapter to
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -122,6 +123,16 @@ class Adapter(Protocol):
         claimed = self.claim(claim) if claim is not None else []
         return Turn(tuple(rejected), tuple(claimed))
 
+    def meanwhile(self, work: Callable[[], None]) -> AbstractContextManager[None]:
+        """Have something called on this thread while the database is at the turn within, or before.
+
+        Args:
+            work: what to call, once. It may use the adapter, but must not wait for the rows that
+                the turn settles and claims.
+        """
+        work()
+        return nullcontext()
+
     # --- the transaction of a job ----------------------------------------------------------------
 
     def transaction(
@@ -206,10 +217,11 @@ class Adapter(Protocol):
         return None
 
     def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
-        """Free the jobs of a worker that was found dead, unless it has beaten since it was `seen`.
+        """Free the jobs of a worker that was found dead, unless it has given a sign of life since.
 
         Its jobs are due at once, the attempt spent; those without another attempt are failed with
-        `error` as their `last_error`. Returns None when its heartbeat is not the one seen.
+        `error` as their `last_error`. Returns None when its heartbeat is not the one `seen`, or
+        when `is_living` says that it lives.
         """
         ...
 

@@ -36,7 +36,7 @@ from jobqueue.records import JobFilter, JobState
 from jobqueue.runner.groups import AS_CONFIGURED, Undertaking, most_attempts
 
 if TYPE_CHECKING:
-    from jobqueue.worker.pump import Tally
+    from jobqueue.worker.telling import Tally
 
 MEMORY_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 

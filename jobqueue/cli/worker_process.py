@@ -18,8 +18,8 @@ from jobqueue.runner.child import die_with_supervisor, run_child, say_ready
 from jobqueue.runner.groups import most_attempts
 from jobqueue.runner.process import WorkerPlan
 from jobqueue.runner.relay import hear_from_supervisor
-from jobqueue.worker.pump import Tally
 from jobqueue.worker.slots import Slots
+from jobqueue.worker.telling import Tally
 from jobqueue.worker.worker import Worker
 
 

@@ -8,7 +8,7 @@ import sys
 from types import FrameType
 from typing import Any
 
-from jobqueue.worker.pump import Tally
+from jobqueue.worker.telling import Tally
 from jobqueue.worker.worker import Worker
 
 SWITCH_SECONDS = 0.0005

@@ -17,7 +17,7 @@ import setproctitle
 from jobqueue.records import NewSchedule
 from jobqueue.runner.attached import tune_interpreter
 from jobqueue.runner.readiness import ready_message
-from jobqueue.worker.pump import Tally
+from jobqueue.worker.telling import Tally
 from jobqueue.worker.worker import Worker
 
 PR_SET_PDEATHSIG = 1

@@ -22,7 +22,7 @@ from jobqueue.testing.assertions import expectation_of, refuse_all, refuse_count
 
 if TYPE_CHECKING:
     from jobqueue.testing.performing import Performance
-    from jobqueue.worker.pump import Tally
+    from jobqueue.worker.telling import Tally
 
 EVERYTHING = 1_000_000_000
 MOST_JOBS = 10_000

@@ -17,7 +17,7 @@ from jobqueue.execution import Executor, RunCoroutine
 from jobqueue.job import registry
 from jobqueue.records import ClaimedJob, Committed, Failed, Outcome, Released, Succeeded
 from jobqueue.retry import Discard, Retry
-from jobqueue.worker.pump import Tally
+from jobqueue.worker.telling import Tally
 
 PACKAGE = str(Path(jobqueue.__file__).parent)
 

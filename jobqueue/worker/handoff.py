@@ -169,9 +169,13 @@ class Handoff:
             return jobs[but:]
 
     def wait_while_busy(self, enough: int, timeout_seconds: float) -> None:
-        """Return when no more than `enough` jobs are waiting, or the time is up."""
+        """Return when no more than `enough` jobs are waiting, or the time is up.
+
+        At once when as many outcomes have piled up as make a turn worth its while.
+        """
         with self._lock:
-            if len(self._waiting) > enough and not self._closed:
+            is_worth_it = len(self._outcomes) * 2 >= enough
+            if len(self._waiting) > enough and not is_worth_it and not self._closed:
                 self._wait_as_pump(enough, timeout_seconds)
 
     def wait_for_outcome(self, timeout_seconds: float) -> None:

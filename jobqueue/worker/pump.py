@@ -11,7 +11,6 @@ import logging
 import random
 import secrets
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,6 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.clock import reconnect_pauses
 from jobqueue.errors import DatabaseUnavailable, TransactionOpen
 from jobqueue.execution import delay_before_return
-from jobqueue.hooks import NO_OBSERVERS, Observers
 from jobqueue.records import (
     LOOK_ANYWHERE,
     Claim,
@@ -35,48 +33,31 @@ from jobqueue.records import (
     JobState,
     Outcome,
     Released,
-    Retried,
     Succeeded,
     Turn,
     Wakeup,
 )
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.pace import AHEAD_SECONDS, Pace
+from jobqueue.worker.telling import Teller
 
 SLOW_JOB_SECONDS = 0.5
 LONGEST_DRAIN_SECONDS = 5.0
 LAST_SETTLE_SECONDS = 10.0
 GATHER_SECONDS = 0.02
 LONGEST_WITHOUT_FREE_SLOT_SECONDS = 1.0
+MANY = 100
 
 
-@dataclass(slots=True)
-class Tally:
-    """How many jobs ended in which way."""
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What a turn settled and claimed."""
 
-    succeeded: int = 0
-    retried: int = 0
-    failed: int = 0
-    discarded: int = 0
-    released: int = 0
-    rejected: int = 0
+    outcomes: Sequence[Outcome]
+    turn: Turn
 
-    def count(self, outcome: Outcome) -> None:
-        """Count the outcome of a job that did not succeed."""
-        match outcome:
-            case Retried():
-                self.retried += 1
-            case Failed():
-                self.failed += 1
-            case Discarded():
-                self.discarded += 1
-            case Released():
-                self.released += 1
 
-    @property
-    def performed(self) -> int:
-        """How many were performed, whatever came of it."""
-        return self.succeeded + self.retried + self.failed + self.discarded
+NOTHING_TO_PASS_ON = Passed((), Turn((), ()))
 
 
 @dataclass(slots=True)
@@ -94,11 +75,9 @@ class Pump:
         lease: how often to look for jobs that were claimed in this worker's name and never reached
             it: a claim was stored, its answer lost.
         logger: for what concerns the worker.
-        logger_of: the logger for what concerns a job, by its handler.
-        observers: the hooks for all jobs.
+        teller: tells what was settled.
         on_stopping: is called when no more jobs are to be taken.
         limited: a claimed job with the limits of this worker; None when it has none of its own.
-        count: is called with what each turn settled, and what of it was rejected.
     """
 
     adapter: Adapter
@@ -110,15 +89,13 @@ class Pump:
     max_jobs: int | None
     lease: timedelta
     logger: logging.Logger
-    logger_of: Callable[[str], logging.Logger]
-    observers: Observers = NO_OBSERVERS
+    teller: Teller
     on_stopping: Callable[[], None] = lambda: None
     limited: Callable[[ClaimedJob], ClaimedJob] | None = None
-    count: Callable[[Sequence[Outcome], Sequence[Outcome]], None] = lambda _settled, _rejected: None
-    tally: Tally = field(default_factory=Tally)
     resting: bool = False
     """Whether to claim nothing until further notice."""
     _pace: Pace = field(default_factory=Pace)
+    _last: Passed = NOTHING_TO_PASS_ON
     _hold: int = 0
     _lock: Lock = field(default_factory=Lock)
     _heard: Wakeup | None = None
@@ -138,11 +115,12 @@ class Pump:
         finally:
             self.handoff.close()
             self.on_stopping()
+            self._pass_on()
         self._return_unstarted()
         while not self.handoff.is_empty():
             outcomes = self.handoff.take_outcomes()
             if outcomes:
-                self._note_settled(outcomes, self._insist(outcomes, None))
+                self.teller.tell(outcomes, self._insist(outcomes, None).rejected)
             else:
                 self.handoff.wait_until_performed()
 
@@ -158,6 +136,7 @@ class Pump:
 
     def _turn_once(self) -> None:
         if self.resting:
+            self._pass_on()
             self._return_unstarted()
         self._return_what_waits_behind_slow_jobs()
         self._release_strays_once_a_lease()
@@ -165,22 +144,46 @@ class Pump:
         outcomes = self.handoff.take_outcomes()
         claim = self._next_claim()
         if not outcomes and claim is None:
+            self._pass_on()
             self.handoff.wait_for_outcome(AHEAD_SECONDS)
             return
         turn = self._insist(outcomes, claim)
-        # Told before the next job begins, which may kill the process and the news with it.
-        self._note_settled(outcomes, turn)
-        self._note_claimed(turn)
-        self.handoff.put(map(self.limited, turn.claimed) if self.limited else turn.claimed)
-        if self.max_jobs is not None and self.tally.performed >= self.max_jobs:
+        self._pass_on()
+        self._last = Passed(outcomes, turn)
+        self._pace.note_outcomes([o for o in outcomes if not isinstance(o, Released)])
+        self._pace.note_claimed(turn.claimed)
+        if not self._can_wait_for_the_next(turn):
+            self._pass_on()
+        if self.max_jobs is not None and self.teller.tally.performed >= self.max_jobs:
             self.handoff.close()
             return
         if not outcomes and not turn.claimed:
             self._idle(turn.look_again_in)
 
+    def _can_wait_for_the_next(self, turn: Turn) -> bool:
+        """Whether what a turn brought is passed on when the next one is on its way.
+
+        The interpreter does one thing at a time: so the database does not wait for a thousand jobs
+        to be performed and told of, and these are while it works. Somebody's hooks are not called
+        then, since they may wait for the very rows that the turn has locked.
+        """
+        is_many = len(turn.claimed) >= MANY
+        return is_many and self.max_jobs is None and not self.teller.calls_hooks
+
+    def _pass_on(self) -> None:
+        """Tell what the last turn settled and hand over what it claimed, if that is still to do."""
+        last, self._last = self._last, NOTHING_TO_PASS_ON
+        # Told before the next job begins, which may kill the process and the news with it.
+        self.teller.tell(last.outcomes, last.turn.rejected)
+        self.teller.tell_claimed(last.turn.claimed)
+        claimed = last.turn.claimed
+        if claimed:
+            self.handoff.put(map(self.limited, claimed) if self.limited else claimed)
+
     def _next_claim(self) -> Claim | None:
-        free_slots = self.handoff.free_slots
-        room = self._room()
+        coming = len(self._last.turn.claimed)
+        free_slots = max(0, self.handoff.free_slots - coming)
+        room = self._room() - coming
         if room <= 0 or self._wants_a_free_slot(free_slots) or self.handoff.closed:
             return None
         return Claim(
@@ -262,6 +265,7 @@ class Pump:
         if time.monotonic() - self._strays_released_at < self.lease.total_seconds():
             return
         # The next turn says it when the database is away, and looks for strays when it is back.
+        self._pass_on()
         with suppress(DatabaseUnavailable):
             self._release_strays()
 
@@ -271,39 +275,6 @@ class Pump:
         if number:
             log.strays_released(self.logger, self.worker_id, number)
 
-    def _note_claimed(self, turn: Turn) -> None:
-        self._pace.note_claimed(turn.claimed)
-        if self.logger.isEnabledFor(logging.DEBUG):
-            for job in turn.claimed:
-                log.job_claimed(self.logger_of(job.handler), job)
-
-    def _note_settled(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
-        rejected = {outcome.job.id for outcome in turn.rejected}
-        succeeded: defaultdict[str, list[Succeeded]] = defaultdict(list)
-        for outcome in outcomes:
-            if isinstance(outcome, Succeeded) and outcome.job.id not in rejected:
-                succeeded[outcome.job.handler].append(outcome)
-            else:
-                self._note_one(outcome, outcome.job.id in rejected)
-        for handler, several in succeeded.items():
-            self.tally.succeeded += len(several)
-            log.jobs_succeeded(self.logger_of(handler), several)
-        self._pace.note_outcomes([o for o in outcomes if not isinstance(o, Released)])
-        if outcomes:
-            self.count(outcomes, turn.rejected)
-        if self.observers.hears_outcomes:
-            self.observers.tell_outcomes(self.logger, outcomes, turn.rejected)
-
-    def _note_one(self, outcome: Outcome, is_rejected: bool) -> None:
-        logger = self.logger_of(outcome.job.handler)
-        if is_rejected:
-            self.tally.rejected += 1
-            log.job_rejected(logger, outcome)
-            return
-        self.tally.count(outcome)
-        if not _is_silent(outcome):
-            log.job_settled(logger, outcome)
-
     # --- when the database goes away -------------------------------------------------------------
 
     def _insist(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
@@ -311,6 +282,7 @@ class Pump:
         try:
             return self._turn(outcomes, claim)
         except DatabaseUnavailable as error:
+            self._pass_on()
             log.database_lost(self.logger, self.worker_id, error)
             lost_at, last_error = time.monotonic(), error
         for pause in reconnect_pauses():
@@ -332,7 +304,10 @@ class Pump:
             return Turn((), ())
         while True:
             try:
-                return self.adapter.turn(unsettled, claim)
+                if self._last is NOTHING_TO_PASS_ON:
+                    return self.adapter.turn(unsettled, claim)
+                with self.adapter.meanwhile(self._pass_on):
+                    return self.adapter.turn(unsettled, claim)
             except TransactionOpen:
                 if self._hurry.is_set():
                     raise
@@ -372,8 +347,3 @@ def _state_after(outcome: Outcome) -> JobState:
             return JobState.CANCELLED
         case _:
             return JobState.READY
-
-
-def _is_silent(outcome: Outcome) -> bool:
-    """Prefetched work that goes back untouched is nobody's news."""
-    return isinstance(outcome, Released) and outcome.error is None and not outcome.run_time

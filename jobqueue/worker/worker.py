@@ -25,10 +25,11 @@ from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.interrupting import Alarm, WatchedAlarm, Watcher
 from jobqueue.worker.lease import LeaseKeeper
 from jobqueue.worker.performing import Attendant, Concurrently, OnMainThread, Performer
-from jobqueue.worker.pump import Pump, Tally
+from jobqueue.worker.pump import Pump
 from jobqueue.worker.slots import Slots
 from jobqueue.worker.stats import Stats
 from jobqueue.worker.steward import Steward
+from jobqueue.worker.telling import Tally, Teller
 from jobqueue.worker.waking import RARELY, ListeningThread
 
 
@@ -81,6 +82,7 @@ class Worker:
         self._steward = Steward(adapter, self.id, self._handoff, logger, self._logger_of)
         self._performer = self._new_performer(slots, alarm)
         self._stats = Stats(adapter, self.id, logger)
+        self._teller = Teller(logger, self._logger_of, self._observers, self._stats.note)
         self._pump = Pump(
             adapter=adapter,
             handoff=self._handoff,
@@ -91,11 +93,9 @@ class Worker:
             max_jobs=max_jobs,
             lease=settings.lease,
             logger=logger,
-            logger_of=self._logger_of,
-            observers=self._observers,
+            teller=self._teller,
             on_stopping=partial(self._tell, "worker_stopping"),
             limited=None if most_attempts is None else partial(self._limited, most_attempts),
-            count=self._stats.note,
         )
         self._pump_error: BaseException | None = None
         listens = settings.listen and self._keeps_lease and not until_idle
@@ -149,7 +149,7 @@ class Worker:
         self._sign_off()
         if self._pump_error is not None:
             raise self._pump_error
-        return self._pump.tally
+        return self._teller.tally
 
     def stop(self, why: str = "it was asked to") -> None:
         """Take no more jobs, finish what runs, and return from `run`.
@@ -235,7 +235,7 @@ class Worker:
             self._adapter.unregister_worker(self.id)
         except DatabaseUnavailable as error:
             self._pump_error = self._pump_error or error
-        log.worker_stopped(self._logger, self.id, self._pump.tally.performed)
+        log.worker_stopped(self._logger, self.id, self._teller.tally.performed)
         self._tell("worker_stopped")
 
     def _for_pruning(self) -> tuple[Adapter, str, Registry, Settings]:

@@ -29,7 +29,7 @@ from jobqueue.adapters.sql.adapter import SqlAdapter
 from jobqueue.adapters.sql.sqlite import SqliteAdapter
 from jobqueue.defaults import default_configuration
 from jobqueue.records import JobFilter
-from jobqueue.worker.pump import Tally
+from jobqueue.worker.telling import Tally
 from tests.conftest import DATABASES, build_adapter
 from tests.process.outage import outage
 

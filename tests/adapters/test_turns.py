@@ -53,6 +53,22 @@ def other(postgres_url: str) -> Iterator[Connection]:
 WORKERS = pytest.mark.parametrize("queues", [None, ("a",), ("a", "b")], ids=["all", "one", "two"])
 
 
+def test_the_server_works_meanwhile(
+    adapter: PostgresAdapter, other: Connection, wait_for: Callable[[Callable[[], bool], str], None]
+) -> None:
+    """It has committed before the answer is read, which is not before the work is over."""
+    (job_id,) = ids(enqueued(adapter))
+    other.autocommit = True
+    running = "SELECT 1 FROM background_jobs WHERE id = %s AND state = 'running'"
+
+    def work() -> None:
+        wait_for(lambda: other.execute(running, (job_id,)).fetchone() is not None, "the claim")
+
+    with adapter.meanwhile(work):
+        turn = adapter.turn([], Claim("w", next(TOKENS), 1, 1))
+    assert [job.id for job in turn.claimed] == [job_id]
+
+
 # Pages, not seconds: dead entries that a snapshot holds are walked over by a look alone.
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from operator import attrgetter
@@ -148,6 +149,10 @@ class SqlAdapter(
                 raise
             applied, claimed = self._settle_one_by_one(settlements), []
         return Turn(_rejected(outcomes, applied), tuple(claimed))
+
+    def meanwhile(self, work: Callable[[], None]) -> AbstractContextManager[None]:
+        """See `Adapter.meanwhile`."""
+        return self.database.with_aside(work)
 
     def _settle_one_by_one(self, settlements: Settlements) -> list[Pair]:
         """Settle a batch of which the database refused something, halving it to find out what."""

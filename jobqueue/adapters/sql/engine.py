@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,16 @@ def parse_url(url: str) -> URL:
     return parsed
 
 
+def _nothing() -> None:
+    """There is nothing to do aside."""
+
+
+class Aside(threading.local):
+    """What a thread does while the database works for it."""
+
+    work: Callable[[], None] = staticmethod(_nothing)
+
+
 class Database:
     """An engine, with its transactions and its errors.
 
@@ -71,6 +82,7 @@ class Database:
         self.engine = engine
         self._reader = reader
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+        self._aside = Aside()
         forget_connections_after_fork(engine)
 
     def write(
@@ -140,6 +152,24 @@ class Database:
         """A connection out of the pool, whose statements are given up after so long."""
         with engine.connect() as connection:
             yield connection
+
+    @contextmanager
+    def with_aside(self, work: Callable[[], None]) -> Iterator[None]:
+        """Within it, have `work` called once on this thread, when the database has begun its own.
+
+        At the end of it, if that never comes.
+        """
+        self._aside.work = work
+        try:
+            yield
+            self.do_aside()
+        finally:
+            self._aside.work = _nothing
+
+    def do_aside(self) -> None:
+        """Call what `with_aside` was given, if it has not been called."""
+        work, self._aside.work = self._aside.work, _nothing
+        work()
 
     @contextmanager
     def errors_translated(self) -> Iterator[None]:

@@ -154,7 +154,7 @@ class PostgresDatabase(Database):
         Nothing is known of it when the connection breaks, so that it is not tried again here.
         """
         with self._driver() as driver:
-            return _in_one_trip(driver, statements)
+            return _in_one_trip(driver, statements, self.do_aside)
 
     def write_alone(self, sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Run a statement that is a transaction by itself; its rows. Not tried again, as above."""
@@ -217,7 +217,7 @@ def _was_cut(driver: psycopg.Connection[Any]) -> bool:
 
 
 def _in_one_trip(
-    driver: psycopg.Connection[Any], statements: Sequence[Statement]
+    driver: psycopg.Connection[Any], statements: Sequence[Statement], aside: Callable[[], None]
 ) -> list[list[tuple[Any, ...]]]:
     cursors = []
     with driver.pipeline():
@@ -226,4 +226,6 @@ def _in_one_trip(
             cursors.append(cursor.execute(sql.encode(), values, binary=True))
         # Not `driver.commit()`: it waits for answers without sending the rest of a large batch.
         psycopg.Cursor(driver).execute(b"COMMIT", prepare=False)
+        # All of it has been sent by now.
+        aside()
     return [cursor.fetchall() for cursor in cursors]

@@ -266,6 +266,7 @@ class SqliteAdapter(SqliteWakeups):
             applied = self.settle_within(connection, settlements)
             return applied, self._claim(connection, claim) if claim is not None else []
 
+        self.database.do_aside()
         return self.database.write(work)
 
     def _claim(self, connection: Connection, claim: Claim) -> list[ClaimedJob]:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     ClaimedJob,
@@ -332,3 +333,18 @@ class SettleContract(ContractBase):
         turns = [*turn.claimed, *adapter.turn([], a_claim()).claimed]
         assert sorted(ids(turns)) == [first.id, second.id]
         assert {job.id: job.attempts for job in turns} == {first.id: 2, second.id: 1}
+
+    def test_something_is_done_meanwhile_once(self, adapter: Adapter) -> None:
+        job, done = claim_new(adapter), list[StoredJob]()
+        with adapter.meanwhile(lambda: done.append(enqueue_one(adapter))):
+            turn = adapter.turn([Succeeded(job)], a_claim())
+        claimed = [*turn.claimed, *adapter.turn([], a_claim()).claimed]
+        assert ids(claimed) == ids(done)
+        assert len(done) == 1
+
+    def test_or_without_a_turn(self, adapter: Adapter) -> None:
+        done: list[str] = []
+        with adapter.meanwhile(lambda: done.append("once")):
+            assert adapter.turn([], None).claimed == ()
+        assert adapter.turn([], a_claim()).claimed == ()
+        assert done == ["once"]

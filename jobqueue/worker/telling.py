@@ -1,0 +1,102 @@
+"""What is said of the jobs that a turn has settled: in the log, in the counts, to the hooks."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from jobqueue import log
+from jobqueue.hooks import NO_OBSERVERS, Observers
+from jobqueue.records import ClaimedJob, Discarded, Failed, Outcome, Released, Retried, Succeeded
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many jobs ended in which way."""
+
+    succeeded: int = 0
+    retried: int = 0
+    failed: int = 0
+    discarded: int = 0
+    released: int = 0
+    rejected: int = 0
+
+    def count(self, outcome: Outcome) -> None:
+        """Count the outcome of a job that did not succeed."""
+        match outcome:
+            case Retried():
+                self.retried += 1
+            case Failed():
+                self.failed += 1
+            case Discarded():
+                self.discarded += 1
+            case Released():
+                self.released += 1
+
+    @property
+    def performed(self) -> int:
+        """How many were performed, whatever came of it."""
+        return self.succeeded + self.retried + self.failed + self.discarded
+
+
+@dataclass(slots=True)
+class Teller:
+    """Tells what was settled and what was claimed.
+
+    Args:
+        logger: where it says what went wrong with a hook.
+        logger_of: the logger for what concerns a job, by its handler.
+        observers: the hooks for all jobs.
+        count: is called with what each turn settled, and what of it was rejected.
+    """
+
+    logger: logging.Logger
+    logger_of: Callable[[str], logging.Logger]
+    observers: Observers = NO_OBSERVERS
+    count: Callable[[Sequence[Outcome], Sequence[Outcome]], None] = lambda _settled, _rejected: None
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def calls_hooks(self) -> bool:
+        """Whether it runs what somebody else has written, and so may take its time."""
+        return self.observers.hears_outcomes
+
+    def tell(self, outcomes: Sequence[Outcome], rejected: Sequence[Outcome]) -> None:
+        """Tell what became of jobs."""
+        refused = {outcome.job.id for outcome in rejected}
+        succeeded: defaultdict[str, list[Succeeded]] = defaultdict(list)
+        for outcome in outcomes:
+            if isinstance(outcome, Succeeded) and outcome.job.id not in refused:
+                succeeded[outcome.job.handler].append(outcome)
+            else:
+                self._tell_one(outcome, outcome.job.id in refused)
+        for handler, several in succeeded.items():
+            self.tally.succeeded += len(several)
+            log.jobs_succeeded(self.logger_of(handler), several)
+        if outcomes:
+            self.count(outcomes, rejected)
+        if self.observers.hears_outcomes:
+            self.observers.tell_outcomes(self.logger, outcomes, rejected)
+
+    def tell_claimed(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Tell which jobs this worker has now."""
+        if self.logger.isEnabledFor(logging.DEBUG):
+            for job in jobs:
+                log.job_claimed(self.logger_of(job.handler), job)
+
+    def _tell_one(self, outcome: Outcome, is_rejected: bool) -> None:
+        logger = self.logger_of(outcome.job.handler)
+        if is_rejected:
+            self.tally.rejected += 1
+            log.job_rejected(logger, outcome)
+            return
+        self.tally.count(outcome)
+        if not _is_silent(outcome):
+            log.job_settled(logger, outcome)
+
+
+def _is_silent(outcome: Outcome) -> bool:
+    """Prefetched work that goes back untouched is nobody's news."""
+    return isinstance(outcome, Released) and outcome.error is None and not outcome.run_time
