@@ -77,7 +77,11 @@ class SqlLeases(SqlBase):
         unchanged = (WORKERS.c.id == seen.id) & (WORKERS.c.heartbeat_at == seen.heartbeat_at)
 
         def work(connection: Connection) -> Rescue | None:
-            if connection.execute(delete(WORKERS).where(unchanged)).rowcount == 0:
+            # It may have been frozen when it was seen, and go on by now, waiting to beat.
+            if (
+                self.is_living(seen)
+                or not connection.execute(delete(WORKERS).where(unchanged)).rowcount
+            ):
                 return None
             return self._free_jobs_of(connection, seen.id, error)
 
