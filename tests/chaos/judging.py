@@ -185,7 +185,7 @@ class Judge:
             fault
             for fault in self._facts.faults
             if fault.hits(execution)
-            and (self._explains(fault, since, until) or self._was_frozen(fault, execution, until))
+            and (self._explains(fault, since, until) or self._was_silent(fault, execution, until))
         ]
         for kinds in (KILLS, ("freeze",), CONNECTIONS):
             for fault in found:
@@ -201,15 +201,15 @@ class Judge:
         past_lease = until - fault.began >= self._lease_seconds * LEAST_OF_A_LEASE
         return fault.kind in KILLS or past_lease
 
-    def _was_frozen(self, fault: Fault, execution: Execution, until: float) -> bool:
-        """Whether it was frozen when it was freed, and had not been heard of for a whole lease.
+    def _was_silent(self, fault: Fault, execution: Execution, until: float) -> bool:
+        """Whether it was freed when it had not been heard of for a whole lease, for that fault.
 
-        Its last heartbeat may be older than the freeze: it was late, on a slow connection, say.
+        The silence may have begun before, with a heartbeat that was late on a slow connection, and
+        it goes on when the fault is over, until the next heartbeat.
         """
-        if fault.kind != "freeze" or not fault.began <= until <= fault.ended:
-            return False
         silent = self._facts.silent_for((execution.job, execution.token), until)
-        return silent >= self._lease_seconds - CLOCK_SECONDS
+        falls_into_it = fault.began <= until and fault.ended >= until - silent
+        return falls_into_it and silent >= self._lease_seconds - CLOCK_SECONDS
 
     # --- transactions, fences and poison ---------------------------------------------------------
 

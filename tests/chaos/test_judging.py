@@ -82,6 +82,15 @@ def test_a_worker_that_is_frozen_may_have_been_silent_before() -> None:
     assert verdict.duplicates == {"freeze": 1}
 
 
+def test_it_may_be_freed_when_it_goes_on_before_its_heart_beats() -> None:
+    facts = killed_once()
+    thawed_and_freed_after_a_heartbeat(facts)
+    facts.beats = {"w": [0.5, 4.5]}
+    verdict = Judge(facts, 2.0).verdict()
+    assert verdict.is_clean
+    assert verdict.duplicates == {"freeze": 1}
+
+
 def never_stored(facts: Facts) -> None:
     facts.changes, facts.executions = {}, {}
     facts.accepted = []
@@ -114,6 +123,11 @@ def frozen_too_shortly(facts: Facts) -> None:
 def frozen_and_freed_while_its_heart_beat(facts: Facts) -> None:
     facts.faults = [Fault("freeze", frozenset({FIRST}), 3, 6)]
     facts.beats = {"w": [1.0, 2.5, 4.5]}
+
+
+def thawed_and_freed_after_a_heartbeat(facts: Facts) -> None:
+    facts.faults = [Fault("freeze", frozenset({FIRST}), 0.6, 2.2)]
+    facts.beats = {"w": [0.5, 2.3]}
 
 
 def performed_twice_in_one_claim(facts: Facts) -> None:
@@ -184,6 +198,7 @@ def raised(facts: Facts) -> None:
         (killed_after, "duplicates that nothing explains"),
         (frozen_too_shortly, "duplicates that nothing explains"),
         (frozen_and_freed_while_its_heart_beat, "duplicates that nothing explains"),
+        (thawed_and_freed_after_a_heartbeat, "duplicates that nothing explains"),
         (performed_twice_in_one_claim, "duplicates that nothing explains"),
         (begun_after_its_claim, "duplicates that nothing explains"),
         (settled_by_the_first, "late settles accepted"),
