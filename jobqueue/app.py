@@ -236,7 +236,7 @@ class JobQueue:
             InvalidArguments: they do not fit it.
         """
         instance: Job = job() if isinstance(job, type) else job
-        return instance.enqueue_calls([(args, kwargs)], self.adapter, self.observers)[0]
+        return instance.enqueue_call(args, kwargs, self.adapter, self.observers)
 
     def worker(self, *, until_idle: bool = False) -> Worker:
         """A worker on this queue. Its `run` works on the thread that calls it."""

@@ -40,6 +40,7 @@ from jobqueue.cron import Schedule, schedules_of_job
 from jobqueue.defaults import DefaultAdapter, DefaultLogger, default_configuration
 from jobqueue.enqueueing import (
     PRIORITY_RANGE,
+    Call,
     EnqueueOptions,
     NewJobs,
     PerformAllLater,
@@ -372,13 +373,26 @@ class Job(HookMethods):
         job._options = self._options.merged(**options)  # noqa: SLF001 - a copy of this very object
         return job
 
-    def enqueue_calls(
+    def enqueue_call(
         self,
-        calls: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
         adapter: Adapter | None = None,
         observers: Observers | None = None,
+    ) -> StoredJob:
+        """Store a job, and return its record.
+
+        Raises:
+            InvalidArguments: they do not fit `perform`; nothing is stored.
+        """
+        refuse_main(type(self))
+        new_job = self._new_job()(self.parameters().dump(args, kwargs))
+        return self._enqueue([new_job], adapter, observers)[0]
+
+    def enqueue_calls(
+        self, calls: Sequence[Call], adapter: Adapter | None = None
     ) -> Sequence[StoredJob]:
-        """Store a job for each (args, kwargs), in one statement, and return their records.
+        """Store a job for each call, in one statement, and return their records.
 
         Raises:
             InvalidArguments: some do not fit `perform`; nothing is stored.
@@ -386,21 +400,27 @@ class Job(HookMethods):
         refuse_main(type(self))
         if not calls:
             return []
-        new_job, dump = self._new_job(), self.parameters().dump
-        new_jobs = NewJobs(calls, lambda args, kwargs: new_job(dump(args, kwargs)))
-        return self._enqueue(new_jobs, adapter, observers)
+        new_jobs = NewJobs(calls, self.parameters().dump, self._new_job())
+        return self._enqueue(new_jobs, adapter)
 
-    async def enqueue_calls_async(
-        self, calls: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]]
-    ) -> Sequence[StoredJob]:
+    async def enqueue_call_async(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> StoredJob:
+        """As `enqueue_call`, while the event loop goes on."""
+        return (await self._without_blocking(lambda job: [job.enqueue_call(args, kwargs)]))[0]
+
+    async def enqueue_calls_async(self, calls: Sequence[Call]) -> Sequence[StoredJob]:
         """As `enqueue_calls`, while the event loop goes on."""
+        return await self._without_blocking(lambda job: job.enqueue_calls(calls))
 
-        def enqueue(session: Any) -> Sequence[StoredJob]:
-            job = self if session is None else self.with_options(session=session)
-            return job.enqueue_calls(calls)
-
+    async def _without_blocking(
+        self, enqueue: Callable[[Job], Sequence[StoredJob]]
+    ) -> Sequence[StoredJob]:
         session = self._options.session or joined_session(self.adapter, is_awaited=True)
-        return await enqueue_without_blocking(session, enqueue)
+        return await enqueue_without_blocking(
+            session,
+            lambda usable: enqueue(self if usable is None else self.with_options(session=usable)),
+        )
 
     def enqueue_mapping(self, args: Mapping[str, Any], adapter: Adapter | None = None) -> StoredJob:
         """Store a job whose arguments come by name, as Python values or as JSON ones."""

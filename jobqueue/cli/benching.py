@@ -173,7 +173,7 @@ def _fill(trial: Trial, title: str) -> None:
     for first in range(0, trial.jobs, MOST_IN_ONE_CALL):
         trial.tell(title, first, trial.jobs)
         numbers = range(first, min(first + MOST_IN_ONE_CALL, trial.jobs))
-        NoOp().enqueue_calls([((number,), {}) for number in numbers], trial.adapter)
+        NoOp().enqueue_calls([(number,) for number in numbers], trial.adapter)
 
 
 def _worker(adapter: Adapter, settings: Settings, *, until_idle: bool = False) -> Worker:

@@ -2,14 +2,18 @@
 
 COPY returns nothing, so the ids are drawn from the column's sequence before: an identity column
 takes values that COPY brings, whether it is `ALWAYS` or not.
+
+The rows go in COPY's binary format, which saves the server a microsecond of reading for each:
+<https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format".
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import islice
+from struct import Struct
 
 from jobqueue.records import NewJob
 
@@ -22,34 +26,64 @@ SELECT array_agg(nextval(ids.sequence)), {now} FROM ids, generate_series(1, %(nu
 """
 COPY = """
 COPY background_jobs (id, handler, args, queue, priority, max_attempts, run_at,
-                      created_at, updated_at) FROM STDIN
+                      created_at, updated_at) FROM STDIN (FORMAT binary)
 """
 ROWS_PER_CHUNK = 500
-SPECIAL = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+BEGINNING = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+END = b"\xff\xff"
+COLUMNS = 9
+YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+Encode = Callable[[str], bytes]
+
+# Before each value comes its length in bytes.
+_row_of_id = Struct("!hiq").pack
+_length = Struct("!i").pack
+_int = Struct("!ii").pack
+_moments = Struct("!iqiqiq").pack
 
 
-def lines_of(jobs: Sequence[NewJob], ids: Sequence[int], now: datetime) -> Iterator[str]:
-    """The jobs in COPY's text format, in chunks."""
-    lines = (_line(job, job_id, now) for job, job_id in zip(jobs, ids, strict=True))
-    while chunk := "".join(islice(lines, ROWS_PER_CHUNK)):
+def rows_of(
+    jobs: Sequence[NewJob], ids: Sequence[int], now: datetime, encoding: str
+) -> Iterator[bytes]:
+    """The jobs in COPY's binary format, in chunks.
+
+    Args:
+        jobs: what to store.
+        ids: theirs, in the same order.
+        now: when they are stored.
+        encoding: of the connection, by Python's name.
+    """
+    text = functools.lru_cache(maxsize=1000)(functools.partial(_text, encoding=encoding))
+    facts = functools.lru_cache(maxsize=1000)(functools.partial(_facts, now=now, text=text))
+
+    def row(job: NewJob, job_id: int) -> bytes:
+        args = job.args.encode(encoding)
+        beginning = _row_of_id(COLUMNS, 8, job_id) + text(job.handler) + _length(len(args))
+        return beginning + args + facts(job.queue, job.priority, job.max_attempts, _due(job, now))
+
+    yield BEGINNING
+    rows = map(row, jobs, ids)
+    while chunk := b"".join(islice(rows, ROWS_PER_CHUNK)):
         yield chunk
+    yield END
 
 
-def _line(job: NewJob, job_id: int, now: datetime) -> str:
-    # JSON text has no bare tabs or line breaks; only its backslashes mean something to COPY.
-    args = job.args.replace("\\", "\\\\") if "\\" in job.args else job.args
-    run_at, created_at = _moment(job.run_at or now + job.delay), _moment(now)
-    return (
-        f"{job_id}\t{_text(job.handler)}\t{args}\t{_text(job.queue)}\t{job.priority}\t"
-        f"{job.max_attempts}\t{run_at}\t{created_at}\t{created_at}\n"
-    )
+def _due(job: NewJob, now: datetime) -> datetime:
+    return job.run_at or (now + job.delay if job.delay else now)
 
 
-@functools.lru_cache(maxsize=1000)
-def _text(value: str) -> str:
-    return value.translate(SPECIAL)
+def _text(value: str, *, encoding: str) -> bytes:
+    encoded = value.encode(encoding)
+    return _length(len(encoded)) + encoded
 
 
-@functools.lru_cache(maxsize=1000)
-def _moment(value: datetime) -> str:
-    return value.isoformat()
+def _facts(
+    queue: str, priority: int, max_attempts: int, run_at: datetime, *, now: datetime, text: Encode
+) -> bytes:
+    """What comes after the arguments; the same for many jobs as a rule."""
+    numbers = _int(4, priority) + _int(4, max_attempts)
+    due, stored = ((moment - YEAR_2000) // MICROSECOND for moment in (run_at, now))
+    return text(queue) + numbers + _moments(8, due, 8, stored, 8, stored)

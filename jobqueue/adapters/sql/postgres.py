@@ -209,7 +209,7 @@ class PostgresAdapter(PostgresWakeups):
         ((reserved, stored_at),) = execute(self._reserve_sql, values)
         ids, now = sorted(reserved), to_utc(stored_at)
         with psycopg.Cursor(execute.driver) as cursor, cursor.copy(copying.COPY) as copy:
-            for chunk in copying.lines_of(jobs, ids, now):
+            for chunk in copying.rows_of(jobs, ids, now, execute.driver.info.encoding):
                 copy.write(chunk)
         return Enqueued(self, jobs, ids, now)
 
