@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -457,6 +459,29 @@ def test_an_error_that_waiting_does_not_mend_ends_the_worker(adapter: Adapter) -
 
     with pytest.raises(DatabaseError, match="broken for good"):
         JobQueue(Broken(adapter)).work_off()
+
+
+STOPPED_AT_ITS_START = """
+import gc, signal
+from jobqueue import JobQueue, MemoryAdapter
+from jobqueue.runner.attached import run_attached
+
+def press_ctrl_c(phase, info):
+    gc.callbacks.remove(press_ctrl_c)
+    signal.raise_signal(signal.SIGINT)
+
+gc.disable()
+gc.callbacks.append(press_ctrl_c)
+run_attached(JobQueue(MemoryAdapter()).worker())
+print("stopped")
+"""
+
+
+def test_ctrl_c_is_not_lost_where_garbage_is_collected() -> None:
+    """Python cannot raise anything there, as it does by default."""
+    command = [sys.executable, "-c", STOPPED_AT_ITS_START]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stdout) == (0, "stopped\n"), run.stderr
 
 
 # --- many short jobs ------------------------------------------------------------------------------

@@ -32,9 +32,10 @@ def run_attached(worker: Worker) -> Tally:
         asked_before = True
         worker.stop(f"{signal.Signals(number).name}; once more stops at once")
 
-    tune_interpreter()
     before: dict[signal.Signals, Any] = {n: signal.signal(n, handle) for n in STOP_SIGNALS}
     try:
+        # Not before: what Ctrl-C raises in a destructor is lost, and here many are called.
+        tune_interpreter()
         return worker.run()
     finally:
         for number, handler in before.items():
@@ -45,8 +46,8 @@ def tune_interpreter() -> None:
     """Make this process one of a worker.
 
     What has been imported so far stays, and need not be looked through for garbage for ever; and
-    what is new is looked through when the jobs of a turn, a few thousand objects, are gone again. The
-    thread that talks to the database does not wait 5 ms for its turn whenever the database has
+    what is new is looked through when the jobs of a turn, some thousand objects, are gone again.
+    The thread that talks to the database does not wait 5 ms for its turn whenever the database has
     answered: with jobs that do nothing that was a third of the time.
     """
     gc.collect()
