@@ -31,27 +31,27 @@ SEED_BYTES = 4
 def main() -> int:
     """Run what the command line asks for; 1 when anything is wrong."""
     asked = _parsed()
-    print(f"seed {asked.seed}", flush=True)
-    folder = Path(tempfile.mkdtemp(prefix="jobqueue-chaos-"))
-    legs = []
-    for name in asked.only.split(","):
-        began = time.monotonic()
-        legs.append(_leg(name, folder, asked))
-        print(f"{NAMES[name]}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    wrong = "\n".join(filter(None, map(report.findings, legs)))
-    print(report.table(legs))
-    if wrong:
-        print(f"\n{wrong}\n\nEverything that was written down is in {folder}")
-        return 1
+    runs: dict[str, list[Leg]] = {}
+    for seed in asked.seed.split(","):
+        print(f"seed {seed}", flush=True)
+        folder = Path(tempfile.mkdtemp(prefix="jobqueue-chaos-"))
+        runs[seed] = legs = _legs(folder, seed, asked)
+        print(report.table(legs), flush=True)
+        wrong = "\n".join(filter(None, map(report.findings, legs)))
+        if wrong:
+            print(f"\n{wrong}\n\nEverything that was written down is in {folder}")
+            return 1
+        shutil.rmtree(folder, ignore_errors=True)
     if asked.only == ",".join(LEGS) and not asked.sabotage:
-        report.write_into(PAGE, _with_head(asked.seed, report.table(legs)))
-    shutil.rmtree(folder, ignore_errors=True)
+        report.write_into(PAGE, report.page(runs, datetime.now(UTC).date()))
     return 0
 
 
 def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("--seed", default=secrets.token_hex(SEED_BYTES))
+    parser.add_argument(
+        "--seed", default=secrets.token_hex(SEED_BYTES), help="one or several, with commas between"
+    )
     parser.add_argument("--jobs", type=int, default=20_000, help="how many, on PostgreSQL")
     parser.add_argument("--only", default=",".join(LEGS), help="some of " + ", ".join(LEGS))
     parser.add_argument(
@@ -63,7 +63,16 @@ def _parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _leg(name: str, folder: Path, asked: argparse.Namespace) -> Leg:
+def _legs(folder: Path, seed: str, asked: argparse.Namespace) -> list[Leg]:
+    legs = []
+    for name in asked.only.split(","):
+        began = time.monotonic()
+        legs.append(_leg(name, folder, seed, asked))
+        print(f"{NAMES[name]}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return legs
+
+
+def _leg(name: str, folder: Path, seed: str, asked: argparse.Namespace) -> Leg:
     plan = Plan(int(asked.jobs * SHARES[name]))
     calm = replace(plan, jobs=int(asked.jobs * CALM_SHARE * SHARES[name]))
     with ExitStack() as stack:
@@ -79,7 +88,7 @@ def _leg(name: str, folder: Path, asked: argparse.Namespace) -> Leg:
             its_folder = folder / name / kind
             run = ChaosRun(
                 its_folder,
-                asked.seed,
+                seed,
                 _database(server, its_folder, kind),
                 its_plan,
                 bouncer_port=None if bouncer is None else bouncer.port,
@@ -96,11 +105,6 @@ def _database(server: Server | None, folder: Path, name: str) -> ChaosDatabase:
     database = ChaosPostgres(server, name) if server else ChaosSqlite(folder / "jobs.sqlite3")
     database.prepare()
     return database
-
-
-def _with_head(seed: str, table: str) -> str:
-    day = datetime.now(UTC).date()
-    return f'Measured on {day}, with `make chaos ARGS="--seed {seed}"`.\n\n{table}'
 
 
 if __name__ == "__main__":

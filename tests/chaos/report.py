@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from tests.chaos.judging import Verdict
@@ -26,6 +27,27 @@ class Leg:
     name: str
     result: Result
     calm: Result
+
+
+def page(runs: Mapping[str, Sequence[Leg]], day: date) -> str:
+    """Runs by their seeds, for the documentation: each in short, and the last in full."""
+    command = f'`make chaos ARGS="--seed {",".join(runs)}"`'
+    text = f"Measured on {day}, with {command}"
+    last = table([*runs.values()][-1])
+    if len(runs) == 1:
+        return f"{text}.\n\n{last}"
+    return f"{text}. Each run in short:\n\n{_in_short(runs)}\n\nThe last one in full:\n\n{last}"
+
+
+def _in_short(runs: Mapping[str, Sequence[Leg]]) -> str:
+    heads = ["seed", "", *IN_SHORT, "what must be 0, all together"]
+    lines = [heads, ["---", "---"] + ["---:"] * (len(heads) - 2)]
+    for seed, legs in runs.items():
+        for leg in legs:
+            wrong = sum(map(len, leg.result.verdict.wrong.values()))
+            figures = [FIGURES[name](leg) for name in IN_SHORT.values()]
+            lines.append([seed, leg.name, *figures, f"**{wrong}**"])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def table(legs: Sequence[Leg]) -> str:
@@ -99,4 +121,12 @@ FIGURES: Mapping[str, Callable[[Leg], str]] = {
     "dead rows; table and indexes, before": _size("before"),
     "during, at the most": _size("during"),
     "after": _size("after"),
+}
+IN_SHORT = {
+    "acknowledged": "acknowledged",
+    "executed": "executed",
+    "duplicates": "of these, duplicates",
+    "late settles rejected": "late settles rejected",
+    "longest recovery": "max",
+    "throughput, of that undisturbed": "throughput, of that undisturbed",
 }
