@@ -44,7 +44,7 @@ def shapes_lines(sizes: Sizes) -> tuple[Line, ...]:
         "on-ten": "a worker on ten queues, by name",
         "on-all": "a worker on all of ten queues",
     }
-    promise = {"postgresql": 0.8, "sqlite": 0.8}
+    promise = {"postgresql": 0.8}
     return tuple(
         Line(f"drain, {title}", name, "one", "one queue", at_least=promise)
         for name, title in titles.items()
