@@ -71,6 +71,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_NAME_LENGTH = 255
+MOST_ATTEMPTS = 2**31 - 1
 
 
 # --- the registry --------------------------------------------------------------------------------
@@ -543,8 +544,8 @@ def check_definition(job_class: type[Job]) -> None:
     if type(job_class.priority) is not int or job_class.priority not in PRIORITY_RANGE:
         refuse(f"priority = {job_class.priority!r}; expected a whole number of 32 bits")
     attempts: object = job_class.max_attempts
-    if attempts is not None and (type(attempts) is not int or attempts < 1):
-        refuse(f"max_attempts = {attempts!r}; expected a whole number from 1")
+    if attempts is not None and (type(attempts) is not int or not 1 <= attempts <= MOST_ATTEMPTS):
+        refuse(f"max_attempts = {attempts!r}; expected a whole number from 1, of 32 bits")
     if not _is_duration(job_class.max_runtime):
         refuse(f"max_runtime = {job_class.max_runtime!r}; expected a timedelta or seconds, above 0")
     why_not = _why_not_ended_so(job_class) or why_not_hooks(job_class)

@@ -210,6 +210,10 @@ def test_a_class_in_main_is_refused_with_the_reason(
         ({"priority": "high"}, "priority = 'high'; expected a whole number"),
         ({"priority": 2**31}, "priority = 2147483648"),
         ({"max_attempts": 0}, "max_attempts = 0; expected a whole number from 1"),
+        (
+            {"max_attempts": 2**31},
+            "max_attempts = 2147483648; expected a whole number from 1, of 32",
+        ),
         ({"max_attempts": "3"}, "max_attempts = '3'; expected a whole number"),
         ({"retry": 5}, "retry = 5; expected a policy"),
         ({"name": ""}, "'' is no name for a job"),

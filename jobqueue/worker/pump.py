@@ -165,10 +165,12 @@ class Pump:
 
         The interpreter does one thing at a time: so the database does not wait for a thousand jobs
         to be performed and told of, and these are while it works. Somebody's hooks are not called
-        then, since they may wait for the very rows that the turn has locked.
+        then, since they may wait for the very rows that the turn has locked. And a job that has
+        crashed is seen by the next claim, which has to leave it alone.
         """
-        is_many = len(turn.claimed) >= MANY
-        return is_many and self.max_jobs is None and not self.teller.calls_hooks
+        if len(turn.claimed) < MANY or self.max_jobs is not None or self.teller.calls_hooks:
+            return False
+        return not any(job.crashes for job in turn.claimed)
 
     def _pass_on(self) -> None:
         """Tell what the last turn settled and hand over what it claimed, if that is still to do."""

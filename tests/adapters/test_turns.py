@@ -16,6 +16,7 @@ from jobqueue.adapters.sql.postgres_claim import (
     LOOK_AGAIN_SECONDS,
 )
 from jobqueue.adapters.sql.wakeups import wakeup_for
+from jobqueue.errors import DatabaseRefused
 from jobqueue.records import (
     LOOK_ANYWHERE,
     Claim,
@@ -57,7 +58,9 @@ def test_the_server_works_meanwhile(
     adapter: PostgresAdapter, other: Connection, wait_for: Callable[[Callable[[], bool], str], None]
 ) -> None:
     """It has committed before the answer is read, which is not before the work is over."""
-    (job_id,) = ids(enqueued(adapter))
+    _, job_id = ids(enqueued(adapter, 2))
+    adapter._low_water("w", None).monotonic = lambda: 0.0
+    adapter.turn([], Claim("w", next(TOKENS), 1, 1))  # which looks for where the jobs are
     other.autocommit = True
     running = "SELECT 1 FROM background_jobs WHERE id = %s AND state = 'running'"
 
@@ -67,6 +70,13 @@ def test_the_server_works_meanwhile(
     with adapter.meanwhile(work):
         turn = adapter.turn([], Claim("w", next(TOKENS), 1, 1))
     assert [job.id for job in turn.claimed] == [job_id]
+
+
+@pytest.mark.parametrize("number", [1, 1000])
+def test_what_the_table_has_no_room_for_is_refused(adapter: PostgresAdapter, number: int) -> None:
+    with pytest.raises(DatabaseRefused):
+        adapter.enqueue([NewJob("Work", "{}", "a", 50, 2**40)] * number)
+    assert adapter.count_jobs(JobFilter()) == 0
 
 
 # Pages, not seconds: dead entries that a snapshot holds are walked over by a look alone.

@@ -10,11 +10,12 @@ The rows go in COPY's binary format, which saves the server a microsecond of rea
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
-from struct import Struct
+from itertools import islice, starmap
 
+from jobqueue.errors import DatabaseRefused
 from jobqueue.records import NewJob
 
 # Materialized, or the name of the sequence would be looked up for every id.
@@ -39,10 +40,10 @@ MICROSECOND = timedelta(microseconds=1)
 Encode = Callable[[str], bytes]
 
 # Before each value comes its length in bytes.
-_row_of_id = Struct("!hiq").pack
-_length = Struct("!i").pack
-_int = Struct("!ii").pack
-_moments = Struct("!iqiqiq").pack
+_row_of_id = struct.Struct("!hiq").pack
+_length = struct.Struct("!i").pack
+_int = struct.Struct("!ii").pack
+_moments = struct.Struct("!iqiqiq").pack
 
 
 def rows_of(
@@ -65,7 +66,7 @@ def rows_of(
         return beginning + args + facts(job.queue, job.priority, job.max_attempts, _due(job, now))
 
     yield BEGINNING
-    rows = map(row, jobs, ids)
+    rows = starmap(row, zip(jobs, ids, strict=True))
     while chunk := b"".join(islice(rows, ROWS_PER_CHUNK)):
         yield chunk
     yield END
@@ -84,6 +85,11 @@ def _facts(
     queue: str, priority: int, max_attempts: int, run_at: datetime, *, now: datetime, text: Encode
 ) -> bytes:
     """What comes after the arguments; the same for many jobs as a rule."""
-    numbers = _int(4, priority) + _int(4, max_attempts)
+    try:
+        numbers = _int(4, priority) + _int(4, max_attempts)
+    except struct.error:
+        raise DatabaseRefused(
+            f"a priority of {priority} and {max_attempts} attempts are not whole numbers of 32 bits"
+        ) from None
     due, stored = ((moment - YEAR_2000) // MICROSECOND for moment in (run_at, now))
     return text(queue) + numbers + _moments(8, due, 8, stored, 8, stored)

@@ -282,6 +282,7 @@ class PostgresAdapter(PostgresWakeups):
     def _look_if_time(self, low_water: LowWater) -> bool:
         is_time = low_water.has_to_look()
         if is_time:
+            self.database.do_aside()
             low_water.look(lambda: self._find_lanes(low_water.queues))
         return is_time
 

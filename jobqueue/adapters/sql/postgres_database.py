@@ -172,6 +172,7 @@ class PostgresDatabase(Database):
         with self.errors_translated(), self.engine.connect() as connection:
             # All that are in the pool may have been, when the server was restarted.
             while _was_cut(_driver_of(connection)):
+                self.do_aside()
                 connection.invalidate()
             driver = _driver_of(connection)
             try:
