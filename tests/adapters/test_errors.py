@@ -17,6 +17,7 @@ from sqlalchemy import make_url
 
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.adapters.sql.engine import translated
 from jobqueue.errors import (
     DatabaseError,
     DatabaseRefused,
@@ -437,3 +438,9 @@ def test_a_row_that_is_no_utf8_does_not_spoil_its_batch(sqlite_url: str) -> None
         ]
         args = {job.id: job.args for job in adapter.claim(CLAIM)}
     assert args == {first.id: "{}", broken.id: r'{"name": "\xff"}', last.id: "{}"}
+
+
+def test_a_pooler_that_goes_down_with_an_answer_on_its_lips_is_away() -> None:
+    """What psycopg raised when PgBouncer lost its server just after a COMMIT, in a chaos run."""
+    confused = psycopg.InternalError("received 2 results from command 'COMMIT'")
+    assert isinstance(translated(confused, "the database"), DatabaseUnavailable)

@@ -27,7 +27,13 @@ CONNECTIONS = (
 )
 BEGUN_LATE = "begun by a frozen worker after it had lost it"
 LOST_CLAIM = "ClaimLost"
-LOST_DATABASE = ("OperationalError", "InterfaceError", "DBAPIError", "DatabaseUnavailable")
+LOST_DATABASE = (
+    "OperationalError",
+    "InterfaceError",
+    "InternalError",
+    "DBAPIError",
+    "DatabaseUnavailable",
+)
 
 
 @dataclass(slots=True)

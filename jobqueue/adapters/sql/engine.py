@@ -270,7 +270,8 @@ def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
             "is locked: a write transaction is kept open, by another program or by this one "
             f"({text}); to enqueue inside a transaction of yours, pass it as `session=`"
         )
-    if code == "" and _is_a(error, "OperationalError", "InterfaceError"):
+    # The last is what psycopg raises when a pooler goes down with an answer on its lips.
+    if code == "" and _is_a(error, "OperationalError", "InterfaceError", "InternalError"):
         return (
             f"does not answer ({text}); is it running, and is the URL right? "
             "`jobqueue doctor` shows where it comes from"
