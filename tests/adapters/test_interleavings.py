@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from jobqueue.adapters.sql import postgres_database
 from jobqueue.adapters.sql.postgres import PostgresAdapter
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
@@ -246,7 +247,9 @@ def monitor(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.fixture
-def world(postgres_url: str) -> Iterator[World]:
+def world(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    # As long as the server allows: on a slow machine a step is not to give way where it need not.
+    monkeypatch.setattr(postgres_database, "LONGEST_WAIT_MS", 900)
     clock = ManualClock()
     old, new = (PostgresAdapter(postgres_url, clock=clock) for _ in range(2))
     with stepped_statements():
