@@ -261,6 +261,11 @@ def _success(outcome: Succeeded) -> str:
     )
 
 
+def is_ours_alone(logger: logging.Logger) -> bool:
+    """Whether what is logged there calls no code but our own."""
+    return _only_handler_of(logger) is not None
+
+
 def _only_handler_of(logger: logging.Logger) -> LineHandler | None:
     """Our own handler, if a record of this logger would reach it and nothing else."""
     handlers: list[logging.Handler] = []

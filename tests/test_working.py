@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from jobqueue import Job, JobQueue, JobState
 from jobqueue.adapters import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
+from jobqueue.log import LineHandler, TextFormatter
 from jobqueue.records import Claim, ClaimedJob, JobFilter, Turn
 from jobqueue.worker import pace, pump
 from jobqueue.worker.worker import Worker
@@ -499,22 +502,38 @@ class Attentive(Flaky):
         return self._adapter.meanwhile(work)
 
 
+@pytest.fixture
+def own_log() -> logging.Logger:
+    """A logger with our own handler alone, as the command line sets it up."""
+    logger = logging.Logger("alone", logging.INFO)  # noqa: LOG001 - so that pytest does not listen
+    logger.addHandler(LineHandler(io.StringIO(), TextFormatter()))
+    return logger
+
+
+def told_in(logger: logging.Logger) -> list[int]:
+    """The ids of the jobs whose success was logged."""
+    (handler,) = logger.handlers
+    assert isinstance(handler, LineHandler)
+    assert isinstance(handler.stream, io.StringIO)
+    return [int(number) for number in re.findall(r"#(\d+) succeeded", handler.stream.getvalue())]
+
+
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_a_stream_is_performed_and_told_of_while_the_database_works(
-    adapter: Adapter, concurrency: int, caplog: pytest.LogCaptureFixture
+    adapter: Adapter, concurrency: int, own_log: logging.Logger
 ) -> None:
     attentive = Attentive(adapter)
     jobs = Note.perform_all_later([(f"{n}",) for n in range(3000)])
-    with caplog.at_level(logging.INFO, "jobqueue"):
-        tally = JobQueue(attentive, concurrency=concurrency).work_off()
+    tally = JobQueue(attentive, concurrency=concurrency, logger=own_log).work_off()
     assert sorted(calls, key=int) == [f"{n}" for n in range(3000)]
     assert (tally.succeeded, tally.performed) == (3000, 3000)
-    told = [r.__dict__["job_id"] for r in caplog.records if r.__dict__["event"] == "job_succeeded"]
-    assert sorted(told) == [job.id for job in jobs]
+    assert sorted(told_in(own_log)) == [job.id for job in jobs]
     assert attentive.asides > 0
 
 
-def test_what_is_not_passed_on_yet_counts_as_held(adapter: Adapter) -> None:
+def test_what_is_not_passed_on_yet_counts_as_held(
+    adapter: Adapter, own_log: logging.Logger
+) -> None:
     class Counting(Attentive):
         held = most_held = 0
 
@@ -526,13 +545,15 @@ def test_what_is_not_passed_on_yet_counts_as_held(adapter: Adapter) -> None:
 
     counting = Counting(adapter)
     Note.perform_all_later([(f"{n}",) for n in range(6000)])
-    JobQueue(counting).work_off()
+    JobQueue(counting, logger=own_log).work_off()
     assert counting.asides > 0
     # A few are performed between counting what there is to settle and what there is room for.
     assert pace.MOST_JOBS / 2 < counting.most_held < pace.MOST_JOBS * 1.25
 
 
-def test_hooks_are_not_called_while_the_database_works(adapter: Adapter) -> None:
+def test_hooks_are_not_called_while_the_database_works(
+    adapter: Adapter, own_log: logging.Logger
+) -> None:
     """They may wait for the very rows that the turn has locked, and that for its answer."""
 
     class Heard(jobqueue.Hooks):
@@ -544,12 +565,24 @@ def test_hooks_are_not_called_while_the_database_works(adapter: Adapter) -> None
 
     attentive, heard = Attentive(adapter), Heard()
     jobs = Note.perform_all_later([(f"{n}",) for n in range(1000)])
-    JobQueue(attentive, hooks=[heard]).work_off()
+    JobQueue(attentive, hooks=[heard], logger=own_log).work_off()
     assert sorted(heard.jobs) == [job.id for job in jobs]
     assert attentive.asides == 0
 
 
-def test_what_is_not_passed_on_yet_goes_back_when_the_worker_stops(adapter: Adapter) -> None:
+def test_nor_are_log_handlers_of_the_application(
+    adapter: Adapter, own_log: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_log.addHandler(caplog.handler)
+    attentive = Attentive(adapter)
+    Note.perform_all_later([(f"{n}",) for n in range(1000)])
+    assert JobQueue(attentive, logger=own_log).work_off().succeeded == 1000
+    assert attentive.asides == 0
+
+
+def test_what_is_not_passed_on_yet_goes_back_when_the_worker_stops(
+    adapter: Adapter, own_log: logging.Logger
+) -> None:
     class Stopping(Attentive):
         worker: Worker
 
@@ -559,7 +592,7 @@ def test_what_is_not_passed_on_yet_goes_back_when_the_worker_stops(adapter: Adap
 
     stopping = Stopping(adapter)
     Note.perform_all_later([(f"{n}",) for n in range(3000)])
-    stopping.worker = JobQueue(stopping).worker(until_idle=True)
+    stopping.worker = JobQueue(stopping, logger=own_log).worker(until_idle=True)
     tally = stopping.worker.run()
     assert stopping.asides > 0
     assert len(calls) == tally.succeeded < 3000
@@ -567,7 +600,9 @@ def test_what_is_not_passed_on_yet_goes_back_when_the_worker_stops(adapter: Adap
     assert {job.attempts for job in adapter.list_jobs(JobFilter(), 5000)} == {0}
 
 
-def test_a_database_that_goes_away_beside_a_stream_loses_nothing(adapter: Adapter) -> None:
+def test_a_database_that_goes_away_beside_a_stream_loses_nothing(
+    adapter: Adapter, own_log: logging.Logger
+) -> None:
     class Breaking(Attentive):
         def meanwhile(self, work: Callable[[], None]) -> AbstractContextManager[None]:
             if self.asides == 1:
@@ -576,7 +611,7 @@ def test_a_database_that_goes_away_beside_a_stream_loses_nothing(adapter: Adapte
 
     breaking = Breaking(adapter)
     Note.perform_all_later([(f"{n}",) for n in range(3000)])
-    tally = JobQueue(breaking, poll_interval=0.01).work_off()
+    tally = JobQueue(breaking, poll_interval=0.01, logger=own_log).work_off()
     assert breaking.asides > 1
     assert sorted(calls, key=int) == [f"{n}" for n in range(3000)]
     assert (tally.succeeded, tally.rejected) == (3000, 0)

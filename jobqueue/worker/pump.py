@@ -152,7 +152,7 @@ class Pump:
         self._last = Passed(outcomes, turn)
         self._pace.note_outcomes([o for o in outcomes if not isinstance(o, Released)])
         self._pace.note_claimed(turn.claimed)
-        if not self._can_wait_for_the_next(turn):
+        if not self._can_wait_for_the_next(self._last):
             self._pass_on()
         if self.max_jobs is not None and self.teller.tally.performed >= self.max_jobs:
             self.handoff.close()
@@ -160,17 +160,20 @@ class Pump:
         if not outcomes and not turn.claimed:
             self._idle(turn.look_again_in)
 
-    def _can_wait_for_the_next(self, turn: Turn) -> bool:
+    def _can_wait_for_the_next(self, last: Passed) -> bool:
         """Whether what a turn brought is passed on when the next one is on its way.
 
         The interpreter does one thing at a time: so the database does not wait for a thousand jobs
-        to be performed and told of, and these are while it works. Somebody's hooks are not called
-        then, since they may wait for the very rows that the turn has locked. And a job that has
-        crashed is seen by the next claim, which has to leave it alone.
+        to be performed and told of, and these are while it works. Nobody else's hooks and log
+        handlers are called then, since they may wait for the very rows that the turn has locked.
+        And a job that has crashed is seen by the next claim, which has to leave it alone.
         """
-        if len(turn.claimed) < MANY or self.max_jobs is not None or self.teller.calls_hooks:
+        claimed = last.turn.claimed
+        if len(claimed) < MANY or self.max_jobs is not None:
             return False
-        return not any(job.crashes for job in turn.claimed)
+        handlers = {job.handler for job in claimed} | {o.job.handler for o in last.outcomes}
+        has_loner = any(job.crashes for job in claimed)
+        return not has_loner and not self.teller.calls_others(handlers)
 
     def _pass_on(self) -> None:
         """Tell what the last turn settled and hand over what it claimed, if that is still to do."""

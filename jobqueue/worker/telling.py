@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jobqueue import log
@@ -58,10 +58,11 @@ class Teller:
     count: Callable[[Sequence[Outcome], Sequence[Outcome]], None] = lambda _settled, _rejected: None
     tally: Tally = field(default_factory=Tally)
 
-    @property
-    def calls_hooks(self) -> bool:
-        """Whether it runs what somebody else has written, and so may take its time."""
-        return self.observers.hears_outcomes
+    def calls_others(self, handlers: Iterable[str]) -> bool:
+        """Whether telling of such jobs runs what somebody else has written: hooks, log handlers."""
+        if self.observers.hears_outcomes:
+            return True
+        return not all(log.is_ours_alone(self.logger_of(handler)) for handler in handlers)
 
     def tell(self, outcomes: Sequence[Outcome], rejected: Sequence[Outcome]) -> None:
         """Tell what became of jobs."""
