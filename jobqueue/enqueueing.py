@@ -312,9 +312,7 @@ class PerformAllLater:
     def __get__(self, instance: Any, owner: Any) -> AllLater:
         job = owner() if instance is None else instance
 
-        def perform_all_later(
-            calls: Iterable[Call],
-        ) -> Sequence[StoredJob]:
+        def perform_all_later(calls: Iterable[Call]) -> Sequence[StoredJob]:
             """Store one job for each call, in one statement, all or none, in that order."""
             records: Sequence[StoredJob] = job.enqueue_calls(list(calls))
             return records
@@ -334,9 +332,7 @@ class PerformAllLaterAsync:
     def __get__(self, instance: Any, owner: Any) -> AllLaterAsync:
         job = owner() if instance is None else instance
 
-        async def perform_all_later_async(
-            calls: Iterable[Call],
-        ) -> Sequence[StoredJob]:
+        async def perform_all_later_async(calls: Iterable[Call]) -> Sequence[StoredJob]:
             """As `perform_all_later`, while the event loop goes on."""
             records: Sequence[StoredJob] = await job.enqueue_calls_async(list(calls))
             return records

@@ -68,6 +68,12 @@ class NewJob:
     run_at: datetime | None = None
     delay: timedelta = NO_DELAY
 
+    def due_at(self, now: datetime) -> datetime:
+        """When it is due, where it is stored at `now`."""
+        if self.run_at is not None:
+            return self.run_at
+        return now + self.delay if self.delay else now
+
 
 @record
 class JobRecord:

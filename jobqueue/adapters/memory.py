@@ -92,8 +92,7 @@ class MemoryAdapter(
 
     def _new_row(self, job: NewJob) -> _Row:
         now = self._clock.now()
-        run_at = job.run_at.astimezone(UTC) if job.run_at else now + job.delay
-        record = StoredJob.of_new(job, self._next_id, run_at, now)
+        record = StoredJob.of_new(job, self._next_id, job.due_at(now).astimezone(UTC), now)
         self._next_id += 1
         return _Row(record, job.args)
 

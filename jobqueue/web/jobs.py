@@ -84,7 +84,7 @@ def _created(call: Call, job: Job, record: StoredJob) -> Answer:
 
 def _as_first_answered(new_job: NewJob, once: EnqueuedOnce[StoredJob]) -> StoredJob:
     """The job as it was when it was made: its row is gone, or what became of it is not for them."""
-    run_at = (new_job.run_at or once.made_at + new_job.delay).astimezone(UTC)
+    run_at = new_job.due_at(once.made_at).astimezone(UTC)
     return StoredJob.of_new(new_job, once.job_id, run_at, once.made_at)
 
 

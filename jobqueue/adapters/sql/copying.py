@@ -63,17 +63,14 @@ def rows_of(
     def row(job: NewJob, job_id: int) -> bytes:
         args = job.args.encode(encoding)
         beginning = _row_of_id(COLUMNS, 8, job_id) + text(job.handler) + _length(len(args))
-        return beginning + args + facts(job.queue, job.priority, job.max_attempts, _due(job, now))
+        run_at = job.due_at(now)
+        return beginning + args + facts(job.queue, job.priority, job.max_attempts, run_at)
 
     yield BEGINNING
     rows = starmap(row, zip(jobs, ids, strict=True))
     while chunk := b"".join(islice(rows, ROWS_PER_CHUNK)):
         yield chunk
     yield END
-
-
-def _due(job: NewJob, now: datetime) -> datetime:
-    return job.run_at or (now + job.delay if job.delay else now)
 
 
 def _text(value: str, *, encoding: str) -> bytes:

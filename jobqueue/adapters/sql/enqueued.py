@@ -51,8 +51,7 @@ class Enqueued(Sequence[StoredJob]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         job = self._jobs[index]
-        run_at = job.run_at or self._now + job.delay
-        record = record_of_new(job, self._ids[index], run_at, self._now)
+        record = record_of_new(job, self._ids[index], job.due_at(self._now), self._now)
         record.adapter = self._adapter
         return record
 

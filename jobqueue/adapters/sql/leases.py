@@ -78,10 +78,9 @@ class SqlLeases(SqlBase):
 
         def work(connection: Connection) -> Rescue | None:
             # It may have been frozen when it was seen, and go on by now, waiting to beat.
-            if (
-                self.is_living(seen)
-                or not connection.execute(delete(WORKERS).where(unchanged)).rowcount
-            ):
+            if self.is_living(seen):
+                return None
+            if connection.execute(delete(WORKERS).where(unchanged)).rowcount == 0:
                 return None
             return self._free_jobs_of(connection, seen.id, error)
 

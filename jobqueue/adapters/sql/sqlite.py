@@ -245,7 +245,7 @@ class SqliteAdapter(SqliteWakeups):
         """
         ((now_text,),) = execute(f"SELECT {self._now_sql}", self._clock_value())
         now = to_utc(now_text)
-        run_ats = [job.run_at or (now + job.delay if job.delay else now) for job in jobs]
+        run_ats = [job.due_at(now) for job in jobs]
         execute(
             INSERT,
             [
