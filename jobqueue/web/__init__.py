@@ -13,7 +13,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jobqueue.errors import ConfigurationError
-from jobqueue.web.access import Access, Auth, Role, Scope
+from jobqueue.web.access import Access, Auth, Role, Scope, TokenHook
 
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue
@@ -67,10 +67,11 @@ def app(
     return build(auth, queue, allowed_hosts)
 
 
-def bearer_tokens(queue: JobQueue | None = None) -> Auth:
+def bearer_tokens(queue: JobQueue | None = None) -> TokenHook:
     """A hook for `app` that lets in those with a token that `jobqueue token create` made.
 
-    It is sent as `Authorization: Bearer …`.
+    It is sent as `Authorization: Bearer …`. The hook can be awaited within a hook of one's own:
+    `await tokens(request)` is None for somebody without a token.
 
     Args:
         queue: in whose database the tokens are; the default one when none is given.
