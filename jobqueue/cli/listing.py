@@ -19,13 +19,14 @@ from jobqueue.cli.output import (
     print_pairs,
     print_table,
 )
-from jobqueue.cli.session import note_broken_app, opened
+from jobqueue.cli.session import Session, note_broken_app, opened
 from jobqueue.cli.watching import watch
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
-from jobqueue.errors import ConfigurationError
+from jobqueue.errors import ConfigurationError, UnknownJob
+from jobqueue.job import registry
 from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState
 from jobqueue.redaction import printable, summary_of
-from jobqueue.showing import classes_meant, hides_unknown, names_meant, shown_args
+from jobqueue.showing import hides_unknown, shown_args
 
 COLUMNS = (
     Column("ID", right=True),
@@ -61,17 +62,20 @@ def list_jobs(
     """List jobs, the newest first.
 
     WHEN is when a ready job is due, when a running one began, and when any other ended.
+    --job takes what `jobqueue enqueue` does, and the full name of a job whose class is gone.
 
     \b
     Examples:
       jobs list
       jobs list --state failed,ready --queue email
-      jobs list --handler SendWelcomeEmail --limit 10 --json
+      jobs list --job SendWelcomeEmail --limit 10 --json
     """
     with opened({"app": app, "database_url": database_url}) as session:
-        where = job_filter(state, queue, handler, before)
+        if handler:
+            note_broken_app(session, "its jobs are not known then")
+        where = job_filter(session, state, queue, handler, before)
         found = session.adapter.list_jobs(where, limit)
-        if any(map(hides_unknown, found)):
+        if not handler and any(map(hides_unknown, found)):
             note_broken_app(session, "what is secret is not known then")
     if json_:
         print_json([as_json(record) for record in found])
@@ -124,6 +128,7 @@ def show(
 
 
 def job_filter(
+    session: Session,
     states: Iterable[str] | None,
     queues: Iterable[str] | None,
     handlers: Iterable[str] | None,
@@ -133,11 +138,12 @@ def job_filter(
 
     Raises:
         ConfigurationError: a state or a queue's name cannot be one.
+        UnknownJob: a job's name means none, or several.
     """
     return JobFilter(
         states=_states(states),
         queues=_queues(queues),
-        handlers=_handlers(handlers),
+        handlers=_handlers(session, handlers),
         before_id=before,
     )
 
@@ -161,17 +167,26 @@ def _queues(given: Iterable[str] | None) -> tuple[str, ...] | None:
     return names
 
 
-def _handlers(given: Iterable[str] | None) -> tuple[str, ...] | None:
+def _handlers(session: Session, given: Iterable[str] | None) -> tuple[str, ...] | None:
     names = _split(given)
     if names is None:
         return None
-    return tuple(dict.fromkeys(full for name in names for full in _full_names(name)))
+    return tuple(dict.fromkeys(full for name in names for full in _full_names(session, name)))
 
 
-def _full_names(name: str) -> list[str]:
-    if not classes_meant(name):
-        say_note(f"no job named {name!r} is known here; looking for exactly that name")
-    return names_meant(name)
+def _full_names(session: Session, name: str) -> tuple[str, ...]:
+    """The names that rows of a job may carry.
+
+    What a name means is what `jobqueue enqueue` takes it for. Rows may outlive their class, though,
+    and then it is their own name that means them.
+    """
+    try:
+        job_class = registry.resolve(name)
+    except UnknownJob:
+        if not session.adapter.list_jobs(JobFilter(handlers=(name,)), 1):
+            raise
+        return (name,)
+    return (name, job_class.name, *job_class.aliases)
 
 
 def _split(given: Iterable[str] | None) -> tuple[str, ...] | None:
