@@ -144,7 +144,7 @@ class MemoryAdapter(
                 if row.record.max_attempts > 1 or position < claim.free_slots:
                     taken.append(self._claim_row(row, claim))
                 else:
-                    self._put(row)
+                    self._put_back(row)
             return taken
 
     def _sort_in_what_is_due(self) -> None:
@@ -171,6 +171,10 @@ class MemoryAdapter(
             if self._due[queue]:
                 heapq.heappush(heads, (self._due[queue][0], queue))
         return candidates
+
+    def _put_back(self, row: _Row) -> None:
+        """Leave it to others. They know of it; to be told, who claims would wake itself."""
+        heapq.heappush(self._later, (row.record.run_at, row.record.id))
 
     def _claim_row(self, row: _Row, claim: Claim) -> ClaimedJob:
         now = self._clock.now()

@@ -13,7 +13,7 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.sql.engine import ANSWER_SECONDS, Database
 from jobqueue.adapters.sql.tables import JOBS, UtcDateTime, to_utc
 from jobqueue.clock import Clock
-from jobqueue.records import JobState
+from jobqueue.records import LOOK_ANYWHERE, JobState, Wakeup
 
 UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": None, "claim_token": None}
 CANCEL_REQUESTED: ColumnElement[bool] = JOBS.c.cancel_requested_at.is_not(None)
@@ -38,6 +38,14 @@ class SqlBase(Adapter):
     @abstractmethod
     def _database_time_after(self, delay: timedelta) -> ColumnElement[Any]:
         """The database's time, some time after the moment of the statement."""
+
+    def _announce(self, wakeup: Wakeup) -> None:
+        """Tell listeners of what has just been committed, where they do not see it themselves."""
+
+    def _announce_if(self, something: object) -> None:
+        """Tell listeners to look, if anything can have become ready."""
+        if something:
+            self._announce(LOOK_ANYWHERE)
 
     def _now(self) -> ColumnElement[Any]:
         """The time to compare with: the database's, or that of the clock that was passed in."""

@@ -60,11 +60,11 @@ class SqlLeases(SqlBase):
     def unregister_worker(self, worker_id: str) -> None:
         """See `Adapter.unregister_worker`."""
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> int:
             connection.execute(_without(worker_id))
-            connection.execute(self._release(worker_id))
+            return connection.execute(self._release(worker_id)).rowcount
 
-        self.database.write_giving_way(work)
+        self._announce_if(self.database.write_giving_way(work))
 
     def workers(self) -> list[WorkerRecord]:
         """See `Adapter.workers`."""
@@ -84,7 +84,7 @@ class SqlLeases(SqlBase):
                 return None
             return self._free_jobs_of(connection, seen.id, error)
 
-        return self.database.write_giving_way(work)
+        return self._announced(self.database.write_giving_way(work))
 
     def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
         """See `Adapter.rescue_crashed`."""
@@ -101,7 +101,9 @@ class SqlLeases(SqlBase):
             failed = [job_id for job_id, state in ended if state == JobState.FAILED.value]
             return Rescue(worker_id, tuple(sorted(released)), tuple(sorted(failed)))
 
-        return self.database.write_giving_way(work)
+        rescue = self.database.write_giving_way(work)
+        self._announce_if(rescue.released)
+        return rescue
 
     def _end_crashed(self, worker_id: str, job: CrashedJob) -> Any:
         now, crashes = self._now(), JOBS.c.crashes + int(job.guilty)
@@ -137,7 +139,11 @@ class SqlLeases(SqlBase):
                 return None
             return self._free_jobs_of(connection, worker_id, error)
 
-        return self.database.write_giving_way(work)
+        return self._announced(self.database.write_giving_way(work))
+
+    def _announced(self, rescue: Rescue | None) -> Rescue | None:
+        self._announce_if(rescue and rescue.released)
+        return rescue
 
     def _free_jobs_of(self, connection: Connection, worker_id: str, error: str) -> Rescue:
         used_up = JOBS.c.attempts >= JOBS.c.max_attempts
@@ -164,7 +170,9 @@ class SqlLeases(SqlBase):
             pairs = [{"stray_id": job_id, "stray_token": token} for job_id, token in strays]
             return sum(connection.execute(release, pair).rowcount for pair in pairs)
 
-        return self.database.write_giving_way(work)
+        released = self.database.write_giving_way(work)
+        self._announce_if(released)
+        return released
 
     def _release(self, worker_id: str) -> Any:
         now = self._now()

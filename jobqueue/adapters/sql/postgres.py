@@ -229,7 +229,7 @@ class PostgresAdapter(PostgresWakeups):
         again = [o.job for o in outcomes if isinstance(o, Released | Retried) and not o.delay]
         if again:
             # Whoever gave them back has something else to do; others may sleep for minutes.
-            self._notify(_word_of(again))
+            self._announce(_word_of(again))
         if claim is None:
             return turn
         low_water = self._low_water(claim.worker_id, claim.queues)

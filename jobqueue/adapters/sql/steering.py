@@ -12,7 +12,7 @@ from jobqueue.adapters.sql import reads
 from jobqueue.adapters.sql.base import CANCEL_REQUESTED, SqlBase, held_by
 from jobqueue.adapters.sql.engine import FOR_EVER
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
-from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState
+from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState, Wakeup
 
 # The time is a placeholder: a queue that is not paused is given another in the same transaction.
 HAVE_QUEUE = text(
@@ -44,7 +44,9 @@ class SqlSteering(SqlBase):
                 updated_at=now,
             )
         )
-        return self._execute(statement, answer_seconds=FOR_EVER)
+        number = self._execute(statement, answer_seconds=FOR_EVER)
+        self._announce_if(number)
+        return number
 
     def cancel(self, where: JobFilter, reason: str) -> int:
         """See `Adapter.cancel`."""
@@ -111,7 +113,10 @@ class SqlSteering(SqlBase):
 
     def resume_queues(self, queues: Collection[str]) -> set[str]:
         """See `Adapter.resume_queues`."""
-        return self.database.write(lambda c: self._set_paused(c, queues, paused=False))
+        resumed = self.database.write(lambda c: self._set_paused(c, queues, paused=False))
+        if resumed:
+            self._announce(Wakeup(queues=frozenset(resumed)))
+        return resumed
 
     def _set_paused(
         self, connection: Connection, queues: Collection[str], *, paused: bool

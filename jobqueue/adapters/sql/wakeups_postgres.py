@@ -14,7 +14,7 @@ import select
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
@@ -29,16 +29,7 @@ from jobqueue.adapters.sql.postgres_database import PostgresDatabase
 from jobqueue.adapters.sql.wakeups import SqlWakeups, wakeup_for
 from jobqueue.adapters.stored import StoredJob
 from jobqueue.errors import DatabaseError
-from jobqueue.records import (
-    ECHO_SECONDS,
-    LOOK_ANYWHERE,
-    CrashedJob,
-    JobFilter,
-    NewJob,
-    Rescue,
-    Wakeup,
-    WorkerRecord,
-)
+from jobqueue.records import ECHO_SECONDS, NewJob, Wakeup
 
 # Tables of the same name may be in several schemas of a database; each has a channel of its own.
 CHANNEL = """
@@ -86,37 +77,6 @@ class PostgresWakeups(SqlWakeups, SqlAdapter):
                 self._notify_with(session, wakeup)
         return records
 
-    def retry(self, where: JobFilter) -> int:
-        """See `Adapter.retry`."""
-        number = super().retry(where)
-        self._notify_if(number)
-        return number
-
-    def resume_queues(self, queues: Collection[str]) -> set[str]:
-        """See `Adapter.resume_queues`."""
-        resumed = super().resume_queues(queues)
-        if resumed:
-            self._notify(Wakeup(queues=frozenset(resumed)))
-        return resumed
-
-    def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
-        """See `Adapter.rescue`."""
-        rescue = super().rescue(seen, error)
-        self._notify_if(rescue and rescue.released)
-        return rescue
-
-    def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
-        """See `Adapter.rescue_crashed`."""
-        rescue = super().rescue_crashed(worker_id, performing)
-        self._notify_if(rescue.released)
-        return rescue
-
-    def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
-        """See `Adapter.rescue_orphans`."""
-        rescue = super().rescue_orphans(worker_id, error)
-        self._notify_if(rescue and rescue.released)
-        return rescue
-
     # --- notifying -------------------------------------------------------------------------------
 
     def _notify_of_one_more(self, wakeup: Wakeup) -> None:
@@ -124,9 +84,8 @@ class PostgresWakeups(SqlWakeups, SqlAdapter):
         if said is not None and not self._notify(said):
             self._stream.forget()
 
-    def _notify_if(self, something: object) -> None:
-        if something:
-            self._notify(LOOK_ANYWHERE)
+    def _announce(self, wakeup: Wakeup) -> None:
+        self._notify(wakeup)
 
     def _notify(self, wakeup: Wakeup) -> bool:
         """Say it now, if that is possible: what it is about is stored already."""

@@ -12,6 +12,7 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.transacting import Transaction
 from jobqueue.errors import ClaimLost
 from jobqueue.records import ClaimedJob, JobFilter, JobState, Retried, Succeeded
+from jobqueue.testing.contract.announcing import idling
 from jobqueue.testing.contract.base import (
     ContractBase,
     a_claim,
@@ -82,6 +83,14 @@ class TransactionContract(ContractBase):
     It is not part of `AdapterContract`: an adapter need not have transactions. To be inherited from
     beside it.
     """
+
+    @in_both_ways
+    def test_what_is_enqueued_within_is_heard_of(self, adapter: Adapter, write: Write) -> None:
+        job = claim_new(adapter)
+        with idling(adapter) as idler:
+            write(adapter, Succeeded(job))
+        assert idler.heard is not None
+        assert [claimed.handler for claimed in idler.claimed] == [EFFECT.handler]
 
     @in_both_ways
     @keeping
