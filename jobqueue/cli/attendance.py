@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from jobqueue.adapters import Adapter
 from jobqueue.cli.output import counted
+from jobqueue.maintenance.overview import is_lost
 from jobqueue.records import QueueDepth, WorkerRecord
 from jobqueue.runner.groups import WorkerGroup
 
@@ -39,18 +41,11 @@ class Unattended:
         return f"{said} takes from it: `jobqueue work -n {self.queue}:1` would"
 
 
-def living_among(adapter: Adapter, workers: Iterable[WorkerRecord]) -> list[WorkerRecord]:
-    """The workers whose processes are seen to live, or were heard of within their lease.
-
-    The time is the database's: the clock of this machine may be wrong.
-    """
-    now = adapter.now()
-
-    def lives(worker: WorkerRecord) -> bool:
-        seen = adapter.is_living(worker)
-        return now - worker.heartbeat_at <= worker.lease if seen is None else seen
-
-    return [worker for worker in workers if lives(worker)]
+def living_among(
+    adapter: Adapter, workers: Iterable[WorkerRecord], now: datetime
+) -> list[WorkerRecord]:
+    """The workers that are not lost at that time, which is the database's."""
+    return [worker for worker in workers if not is_lost(adapter, worker, now)]
 
 
 def unattended(

@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Findings:
     database: dict[str, Any]
     schema: dict[str, Any] = field(default_factory=dict)
     groups: list[WorkerGroup] = field(default_factory=list)
+    now: datetime | None = None
     workers: list[WorkerRecord] = field(default_factory=list)
     living: list[WorkerRecord] = field(default_factory=list)
     queue: dict[str, int] = field(default_factory=dict)
@@ -184,8 +185,8 @@ def _examine_database(adapter: Adapter, findings: Findings) -> None:
             "the tables are not from `jobqueue migrate`: whoever made them has to see to it that "
             f"they are those of revision {status.head}"
         )
-    findings.workers = adapter.workers()
-    findings.living = living_among(adapter, findings.workers)
+    findings.workers, findings.now = adapter.workers(), adapter.now()
+    findings.living = living_among(adapter, findings.workers, findings.now)
     findings.queue = _depth(adapter)
     findings.health = adapter.health()
     _examine_queues(adapter, findings)
@@ -231,7 +232,8 @@ def _depth(adapter: Adapter) -> dict[str, int]:
 
 
 def _as_json(findings: Findings) -> dict[str, Any]:
-    values = {f.name: getattr(findings, f.name) for f in fields(findings) if f.name != "exit_code"}
+    left_out = {"exit_code", "now"}
+    values = {f.name: getattr(findings, f.name) for f in fields(findings) if f.name not in left_out}
     values["workers"] = [
         {
             **{f.name: getattr(worker, f.name) for f in fields(worker)},
@@ -322,29 +324,30 @@ def _database_pairs(findings: Findings) -> list[tuple[str, str]]:
         ("answers", f"yes ({findings.database['server']})"),
         ("tables", f"{schema['current'] or 'no revision'} ({state})"),
     ]
-    if not findings.queue:
+    if findings.now is None:
         return pairs
     depth = ", ".join(f"{number:,} {state}" for state, number in findings.queue.items())
-    pairs += [("jobs", depth), ("workers", _workers_line(findings))]
-    return [*pairs, *_health_pairs(findings.health.facts)]
+    pairs += [("jobs", depth), ("workers", _workers_line(findings, findings.now))]
+    return [*pairs, *_health_pairs(findings.health.facts, findings.now)]
 
 
-def _health_pairs(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _health_pairs(facts: Mapping[str, Any], now: datetime) -> list[tuple[str, str]]:
     if not facts:
         return []
     vacuumed, oldest = facts["last_autovacuum"], facts["oldest_snapshot"]
-    when = "never" if vacuumed is None else from_now(vacuumed)
+    when = "never" if vacuumed is None else from_now(vacuumed, now)
     rows = f"{facts['live_rows']:,} live, {facts['dead_rows']:,} dead; last autovacuum: {when}"
     holder = "none" if oldest is None else f"{span(oldest['seconds'])}, {oldest['held_by']}"
     return [("rows", rows), ("oldest snapshot", holder)]
 
 
-def _workers_line(findings: Findings) -> str:
+def _workers_line(findings: Findings, now: datetime) -> str:
     if not findings.workers:
         return "none"
     beats = ", ".join(
         f"{worker.id} on {'*' if worker.queues is None else '+'.join(worker.queues)} "
-        f"({'' if worker in findings.living else 'lost, '}heard of {from_now(worker.heartbeat_at)})"
+        f"({'' if worker in findings.living else 'lost, '}"
+        f"heard of {from_now(worker.heartbeat_at, now)})"
         for worker in findings.workers
     )
     return f"{counted(len(findings.workers), 'worker')}: {beats}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -74,13 +75,13 @@ def list_jobs(
         if handler:
             note_broken_app(session, "its jobs are not known then")
         where = job_filter(session, state, queue, handler, before)
-        found = session.adapter.list_jobs(where, limit)
+        found, now = session.adapter.list_jobs(where, limit), session.adapter.now()
         if not handler and any(map(hides_unknown, found)):
             note_broken_app(session, "what is secret is not known then")
     if json_:
         print_json([as_json(record) for record in found])
         return
-    _print_list(found, limit)
+    _print_list(found, limit, now)
 
 
 def show(
@@ -113,13 +114,13 @@ def show(
         if watched:
             watch(record)
             return
-        masked = not reveal and hides_unknown(record)
+        masked, now = not reveal and hides_unknown(record), session.adapter.now()
         if masked:
             note_broken_app(session, "what is secret is not known then")
     if json_:
         print_json(as_json(record, reveal=reveal))
     else:
-        _print_job(record, reveal=reveal)
+        _print_job(record, now, reveal=reveal)
     if masked:
         say_note(
             f"{record.handler} is not known here, so all its arguments are masked; "
@@ -195,43 +196,43 @@ def _split(given: Iterable[str] | None) -> tuple[str, ...] | None:
     return tuple(words) or None
 
 
-def _print_list(found: Sequence[JobRecord], limit: int) -> None:
+def _print_list(found: Sequence[JobRecord], limit: int, now: datetime) -> None:
     if not found:
         typer.echo("No jobs.")
         return
-    print_table(COLUMNS, [_row(record) for record in found])
+    print_table(COLUMNS, [_row(record, now) for record in found])
     if any(map(hides_unknown, found)):
         say_note(f"{MASKED_NOTE} shows them")
     if len(found) == limit:
         say_note(f"there may be more; `jobqueue list --before {found[-1].id}` shows the next ones")
 
 
-def _row(record: JobRecord) -> list[str]:
+def _row(record: JobRecord, now: datetime) -> list[str]:
     return [
         str(record.id),
         record.state.value,
         record.handler,
         record.queue,
         f"{record.attempts}/{record.max_attempts}",
-        _when(record),
+        _when(record, now),
         compact_json(shown_args(record)),
         summary_of(record.last_error),
     ]
 
 
-def _when(record: JobRecord) -> str:
+def _when(record: JobRecord, now: datetime) -> str:
     if record.state in FINISHED_STATES:
-        return from_now(record.finished_at or record.updated_at)
-    return from_now(record.locked_at or record.run_at)
+        return from_now(record.finished_at or record.updated_at, now)
+    return from_now(record.locked_at or record.run_at, now)
 
 
-def _print_job(record: JobRecord, *, reveal: bool) -> None:
+def _print_job(record: JobRecord, now: datetime, *, reveal: bool) -> None:
     values = as_json(record, reveal=reveal)
     error = values.pop("last_error")
     args = values.pop("args")
     times = {name for name in values if name.endswith("_at")}
     pairs = [
-        (name, f"{value.isoformat()} ({from_now(value)})" if name in times else str(value))
+        (name, f"{value.isoformat()} ({from_now(value, now)})" if name in times else str(value))
         for name, value in values.items()
         if value is not None and name not in {"progress", "result"}
     ]
