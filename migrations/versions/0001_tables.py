@@ -47,7 +47,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="background_jobs_pkey"),
         sa.CheckConstraint(
             "state IN ('ready', 'running', 'succeeded', 'failed', 'cancelled')",
-            name="background_jobs_state_check",
+            # As it is: the naming convention of whoever runs this is not for it. Tables that were
+            # made before this was said have a check of another name.
+            name=op.f("background_jobs_state_check"),
         ),
         sqlite_autoincrement=True,
         postgresql_with={

@@ -221,11 +221,11 @@ class SqlAdapter(
 
         self.migrating(lambda connection: schema.downgrade(connection, revision))
 
-    def migration_sql(self) -> str:
+    def migration_sql(self, start: str | None = None) -> str:
         """See `Adapter.migration_sql`."""
         from jobqueue.adapters.sql import schema
 
-        return schema.upgrade_sql(self.database.engine.dialect.name)
+        return schema.upgrade_sql(self.database.engine.dialect.name, start)
 
     def schema_status(self) -> SchemaStatus:
         """See `Adapter.schema_status`."""
