@@ -11,6 +11,12 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from jobqueue.adapters.settlement import (
+    Pair,
+    cancelled_among,
+    may_be_cancelled,
+    was_called_off,
+)
 from jobqueue.adapters.stored import StoredJob
 from jobqueue.adapters.transacting import AsyncTransaction, Transaction
 from jobqueue.errors import ConfigurationError
@@ -118,10 +124,24 @@ class Adapter(Protocol):
         ...
 
     def turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
-        """Settle, and then claim, in one transaction where the database has them."""
+        """Settle, and then claim, in one transaction where the database has them.
+
+        It says which jobs were cancelled instead, and why; where there are no transactions, by
+        reading them once more.
+        """
         rejected = self.settle(outcomes) if outcomes else []
+        reasons = self._reasons_of_cancelled([o for o in outcomes if o not in rejected])
         claimed = self.claim(claim) if claim is not None else []
-        return Turn(tuple(rejected), tuple(claimed))
+        cancelled = cancelled_among(outcomes, reasons)
+        return Turn(tuple(rejected), tuple(claimed), cancelled=cancelled)
+
+    def _reasons_of_cancelled(self, settled: Sequence[Outcome]) -> dict[Pair, str]:
+        reasons = {}
+        for outcome in settled:
+            record = self.get(outcome.job.id) if may_be_cancelled(outcome) else None
+            if record is not None and was_called_off(record):
+                reasons[outcome.job.id, outcome.job.token] = record.last_error or ""
+        return reasons
 
     def meanwhile(self, work: Callable[[], None]) -> AbstractContextManager[None]:
         """Have something called on this thread while the database is at the turn within, or before.
@@ -201,8 +221,11 @@ class Adapter(Protocol):
         """Renew the heartbeats of workers; return those that are still registered."""
         ...
 
-    def unregister_worker(self, worker_id: str) -> None:
-        """Take a worker off the list. The jobs that it still holds become ready, refunded."""
+    def unregister_worker(self, worker_id: str) -> Rescue:
+        """Take a worker off the list. The jobs that it still holds become ready, refunded.
+
+        Those that somebody had cancelled end so.
+        """
         ...
 
     def workers(self) -> list[WorkerRecord]:
@@ -242,8 +265,10 @@ class Adapter(Protocol):
         """As `rescue`, for a worker without a row; None when it has one after all."""
         ...
 
-    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
-        """Give back, refunded, what a worker has claimed without knowing; return how many.
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
+        """Give back, refunded, what a worker has claimed without knowing.
+
+        What somebody had cancelled ends so.
 
         Args:
             held: the (id, token) pairs that it does know of, settled or not.
@@ -310,17 +335,24 @@ class Adapter(Protocol):
         """End jobs that have not started, with `reason` as their `last_error`; return how many."""
         ...
 
-    def request_cancel(self, job_id: int, reason: str) -> JobState | None:
-        """End a job that has not started, as `cancel` does, or ask for the end of a running one.
+    def cancel_each(self, where: JobFilter, reason: str) -> list[StoredJob]:
+        """As `cancel`, for a few jobs at a time, whose ids are given: return them as they are now.
 
-        Returns the state that it is in then: cancelled or running; None when it has ended before,
-        or is not there. What was asked of a running job is not forgotten when its attempt ends:
-        where it would become ready again it is cancelled.
+        Each is returned to one caller only, however many cancel it.
         """
         ...
 
-    def cancel_requests(self, worker_id: str) -> set[tuple[int, int]]:
-        """The (id, token) of the running jobs of a worker that somebody wants to end. Cheap."""
+    def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
+        """End a job that has not started, as `cancel` does, or ask for the end of a running one.
+
+        Returns the job as it is then: cancelled or running; None when it has ended before, or is
+        not there. What was asked of a running job is not forgotten when its attempt ends: where it
+        would become ready again it is cancelled, with this reason as its `last_error`.
+        """
+        ...
+
+    def cancel_requests(self, worker_id: str) -> Mapping[tuple[int, int], str]:
+        """Why somebody wants running jobs of a worker to end, by their (id, token). Cheap."""
         ...
 
     def update_args(self, job_id: int, args: str) -> bool:
@@ -348,6 +380,10 @@ class Adapter(Protocol):
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
         """Remove rows; return how many. Running ones stay unless they are included."""
+        ...
+
+    def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
+        """As `delete`, for a few jobs at a time, whose ids are given: return them as they were."""
         ...
 
     def pause_queues(self, queues: Collection[str]) -> set[str]:

@@ -37,6 +37,7 @@ from jobqueue.records import (
     QueueDepth,
     Rescue,
     SchemaStatus,
+    Turn,
     Wakeup,
     WorkerRecord,
 )
@@ -207,6 +208,11 @@ class MemoryAdapter(
         with self._lock:
             return [o for o in outcomes if not self._apply(settlement_of(o))]
 
+    def turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
+        """See `Adapter.turn`: nobody comes in between."""
+        with self._lock:
+            return super().turn(outcomes, claim)
+
     def is_held(self, job: ClaimedJob) -> bool:
         """See `MemoryTransactions.is_held`."""
         row = self._rows.get(job.id)
@@ -228,6 +234,7 @@ class MemoryAdapter(
         if state is JobState.READY and record.cancel_requested_at is not None:
             state = JobState.CANCELLED
         finished = state in FINISHED_STATES
+        keeps_error = settlement.keeps_error or state is not settlement.state
         return replace(
             record,
             state=state,
@@ -235,7 +242,7 @@ class MemoryAdapter(
             run_at=record.run_at if delay is None else now + delay,
             locked_at=None,
             locked_by=None,
-            last_error=record.last_error if settlement.keeps_error else settlement.error,
+            last_error=record.last_error if keeps_error else settlement.error,
             failed_at=now if settlement.state is JobState.FAILED else None,
             finished_at=now if finished else None,
             progress=record.progress if progress is None else json.loads(progress),
@@ -274,11 +281,11 @@ class MemoryAdapter(
                 self._workers[worker_id] = replace(self._workers[worker_id], heartbeat_at=now)
             return known
 
-    def unregister_worker(self, worker_id: str) -> None:
+    def unregister_worker(self, worker_id: str) -> Rescue:
         """See `Adapter.unregister_worker`."""
         with self._lock:
-            self._release_jobs_of(worker_id)
             self._workers.pop(worker_id, None)
+            return self._freed(worker_id, self._release_jobs_of(worker_id))
 
     def workers(self) -> list[WorkerRecord]:
         """See `Adapter.workers`."""
@@ -297,17 +304,14 @@ class MemoryAdapter(
     def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
         """See `Adapter.rescue_crashed`."""
         with self._lock:
-            ended = [(job.id, self._end_crashed(worker_id, job)) for job in performing]
-            released = [job_id for job_id, state in ended if state is JobState.READY]
-            released += self._release_jobs_of(worker_id)
             self._workers.pop(worker_id, None)
-            failed = [job_id for job_id, state in ended if state is JobState.FAILED]
-            return Rescue(worker_id, tuple(sorted(released)), tuple(sorted(failed)))
+            ended = [job.id for job in performing if self._end_crashed(worker_id, job)]
+            return self._freed(worker_id, ended + self._release_jobs_of(worker_id))
 
-    def _end_crashed(self, worker_id: str, job: CrashedJob) -> JobState | None:
+    def _end_crashed(self, worker_id: str, job: CrashedJob) -> bool:
         row = self._rows.get(job.id)
         if row is None or row.token != job.token or row.record.locked_by != worker_id:
-            return None
+            return False
         now, record = self._clock.now(), row.record
         crashes = record.crashes + int(job.guilty)
         used_up = record.attempts >= record.max_attempts or crashes >= MOST_CRASHES or job.final
@@ -321,13 +325,13 @@ class MemoryAdapter(
             run_at=now + job.delay if job.delay else record.run_at,
             locked_at=None,
             locked_by=None,
-            last_error=job.error,
+            last_error=_reason_or(job.error, record),
             failed_at=now if state is JobState.FAILED else None,
             finished_at=None if state is JobState.READY else now,
             updated_at=now,
         )
         self._put(_Row(changed, row.args))
-        return state
+        return True
 
     def orphaned_workers(self) -> list[str]:
         """See `Adapter.orphaned_workers`."""
@@ -342,29 +346,30 @@ class MemoryAdapter(
 
     def _free_jobs_of(self, worker_id: str, error: str) -> Rescue:
         now = self._clock.now()
-        released, failed = [], []
-        for row in self._running_rows():
+        rows = [row for row in self._running_rows() if row.record.locked_by == worker_id]
+        for row in rows:
             record = row.record
-            if record.locked_by != worker_id:
-                continue
             unlocked = replace(record, locked_at=None, locked_by=None, updated_at=now)
-            unlocked = replace(unlocked, last_error=error)
+            unlocked = replace(unlocked, last_error=_reason_or(error, record))
             if record.cancel_requested_at is not None:
-                ended = replace(unlocked, state=JobState.CANCELLED, finished_at=now)
-                self._put(_Row(ended, row.args))
+                freed = replace(unlocked, state=JobState.CANCELLED, finished_at=now)
             elif record.attempts < record.max_attempts:
-                released.append(record.id)
-                self._put(_Row(replace(unlocked, state=JobState.READY), row.args))
+                freed = replace(unlocked, state=JobState.READY)
             else:
-                failed.append(record.id)
-                ended = replace(unlocked, state=JobState.FAILED, failed_at=now, finished_at=now)
-                self._put(_Row(ended, row.args))
-        return Rescue(worker_id, tuple(sorted(released)), tuple(sorted(failed)))
+                freed = replace(unlocked, state=JobState.FAILED, failed_at=now, finished_at=now)
+            self._put(_Row(freed, row.args))
+        return self._freed(worker_id, [row.record.id for row in rows])
 
-    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
+    def _freed(self, worker_id: str, job_ids: Iterable[int]) -> Rescue:
+        records = [self._rows[job_id].record for job_id in sorted(job_ids)]
+        states = {record.id: record.state for record in records}
+        ended = [record for record in records if record.state is not JobState.READY]
+        return Rescue.of(worker_id, states, kept_by(self, ended))
+
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
         """See `Adapter.release_strays`."""
         with self._lock:
-            return len(self._release_jobs_of(worker_id, held))
+            return self._freed(worker_id, self._release_jobs_of(worker_id, held))
 
     def _release_jobs_of(self, worker_id: str, held: Collection[tuple[int, int]] = ()) -> list[int]:
         strays = [pair for pair, _ in self._claims_of(worker_id) if pair not in held]
@@ -451,10 +456,14 @@ class MemoryAdapter(
             )
 
         states = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
-        return self._change(where, states, retried)
+        return len(self._change(where, states, retried))
 
     def cancel(self, where: JobFilter, reason: str) -> int:
         """See `Adapter.cancel`."""
+        return len(self.cancel_each(where, reason))
+
+    def cancel_each(self, where: JobFilter, reason: str) -> list[StoredJob]:
+        """See `Adapter.cancel_each`."""
 
         def cancelled(record: StoredJob, now: datetime) -> StoredJob:
             return replace(
@@ -473,15 +482,16 @@ class MemoryAdapter(
         states: tuple[JobState, ...],
         changed: Callable[[StoredJob, datetime], StoredJob],
         args: str | None = None,
-    ) -> int:
+    ) -> list[StoredJob]:
         """Change the rows that match, and their arguments, if new ones are given."""
-        now = self._clock.now()
+        now, records = self._clock.now(), []
         with self._lock:
-            rows = [row for row in self._matching(where) if row.record.state in states]
-            for row in rows:
-                new = changed(row.record, now)
-                self._put(_Row(new, row.args if args is None else args, row.token))
-            return len(rows)
+            for row in self._matching(where):
+                if row.record.state in states:
+                    records.append(changed(row.record, now))
+                    new_args = row.args if args is None else args
+                    self._put(_Row(records[-1], new_args, row.token))
+        return kept_by(self, records)
 
     def _find(self, job_id: int, token: int) -> StoredJob | None:
         row = self._rows.get(job_id)
@@ -489,15 +499,19 @@ class MemoryAdapter(
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
         """See `Adapter.delete`."""
+        return len(self.delete_each(where, include_running=include_running))
+
+    def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
+        """See `Adapter.delete_each`."""
         with self._lock:
-            rows = [
-                row
+            records = [
+                row.record
                 for row in self._matching(where)
                 if include_running or row.record.state is not JobState.RUNNING
             ]
-            for row in rows:
-                self._remove(row.record.id)
-            return len(rows)
+            for record in records:
+                self._remove(record.id)
+        return kept_by(self, records)
 
     def pause_queues(self, queues: Collection[str]) -> set[str]:
         """See `Adapter.pause_queues`."""
@@ -536,6 +550,11 @@ class MemoryAdapter(
 
     def close(self) -> None:
         """Memory needs no closing."""
+
+
+def _reason_or(error: str, record: StoredJob) -> str | None:
+    """Why somebody had cancelled a job, which stays; otherwise what became of its worker."""
+    return error if record.cancel_requested_at is None else record.last_error
 
 
 def _is_ready_at(record: JobRecord, place: _Place) -> bool:

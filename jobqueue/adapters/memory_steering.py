@@ -28,8 +28,8 @@ class MemorySteering(Adapter):
         states: tuple[JobState, ...],
         changed: Change,
         args: str | None = None,
-    ) -> int:
-        """Change the rows that match."""
+    ) -> list[StoredJob]:
+        """Change the rows that match, and return them."""
 
     @abstractmethod
     def _claims_of(self, worker_id: str) -> Iterable[tuple[tuple[int, int], StoredJob]]:
@@ -39,7 +39,7 @@ class MemorySteering(Adapter):
     def _find(self, job_id: int, token: int) -> StoredJob | None:
         """The record of a running job, if it was claimed with that token."""
 
-    def request_cancel(self, job_id: int, reason: str) -> JobState | None:
+    def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
         """See `Adapter.request_cancel`."""
 
         def requested(record: StoredJob, now: datetime) -> StoredJob:
@@ -47,16 +47,15 @@ class MemorySteering(Adapter):
 
         where = JobFilter(ids=(job_id,))
         with self._lock:
-            if self.cancel(where, reason):
-                return JobState.CANCELLED
-            asked = self._change(where, (JobState.RUNNING,), requested)
-        return JobState.RUNNING if asked else None
+            found = self.cancel_each(where, reason)
+            found = found or self._change(where, (JobState.RUNNING,), requested)
+        return found[0] if found else None
 
-    def cancel_requests(self, worker_id: str) -> set[tuple[int, int]]:
+    def cancel_requests(self, worker_id: str) -> dict[tuple[int, int], str]:
         """See `Adapter.cancel_requests`."""
         with self._lock:
             return {
-                pair
+                pair: record.last_error or ""
                 for pair, record in self._claims_of(worker_id)
                 if record.cancel_requested_at is not None
             }

@@ -16,10 +16,12 @@ from jobqueue.cli.listing import job_filter
 from jobqueue.cli.options import App, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import note_broken_app, opened
+from jobqueue.ending import delete_all, usual_ends
 from jobqueue.errors import ConfigurationError, JobqueueError, StateConflict
 from jobqueue.records import JobFilter, JobState
 
 CANCEL_REASON = "cancelled from the command line"
+CLEAR_REASON = "cleared from the command line"
 OTHER_DATABASE = "a database that it sets in code is not known here"
 
 JobIds = Annotated[list[int], typer.Argument(metavar="ID...", help="The ids of the jobs.")]
@@ -107,7 +109,9 @@ def clear(
             raise ConfigurationError("--state running needs --force: somebody performs these jobs")
         if not yes:
             _ask(session.adapter, where, force=force)
-        number = session.adapter.delete(where, include_running=force)
+        number = delete_all(
+            session.adapter, where, CLEAR_REASON, usual_ends(), include_running=force
+        )
         typer.echo(f"Removed {counted(number, 'job')}.{_left_running(session.adapter, where)}")
 
 

@@ -10,6 +10,8 @@ from typing import Protocol
 from jobqueue.adapters import Adapter
 from jobqueue.config import Settings, load_settings
 from jobqueue.defaults import default_configuration
+from jobqueue.ending import usual_ends
+from jobqueue.maintenance.rescued import RescueTeller
 from jobqueue.maintenance.schedules import Ticker
 from jobqueue.runner.groups import Undertaking, WorkerGroup, groups_of
 from jobqueue.runner.health import HealthServer
@@ -65,6 +67,7 @@ def supervise(
         relay=_relay(groups, settings, adapter) if not undertaking.until_idle else None,
         ticker=_ticker(settings, adapter) if not undertaking.until_idle else None,
         max_memory_bytes=undertaking.max_memory_bytes,
+        rescues=RescueTeller(adapter, usual_ends()),
     )
     _tell(supervisor, watcher)
     alarm = _stop_after(undertaking.ttl_seconds, supervisor)

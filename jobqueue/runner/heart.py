@@ -97,7 +97,7 @@ class Heart:
 
     def _free_jobs_of(self, death: Death) -> None:
         rescue = self.adapter.rescue_crashed(death.worker_id, death.performing)
-        if rescue.released or rescue.failed:
+        if rescue:
             log.jobs_rescued(self.logger, rescue)
             self.on_rescue(rescue)
 

@@ -20,9 +20,11 @@ from sqlalchemy import text as sql_text
 
 from jobqueue.adapters.settlement import (
     NOTHING_TO_SETTLE,
+    Applied,
     Pair,
     Settlement,
     Settlements,
+    cancelled_among,
     settlements_of,
 )
 from jobqueue.adapters.sql import reads
@@ -80,11 +82,11 @@ class SqlAdapter(
     @abstractmethod
     def _turn(
         self, settlements: Settlements, claim: Claim | None
-    ) -> tuple[Sequence[Pair], list[ClaimedJob]]:
+    ) -> tuple[Applied, list[ClaimedJob]]:
         """Settle, then claim, in one transaction.
 
-        Returns the (id, token) pairs that still matched and were settled, and the jobs that are
-        now running, in the order of the claim.
+        Returns what still matched and was settled, and the jobs that are now running, in the order
+        of the claim.
         """
 
     @abstractmethod
@@ -148,22 +150,24 @@ class SqlAdapter(
             if not outcomes:
                 raise
             applied, claimed = self._settle_one_by_one(settlements), []
-        return Turn(_rejected(outcomes, applied), tuple(claimed))
+        rejected = _rejected(outcomes, applied.pairs)
+        cancelled = cancelled_among(outcomes, applied.reasons)
+        return Turn(rejected, tuple(claimed), cancelled=cancelled)
 
     def meanwhile(self, work: Callable[[], None]) -> AbstractContextManager[None]:
         """See `Adapter.meanwhile`."""
         return self.database.with_aside(work)
 
-    def _settle_one_by_one(self, settlements: Settlements) -> list[Pair]:
+    def _settle_one_by_one(self, settlements: Settlements) -> Applied:
         """Settle a batch of which the database refused something, halving it to find out what."""
         try:
-            return list(self._turn(settlements, None)[0])
+            return self._turn(settlements, None)[0]
         except DatabaseRefused as error:
             if len(settlements) == 1:
                 plain = [without_refused_text(change, error) for change in settlements.changes]
-                return list(self._turn(Settlements(settlements.removals, plain), None)[0])
+                return self._turn(Settlements(settlements.removals, plain), None)[0]
         first, second = settlements.halves()
-        return self._settle_one_by_one(first) + self._settle_one_by_one(second)
+        return self._settle_one_by_one(first).plus(self._settle_one_by_one(second))
 
     # --- reads -----------------------------------------------------------------------------------
 

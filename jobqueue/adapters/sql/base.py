@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,10 @@ from sqlalchemy import Connection, CursorResult, bindparam, select
 from sqlalchemy.sql.expression import ColumnElement, Executable
 
 from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.sql import reads
 from jobqueue.adapters.sql.engine import ANSWER_SECONDS, Database
 from jobqueue.adapters.sql.tables import JOBS, UtcDateTime, to_utc
+from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.clock import Clock
 from jobqueue.records import LOOK_ANYWHERE, JobState, Wakeup
 
@@ -58,6 +61,9 @@ class SqlBase(Adapter):
         if self._clock is None:
             return self._database_time_after(delay)
         return bindparam(None, self._clock.now() + delay, type_=UtcDateTime)
+
+    def _records(self, rows: Iterable[Any]) -> list[StoredJob]:
+        return kept_by(self, map(reads.job_record, rows))
 
     def _read_time(self, connection: Connection) -> datetime:
         return to_utc(connection.execute(select(self._now())).scalar_one())

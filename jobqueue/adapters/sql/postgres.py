@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from jobqueue.adapters.settlement import (
     NOTHING_TO_SETTLE,
-    Pair,
+    Applied,
     Settlement,
     Settlements,
     ids_by_token,
@@ -111,7 +111,9 @@ SET state = CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NU
                  THEN 'cancelled' ELSE mine.state END,
     attempts = job.attempts - mine.refund,
     run_at = coalesce({now} + mine.delay * interval '1 second', job.run_at),
-    last_error = CASE WHEN mine.keeps_error THEN job.last_error ELSE mine.error END,
+    last_error = CASE WHEN mine.keeps_error OR mine.state = 'ready'
+                           AND job.cancel_requested_at IS NOT NULL
+                      THEN job.last_error ELSE mine.error END,
     progress = coalesce(mine.progress::json, job.progress),
     result = mine.result::json,
     failed_at = CASE WHEN mine.state = 'failed' THEN {now} END,
@@ -123,7 +125,10 @@ FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[], %(states)s::text[], %(refun
             %(results)s::text[], %(progresses)s::text[])
      AS mine (id, token, state, refund, delay, error, keeps_error, result, progress)
 WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = mine.id AND job.claim_token = mine.token
-RETURNING mine.id, mine.token
+RETURNING mine.id, mine.token,
+          CASE WHEN job.state = 'cancelled' AND job.cancel_requested_at IS NOT NULL
+                    AND (mine.state = 'ready' OR mine.keeps_error)
+               THEN coalesce(job.last_error, '') END
 """
 
 
@@ -266,7 +271,7 @@ class PostgresAdapter(PostgresWakeups):
 
     def _turn(
         self, settlements: Settlements, claim: Claim | None
-    ) -> tuple[Sequence[Pair], list[ClaimedJob]]:
+    ) -> tuple[Applied, list[ClaimedJob]]:
         if claim is None:
             return self._settle_at_once(settlements), []
         low_water = self._low_water(claim.worker_id, claim.queues)
@@ -288,7 +293,7 @@ class PostgresAdapter(PostgresWakeups):
 
     def _claim_from(
         self, low_water: LowWater, claim: Claim, settlements: Settlements
-    ) -> tuple[Sequence[Pair], list[ClaimedJob]]:
+    ) -> tuple[Applied, list[ClaimedJob]]:
         """BEGIN, what there is to settle, the claim, COMMIT."""
         lanes = low_water.lanes()
         if not lanes:
@@ -298,12 +303,12 @@ class PostgresAdapter(PostgresWakeups):
         *settled, rows = self.database.write_at_once(statements)
         claimed = in_order_of_claim(claimed_jobs(claim.token, rows))
         low_water.claimed(claimed, claim.limit)
-        return list(chain.from_iterable(settled)), claimed
+        return _applied(settled, settlements), claimed
 
-    def _settle_at_once(self, settlements: Settlements) -> Sequence[Pair]:
+    def _settle_at_once(self, settlements: Settlements) -> Applied:
         statements = self._settle_statements(settlements)
         results = self.database.write_at_once(statements) if statements else []
-        return list(chain.from_iterable(results))
+        return _applied(results, settlements)
 
     def _settle_statements(self, settlements: Settlements) -> list[Statement]:
         statements = [
@@ -316,15 +321,15 @@ class PostgresAdapter(PostgresWakeups):
             )
         return statements
 
-    def settle_within(self, connection: Connection, settlements: Settlements) -> list[Pair]:
+    def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
         """See `SqlTransactions.settle_within`."""
-        execute, settled = executing_on(connection), list[Pair]()
+        execute, settled = executing_on(connection), list[Sequence[Any]]()
         for sql, values in self._settle_statements(settlements):
             if isinstance(values["ids"], str):  # asyncpg takes no text for an array
                 values["ids"] = [job_id for job_id, _ in settlements.removals]
             rows = execute(SETTLE_AND_COMMIT_SOON.format(settle=sql), values)
-            settled += [(job_id, token) for job_id, token, _ in rows]
-        return settled
+            settled.append([row[:-1] for row in rows])
+        return _applied(settled, settlements)
 
     def _new_transaction(self, session: Session) -> PostgresTransaction:
         return PostgresTransaction(self, session)
@@ -375,6 +380,15 @@ def _word_of(jobs: Sequence[ClaimedJob]) -> Wakeup:
         lowest=min((job.priority, job.run_at, job.id) for job in jobs),
         jobs=len(jobs),
     )
+
+
+def _applied(results: Sequence[Sequence[Any]], settlements: Settlements) -> Applied:
+    """The rows that `_settle_statements` return: those of changes come last, with a reason each."""
+    *removed, changed = results if settlements.changes else (*results, ())
+    pairs = list(chain.from_iterable(removed))
+    pairs += [(job_id, token) for job_id, token, _ in changed]
+    reasons = {(job_id, token): why for job_id, token, why in changed if why is not None}
+    return Applied(pairs, reasons)
 
 
 def _is_due_at_once(job: NewJob) -> bool:

@@ -29,7 +29,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from jobqueue.adapters.settlement import Pair, Settlement, Settlements, ids_by_token
+from jobqueue.adapters.settlement import (
+    NOTHING_APPLIED,
+    Applied,
+    Pair,
+    Settlement,
+    Settlements,
+    ids_by_token,
+)
 from jobqueue.adapters.sql.adapter import (
     Execute,
     in_order_of_claim,
@@ -165,7 +172,9 @@ SELECT queue FROM ready_queues WHERE queue IS NOT NULL
 """
 
 HELD = """
-SELECT job.id, job.claim_token FROM json_each(:pairs) AS mine CROSS JOIN background_jobs AS job
+SELECT job.id, job.claim_token,
+       CASE WHEN job.cancel_requested_at IS NOT NULL THEN coalesce(job.last_error, '') END
+FROM json_each(:pairs) AS mine CROSS JOIN background_jobs AS job
 WHERE job.id = mine.value ->> 0 AND job.claim_token = mine.value ->> 1
 """
 HELD_UNDER = """
@@ -183,7 +192,8 @@ SET state = CASE WHEN :state = 'ready' AND cancel_requested_at IS NOT NULL
                  THEN 'cancelled' ELSE :state END,
     attempts = attempts - :refund,
     run_at = CASE WHEN :delay IS NULL THEN run_at ELSE {later} END,
-    last_error = CASE WHEN :keeps_error THEN last_error ELSE :error END,
+    last_error = CASE WHEN :keeps_error OR :state = 'ready' AND cancel_requested_at IS NOT NULL
+                      THEN last_error ELSE :error END,
     progress = coalesce(:progress, progress),
     result = :result,
     failed_at = CASE WHEN :failed THEN {now} END,
@@ -261,8 +271,8 @@ class SqliteAdapter(SqliteWakeups):
 
     def _turn(
         self, settlements: Settlements, claim: Claim | None
-    ) -> tuple[Sequence[Pair], list[ClaimedJob]]:
-        def work(connection: Connection) -> tuple[Sequence[Pair], list[ClaimedJob]]:
+    ) -> tuple[Applied, list[ClaimedJob]]:
+        def work(connection: Connection) -> tuple[Applied, list[ClaimedJob]]:
             applied = self.settle_within(connection, settlements)
             return applied, self._claim(connection, claim) if claim is not None else []
 
@@ -324,16 +334,18 @@ class SqliteAdapter(SqliteWakeups):
                 removed += connection.exec_driver_sql(REMOVE_SOME, values).all()
         return removed
 
-    def _change(self, connection: Connection, changes: Sequence[Settlement]) -> Sequence[Pair]:
+    def _change(self, connection: Connection, changes: Sequence[Settlement]) -> Applied:
         if not changes:
-            return []
+            return NOTHING_APPLIED
         pairs = json.dumps([(change.id, change.token) for change in changes])
         rows = connection.exec_driver_sql(HELD, {"pairs": pairs}).all()
-        held = {(job_id, token) for job_id, token in rows}
-        mine = [self._columns(change) for change in changes if (change.id, change.token) in held]
+        held = {(job_id, token): reason for job_id, token, reason in rows}
+        mine = [change for change in changes if (change.id, change.token) in held]
         if mine:
-            connection.exec_driver_sql(self._change_sql, mine)
-        return list(held)
+            connection.exec_driver_sql(self._change_sql, [self._columns(change) for change in mine])
+        called_off = [(change.id, change.token) for change in mine if change.heeds_cancel]
+        reasons = {pair: held[pair] for pair in called_off if held[pair] is not None}
+        return Applied(list(held), reasons)
 
     def _columns(self, settlement: Settlement) -> dict[str, Any]:
         return {
@@ -350,12 +362,10 @@ class SqliteAdapter(SqliteWakeups):
             **self._clock_value(),
         }
 
-    def settle_within(self, connection: Connection, settlements: Settlements) -> list[Pair]:
+    def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
         """See `SqlTransactions.settle_within`."""
-        return [
-            *self._remove(connection, settlements.removals),
-            *self._change(connection, settlements.changes),
-        ]
+        removed = Applied(self._remove(connection, settlements.removals), {})
+        return removed.plus(self._change(connection, settlements.changes))
 
     def _new_transaction(self, session: Session) -> SqliteTransaction:
         return SqliteTransaction(self, session, self.database.writer)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, select, text, update
+from sqlalchemy import Connection, Delete, Update, case, delete, select, text, update
 
 from jobqueue.adapters.sql import reads
 from jobqueue.adapters.sql.base import CANCEL_REQUESTED, SqlBase, held_by
 from jobqueue.adapters.sql.engine import FOR_EVER
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState, Wakeup
 
 # The time is a placeholder: a queue that is not paused is given another in the same transaction.
@@ -50,8 +52,15 @@ class SqlSteering(SqlBase):
 
     def cancel(self, where: JobFilter, reason: str) -> int:
         """See `Adapter.cancel`."""
+        return self._execute(self._cancel(where, reason), answer_seconds=FOR_EVER)
+
+    def cancel_each(self, where: JobFilter, reason: str) -> list[StoredJob]:
+        """See `Adapter.cancel_each`."""
+        return self._execute_for_records(self._cancel(where, reason))
+
+    def _cancel(self, where: JobFilter, reason: str) -> Update:
         now = self._now()
-        statement = (
+        return (
             update(JOBS)
             .where(*reads.conditions(where, now), JOBS.c.state == JobState.READY.value)
             .values(
@@ -61,9 +70,8 @@ class SqlSteering(SqlBase):
                 updated_at=now,
             )
         )
-        return self._execute(statement, answer_seconds=FOR_EVER)
 
-    def request_cancel(self, job_id: int, reason: str) -> JobState | None:
+    def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
         """See `Adapter.request_cancel`."""
         now, is_ready = self._now(), JOBS.c.state == JobState.READY.value
         statement = (
@@ -76,16 +84,15 @@ class SqlSteering(SqlBase):
                 finished_at=case((is_ready, now)),
                 updated_at=now,
             )
-            .returning(JOBS.c.state)
         )
-        state = self.database.write(lambda c: c.execute(statement).scalar())
-        return None if state is None else JobState(state)
+        return next(iter(self._execute_for_records(statement)), None)
 
-    def cancel_requests(self, worker_id: str) -> set[tuple[int, int]]:
+    def cancel_requests(self, worker_id: str) -> dict[tuple[int, int], str]:
         """See `Adapter.cancel_requests`."""
-        query = select(JOBS.c.id, JOBS.c.claim_token).where(held_by(worker_id), CANCEL_REQUESTED)
+        query = select(JOBS.c.id, JOBS.c.claim_token, JOBS.c.last_error)
+        query = query.where(held_by(worker_id), CANCEL_REQUESTED)
         rows = self.database.read(lambda connection: connection.execute(query).all())
-        return {(job_id, token) for job_id, token in rows}
+        return {(job_id, token): reason or "" for job_id, token, reason in rows}
 
     def update_args(self, job_id: int, args: str) -> bool:
         """See `Adapter.update_args`."""
@@ -96,10 +103,23 @@ class SqlSteering(SqlBase):
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
         """See `Adapter.delete`."""
+        return self._execute(self._delete(where, include_running), answer_seconds=FOR_EVER)
+
+    def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
+        """See `Adapter.delete_each`."""
+        return self._execute_for_records(self._delete(where, include_running))
+
+    def _delete(self, where: JobFilter, include_running: bool) -> Delete:
         statement = delete(JOBS).where(*reads.conditions(where, self._now()))
-        if not include_running:
-            statement = statement.where(JOBS.c.state != JobState.RUNNING.value)
-        return self._execute(statement, answer_seconds=FOR_EVER)
+        if include_running:
+            return statement
+        return statement.where(JOBS.c.state != JobState.RUNNING.value)
+
+    def _execute_for_records(self, statement: Update | Delete) -> list[StoredJob]:
+        """The jobs that a statement changed or removed, by their ids: RETURNING has no order."""
+        returning = statement.returning(*reads.record_columns())
+        rows = self.database.write(lambda connection: connection.execute(returning).all())
+        return self._records(sorted(rows, key=attrgetter("id")))
 
     def pause_queues(self, queues: Collection[str]) -> set[str]:
         """See `Adapter.pause_queues`."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.orm import Session
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.settlement import Pair, Settlements, settlements_of
+from jobqueue.adapters.settlement import Applied, Settlements, settlements_of
 from jobqueue.adapters.sql.base import SqlBase
 from jobqueue.adapters.sql.engine import forget_connections_after_fork
 from jobqueue.adapters.sql.tables import JOBS
@@ -33,7 +33,7 @@ class SqlTransaction(SessionTransaction):
     def _settle(self, outcome: Succeeded) -> bool:
         with self._adapter.database.errors_translated():
             connection = self._adapter.connection_of(self.session)
-            return bool(self._adapter.settle_within(connection, settlements_of([outcome])))
+            return bool(self._adapter.settle_within(connection, settlements_of([outcome])).pairs)
 
 
 class SqlTransactions(SqlBase):
@@ -48,8 +48,8 @@ class SqlTransactions(SqlBase):
     # --- what each database says in its own way --------------------------------------------------
 
     @abstractmethod
-    def settle_within(self, connection: Connection, settlements: Settlements) -> list[Pair]:
-        """Settle in somebody's transaction, about to be committed; the pairs that matched."""
+    def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
+        """Settle in somebody's transaction, about to be committed."""
 
     @abstractmethod
     def connection_of(self, session: Any) -> Connection:

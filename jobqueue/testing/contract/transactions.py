@@ -131,7 +131,7 @@ class TransactionContract(ContractBase):
             transaction.flush()
             assert effects(adapter) == 0
             assert record(adapter, job.id).state is JobState.RUNNING
-            assert adapter.cancel_requests("worker-1") == set()
+            assert adapter.cancel_requests("worker-1") == {}
 
     def test_what_is_not_committed_is_rolled_back(self, adapter: Adapter) -> None:
         job = claim_new(adapter)
