@@ -193,9 +193,9 @@ MUTATIONS = (
         "taking the worker's row first",
         "adapters/sql/leases.py",
         """            connection.execute(_without(worker_id))
-            connection.execute(self._release(worker_id))
+            released = connection.execute(self._release(worker_id))
 """,
-        """            connection.execute(self._release(worker_id))
+        """            released = connection.execute(self._release(worker_id))
             connection.execute(_without(worker_id))
 """,
         (INTERLEAVINGS, "expire and sign"),
@@ -203,8 +203,8 @@ MUTATIONS = (
     Mutation(
         "reading the row again when an answer was lost",
         "worker/pump.py",
-        "if not self._was_settled(o)",
-        "if o is not None",
+        "if not _was_settled(outcome, record)",
+        "if outcome is not None",
         (CRASHES, "breaks and sqlite and settle-after"),
     ),
     Mutation(

@@ -29,7 +29,7 @@ KILL_AFTER_SECONDS = 5.0
 LAST_BURIAL_SECONDS = 10.0
 MEMORY_CHECK_SECONDS = 5.0
 STUCK_AFTER_SECONDS = 10.0
-LAST_TELLING_SECONDS = 10.0
+LAST_TELLING_SECONDS = 20.0
 CANNOT_START = (2, 3)  # the exit codes of wrong settings, and of no database or no tables
 
 Spawn = Callable[[WorkerGroup, int], WorkerProcess]
@@ -89,6 +89,8 @@ class Supervisor:
         """Called once, when all workers are ready for the first time."""
         self.on_restarted: Callable[[str | None], None] = lambda _: None
         """Called when a rolling restart has ended, with why it failed if it did."""
+        self.on_new_code: Callable[[], None] = lambda: None
+        """Called when a rolling restart begins: the application may be another."""
         self.on_turn: Callable[[], None] = lambda: None
         """Called at every turn of its loop, several times a second."""
         self._last_turn = time.monotonic()
@@ -327,6 +329,7 @@ class Supervisor:
 
     def _begin_restart(self) -> None:
         self._restart_asked = False
+        self.on_new_code()
         for seat in self._seats:
             place = (seat.group.name, seat.index)
             if seat.process is not None and place not in self._successors:

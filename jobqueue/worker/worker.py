@@ -20,7 +20,7 @@ from jobqueue.execution import Executor
 from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
 from jobqueue.maintenance.prune import Pruner, PruningThread, prune_quietly
-from jobqueue.maintenance.rescued import RescueTeller
+from jobqueue.maintenance.rescued import HooksHere, RescueTeller
 from jobqueue.maintenance.schedules import Ticker, schedules_in
 from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewWorker, Wakeup
 from jobqueue.worker.handoff import Handoff
@@ -118,7 +118,7 @@ class Worker:
             DatabaseError: the database cannot be worked with. One that only does not answer for
                 a while is waited for.
         """
-        rescues = RescueTeller(self._adapter, self._ends)
+        rescues = RescueTeller(self._ends, HooksHere(self._adapter, self._ends))
         lease = LeaseKeeper(self._adapter, self._new_worker(), self._logger, rescues.note)
         ticker = Ticker(self._adapter, self._settings.app, self._logger)
         schedules = schedules_in(self._registry, self._adapter) if self._ticks else []
