@@ -106,13 +106,15 @@ class Supervisor:
         self._has_begun = self._was_ready = False
         self.exit_code = 0
         self._rescues = rescues
+        self._unburied: set[str] = set()
         self._heart = Heart(
             adapter=adapter,
-            rescuer=Rescuer(adapter, lease),
+            rescuer=Rescuer(adapter, lease, is_awaited=self._unburied.__contains__),
             lease_seconds=lease.total_seconds(),
             alive=self._beating,
             logger=logger,
             on_rescue=rescues.note if rescues is not None else lambda _: None,
+            on_buried=self._unburied.discard,
         )
         self._relay = None if relay is None else relay(self._processes)
         self._ticker = ticker
@@ -282,6 +284,7 @@ class Supervisor:
 
     def _start(self, seat: _Seat) -> WorkerProcess:
         process = self._spawn(seat.group, seat.index)
+        self._unburied.add(process.worker_id)
         log.worker_started(self._logger, process.name, process.pid)
         return process
 
