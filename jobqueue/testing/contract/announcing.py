@@ -216,6 +216,7 @@ MAKES_NOTHING_READY = frozenset(
         "running_jobs",
         "paused_queues",
         "cancel",
+        "cancel_each",
         "request_cancel",
         "cancel_requests",
         # A job whose arguments are changed was ready before, or stays failed or cancelled.
@@ -224,6 +225,7 @@ MAKES_NOTHING_READY = frozenset(
         "set_progress",
         "report_progress",
         "delete",
+        "delete_each",
         "pause_queues",
         "finished_handlers",
         "prune",
