@@ -6,17 +6,15 @@ beside it is portable SQLAlchemy Core and lives here.
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy import text as sql_text
 
 from jobqueue.adapters.settlement import (
     NOTHING_TO_SETTLE,
@@ -28,9 +26,11 @@ from jobqueue.adapters.settlement import (
     settlements_of,
 )
 from jobqueue.adapters.sql import reads
+from jobqueue.adapters.sql.belonging import SqlBelonging
 from jobqueue.adapters.sql.depths import SqlDepths
 from jobqueue.adapters.sql.engine import FOR_EVER
 from jobqueue.adapters.sql.enqueued import Enqueued
+from jobqueue.adapters.sql.executing import Execute, executing_on
 from jobqueue.adapters.sql.leases import SqlLeases
 from jobqueue.adapters.sql.outside import SqlKeys, SqlStats, SqlTokens
 from jobqueue.adapters.sql.pages import SqlPages
@@ -55,6 +55,7 @@ from jobqueue.records import (
 
 class SqlAdapter(
     SqlTransactions,
+    SqlBelonging,
     SqlLeases,
     SqlSteering,
     SqlProgress,
@@ -109,7 +110,11 @@ class SqlAdapter(
         if session is None:
             return self.database.write(lambda c: self._enqueue(executing_on(c), jobs))
         with self.database.errors_translated():
-            execute = self._raw_execute(session) or executing_on(self.connection_of(session))
+            execute = self._raw_execute(session)
+            if execute is None:
+                execute = executing_on(self.connection_of(session))
+            else:
+                self.refuse_other_database(execute)
             return self._enqueue(execute, jobs)
 
     def connection_of(self, session: Any) -> Connection:
@@ -131,6 +136,7 @@ class SqlAdapter(
                 f"session= is a transaction in {theirs.name}, but this job is kept in {own.name}; "
                 "a transaction cannot span both"
             )
+        self.refuse_other_database(executing_on(connection))
         return connection
 
     def claim(self, claim: Claim) -> list[ClaimedJob]:
@@ -260,42 +266,6 @@ class SqlAdapter(
     def close_spare_connections(self) -> None:
         """See `Adapter.close_spare_connections`."""
         self.database.close_spare()
-
-
-@dataclass(frozen=True, slots=True)
-class Execute:
-    """Runs statements in the driver's own style, in a transaction that is somebody's.
-
-    Args:
-        run: runs one with its values, or with a list of such, and fetches the rows.
-        driver: the driver's own connection.
-    """
-
-    run: Callable[[str, Any], Sequence[Any]]
-    driver: Any
-
-    def __call__(self, sql: str, values: Any) -> Sequence[Any]:
-        """The rows of a statement."""
-        return self.run(sql, values)
-
-
-NAMED_VALUE = re.compile(r"%\((\w+)\)s")
-
-
-def executing_on(connection: Connection) -> Execute:
-    """Run statements on a SQLAlchemy connection; asyncpg's takes values by their number."""
-
-    def run(sql: str, values: Any) -> Sequence[Any]:
-        result = connection.exec_driver_sql(sql, values)
-        return result.all() if result.returns_rows else ()
-
-    def run_numbered(sql: str, values: Any) -> Sequence[Any]:
-        result = connection.execute(sql_text(NAMED_VALUE.sub(r"(:\1)", sql)), values)
-        return result.all() if result.returns_rows else ()
-
-    is_numbered = connection.dialect.paramstyle == "numeric_dollar"
-    driver = connection.connection.driver_connection
-    return Execute(run_numbered if is_numbered else run, driver)
 
 
 def in_order_of_claim(jobs: list[ClaimedJob]) -> list[ClaimedJob]:

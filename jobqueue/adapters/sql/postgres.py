@@ -27,14 +27,11 @@ from jobqueue.adapters.settlement import (
     ids_by_token,
 )
 from jobqueue.adapters.sql import copying, postgres_health
-from jobqueue.adapters.sql.adapter import (
-    Execute,
-    executing_on,
-    in_order_of_claim,
-    seconds,
-)
+from jobqueue.adapters.sql.adapter import in_order_of_claim, seconds
+from jobqueue.adapters.sql.belonging import Place
 from jobqueue.adapters.sql.engine import FOR_EVER
 from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
+from jobqueue.adapters.sql.executing import Execute, executing_on
 from jobqueue.adapters.sql.postgres_claim import (
     CLAIM_EVERYWHERE,
     CLAIM_IN_QUEUE,
@@ -98,6 +95,15 @@ SELECT id, run_at, created_at, pg_notify({CHANNEL}, json_build_object(
 FROM stored
 """  # noqa: S608 - composed of constants
 
+# Where a connection leads, however it got there: names and poolers may have many addresses.
+FIND_PLACE = """
+SELECT current_user, current_database(), coalesce(host(inet_server_addr()), ''),
+       current_setting('port'), pg_postmaster_start_time(),
+       to_regclass('background_jobs')::oid::text
+"""
+# What a connection was made with that decides where it leads.
+ADDRESS = ("service", "host", "hostaddr", "port", "dbname", "user", "options")
+
 # One statement for each token of a batch: a join with the pairs takes three times as long.
 REMOVE = """
 DELETE FROM background_jobs
@@ -157,6 +163,9 @@ class PostgresAdapter(PostgresWakeups):
         self._claim_in_queue_sql = CLAIM_IN_QUEUE.format(now=now)
         self._claim_in_queues_sql = CLAIM_IN_QUEUES.format(now=now)
         self._low_water = lru_cache(maxsize=MOST_CLAIMANTS)(low_water_of)
+        # One that is made as ours are leads where they lead: there is nothing to ask.
+        _, named = self.database.engine.dialect.create_connect_args(self.database.engine.url)
+        self._known_addresses.add(tuple(_word(named.get(name)) for name in ADDRESS))
 
     def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
         """See `Adapter.enqueue`."""
@@ -356,6 +365,19 @@ class PostgresAdapter(PostgresWakeups):
 
         return Execute(run, session)
 
+    def _address_of(self, execute: Execute) -> Any:
+        if not isinstance(execute.driver, psycopg.Connection):
+            return None
+        given = execute.driver.info.get_parameters()
+        return tuple(given.get(name) for name in ADDRESS)
+
+    def _place_of(self, execute: Execute) -> Place:
+        ((user, database, host, port, started, table),) = execute(FIND_PLACE, {})
+        return Place(
+            f"postgresql://{user}@{host}:{port}/{database}",
+            {"database": database, "server": (started, port), "schema": (table,)},
+        )
+
     def _clock_value(self) -> dict[str, Any]:
         return {"now": self._clock.now()} if self._clock else {}
 
@@ -372,6 +394,10 @@ class PostgresAdapter(PostgresWakeups):
     def _server_version(self, connection: Connection) -> str:
         version = connection.exec_driver_sql("SHOW server_version").scalar_one()
         return f"PostgreSQL {version}"
+
+
+def _word(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _word_of(jobs: Sequence[ClaimedJob]) -> Wakeup:

@@ -23,8 +23,9 @@ import psycopg
 from sqlalchemy import Connection, TwoPhaseTransaction, event
 from sqlalchemy.orm import Session, scoped_session
 
-from jobqueue.adapters.sql.adapter import Execute, SqlAdapter, executing_on
+from jobqueue.adapters.sql.adapter import SqlAdapter
 from jobqueue.adapters.sql.engine import Database, parse_url
+from jobqueue.adapters.sql.executing import Execute, executing_on
 from jobqueue.adapters.sql.postgres_database import PostgresDatabase
 from jobqueue.adapters.sql.wakeups import SqlWakeups, wakeup_for
 from jobqueue.adapters.stored import StoredJob
