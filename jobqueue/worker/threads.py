@@ -72,6 +72,9 @@ class LoopThread:
     def close(self, *, wait: bool) -> None:
         """Stop the loop, cancelling what is left in it, and wait for that if so asked."""
         self._closing = True
+        if self._thread.ident is None:
+            self._runner.close()
+            return
         self._loop.call_soon_threadsafe(self._loop.stop)
         if wait:
             self._thread.join()

@@ -7,6 +7,8 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -22,7 +24,7 @@ from jobqueue.job import Job, Registry
 from jobqueue.maintenance.prune import Pruner, PruningThread, prune_quietly
 from jobqueue.maintenance.rescued import HooksHere, RescueTeller
 from jobqueue.maintenance.schedules import Ticker, schedules_in
-from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewWorker, Wakeup
+from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewSchedule, NewWorker, Wakeup
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.interrupting import Alarm, WatchedAlarm, Watcher
 from jobqueue.worker.lease import LeaseKeeper
@@ -118,47 +120,62 @@ class Worker:
             DatabaseError: the database cannot be worked with. One that only does not answer for
                 a while is waited for.
         """
-        rescues = RescueTeller(self._ends, HooksHere(self._adapter, self._ends))
-        lease = LeaseKeeper(self._adapter, self._new_worker(), self._logger, rescues.note)
-        ticker = Ticker(self._adapter, self._settings.app, self._logger)
         schedules = schedules_in(self._registry, self._adapter) if self._ticks else []
-        if self._keeps_lease:
-            log.worker_started(self._logger, self.id, os.getpid())
-            lease.start()
-        log.worker_ready(self._logger, self.id, self._settings.queues)
-        self._tell("worker_ready")
-        pump = threading.Thread(target=self._run_pump, name="jobqueue-pump", daemon=True)
-        pump.start()
-        self._steward.start(self._performer.cancel)
-        if self._listening is not None:
-            self._listening.start()
-        ticker.mind(schedules)
-        pruning = PruningThread(*self._for_pruning(), self._logger, frugal=not self._keeps_lease)
-        if not self._until_idle:
-            pruning.start()
-            self._stats.start()
-        try:
+        with ExitStack() as started:
+            self._start_services(started, schedules)
+            log.worker_ready(self._logger, self.id, self._settings.queues)
+            self._tell("worker_ready")
+            self._start_pump(started)
             self._performer.run()
-        finally:
-            self._handoff.close()
-            ticker.stop()
-            pruning.stop()
-            if self._listening is not None:
-                self._listening.stop()
-            pump.join()
-            self._stats.stop()
-            self._steward.stop()
-            self._performer.close()
-            self._watcher.close()
-            lease.stop()
-            rescues.stop(LAST_TELLING_SECONDS)
-        if self._until_idle and self._pump_error is None:
-            self._stats.flush()
-            prune_quietly(Pruner(*self._for_pruning()), self._logger)
-        self._sign_off()
         if self._pump_error is not None:
             raise self._pump_error
         return self._teller.tally
+
+    def _start_services(self, started: ExitStack, schedules: Sequence[NewSchedule]) -> None:
+        """Start what goes with working. What has been started is stopped again, the last first,
+        when another cannot be: nothing claims or beats for a worker that performs nothing.
+        """
+        rescues = RescueTeller(self._ends, HooksHere(self._adapter, self._ends))
+        lease = LeaseKeeper(self._adapter, self._new_worker(), self._logger, rescues.note)
+        if self._keeps_lease:
+            log.worker_started(self._logger, self.id, os.getpid())
+            lease.register()
+        started.callback(self._sign_off)
+        started.callback(rescues.stop, LAST_TELLING_SECONDS)
+        if self._keeps_lease:
+            lease.start()
+            started.callback(lease.stop)
+        started.callback(self._tidy_up_if_idle)
+        started.callback(self._watcher.close)
+        started.callback(self._performer.close)
+        self._steward.start(self._performer.cancel)
+        started.callback(self._steward.stop)
+        if not self._until_idle:
+            self._stats.start()
+            started.callback(self._stats.stop)
+            self._start_pruning(started)
+        if self._listening is not None:
+            self._listening.start()
+            started.callback(self._listening.stop)
+        ticker = Ticker(self._adapter, self._settings.app, self._logger)
+        ticker.mind(schedules)
+        started.callback(ticker.stop)
+
+    def _start_pruning(self, started: ExitStack) -> None:
+        pruning = PruningThread(*self._for_pruning(), self._logger, frugal=not self._keeps_lease)
+        pruning.start()
+        started.callback(pruning.stop)
+
+    def _start_pump(self, started: ExitStack) -> None:
+        pump = threading.Thread(target=self._run_pump, name="jobqueue-pump", daemon=True)
+        pump.start()
+        started.callback(pump.join)
+        started.callback(self._handoff.close)
+
+    def _tidy_up_if_idle(self) -> None:
+        if self._until_idle and self._pump_error is None:
+            self._stats.flush()
+            prune_quietly(Pruner(*self._for_pruning()), self._logger)
 
     def stop(self, why: str = "it was asked to") -> None:
         """Take no more jobs, finish what runs, and return from `run`.
