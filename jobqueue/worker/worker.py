@@ -206,7 +206,7 @@ class Worker:
 
         May be called from a signal handler, and from any thread.
         """
-        self._pump.resting = resting
+        self._pump.rest(resting)
 
     def wake(self, wakeup: Wakeup) -> None:
         """Look for jobs now. May be called from any thread."""
