@@ -81,6 +81,17 @@ def _seconds(value: Any) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def _patience(value: Any) -> timedelta:
+    """A time that may be none at all (false, 0) or without end (true); 1 is a second, not yes."""
+    if value in (timedelta(0), timedelta.max):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, bool) or (isinstance(value, str) and value.strip().isalpha()):
+        return timedelta.max if _boolean(value) else timedelta(0)
+    if isinstance(value, int | float | str) and float(value) == 0:
+        return timedelta(0)
+    return _seconds(value)
+
+
 def _queues(value: Any) -> tuple[str, ...] | None:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not names:
@@ -108,6 +119,7 @@ APP = Kind("the name of a module or package, several with commas", _text)
 BOOLEAN = Kind("true or false", _boolean)
 COUNT = Kind("a whole number from 1", _count)
 SECONDS = Kind("a number of seconds above 0", _seconds)
+PATIENCE = Kind("a number of seconds, true for as long as it takes, or false", _patience)
 QUEUES = Kind(f"queue names with commas between them (each {QUEUE_NAME_RULE}), or *", _queues)
 KEEP = Kind(KEEP_EXPECTED, parse_keep)
 LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _one_of(LOG_LEVELS))
@@ -126,6 +138,12 @@ class Settings:
         DEFAULT_DATABASE_URL,
         URL,
         "The database. JOBS_DATABASE_URL comes before DATABASE_URL in the environment.",
+    )
+    wait_for_database: timedelta = _setting(
+        timedelta(0),
+        PATIENCE,
+        "How long workers that are started wait for a database that does not answer yet; "
+        "without a number, for as long as it takes.",
     )
     app: str | None = _setting(
         None,

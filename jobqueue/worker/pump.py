@@ -145,6 +145,11 @@ class Pump:
             self._heard = wakeup if self._heard is None else self._heard.merged(wakeup)
         self.handoff.wake()
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether it was told to claim nothing for now."""
+        return self._resting
+
     def rest(self, resting: bool) -> None:
         """Claim nothing, and hold nothing that is not started, until told otherwise.
 

@@ -208,6 +208,11 @@ class Worker:
         """
         self._pump.rest(resting)
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether it was told to claim nothing for now."""
+        return self._pump.is_resting
+
     def wake(self, wakeup: Wakeup) -> None:
         """Look for jobs now. May be called from any thread."""
         if wakeup.concerns(self._settings.queues):
