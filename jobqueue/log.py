@@ -78,14 +78,11 @@ def supervisor_stopping(logger: logging.Logger, why: str) -> None:
     _emit(logger, logging.INFO, line, "supervisor_stopping", None)
 
 
-def supervisor_resting(logger: logging.Logger, *, suspended: bool) -> None:
+def supervisor_resting(logger: logging.Logger, until: str, *, suspended: bool) -> None:
     """The workers of a supervisor take no more jobs for now; it is stopped by Ctrl-Z perhaps."""
-    line = "the workers take no more jobs until CONT, and finish what runs"
+    line = f"the workers take no more jobs until {until}, and finish what runs"
     if suspended:
-        line = (
-            "suspended by Ctrl-Z: the workers take no more jobs, and finish what runs; `fg` has "
-            "them go on"
-        )
+        line = f"suspended by Ctrl-Z: {line}"
     event = "supervisor_suspended" if suspended else "supervisor_resting"
     _emit(logger, logging.INFO, line, event, None)
 

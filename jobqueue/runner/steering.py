@@ -71,16 +71,20 @@ def _hang_up(supervisor: Supervisor, terminal: Terminal) -> None:
 
 
 def _rest(supervisor: Supervisor, terminal: Terminal) -> None:
-    if terminal.has_us_in_front() and not supervisor.is_stopping:
-        supervisor.suspend()
-    else:
+    if not terminal.has_us_in_front() or supervisor.is_stopping:
         supervisor.rest()
+    elif terminal.has_shell():
+        supervisor.suspend()
+    elif supervisor.is_resting:
+        supervisor.go_on()
+    else:
+        supervisor.rest(until="Ctrl-Z is pressed once more")
 
 
 def _stand_still() -> None:
     """Be stopped as anything else is by Ctrl-Z, so that the shell knows it, until CONT comes.
 
-    Where there is no shell that could send it, the kernel does not stop this process.
+    Where there is nobody who could send it, the kernel does not stop this process.
     """
     before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
     signal.raise_signal(signal.SIGTSTP)

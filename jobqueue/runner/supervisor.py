@@ -89,6 +89,7 @@ class Supervisor:
         self._stops = 0
         self._restart_asked = self._is_resting = False
         self._rest_asked: str | None = None
+        self._rests_until = ""
         self._stop_deadline: float | None = None
         self._memory_checked = 0.0
         self._has_begun = self._was_ready = False
@@ -126,9 +127,9 @@ class Supervisor:
         self._restart_asked = True
         self._wake.ring()
 
-    def rest(self) -> None:
-        """Have the workers take no more jobs, until `go_on`."""
-        self._rest_asked = REST
+    def rest(self, until: str = "CONT") -> None:
+        """Have the workers take no more jobs, until `go_on`; `until` says what calls that."""
+        self._rest_asked, self._rests_until = REST, until
         self._wake.ring()
 
     def suspend(self) -> None:
@@ -136,7 +137,7 @@ class Supervisor:
 
         The workers finish what they perform, and keep their leases themselves meanwhile.
         """
-        self._rest_asked = SUSPEND
+        self._rest_asked, self._rests_until = SUSPEND, "`fg`"
         self._wake.ring()
 
     def go_on(self) -> None:
@@ -165,6 +166,11 @@ class Supervisor:
         """Whether all its workers are ready, and it is not stopping."""
         seated = [seat.process for seat in self._seats if not seat.finished and not seat.is_new]
         return not self._stops and all(p is not None and p.is_ready for p in seated)
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether its workers were told to take no more jobs."""
+        return self._is_resting
 
     @property
     def is_stopping(self) -> bool:
@@ -338,7 +344,7 @@ class Supervisor:
         elif asked is not None:
             self._is_resting = True
             alone = asked == SUSPEND
-            log.supervisor_resting(self._logger, suspended=alone)
+            log.supervisor_resting(self._logger, self._rests_until, suspended=alone)
             for process in self._processes():
                 process.pipe.tell_resting(True, alone=alone)
             if alone:

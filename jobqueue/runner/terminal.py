@@ -52,6 +52,13 @@ class Terminal:
         except OSError:
             return False
 
+    def has_shell(self) -> bool:
+        """Whether there may be a shell that has this process go on when it is suspended.
+
+        There is none where this is the first process of the terminal: `docker run -it`, `ssh -t`.
+        """
+        return os.getsid(0) != os.getpid()
+
     def close(self) -> None:
         """Let go of it."""
         if self._fd is not None:

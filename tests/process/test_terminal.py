@@ -265,6 +265,22 @@ def test_ctrl_z_and_fg(slow_project: Project, wait_for: WaitFor) -> None:
         wait_for(lambda: "stopped after" in terminal.text, "Ctrl-C to end it")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_ctrl_z_where_there_is_no_shell(slow_project: Project, wait_for: WaitFor) -> None:
+    """As in `docker run -it`: nobody could have it go on, so it is not suspended."""
+    with in_terminal(slow_project, *WORK) as terminal:
+        wait_for(lambda: "works on" in terminal.text, "the worker")
+        terminal.type("\x1a")
+        wait_for(lambda: "until Ctrl-Z is pressed once more" in terminal.text, "it to say so")
+        wait_for(lambda: "resting" in workers_said(slow_project), "it to rest")
+        job_id = enqueue(slow_project, "Quick")
+        terminal.type("\x1a")
+        wait_for(is_done(slow_project, job_id), "the job")
+        assert "the supervisor goes on" in terminal.text
+        terminal.type("\x03")
+        assert terminal.process.wait(60) == 0
+
+
 def test_who_comes_after_a_worker_at_rest_rests_too(
     slow_project: Project, start: Start, wait_for: WaitFor
 ) -> None:
