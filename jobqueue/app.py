@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.arguments import encode_unchecked
-from jobqueue.config import Settings, load_settings
+from jobqueue.config import Settings, load_settings, setting_names
 from jobqueue.defaults import default_configuration
 from jobqueue.ending import EndTeller, usual_ends
 from jobqueue.enqueueing import EnqueueOptions, checked_queue, tell_enqueued
@@ -33,6 +33,7 @@ from jobqueue.records import (
     NO_DELAY,
     NewJob,
 )
+from jobqueue.spelling import why_not_given
 
 if TYPE_CHECKING:
     from jobqueue.runner.in_process import InProcess
@@ -77,6 +78,7 @@ def configure(
     Raises:
         ConfigurationError: a setting is unknown or cannot be used, or something is no `Hooks`.
     """
+    _refuse_unknown("configure()", settings)
     loaded = load_settings(settings) if settings else None
     default_configuration.configure(settings=loaded, adapter=adapter, logger=logger, hooks=hooks)
 
@@ -203,6 +205,7 @@ class JobQueue:
         hooks: Iterable[Hooks] | None = None,
         **settings: Any,
     ) -> None:
+        _refuse_unknown("JobQueue()", settings)
         self._given = settings
         self._own_observers = None if hooks is None else Observers(hooks)
         self.settings = load_settings(settings)
@@ -323,6 +326,12 @@ class JobQueue:
         if settings.app:
             import_app(settings.app)
         return Worker(self.adapter, registry, settings, self.logger, observers=self.observers)
+
+
+def _refuse_unknown(what: str, settings: Mapping[str, Any]) -> None:
+    why_not = why_not_given(what, settings, ("adapter", "logger", "hooks", *setting_names()))
+    if why_not:
+        raise ConfigurationError(why_not)
 
 
 def _enqueue_unchecked(name: str, args: Mapping[str, Any], options: EnqueueOptions) -> StoredJob:

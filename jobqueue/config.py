@@ -18,6 +18,7 @@ from typing import Any
 
 from jobqueue.errors import ConfigurationError
 from jobqueue.retention import KEEP_EXPECTED, KeepRule, parse_keep
+from jobqueue.spelling import did_you_mean
 
 DEFAULT_DATABASE_URL = "sqlite:///jobs.sqlite3"
 ENVIRONMENT_PREFIX = "JOBS_"
@@ -294,7 +295,8 @@ def _configured_group(name: str, table: Any, where: str) -> ConfiguredGroup:
     options = {key: value for key, value in table.items() if key != "count"}
     unknown = sorted(set(options) - set(GROUP_SETTINGS))
     if unknown:
-        raise ConfigurationError(f"{where} has {unknown[0]!r}; expected {GROUP_EXPECTED}")
+        meant = did_you_mean(unknown[0], GROUP_SETTINGS) or ";"
+        raise ConfigurationError(f"{where} has {unknown[0]!r}{meant} expected {GROUP_EXPECTED}")
     for key, value in options.items():
         _parsed(f"{key} of {where}", key, value)
     count = _parsed(f"count of {where}", "concurrency", table.get("count", 1))
@@ -318,7 +320,8 @@ def _from_file(directory: Path) -> dict[str, Any]:
     unknown = sorted(set(section) - set(setting_names()))
     if unknown:
         raise ConfigurationError(
-            f"{where} has {unknown[0]!r}, which is no setting; "
+            f"{where} has {unknown[0]!r}, which is no setting"
+            f"{did_you_mean(unknown[0], setting_names()) or ';'} "
             f"there are: {', '.join(setting_names())}"
         )
     return {name: _parsed(f"{name} in {where}", name, value) for name, value in section.items()}
@@ -344,7 +347,8 @@ def _from_options(options: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(given) - set(setting_names()))
     if unknown:
         raise ConfigurationError(
-            f"{unknown[0]!r} is no setting; there are: {', '.join(setting_names())}"
+            f"{unknown[0]!r} is no setting{did_you_mean(unknown[0], setting_names()) or ';'} "
+            f"there are: {', '.join(setting_names())}"
         )
     return {
         name: _parsed("--" + name.replace("_", "-"), name, value) for name, value in given.items()
