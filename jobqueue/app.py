@@ -33,7 +33,7 @@ from jobqueue.records import (
     NO_DELAY,
     NewJob,
 )
-from jobqueue.spelling import why_not_given
+from jobqueue.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from jobqueue.runner.in_process import InProcess
@@ -329,9 +329,13 @@ class JobQueue:
 
 
 def _refuse_unknown(what: str, settings: Mapping[str, Any]) -> None:
-    why_not = why_not_given(what, settings, ("adapter", "logger", "hooks", *setting_names()))
-    if why_not:
-        raise ConfigurationError(why_not)
+    known = ("adapter", "logger", "hooks", *setting_names())
+    for name in settings:
+        if name not in known:
+            raise ConfigurationError(
+                f"{name!r} is no setting that {what} takes{did_you_mean(name, known) or ';'} "
+                f"there are: {', '.join(known)}"
+            )
 
 
 def _enqueue_unchecked(name: str, args: Mapping[str, Any], options: EnqueueOptions) -> StoredJob:
