@@ -53,6 +53,7 @@ from jobqueue.records import (
 from jobqueue.redaction import clean_error, mask_values, redact_args
 from jobqueue.retention import retention_of
 from jobqueue.retry import DEFAULT_RETRY, Discard, Retry, as_timedelta, delay_before_retry
+from jobqueue.strangers import Strangers
 from jobqueue.tracebacks import error_text
 
 RunCoroutine = Callable[[Coroutine[Any, Any, None]], None]
@@ -84,6 +85,8 @@ class Executor:
         observers: the hooks for all jobs; the configured ones by default.
         steering: takes their progress, and knows which of them are to end.
         adapter: where they come from; by default that of each class.
+        strangers: the names that are passed over from when they are first met; by default jobs of
+            unknown names are put off, each by itself.
     """
 
     def __init__(
@@ -93,7 +96,9 @@ class Executor:
         observers: Observers | None = None,
         steering: Steering | None = None,
         adapter: Adapter | None = None,
+        strangers: Strangers | None = None,
     ) -> None:
+        self._strangers = strangers
         self._registry = registry
         self._settings = settings
         self._observers = observers or default_configuration.observers
@@ -304,8 +309,13 @@ class Executor:
                 "Left for another worker; is the module that defines it part of `app`, or was "
                 "the class renamed without `aliases`?"
             ),
-            delay=delay_before_return(claimed),
+            delay=self._delay_of_unknown(claimed),
         )
+
+    def _delay_of_unknown(self, claimed: ClaimedJob) -> timedelta:
+        """None where this worker passes over such jobs: others can have it at once."""
+        is_passed_over = self._strangers is not None and self._strangers.meet(claimed.handler)
+        return NO_DELAY if is_passed_over else delay_before_return(claimed)
 
     def _outcome_of_error(self, attempt: Attempt, error: BaseException) -> Outcome:
         job_class, claimed = attempt.plan.job_class, attempt.claimed

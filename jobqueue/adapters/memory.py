@@ -162,15 +162,21 @@ class MemoryAdapter(
         heads = [(self._due[q][0], q) for q in wanted if self._due.get(q) and q not in self._paused]
         heapq.heapify(heads)
         candidates: list[_Row] = []
+        passed_over: list[tuple[str, tuple[int, datetime, int]]] = []
         while heads and len(candidates) < claim.limit:
             place, queue = heapq.heappop(heads)
             heapq.heappop(self._due[queue])
             row = self._rows.get(place[2])
             again = bool(candidates) and candidates[-1] is row
             if row is not None and not again and _is_ready_at(row.record, place):
-                candidates.append(row)
+                if row.record.handler in claim.passing_over:
+                    passed_over.append((queue, place))
+                else:
+                    candidates.append(row)
             if self._due[queue]:
                 heapq.heappush(heads, (self._due[queue][0], queue))
+        for queue, place in passed_over:
+            heapq.heappush(self._due[queue], place)
         return candidates
 
     def _put_back(self, row: _Row) -> None:

@@ -40,6 +40,7 @@ from jobqueue.records import (
     Turn,
     Wakeup,
 )
+from jobqueue.strangers import Strangers
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.pace import AHEAD_SECONDS, Pace
 from jobqueue.worker.telling import Teller
@@ -84,6 +85,7 @@ class Pump:
         on_stopping: is called when no more jobs are to be taken.
         limited: a claimed job with the limits of this worker; None when it has none of its own.
         timer: what time is measured with, the handoff's; for tests.
+        strangers: the handlers to pass over.
     """
 
     adapter: Adapter
@@ -99,6 +101,7 @@ class Pump:
     on_stopping: Callable[[], None] = lambda: None
     limited: Callable[[ClaimedJob], ClaimedJob] | None = None
     timer: Timer = SYSTEM_TIMER
+    strangers: Strangers | None = None
     _resting: bool = False
     _pace: Pace = field(default_factory=Pace)
     _last: Passed = NOTHING_TO_PASS_ON
@@ -254,6 +257,7 @@ class Pump:
             free_slots=free_slots,
             queues=self.queues,
             heard=self._take_heard(),
+            passing_over=self.strangers.to_pass_over() if self.strangers is not None else (),
         )
 
     def _wants_a_free_slot(self, free_slots: int) -> bool:

@@ -25,6 +25,7 @@ from jobqueue.maintenance.prune import Pruner, PruningThread, prune_quietly
 from jobqueue.maintenance.rescued import HooksHere, RescueTeller
 from jobqueue.maintenance.schedules import Ticker, schedules_in
 from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewSchedule, NewWorker, Wakeup
+from jobqueue.strangers import Strangers
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.interrupting import Alarm, WatchedAlarm, Watcher
 from jobqueue.worker.lease import LeaseKeeper
@@ -85,6 +86,8 @@ class Worker:
         self._observers = observers or default_configuration.observers
         self._handoff = Handoff(settings.concurrency)
         self._watcher = Watcher()
+        # One that works off ends when nothing is due: it puts off what it cannot perform.
+        self._strangers = None if until_idle else Strangers(self._is_known)
         self._steward = Steward(adapter, self.id, self._handoff, logger, self._logger_of)
         self._performer = self._new_performer(slots, alarm)
         self._stats = Stats(adapter, self.id, logger)
@@ -105,6 +108,7 @@ class Worker:
             teller=self._teller,
             on_stopping=partial(self._tell, "worker_stopping"),
             limited=None if most_attempts is None else partial(self._limited, most_attempts),
+            strangers=self._strangers,
         )
         self._pump_error: BaseException | None = None
         listens = settings.listen and self._keeps_lease and not until_idle
@@ -242,7 +246,14 @@ class Worker:
 
     def _new_performer(self, slots: Slots | None, alarm: Alarm | None) -> Performer:
         attendant = Attendant(
-            Executor(self._registry, self._settings, self._observers, self._steward, self._adapter),
+            Executor(
+                self._registry,
+                self._settings,
+                self._observers,
+                self._steward,
+                self._adapter,
+                self._strangers,
+            ),
             self._watcher,
             slots,
             self._settings.kill_after,
@@ -296,6 +307,9 @@ class Worker:
         if job_class is not None and _sets_its_attempts(job_class):
             return claimed
         return replace(claimed, max_attempts=min(claimed.max_attempts, most_attempts))
+
+    def _is_known(self, handler: str) -> bool:
+        return self._registry.find(handler) is not None
 
     def _logger_of(self, handler: str) -> logging.Logger:
         return logger_of(self._registry, self._logger, handler)

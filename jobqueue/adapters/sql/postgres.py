@@ -33,13 +33,10 @@ from jobqueue.adapters.sql.engine import FOR_EVER
 from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
 from jobqueue.adapters.sql.executing import Execute, executing_on
 from jobqueue.adapters.sql.postgres_claim import (
-    CLAIM_EVERYWHERE,
-    CLAIM_IN_QUEUE,
-    CLAIM_IN_QUEUES,
-    LOOK_EVERYWHERE,
-    LOOK_IN_QUEUES,
+    BUT,
     Lane,
     LowWater,
+    Statements,
     lane_of,
     low_water_of,
     moments_of,
@@ -157,11 +154,7 @@ class PostgresAdapter(PostgresWakeups):
         self._enqueue_one_aloud_sql = ENQUEUE_ONE_ALOUD.format(now=now)
         self._reserve_sql = copying.RESERVE.format(now=now)
         self._change_sql = CHANGE.format(now=now)
-        self._look_everywhere_sql = LOOK_EVERYWHERE.format(now=now)
-        self._look_in_queues_sql = LOOK_IN_QUEUES.format(now=now)
-        self._claim_everywhere_sql = CLAIM_EVERYWHERE.format(now=now)
-        self._claim_in_queue_sql = CLAIM_IN_QUEUE.format(now=now)
-        self._claim_in_queues_sql = CLAIM_IN_QUEUES.format(now=now)
+        self._claiming = {False: Statements.of(now), True: Statements.of(now, BUT)}
         self._low_water = lru_cache(maxsize=MOST_CLAIMANTS)(low_water_of)
         # One that is made as ours are leads where they lead: there is nothing to ask.
         _, named = self.database.engine.dialect.create_connect_args(self.database.engine.url)
@@ -234,7 +227,7 @@ class PostgresAdapter(PostgresWakeups):
     def claim(self, claim: Claim) -> list[ClaimedJob]:
         """See `Adapter.claim`: from the very first job on."""
         low_water = LowWater(claim.queues)
-        low_water.look(lambda: self._find_lanes(claim.queues))
+        low_water.look(lambda: self._find_lanes(claim.queues, claim.passing_over))
         return self._claim_from(low_water, claim, NOTHING_TO_SETTLE)[1]
 
     def turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
@@ -250,12 +243,17 @@ class PostgresAdapter(PostgresWakeups):
         low_water.given_back(again)
         return replace(turn, look_again_in=low_water.put_off_for())
 
-    def _find_lanes(self, queues: tuple[str, ...] | None) -> list[Lane]:
+    def _find_lanes(
+        self, queues: tuple[str, ...] | None, passing_over: tuple[str, ...] = ()
+    ) -> list[Lane]:
         values = self._clock_value()
-        sql = self._look_everywhere_sql
+        statements = self._claiming[bool(passing_over)]
+        sql = statements.look_everywhere
         if queues is not None:
-            sql = self._look_in_queues_sql
+            sql = statements.look_in_queues
             values["queues"] = list(dict.fromkeys(queues))
+        if passing_over:
+            values["passing_over"] = list(passing_over)
         rows = self.database.read(lambda c: c.exec_driver_sql(sql, values).all())
         return [lane_of(*row) for row in rows]
 
@@ -270,13 +268,16 @@ class PostgresAdapter(PostgresWakeups):
             "ids": [lane.id for lane in lanes],
             **self._clock_value(),
         }
+        statements = self._claiming[bool(claim.passing_over)]
+        if claim.passing_over:
+            values["passing_over"] = list(claim.passing_over)
         queues = [lane.queue for lane in lanes]
         if None in queues:
-            return self._claim_everywhere_sql, values
+            return statements.claim_everywhere, values
         if len(set(queues)) == 1:
-            return self._claim_in_queue_sql, values | {"queue": queues[0]}
+            return statements.claim_in_queue, values | {"queue": queues[0]}
         shares = shares_of(lanes, claim.limit)
-        return self._claim_in_queues_sql, values | {"queues": queues, "shares": shares}
+        return statements.claim_in_queues, values | {"queues": queues, "shares": shares}
 
     def _turn(
         self, settlements: Settlements, claim: Claim | None
@@ -286,18 +287,18 @@ class PostgresAdapter(PostgresWakeups):
         low_water = self._low_water(claim.worker_id, claim.queues)
         if claim.heard is not None:
             low_water.hear(claim.heard)
-        looked = self._look_if_time(low_water)
+        looked = self._look_if_time(low_water, claim)
         applied, claimed = self._claim_from(low_water, claim, settlements)
         # Who is told that there is nothing goes to sleep.
-        if not (looked or claimed or settlements) and self._look_if_time(low_water):
+        if not (looked or claimed or settlements) and self._look_if_time(low_water, claim):
             claimed = self._claim_from(low_water, claim, NOTHING_TO_SETTLE)[1]
         return applied, claimed
 
-    def _look_if_time(self, low_water: LowWater) -> bool:
+    def _look_if_time(self, low_water: LowWater, claim: Claim) -> bool:
         is_time = low_water.has_to_look()
         if is_time:
             self.database.do_aside()
-            low_water.look(lambda: self._find_lanes(low_water.queues))
+            low_water.look(lambda: self._find_lanes(low_water.queues, claim.passing_over))
         return is_time
 
     def _claim_from(

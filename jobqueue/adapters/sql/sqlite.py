@@ -91,6 +91,9 @@ INSERT INTO background_jobs
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
+# What `{but}` is where a worker passes over jobs that it does not know, else nothing.
+BUT = " AND handler NOT IN (SELECT value FROM json_each(:passing_over))"
+
 _PRIORITIES = """
 priorities (priority) AS (
     SELECT (SELECT priority FROM background_jobs WHERE state = 'ready' {in_queue}
@@ -104,7 +107,7 @@ priorities (priority) AS (
 due AS (
     SELECT id, max_attempts FROM background_jobs
     WHERE state = 'ready' {in_queue} AND priority IN (SELECT priority FROM priorities)
-      AND run_at <= {now}
+      AND run_at <= {now}{but}
     ORDER BY priority, run_at, id LIMIT :limit
 )"""
 
@@ -129,7 +132,7 @@ due AS (
     WHERE job.id IN (
         SELECT candidate.id FROM background_jobs AS candidate
         WHERE candidate.state = 'ready' AND candidate.queue = lanes.queue
-          AND candidate.priority = lanes.priority AND candidate.run_at <= {now}
+          AND candidate.priority = lanes.priority AND candidate.run_at <= {now}{but}
         ORDER BY candidate.run_at, candidate.id LIMIT :limit)
     ORDER BY job.priority, job.run_at, job.id LIMIT :limit
 )"""
@@ -223,9 +226,8 @@ class SqliteAdapter(SqliteWakeups):
             now=self._now_sql, later=later.format(delay="(value ->> 6)")
         )
         self._change_sql = CHANGE.format(now=self._now_sql, later=later.format(delay=":delay"))
-        self._find_in_all_sql = FIND_IN_ALL_QUEUES.format(now=":now", in_queue="")
-        self._find_in_one_sql = FIND_IN_ALL_QUEUES.format(now=":now", in_queue="AND queue = :queue")
-        self._find_in_some_sql = FIND_IN_QUEUES.format(now=":now")
+        self._find_in_all_sql, self._find_in_one_sql, self._find_in_some_sql = _finding(but="")
+        self._find_but = _finding(but=BUT)
 
     def _enqueue(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
         if len(jobs) >= FEWEST_ROW_BY_ROW:
@@ -298,11 +300,19 @@ class SqliteAdapter(SqliteWakeups):
             "free_slots": claim.free_slots,
             "now": now,
         }
-        sql = self._find_in_all_sql
+        in_all, in_one, in_some = (
+            self._find_in_all_sql,
+            self._find_in_one_sql,
+            self._find_in_some_sql,
+        )
+        if claim.passing_over:
+            in_all, in_one, in_some = self._find_but
+            values["passing_over"] = json.dumps(claim.passing_over)
+        sql = in_all
         if queues is not None and len(queues) == 1:
-            sql, values["queue"] = self._find_in_one_sql, queues[0]
+            sql, values["queue"] = in_one, queues[0]
         elif queues is not None:
-            sql, values["queues"] = self._find_in_some_sql, json.dumps(queues)
+            sql, values["queues"] = in_some, json.dumps(queues)
         return _decoded(connection.exec_driver_sql(sql, values).scalar_one())
 
     def _now_text(self, connection: Connection) -> str:
@@ -499,6 +509,15 @@ def _decoded(rows: bytes) -> list[Any]:
 def readable(text: bytes) -> str:
     """Text from a column, with what is no UTF-8 spelled out."""
     return text.decode(errors="backslashreplace")
+
+
+def _finding(but: str) -> tuple[str, str, str]:
+    """What finds the jobs to claim: in all queues, in one and in several."""
+    return (
+        FIND_IN_ALL_QUEUES.format(now=":now", in_queue="", but=but),
+        FIND_IN_ALL_QUEUES.format(now=":now", in_queue="AND queue = :queue", but=but),
+        FIND_IN_QUEUES.format(now=":now", but=but),
+    )
 
 
 def claimed_jobs(token: int, now: str, rows: Sequence[Any]) -> list[ClaimedJob]:
