@@ -24,9 +24,14 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 MAX_ARGS_BYTES = 1024 * 1024
+LONGEST_LIST = 500
 PLAIN_TYPES = (int, str, float, bool, type(None))
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _Kind = inspect.Parameter
+
+
+class Misfit(InvalidArguments):
+    """Stored arguments of which some are surplus or missing: another release may take them."""
 
 
 class Parameters:
@@ -72,6 +77,10 @@ class Parameters:
     def names(self) -> tuple[str, ...]:
         """The names of the parameters, in order."""
         return tuple(self._by_name)
+
+    def shown(self) -> str:
+        """The parameters as their source has them, `(user_id: int, again: bool = False)`."""
+        return f"({', '.join(str(_unquoted(each)) for each in self._by_name.values())})"
 
     # --- Python to JSON --------------------------------------------------------------------------
 
@@ -158,7 +167,8 @@ class Parameters:
         """The arguments of a call, from the JSON text of a row.
 
         Raises:
-            InvalidArguments: the text is no JSON object, or does not fit this signature.
+            Misfit: the signature is another.
+            InvalidArguments: the text is no JSON object, or its values are of other types.
         """
         if text == "{}" and not self._by_name:
             return (), {}
@@ -172,12 +182,19 @@ class Parameters:
             return (), stored
         if not isinstance(stored, dict):
             self._refuse(f"the stored arguments are not a JSON object but {type(stored).__name__}")
-        args, kwargs = self._split(stored, self._load_one)
+        self._refuse_misfit(stored)
+        return self._split(stored, self._load_one)
+
+    def _refuse_misfit(self, stored: Mapping[str, Any]) -> None:
+        """Look at the names alone: what is of another signature may have other types as well."""
+        given = {name: None for name in stored if name != self._star_args}
         try:
-            self.signature.bind(*args, **kwargs)
+            self.signature.bind(**given)
         except TypeError as error:
-            self._refuse(f"the stored arguments do not fit perform any more: {error}")
-        return args, kwargs
+            raise Misfit(
+                f"{self._job_name}: the stored arguments {_listed(stored)} do not fit "
+                f"perform{self.shown()}: {error}"
+            ) from None
 
     def _is_plainly_complete(self, stored: Any) -> bool:
         """Whether it holds an argument of the right type for every parameter, and no others."""
@@ -465,6 +482,20 @@ def _explain(name: str, error: Any) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in (name, *first["loc"]))
     return f"{where}: {first['msg']}"
+
+
+def _listed(stored: Mapping[str, Any]) -> str:
+    """The names that a row has arguments for, `(user_id, locale)`."""
+    names = ", ".join(stored)
+    return f"({names})" if len(names) <= LONGEST_LIST else f"({names[:LONGEST_LIST]}…)"
+
+
+def _unquoted(parameter: inspect.Parameter) -> inspect.Parameter:
+    """A parameter whose annotation, if it is a string, prints without quotation marks."""
+    if not isinstance(parameter.annotation, str):
+        return parameter
+    bare = type(parameter.annotation, (), {"__module__": "builtins"})
+    return parameter.replace(annotation=bare)
 
 
 def _short(value: object) -> str:

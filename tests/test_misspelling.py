@@ -135,7 +135,7 @@ def a_function() -> None: ...
         (
             lambda wrong: jobqueue.configure(**wrong(adaptor=MemoryAdapter())),
             ConfigurationError,
-            "^'adaptor' is no setting that configure.* takes; did you mean 'adapter'. there are: adapter",
+            "^'adaptor' is no setting that configure.* takes; did you mean 'adapter'.",
         ),
         (
             lambda wrong: jobqueue.configure(**wrong(adaptor=None)),
