@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,6 +14,7 @@ from jobqueue.cli.options import App, AsJson, DatabaseUrl, MaxAttempts
 from jobqueue.cli.output import as_json, from_now, print_json
 from jobqueue.cli.session import opened, refuse_memory
 from jobqueue.errors import InvalidArguments, UnknownJob
+from jobqueue.exact_json import exact_loads
 from jobqueue.job import Job, registry
 from jobqueue.records import JobRecord
 
@@ -79,7 +79,7 @@ def enqueue(
 
 def _parsed_args(text: str) -> dict[str, Any]:
     try:
-        values = json.loads(text)
+        values = exact_loads(text)
     except RecursionError:
         raise InvalidArguments(f"the arguments are nested too deeply; {EXPECTED_ARGS}") from None
     except ValueError as error:
