@@ -276,9 +276,10 @@ class JobQueue:
     ) -> InProcess[Self]:
         """Perform jobs inside this process for as long as a `with` or `async with` block lasts.
 
-        A worker begins on threads of its own, and keeps its lease as one outside would. At the end
-        of the block it takes no more jobs, and finishes those that run. SIGTERM ends the block
-        where nothing else handles that signal. Within `jobqueue.testing.inbox` nothing is run.
+        A worker begins on threads of its own, and keeps its lease as one outside would. With
+        `async with`, async jobs run on the event loop of the block. At the end of the block it
+        takes no more jobs, and finishes those that run. SIGTERM ends the block where nothing else
+        handles that signal. Within `jobqueue.testing.inbox` nothing is run.
 
         Args:
             concurrency: how many jobs at a time; by default as the setting says.
@@ -295,8 +296,8 @@ class JobQueue:
     def lifespan(self, app: Any = None) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - ASGI
         """Perform jobs as long as an ASGI application runs: `Starlette(lifespan=queue.lifespan)`.
 
-        Works as `running`, and leaves signals to the server. In a lifespan of one's own, use
-        `async with queue.lifespan():`.
+        Works as `async with running()`, async jobs on the application's own event loop, and leaves
+        signals to the server. In a lifespan of one's own, use `async with queue.lifespan():`.
 
         Args:
             app: the application, which frameworks pass; it is not used.

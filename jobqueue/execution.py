@@ -161,8 +161,13 @@ class Executor:
             log.performing.reset(outside)
         return self._after_success(attempt)
 
-    async def execute_async(self, claimed: ClaimedJob) -> Outcome:
-        """As `execute`, for an async job, in the task that awaits it."""
+    async def execute_async(self, claimed: ClaimedJob, *, on_shared_loop: bool = False) -> Outcome:
+        """As `execute`, for an async job, in the task that awaits it.
+
+        Args:
+            on_shared_loop: whether an application may cancel that task, with all that is on its
+                event loop. Then the job has not failed, and is given back.
+        """
         attempt = self._begin(claimed)
         if isinstance(attempt, _LeftFor):
             return await asyncio.to_thread(self._misfit, attempt)
@@ -172,6 +177,9 @@ class Executor:
         try:
             attempt.answer = await attempt.call()
         except BaseException as error:  # noqa: BLE001 - as above
+            is_stopped = on_shared_loop and not attempt.has_heeded_cancel()
+            if is_stopped and _is_cancelled_from_outside(error):
+                error = StopNow()
             return self._after_error(attempt, error)
         finally:
             log.performing.reset(outside)
@@ -451,6 +459,11 @@ def _result_of(
         note = f"the job succeeded, but its result could not be kept: {text}"
         log.result_lost(attempt.plan.job_class.logger, attempt.claimed, note)
         return None, note
+
+
+def _is_cancelled_from_outside(error: BaseException) -> bool:
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def _cancel_all_tasks() -> None:

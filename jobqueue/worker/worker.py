@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import threading
+from asyncio import AbstractEventLoop
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -35,6 +36,7 @@ from jobqueue.worker.slots import Slots
 from jobqueue.worker.stats import Stats
 from jobqueue.worker.steward import Steward
 from jobqueue.worker.telling import Tally, Teller
+from jobqueue.worker.threads import ApplicationLoop
 from jobqueue.worker.waking import RARELY, ListeningThread
 
 LAST_TELLING_SECONDS = 10.0
@@ -89,7 +91,8 @@ class Worker:
         # One that works off ends when nothing is due: it puts off what it cannot perform.
         self._strangers = None if until_idle else Strangers(self._is_known)
         self._steward = Steward(adapter, self.id, self._handoff, logger, self._logger_of)
-        self._performer = self._new_performer(slots, alarm)
+        self._attendant = self._new_attendant(slots)
+        self._performer = self._new_performer(alarm)
         self._stats = Stats(adapter, self.id, logger)
         self._ends = EndTeller(logger, self._observers, registry)
         self._teller = Teller(
@@ -244,8 +247,27 @@ class Worker:
         """The jobs that are being performed now, the longest first."""
         return self._handoff.performing()
 
-    def _new_performer(self, slots: Slots | None, alarm: Alarm | None) -> Performer:
-        attendant = Attendant(
+    def perform_on(self, loop: AbstractEventLoop) -> None:
+        """Perform async jobs on an event loop that is running, on another thread than `run`.
+
+        To be called before `run`. The loop has to go on until that has returned.
+        """
+        self._performer = Concurrently(
+            self._handoff,
+            self._attendant,
+            lambda: WatchedAlarm(self._watcher),
+            ApplicationLoop(loop),
+        )
+
+    def _new_performer(self, alarm: Alarm | None) -> Performer:
+        if self._settings.concurrency == 1:
+            return OnMainThread(
+                self._handoff, self._attendant, alarm or WatchedAlarm(self._watcher)
+            )
+        return Concurrently(self._handoff, self._attendant, lambda: WatchedAlarm(self._watcher))
+
+    def _new_attendant(self, slots: Slots | None) -> Attendant:
+        return Attendant(
             Executor(
                 self._registry,
                 self._settings,
@@ -259,9 +281,6 @@ class Worker:
             self._settings.kill_after,
             self._logger_of,
         )
-        if self._settings.concurrency == 1:
-            return OnMainThread(self._handoff, attendant, alarm or WatchedAlarm(self._watcher))
-        return Concurrently(self._handoff, attendant, lambda: WatchedAlarm(self._watcher))
 
     def _new_listening_thread(self) -> ListeningThread:
         return ListeningThread(self._adapter, self._settings.listen_url, self.wake, self._logger)
