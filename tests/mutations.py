@@ -23,7 +23,7 @@ class Mutation:
         old: the text that does it, as often as it is there.
         new: what stands there instead.
         tests: a file of tests, and which of them (`-k`).
-        cheap: whether it is tried with every run of the suite.
+        cheap: whether `make apart`, and with it CI, tries it.
     """
 
     name: str
