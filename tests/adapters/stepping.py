@@ -95,12 +95,15 @@ class Caller:
         if self.state is AT_STEP:
             self._become(GOING)
 
-    def go_on_to_the_end(self) -> None:
+    def go_on_freely(self) -> None:
         """Stop no more."""
         self.by_statement, self.freely = False, True
         self.go_on()
+
+    def end(self) -> None:
+        """Wait until it has made all its calls, or for long enough."""
         assert self._thread is not None
-        self._thread.join(10)
+        self._thread.join(30)
 
     def is_going(self, seconds: float) -> bool:
         """Whether it is still at its step after so long."""
@@ -141,7 +144,9 @@ class Stage:
             return self._lead(callers, choices)
         finally:
             for caller in callers:
-                caller.go_on_to_the_end()
+                caller.go_on_freely()
+            for caller in callers:
+                caller.end()
 
     def _lead(self, callers: Sequence[Caller], choices: Sequence[int]) -> list[Choice]:
         made: list[Choice] = []

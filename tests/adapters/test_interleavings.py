@@ -253,7 +253,7 @@ def world(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]
     # No limit in time, neither ours nor the server's: the stage sees when somebody has to give way.
     monkeypatch.setattr(postgres_database, "LONGEST_WAIT_MS", 0)
     clock = ManualClock()
-    patient = make_url(postgres_url).update_query_dict({"options": "-cdeadlock_timeout=100s"})
+    patient = make_url(postgres_url).update_query_dict({"options": "-cdeadlock_timeout=20s"})
     url = patient.render_as_string(hide_password=False)
     old, new = (PostgresAdapter(url, clock=clock) for _ in range(2))
     with stepped_statements():
