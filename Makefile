@@ -22,7 +22,7 @@ setup: $(READY) ## only set up what the others set up by themselves
 demo: $(READY) ## sign people up, and send them real mail in background jobs (PEOPLE=your.csv)
 	@$(BIN)/python examples/signup/demo.py
 
-test: $(READY) ## the whole suite, against memory, SQLite and a real PostgreSQL
+test: $(READY) ## the suite, against memory, SQLite and a real PostgreSQL
 	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 # Old versions warn of what is deprecated in new ones of what they need in turn.
@@ -31,7 +31,7 @@ lowest: $(LOWEST_READY) ## the tests that meet a dependency, with the oldest ver
 		$(LOWEST)/bin/python -m pytest -n 4 --dist worksteal -W ignore::DeprecationWarning \
 		-o cache_dir=.pytest_cache/lowest -k "not any_calls" $(or $(TESTS),$(LOWEST_TESTS)) $(ARGS)
 
-apart: $(READY) ## tests that take long: some of the mutants, and each benchmark for a moment
+apart: $(READY) ## tests that take long: some mutants, each benchmark for a moment, a short chaos run
 	$(BIN)/python -m pytest -n 4 --dist worksteal -m apart $(ARGS)
 
 mutants: $(READY) ## break the package in small ways, each of which the tests have to notice

@@ -70,6 +70,7 @@ def run_tests(
         env={
             **plain_environment(),
             "PYTHONPATH": str(folder),
+            "PYTEST_ADDOPTS": "",
             "TEST_DATABASE_URL": postgres_server,
         },
         capture_output=True,
