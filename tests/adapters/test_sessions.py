@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from jobqueue import Job
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.adapters.sql.adapter import SqlAdapter
 from jobqueue.adapters.sql.postgres import PostgresAdapter
 from jobqueue.adapters.sql.sqlite import begin_immediate
 from jobqueue.defaults import default_configuration
@@ -454,8 +455,11 @@ def test_another_database_is_refused(adapter: Adapter, other_engine: Engine, ope
         said = str(refused.value)
         assert said.startswith(f"session= is a transaction in {other_engine.dialect.name}://")
         assert name in said.partition("but this job is kept in")[0]
-        ours = make_url(adapter.database.name).database  # type: ignore[attr-defined]
-        assert ours in said.partition("but this job is kept in")[2]
+        assert isinstance(adapter, SqlAdapter)
+        assert (
+            str(adapter.database.engine.url.database)
+            in said.partition("but this job is kept in")[2]
+        )
         assert "JOBS_DATABASE_URL" in said
     with other_engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM background_jobs")).scalar() == 0
