@@ -18,6 +18,8 @@ from threading import Condition
 from typing import Any
 
 from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.ending import EndTeller
+from jobqueue.hooks import Observers
 from jobqueue.records import (
     Claim,
     ClaimedJob,
@@ -27,6 +29,7 @@ from jobqueue.records import (
     NewWorker,
     Outcome,
     Released,
+    Rescue,
     Succeeded,
     Turn,
     Wakeup,
@@ -108,11 +111,11 @@ class WatchedAdapter(MemoryAdapter):
         self.world.pass_time(self.world.turn_seconds)
         return turn
 
-    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
         self.strays_released_at = self.world.time
-        number = super().release_strays(worker_id, held)
-        assert number == 0
-        return number
+        freed = super().release_strays(worker_id, held)
+        assert not freed
+        return freed
 
 
 class World:
@@ -147,7 +150,7 @@ class World:
             max_jobs=None,
             lease=timedelta(seconds=LEASE),
             logger=logger,
-            teller=Teller(logger, lambda _: logger),
+            teller=Teller(logger, lambda _: logger, EndTeller(logger, Observers())),
             timer=self,
         )
 
