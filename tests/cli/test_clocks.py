@@ -45,6 +45,7 @@ def jobs(adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     """The command line, on that database."""
     monkeypatch.setattr(default_configuration, "_connect", lambda _: adapter)
     monkeypatch.setenv("JOBS_APP", "tests.sample_jobs")
+    monkeypatch.setenv("JOBS_DATABASE_URL", "sqlite:///the-one-of-the-test.sqlite3")
 
     def run(*arguments: str) -> str:
         done = CliRunner().invoke(app, arguments, catch_exceptions=False)

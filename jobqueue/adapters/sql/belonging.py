@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobqueue.adapters.sql.base import SqlBase
+from jobqueue.adapters.sql.engine import LONGEST_LOOK_SECONDS
 from jobqueue.adapters.sql.executing import Execute, executing_on
 from jobqueue.errors import ConfigurationError, DatabaseError
 
@@ -56,7 +57,7 @@ class SqlBelonging(SqlBase):
 
     @abstractmethod
     def _address_of(self, execute: Execute) -> Any:
-        """What a connection was made with, if that alone says where it leads; else None."""
+        """What a connection was made with, as far as it says where it leads."""
 
     @abstractmethod
     def _place_of(self, execute: Execute) -> Place:
@@ -68,18 +69,26 @@ class SqlBelonging(SqlBase):
         Each address is looked at once.
         """
         address = self._address_of(execute)
-        if address is not None and address in self._known_addresses:
+        if address in self._known_addresses:
             return
         theirs = self._place_of(execute)
-        try:
-            ours = self.database.read(lambda connection: self._place_of(executing_on(connection)))
-        except DatabaseError:
-            # It is away just now, or its connections are all in use. The session is not.
-            return
-        difference = theirs.difference_to(ours)
-        if difference is not None:
+        ours = self._own_place()
+        difference = ours and theirs.difference_to(ours)
+        if ours is not None and difference is not None:
             raise ConfigurationError(
                 OTHER_DATABASE.format(theirs=theirs.name, ours=ours.name, difference=difference)
             )
-        if address is not None:
-            self._known_addresses.add(address)
+        self._known_addresses.add(address)
+
+    def _own_place(self) -> Place | None:
+        """None when it cannot be told at once: the transaction may hold a pooler's only connection.
+
+        That is no reason to refuse a job, nor to wait for the next one, too.
+        """
+        try:
+            return self.database.read(
+                lambda connection: self._place_of(executing_on(connection)),
+                answer_seconds=LONGEST_LOOK_SECONDS,
+            )
+        except DatabaseError:
+            return None

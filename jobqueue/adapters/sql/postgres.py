@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import tuple_row
-from sqlalchemy import ColumnElement, Connection, Engine, Interval, func, literal
+from sqlalchemy import URL, ColumnElement, Connection, Engine, Interval, func, literal
 from sqlalchemy.orm import Session
 
 from jobqueue.adapters.settlement import (
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 FEWEST_TO_COPY = 1000
 MOST_CLAIMANTS = 64
+DEFAULT_PORT = 5432
 MIGRATION_LOCK = int.from_bytes(b"jobqueue")
 
 # Identity values are given out in the order of the SELECT, so the ids ascend as the jobs do.
@@ -98,9 +99,6 @@ SELECT current_user, current_database(), coalesce(host(inet_server_addr()), ''),
        current_setting('port'), pg_postmaster_start_time(),
        to_regclass('background_jobs')::oid::text
 """
-# What a connection was made with that decides where it leads.
-ADDRESS = ("service", "host", "hostaddr", "port", "dbname", "user", "options")
-
 # One statement for each token of a batch: a join with the pairs takes three times as long.
 REMOVE = """
 DELETE FROM background_jobs
@@ -157,8 +155,7 @@ class PostgresAdapter(PostgresWakeups):
         self._claiming = {False: Statements.of(now), True: Statements.of(now, BUT)}
         self._low_water = lru_cache(maxsize=MOST_CLAIMANTS)(low_water_of)
         # One that is made as ours are leads where they lead: there is nothing to ask.
-        _, named = self.database.engine.dialect.create_connect_args(self.database.engine.url)
-        self._known_addresses.add(tuple(_word(named.get(name)) for name in ADDRESS))
+        self._known_addresses.add(_address_in(self.database.engine.url))
 
     def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
         """See `Adapter.enqueue`."""
@@ -367,10 +364,10 @@ class PostgresAdapter(PostgresWakeups):
         return Execute(run, session)
 
     def _address_of(self, execute: Execute) -> Any:
-        if not isinstance(execute.driver, psycopg.Connection):
-            return None
-        given = execute.driver.info.get_parameters()
-        return tuple(given.get(name) for name in ADDRESS)
+        if isinstance(execute.driver, psycopg.Connection | psycopg.AsyncConnection):
+            info = execute.driver.info
+            return info.host, info.port, info.dbname, info.user, info.options
+        return None if execute.url is None else _address_in(execute.url)
 
     def _place_of(self, execute: Execute) -> Place:
         ((user, database, host, port, started, table),) = execute(FIND_PLACE, {})
@@ -397,8 +394,11 @@ class PostgresAdapter(PostgresWakeups):
         return f"PostgreSQL {version}"
 
 
-def _word(value: Any) -> str | None:
-    return None if value is None else str(value)
+def _address_in(url: URL) -> tuple[Any, ...]:
+    """As the driver has it of a connection; what the environment may add is left open."""
+    options = {"host": url.host, "port": url.port, **url.query}
+    host, port = options["host"], int(str(options["port"] or DEFAULT_PORT))
+    return host, port, url.database or url.username, url.username, options.get("options", "")
 
 
 def _word_of(jobs: Sequence[ClaimedJob]) -> Wakeup:
