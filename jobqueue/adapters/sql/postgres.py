@@ -366,7 +366,7 @@ class PostgresAdapter(PostgresWakeups):
     def _address_of(self, execute: Execute) -> Any:
         if isinstance(execute.driver, psycopg.Connection | psycopg.AsyncConnection):
             info = execute.driver.info
-            return info.host, info.port, info.dbname, info.user, info.options
+            return info.host, str(info.port), info.dbname, info.user, info.options
         return None if execute.url is None else _address_in(execute.url)
 
     def _place_of(self, execute: Execute) -> Place:
@@ -397,8 +397,9 @@ class PostgresAdapter(PostgresWakeups):
 def _address_in(url: URL) -> tuple[Any, ...]:
     """As the driver has it of a connection; what the environment may add is left open."""
     options = {"host": url.host, "port": url.port, **url.query}
-    host, port = options["host"], int(str(options["port"] or DEFAULT_PORT))
-    return host, port, url.database or url.username, url.username, options.get("options", "")
+    port = str(options["port"] or DEFAULT_PORT)
+    database = url.database or url.username
+    return options["host"], port, database, url.username, options.get("options", "")
 
 
 def _word_of(jobs: Sequence[ClaimedJob]) -> Wakeup:
