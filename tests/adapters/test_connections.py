@@ -100,7 +100,7 @@ def test_spare_connections_that_were_in_use_are_closed_later(
 
     def is_one_left() -> bool:
         adapter.close_spare_connections()
-        return adapter.database.read(lambda c: c.exec_driver_sql(query).scalar_one()) == 1
+        return bool(adapter.database.read(lambda c: c.exec_driver_sql(query).scalar_one()) == 1)
 
     wait_for(is_one_left, "one to be left")
     adapter.close()
