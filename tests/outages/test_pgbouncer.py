@@ -220,8 +220,8 @@ def test_nothing_of_ours_stays_behind_on_a_shared_connection(
     """No SET that the next client of the connection would be surprised by."""
     settings = (
         "SELECT name, setting FROM pg_settings WHERE source IN ('session', 'client')"
-        # PgBouncer itself sets this one anew for each client.
-        " AND name <> 'application_name'"
+        # PgBouncer itself sets this one anew for each client, and others to what they were.
+        " AND name <> 'application_name' AND setting IS DISTINCT FROM reset_val"
     )
     with psycopg.connect(bouncer_url, autocommit=True, prepare_threshold=None) as other:
         before = set(other.execute(settings).fetchall())
