@@ -142,7 +142,7 @@ def _version_of(url: str) -> str:
 
 def _sqlite_settings(url: str) -> dict[str, str]:
     """As a connection of the adapter itself has them."""
-    from jobqueue.adapters.sql.sqlite import SqliteAdapter
+    from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 
     adapter = SqliteAdapter(url)
 

@@ -64,8 +64,8 @@ class Recorder:
 
 
 def _watch_this_process() -> None:
-    from jobqueue.adapters.sql.postgres import PostgresAdapter
-    from jobqueue.adapters.sql.sqlite import SqliteAdapter
+    from jobqueue.adapters.postgres.adapter import PostgresAdapter
+    from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 
     recorder = Recorder(Path(os.environ[FOLDER]), int(os.environ[PROCESSES]))
     recorder.watch(PostgresAdapter)

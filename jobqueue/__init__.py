@@ -43,10 +43,11 @@ from jobqueue.retention import Keep
 from jobqueue.retry import Constant, Discard, Exponential, Polynomial, Retry
 
 if TYPE_CHECKING:
-    from jobqueue.adapters.memory import MemoryAdapter
-    from jobqueue.adapters.sql.postgres import PostgresAdapter
-    from jobqueue.adapters.sql.sqlite import SqliteAdapter, begin_immediate
+    from jobqueue.adapters.memory.adapter import MemoryAdapter
+    from jobqueue.adapters.postgres.adapter import PostgresAdapter
     from jobqueue.adapters.sql.tables import BackgroundJob
+    from jobqueue.adapters.sqlite.adapter import SqliteAdapter
+    from jobqueue.adapters.sqlite.database import begin_immediate
 
 __version__ = "0.1.0"
 
@@ -100,10 +101,10 @@ __all__ = [
 # These need SQLAlchemy, or are needed by few: they are imported when somebody asks for them.
 _LAZY = {
     "BackgroundJob": "jobqueue.adapters.sql.tables",
-    "MemoryAdapter": "jobqueue.adapters.memory",
-    "PostgresAdapter": "jobqueue.adapters.sql.postgres",
-    "SqliteAdapter": "jobqueue.adapters.sql.sqlite",
-    "begin_immediate": "jobqueue.adapters.sql.sqlite",
+    "MemoryAdapter": "jobqueue.adapters.memory.adapter",
+    "PostgresAdapter": "jobqueue.adapters.postgres.adapter",
+    "SqliteAdapter": "jobqueue.adapters.sqlite.adapter",
+    "begin_immediate": "jobqueue.adapters.sqlite.database",
 }
 
 

@@ -14,7 +14,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
-from jobqueue.adapters.joining import after_commit
+from jobqueue.adapters.sessions import after_commit
 from jobqueue.adapters.stored import StoredJob
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import InvalidArguments

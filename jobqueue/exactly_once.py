@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.transacting import AsyncTransaction, CommitFailed, Transaction
+from jobqueue.adapters.roles.transactions import AsyncTransaction, CommitFailed, Transaction
 from jobqueue.clock import reconnect_pauses
 from jobqueue.errors import DatabaseError, DatabaseUnavailable, InvalidTransaction
 from jobqueue.records import Succeeded
@@ -24,7 +24,7 @@ from jobqueue.records import Succeeded
 if TYPE_CHECKING:
     import asyncio
 
-    from jobqueue.adapters.transacting import AsyncSession, Session
+    from jobqueue.adapters.transaction import AsyncSession, Session
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from sqlalchemy import make_url
 
 from jobqueue import Job
 from jobqueue.adapters import Adapter, connect
-from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.clock import ManualClock
 from jobqueue.defaults import default_configuration
 from tests.forking import Forked, ForkServer, running_fork_server
@@ -169,10 +169,10 @@ def build_adapter(
     if kind == "memory":
         return MemoryAdapter(clock=clock)
     if kind == "sqlite":
-        from jobqueue.adapters.sql.sqlite import SqliteAdapter
+        from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 
         return SqliteAdapter(request.getfixturevalue("sqlite_url"), clock=clock)
-    from jobqueue.adapters.sql.postgres import PostgresAdapter
+    from jobqueue.adapters.postgres.adapter import PostgresAdapter
 
     return PostgresAdapter(request.getfixturevalue("postgres_url"), clock=clock)
 

@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session
 from jobqueue import Job, JobQueue
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.base import Listener
-from jobqueue.adapters.sql.postgres import PostgresAdapter
-from jobqueue.adapters.sql.postgres_claim import Lane
-from jobqueue.adapters.sql.wakeups_postgres import Stream
+from jobqueue.adapters.postgres.announcer import Stream
+from jobqueue.adapters.postgres.lanes import Lane
+from jobqueue.adapters.postgres.path import PostgresPath
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import LOOK_ANYWHERE, JobFilter, NewJob, Wakeup
 from jobqueue.runner.relay import WakePipe, enough_for
@@ -95,13 +95,13 @@ def test_nothing_is_missed_where_looking_takes_long(
     postgres: Adapter, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is enqueued within a transaction is announced without its place: it is looked for."""
-    find = PostgresAdapter._find_lanes
+    find = PostgresPath.find_lanes
 
-    def find_slowly(self: PostgresAdapter, queues: tuple[str, ...] | None) -> list[Lane]:
+    def find_slowly(self: PostgresPath, queues: tuple[str, ...] | None) -> list[Lane]:
         time.sleep(0.06)
         return find(self, queues)
 
-    monkeypatch.setattr(PostgresAdapter, "_find_lanes", find_slowly)
+    monkeypatch.setattr(PostgresPath, "find_lanes", find_slowly)
     with closing(Idle(JobQueue(postgres, poll_interval=A_MINUTE).worker())):
         for priority in (10, 20, 30):
             with psycopg.connect(postgres_url) as connection:
@@ -345,7 +345,7 @@ def test_where_more_may_follow_it_is_said_once_more() -> None:
 
 
 def test_a_stream_of_jobs_is_announced_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobqueue.adapters.sql.wakeups_postgres.QUIET_SECONDS", A_MINUTE)
+    monkeypatch.setattr("jobqueue.adapters.postgres.announcer.QUIET_SECONDS", A_MINUTE)
     stream, mail, sms = Stream(), Wakeup(frozenset({"mail"})), Wakeup(frozenset({"sms"}))
     assert stream.what_to_say(mail) == mail
     assert stream.what_to_say(mail) == replace(mail, more=True)

@@ -85,7 +85,7 @@ def _measure(
     session: Session, benchmarks: Sequence[Benchmark], jobs: int
 ) -> tuple[list[Figure], str]:
     """The figures, and what the database says it is."""
-    from jobqueue.adapters.sql.scratch import scratch_beside
+    from jobqueue.adapters.scratch import scratch_beside
     from jobqueue.cli.benching import Trial, logged_to_nowhere, measurements
 
     figures, server = [], ""

@@ -57,7 +57,7 @@ def opened(options: Mapping[str, Any], *, app: str = "if possible") -> Iterator[
 
 def refuse_memory(adapter: Adapter) -> None:
     """Raise `ConfigurationError` for jobs that would be gone when this process ends."""
-    from jobqueue.adapters.memory import MemoryAdapter
+    from jobqueue.adapters.memory.adapter import MemoryAdapter
 
     if isinstance(adapter, MemoryAdapter):
         raise ConfigurationError(

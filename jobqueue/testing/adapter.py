@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.adapters.memory.adapter import MemoryAdapter
+from jobqueue.adapters.roles.transactions import AsyncTransaction, Transaction
 from jobqueue.adapters.stored import StoredJob
-from jobqueue.adapters.transacting import AsyncTransaction, Transaction
 from jobqueue.clock import SystemClock
 from jobqueue.defaults import default_configuration
-from jobqueue.records import Claim, ClaimedJob, JobState, NewJob
+from jobqueue.records import Claim, ClaimedJob, NewJob
 
 WORKER = "jobqueue.testing"
 
@@ -37,6 +37,7 @@ class InboxAdapter(MemoryAdapter):
 
     def __init__(self, clock: TravelClock) -> None:
         super().__init__(clock=clock)
+        self.path.on_stored = self._note_stored
         self.enqueued: list[StoredJob] = []
         self.joined: list[StoredJob] = []
         self.after_store: Callable[[Sequence[StoredJob]], None] | None = None
@@ -58,10 +59,7 @@ class InboxAdapter(MemoryAdapter):
         """See `Adapter.transaction_async`, likewise."""
         return super().transaction_async(sessions or _async_session_of_database)
 
-    def _store(self, rows: Iterable[Any]) -> None:
-        stored = list(rows)
-        super()._store(stored)
-        records = [row.record for row in stored]
+    def _note_stored(self, records: Sequence[StoredJob]) -> None:
         self.enqueued += records
         if self.after_store is not None:
             self.after_store(records)
@@ -69,16 +67,9 @@ class InboxAdapter(MemoryAdapter):
     def take(self, job_id: int | None, queue: str | None) -> ClaimedJob | None:
         """Claim one job: that one, or the next that is due (in a queue)."""
         if job_id is not None:
-            return self._take_one(job_id)
+            return self.path.claim_job(job_id, Claim(WORKER, 1, 1, 1))
         queues = None if queue is None else (queue,)
         return next(iter(self.claim(Claim(WORKER, 1, 1, 1, queues))), None)
-
-    def _take_one(self, job_id: int) -> ClaimedJob | None:
-        with self._lock:
-            row = self._rows.get(job_id)
-            if row is None or row.record.state is not JobState.READY:
-                return None
-            return self._claim_row(row, Claim(WORKER, 1, 1, 1))
 
 
 def _session_of_database() -> Any:

@@ -308,11 +308,9 @@ class Pump:
         if not unsettled and claim is None:
             return Turn((), ())
         while True:
+            meanwhile = None if self._last is NOTHING_TO_PASS_ON else self._pass_on
             try:
-                if self._last is NOTHING_TO_PASS_ON:
-                    return self.adapter.turn(unsettled, claim)
-                with self.adapter.meanwhile(self._pass_on):
-                    return self.adapter.turn(unsettled, claim)
+                return self.adapter.turn(unsettled, claim, meanwhile)
             except TransactionOpen:
                 if self._hurry.is_set():
                     raise

@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from jobqueue import JobQueue
 from jobqueue.adapters import connect
-from jobqueue.adapters.sql.postgres import PostgresAdapter
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.config import Settings
 from jobqueue.job import registry
 from jobqueue.maintenance import prune

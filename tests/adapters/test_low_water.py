@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobqueue.adapters.sql.postgres_claim import (
+from jobqueue.adapters.postgres.lanes import (
     CREDIT_SECONDS,
     LOOK_AGAIN_SECONDS,
     SHARE_OF_TIME,

@@ -13,8 +13,8 @@ from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from jobqueue.adapters import connect
-from jobqueue.adapters.sql import postgres_health
-from jobqueue.adapters.sql.postgres import PostgresAdapter
+from jobqueue.adapters.postgres import health as postgres_health
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.cli import app
 from jobqueue.defaults import default_configuration

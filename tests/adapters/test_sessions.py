@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from jobqueue import Job
 from jobqueue.adapters import Adapter, connect
-from jobqueue.adapters.memory import MemoryAdapter
-from jobqueue.adapters.sql.sqlite import begin_immediate
+from jobqueue.adapters.memory.adapter import MemoryAdapter
+from jobqueue.adapters.sqlite.database import begin_immediate
 from jobqueue.defaults import default_configuration
 from jobqueue.errors import ConfigurationError, DatabaseError, SchemaError
 from jobqueue.records import JobFilter

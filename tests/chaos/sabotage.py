@@ -20,18 +20,20 @@ def commit(way: str) -> None:
 
 def without_fence() -> None:
     """On PostgreSQL, a settle applies whoever holds the job."""
-    from jobqueue.adapters.sql import postgres
+    from jobqueue.adapters.postgres import path, statements
 
     fence = "AND claim_token = %(token)s\nRETURNING id, claim_token"
-    assert fence in postgres.REMOVE
-    postgres.REMOVE = postgres.REMOVE.replace(fence, "RETURNING id, %(token)s::bigint")
+    assert fence in statements.REMOVE
+    without = statements.REMOVE.replace(fence, "RETURNING id, %(token)s::bigint")
+    vars(path)["REMOVE"] = without
 
 
 def without_counting() -> None:
     """A claim counts no attempt."""
-    from jobqueue.adapters.sql import postgres_claim, sqlite
+    import jobqueue.adapters.postgres.path
+    import jobqueue.adapters.sqlite.path
 
-    for module in (postgres_claim, sqlite):
+    for module in (jobqueue.adapters.postgres.path, jobqueue.adapters.sqlite.path):
         for name, text in vars(module).items():
             if isinstance(text, str) and COUNTS in text:
                 setattr(module, name, text.replace(COUNTS, "attempts = attempts"))

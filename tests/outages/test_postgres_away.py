@@ -22,9 +22,9 @@ from sqlalchemy import make_url
 
 from jobqueue import Every, Job, JobQueue, clock
 from jobqueue.adapters import Adapter, connect
-from jobqueue.adapters.sql import engine, leases
-from jobqueue.adapters.sql.postgres import PostgresAdapter
-from jobqueue.adapters.sql.postgres_connection import PatientConnection
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.postgres.connection import PatientConnection
+from jobqueue.adapters.sql import database, leases
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.job import registry
 from jobqueue.maintenance import prune
@@ -522,8 +522,8 @@ def test_a_claim_that_was_stored_and_never_answered(
 def test_a_beat_gives_up_long_before_the_lease_ends(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert engine.ANSWER_SECONDS == PatientConnection.patience_seconds == 30
-    assert engine.BEAT_SECONDS < DEFAULT_LEASE_SECONDS / 4
+    assert database.ANSWER_SECONDS == PatientConnection.patience_seconds == 30
+    assert database.BEAT_SECONDS < DEFAULT_LEASE_SECONDS / 4
     monkeypatch.setattr(leases, "BEAT_SECONDS", 0.2)
     adapter = connect(url)
     with psycopg.connect(url) as other:

@@ -18,19 +18,27 @@ from sqlalchemy import (
     update,
 )
 
-from jobqueue.adapters.sql import reads
-from jobqueue.adapters.sql.base import CANCEL_REQUESTED, UNLOCKED, SqlBase, held_by
-from jobqueue.adapters.sql.engine import BEAT_SECONDS
+from jobqueue.adapters.roles.leases import LeasesRole
+from jobqueue.adapters.sql import queries
+from jobqueue.adapters.sql.database import BEAT_SECONDS
+from jobqueue.adapters.sql.role import CANCEL_REQUESTED, UNLOCKED, SqlRole, held_by
 from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundWorker
-from jobqueue.records import MOST_CRASHES, CrashedJob, JobState, NewWorker, Rescue, WorkerRecord
+from jobqueue.records import (
+    LOOK_ANYWHERE,
+    MOST_CRASHES,
+    CrashedJob,
+    JobState,
+    NewWorker,
+    Rescue,
+    WorkerRecord,
+)
 
 
-class SqlLeases(SqlBase):
-    """The part of an adapter that keeps workers, and frees the jobs of those that are gone."""
+class SqlLeases(SqlRole, LeasesRole):
+    """Keeps workers in a SQL database, and frees the jobs of those that are gone."""
 
     def register_worker(self, worker: NewWorker) -> None:
-        """See `Adapter.register_worker`."""
-        now = self._now()
+        now = self.time.now()
         statement = insert(BackgroundWorker).values(
             id=worker.id,
             name=worker.name,
@@ -45,11 +53,10 @@ class SqlLeases(SqlBase):
         self._execute(statement, answer_seconds=BEAT_SECONDS)
 
     def beat(self, worker_ids: Collection[str]) -> set[str]:
-        """See `Adapter.beat`."""
         statement = (
             update(WORKERS)
             .where(WORKERS.c.id.in_(sorted(worker_ids)))
-            .values(heartbeat_at=self._now())
+            .values(heartbeat_at=self.time.now())
             .returning(WORKERS.c.id)
         )
         known = self.database.write(
@@ -58,22 +65,18 @@ class SqlLeases(SqlBase):
         return set(known)
 
     def unregister_worker(self, worker_id: str) -> None:
-        """See `Adapter.unregister_worker`."""
-
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> int:
             connection.execute(_without(worker_id))
-            connection.execute(self._release(worker_id))
+            return connection.execute(self._release(worker_id)).rowcount
 
-        self.database.write_giving_way(work)
+        self._announce_if(self.database.write_giving_way(work))
 
     def workers(self) -> list[WorkerRecord]:
-        """See `Adapter.workers`."""
-        query = reads.workers_query()
+        query = queries.workers_query()
         rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=BEAT_SECONDS)
-        return [reads.worker_record(row) for row in rows]
+        return [queries.worker_record(row) for row in rows]
 
     def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
-        """See `Adapter.rescue`."""
         unchanged = (WORKERS.c.id == seen.id) & (WORKERS.c.heartbeat_at == seen.heartbeat_at)
 
         def work(connection: Connection) -> Rescue | None:
@@ -84,10 +87,11 @@ class SqlLeases(SqlBase):
                 return None
             return self._free_jobs_of(connection, seen.id, error)
 
-        return self.database.write_giving_way(work)
+        rescue = self.database.write_giving_way(work)
+        self._announce_if(rescue and rescue.released)
+        return rescue
 
     def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
-        """See `Adapter.rescue_crashed`."""
 
         def work(connection: Connection) -> Rescue:
             connection.execute(_without(worker_id))
@@ -101,10 +105,12 @@ class SqlLeases(SqlBase):
             failed = [job_id for job_id, state in ended if state == JobState.FAILED.value]
             return Rescue(worker_id, tuple(sorted(released)), tuple(sorted(failed)))
 
-        return self.database.write_giving_way(work)
+        rescue = self.database.write_giving_way(work)
+        self._announce_if(rescue.released)
+        return rescue
 
     def _end_crashed(self, worker_id: str, job: CrashedJob) -> Any:
-        now, crashes = self._now(), JOBS.c.crashes + int(job.guilty)
+        now, crashes = self.time.now(), JOBS.c.crashes + int(job.guilty)
         used_up = (
             (JOBS.c.attempts >= JOBS.c.max_attempts)
             | (crashes >= MOST_CRASHES)
@@ -116,35 +122,35 @@ class SqlLeases(SqlBase):
             .values(
                 **_freed(used_up, now),
                 crashes=crashes,
-                run_at=self._later(job.delay) if job.delay else JOBS.c.run_at,
+                run_at=self.time.later(job.delay) if job.delay else JOBS.c.run_at,
                 last_error=job.error,
             )
             .returning(JOBS.c.state)
         )
 
     def orphaned_workers(self) -> list[str]:
-        """See `Adapter.orphaned_workers`."""
-        query = reads.orphans_query()
+        query = queries.orphans_query()
         rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=BEAT_SECONDS)
         return [row[0] for row in rows if row[0]]
 
     def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
-        """See `Adapter.rescue_orphans`."""
-        query = reads.workers_query().where(WORKERS.c.id == worker_id)
+        query = queries.workers_query().where(WORKERS.c.id == worker_id)
 
         def work(connection: Connection) -> Rescue | None:
             if connection.execute(query).first() is not None:
                 return None
             return self._free_jobs_of(connection, worker_id, error)
 
-        return self.database.write_giving_way(work)
+        rescue = self.database.write_giving_way(work)
+        self._announce_if(rescue and rescue.released)
+        return rescue
 
     def _free_jobs_of(self, connection: Connection, worker_id: str, error: str) -> Rescue:
         used_up = JOBS.c.attempts >= JOBS.c.max_attempts
         statement = (
             update(JOBS)
             .where(held_by(worker_id))
-            .values(**_freed(used_up, self._now()), last_error=error)
+            .values(**_freed(used_up, self.time.now()), last_error=error)
             .returning(JOBS.c.id, JOBS.c.state)
         )
         freed = sorted(tuple(row) for row in connection.execute(statement))
@@ -153,7 +159,6 @@ class SqlLeases(SqlBase):
         return Rescue(worker_id, released, failed)
 
     def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
-        """See `Adapter.release_strays`."""
         query = select(JOBS.c.id, JOBS.c.claim_token).where(held_by(worker_id))
 
         def work(connection: Connection) -> int:
@@ -164,10 +169,15 @@ class SqlLeases(SqlBase):
             pairs = [{"stray_id": job_id, "stray_token": token} for job_id, token in strays]
             return sum(connection.execute(release, pair).rowcount for pair in pairs)
 
-        return self.database.write_giving_way(work)
+        number = self.database.write_giving_way(work)
+        self._announce_if(number)
+        return number
+
+    def _announce_if(self, something: object) -> None:
+        self.announcer.announce(LOOK_ANYWHERE if something else None)
 
     def _release(self, worker_id: str) -> Any:
-        now = self._now()
+        now = self.time.now()
         return (
             update(JOBS)
             .where(held_by(worker_id))
@@ -181,6 +191,15 @@ class SqlLeases(SqlBase):
                 updated_at=now,
             )
         )
+
+    def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
+        details = {"handlers": sorted(handlers)}
+        self._execute(update(WORKERS).where(WORKERS.c.id == worker_id).values(details=details))
+
+    def declared_handlers(self) -> dict[str, set[str]]:
+        query = select(WORKERS.c.id, WORKERS.c.details).where(WORKERS.c.details.is_not(None))
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        return {worker_id: set(details.get("handlers", ())) for worker_id, details in rows}
 
 
 def _without(worker_id: str) -> Any:

@@ -16,10 +16,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, select, true, tuple_
 
-from jobqueue.adapters.sql import reads
-from jobqueue.adapters.sql.base import SqlBase
+from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.tables import JOBS
-from jobqueue.adapters.stored import StoredJob, kept_by
+from jobqueue.adapters.sql.time import DatabaseTime
+from jobqueue.adapters.stored import StoredJob
 from jobqueue.outside import Count, Page
 from jobqueue.records import FINISHED_STATES, JobFilter, JobState
 
@@ -84,18 +84,22 @@ class Found:
     down_to: int = 0
 
 
-class SqlPages(SqlBase):
-    """The part of an adapter that reads pages of jobs, and counts them."""
+class Pages:
+    """Reads pages of jobs, and counts them, on somebody's connection.
 
-    def page_jobs(self, where: JobFilter, limit: int) -> Page[StoredJob]:
-        """See `Adapter.page_jobs`."""
-        return self.database.look(lambda c: self._page(c, where, limit))
+    Args:
+        time: what rows are compared by.
+    """
 
-    def _page(self, connection: Connection, where: JobFilter, limit: int) -> Page[StoredJob]:
+    def __init__(self, time: DatabaseTime) -> None:
+        self._time = time
+
+    def page(self, connection: Connection, where: JobFilter, limit: int) -> Page[StoredJob]:
+        """At most `limit` jobs, and where the next page begins."""
         ids, next_before = self._ids_of_page(connection, where, limit)
-        query = reads.jobs_query(JobFilter(ids=tuple(ids)), self._now(), limit)
+        query = queries.jobs_query(JobFilter(ids=tuple(ids)), self._time.now(), limit)
         rows = connection.execute(query).all() if ids else []
-        return Page(kept_by(self, map(reads.job_record, rows)), next_before)
+        return Page(list(map(queries.job_record, rows)), next_before)
 
     def _ids_of_page(
         self, connection: Connection, where: JobFilter, limit: int
@@ -149,15 +153,11 @@ class SqlPages(SqlBase):
         return Found(ids, lowest if seen == size else 0)
 
     def _conditions(self, rest: JobFilter, rows: Any) -> list[ColumnElement[bool]]:
-        return reads.conditions(rest, self._now(), rows.c)
+        return queries.conditions(rest, self._time.now(), rows.c)
 
     # --- counting --------------------------------------------------------------------------------
 
-    def count_up_to(self, where: JobFilter, most: int) -> Count:
-        """See `Adapter.count_up_to`."""
-        return self.database.look(lambda c: self._count(c, where, most))
-
-    def _count(self, connection: Connection, where: JobFilter, most: int) -> Count:
+    def count(self, connection: Connection, where: JobFilter, most: int) -> Count:
         counts = [self._count_lane(connection, lane, most) for lane in lanes_of(where)]
         number = sum(count.number for count in counts)
         return Count(min(number, most), number > most or any(count.more for count in counts))
@@ -178,7 +178,7 @@ class SqlPages(SqlBase):
 def lanes_of(where: JobFilter) -> list[Lane]:
     """The lanes in which all that matches a filter is found, and nothing twice."""
     if where.ids is not None:
-        ids = [job_id for job_id in where.ids if reads.can_be_id(job_id)]
+        ids = [job_id for job_id in where.ids if queries.can_be_id(job_id)]
         return [Lane(((JOBS.c.id.in_(ids),),), (JOBS.c.id,), where, Walk())]
     if where == JobFilter(before_id=where.before_id):
         return [Lane((), (), where, Walk())]
@@ -213,5 +213,5 @@ def _lane_of_finished(state: JobState, rest: JobFilter) -> Lane:
 
 
 def _before(where: JobFilter) -> int:
-    highest = reads.LARGEST_ID
+    highest = queries.LARGEST_ID
     return highest if where.before_id is None else min(max(where.before_id, 0), highest)

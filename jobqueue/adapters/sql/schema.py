@@ -1,4 +1,4 @@
-"""The history of the tables: Alembic, with a version table of its own.
+"""The tables, and the database that they are in: portable SQLAlchemy Core.
 
 jobqueue's tables live in the application's database, beside the application's own Alembic. Each
 leaves the other's tables alone: ours are those whose names begin with `background_`.
@@ -6,91 +6,85 @@ leaves the other's tables alone: ours are those whose names begin with `backgrou
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
-import alembic.command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection
 
+from jobqueue.adapters.roles.schema import SchemaRole
+from jobqueue.adapters.sql import queries
+from jobqueue.adapters.sql.database import FOR_EVER
+from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import TABLE_PREFIX, VERSION_TABLE, Base
-from jobqueue.errors import SchemaError
-
-PACKAGE = Path(__file__).parents[2]
+from jobqueue.records import JobFilter, SchemaStatus
 
 
-def upgrade(connection: Connection, revision: str) -> None:
-    """Bring the tables up to a revision.
+class SqlSchema(SqlRole, SchemaRole):
+    """Creates the tables in a SQL database, and says how it is.
 
-    Raises:
-        SchemaError: no migration can, for what is there is not what one expects.
+    Alembic is imported only by what needs it: a worker does without.
     """
-    why_not = why_not_upgradable(connection)
-    if why_not is not None:
-        raise SchemaError(why_not)
-    alembic.command.upgrade(_config(connection=connection), revision)
 
+    # --- what each database says in its own way --------------------------------------------------
 
-def downgrade(connection: Connection, revision: str) -> None:
-    """Take the tables back to a revision."""
-    alembic.command.downgrade(_config(connection=connection), revision)
+    @abstractmethod
+    def _lock_migrations(self, connection: Connection) -> None:
+        """Hold every other migration off until the transaction ends."""
 
+    @abstractmethod
+    def _server_version(self, connection: Connection) -> str:
+        """The name and version of the server."""
 
-def upgrade_sql(dialect_name: str) -> str:
-    """The statements that create the tables in an empty database."""
-    output = io.StringIO()
-    config = _config(dialect_name=dialect_name)
-    config.output_buffer = output
-    alembic.command.upgrade(config, "head", sql=True)
-    return output.getvalue()
+    # --- the tables ------------------------------------------------------------------------------
 
+    def ping(self) -> None:
+        query = queries.jobs_query(JobFilter(), self.time.now(), 1)
+        self.database.read(lambda connection: connection.execute(query).first())
 
-def current_revision(connection: Connection) -> str | None:
-    """The revision that a database has; None when it has none of the tables."""
-    options = {"version_table": VERSION_TABLE}
-    return MigrationContext.configure(connection, opts=options).get_current_revision()
+    def migrate(self, revision: str = "head") -> None:
+        from jobqueue.adapters.sql import history
 
+        self.migrating(lambda connection: history.upgrade(connection, revision))
 
-def head_revision() -> str:
-    """The revision that this release works with."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+    def downgrade(self, revision: str) -> None:
+        from jobqueue.adapters.sql import history
 
+        self.migrating(lambda connection: history.downgrade(connection, revision))
 
-def missing_tables(connection: Connection) -> tuple[str, ...]:
-    """The tables of this release that a database does not have."""
-    exists = inspect(connection).has_table
-    return tuple(name for name in sorted(Base.metadata.tables) if not exists(name))
+    def migration_sql(self) -> str:
+        from jobqueue.adapters.sql import history
 
+        return history.upgrade_sql(self.database.engine.dialect.name)
 
-def why_not_upgradable(connection: Connection) -> str | None:
-    """Why no migration can bring the tables up to this release, and what to do; None if one can."""
-    current, head = current_revision(connection), head_revision()
-    missing = missing_tables(connection)
-    there = sorted(set(Base.metadata.tables) - set(missing))
-    if current is None and there:
-        return (
-            f"there is {', '.join(there)} already, and no revision in {VERSION_TABLE}; if the "
-            "migrations of your application made the tables, bring them up to date there; "
-            f"otherwise drop what is left of them, or record that they are at {head}"
+    def schema_status(self) -> SchemaStatus:
+        from jobqueue.adapters.sql import history
+
+        read = self.database.read
+        return SchemaStatus(
+            server=read(self._server_version),
+            current=read(history.current_revision),
+            head=history.head_revision(),
+            missing=read(history.missing_tables),
+            trouble=read(history.why_not_upgradable),
         )
-    if current is not None and current not in _revisions():
-        return (
-            f"the tables are at revision {current}, and this release of jobqueue knows them up to "
-            f"{head}: a newer release has changed them; install that one here too"
-        )
-    if current == head and missing:
-        return (
-            f"{', '.join(missing)} is missing, although the tables are at revision {head}; restore "
-            "it from a backup, or create it as in `jobqueue migrate --sql`"
-        )
-    return None
 
+    def migrating(self, work: Callable[[Connection], None]) -> None:
+        """Change the tables in one transaction, alone: others that want to wait their turn."""
 
-def _revisions() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+        def locked(connection: Connection) -> None:
+            self._lock_migrations(connection)
+            work(connection)
+
+        self.database.write(locked, answer_seconds=FOR_EVER)
+
+    # --- the connections -------------------------------------------------------------------------
+
+    def close_spare_connections(self) -> None:
+        self.database.close_spare()
+
+    def close(self) -> None:
+        self.database.close()
 
 
 def is_ours(name: str | None, kind: str, parents: Any = None) -> bool:  # noqa: ARG001
@@ -113,16 +107,3 @@ def alembic_options() -> dict[str, Any]:
         "compare_type": True,
         "transactional_ddl": True,
     }
-
-
-def _config(**attributes: Any) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_script_folder()).replace("%", "%%"))
-    config.attributes.update(attributes)
-    return config
-
-
-def _script_folder() -> Path:
-    """`migrations/` at the top of the project, which a wheel carries inside the package."""
-    packaged = PACKAGE / "_migrations"
-    return packaged if packaged.is_dir() else PACKAGE.parent / "migrations"

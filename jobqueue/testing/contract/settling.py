@@ -336,15 +336,13 @@ class SettleContract(ContractBase):
 
     def test_something_is_done_meanwhile_once(self, adapter: Adapter) -> None:
         job, done = claim_new(adapter), list[StoredJob]()
-        with adapter.meanwhile(lambda: done.append(enqueue_one(adapter))):
-            turn = adapter.turn([Succeeded(job)], a_claim())
+        turn = adapter.turn([Succeeded(job)], a_claim(), lambda: done.append(enqueue_one(adapter)))
         claimed = [*turn.claimed, *adapter.turn([], a_claim()).claimed]
         assert ids(claimed) == ids(done)
         assert len(done) == 1
 
-    def test_or_without_a_turn(self, adapter: Adapter) -> None:
+    def test_or_when_there_is_nothing_to_do(self, adapter: Adapter) -> None:
         done: list[str] = []
-        with adapter.meanwhile(lambda: done.append("once")):
-            assert adapter.turn([], None).claimed == ()
+        assert adapter.turn([], None, lambda: done.append("once")).claimed == ()
         assert adapter.turn([], a_claim()).claimed == ()
         assert done == ["once"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.transacting import Transaction
+from jobqueue.adapters.roles.transactions import Transaction
 from jobqueue.errors import ClaimLost
 from jobqueue.records import ClaimedJob, JobFilter, JobState, Retried, Succeeded
 from jobqueue.testing.contract.base import (

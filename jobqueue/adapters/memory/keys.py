@@ -1,0 +1,40 @@
+"""Idempotency keys, in memory."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
+from jobqueue.adapters.roles.keys import KeysRole
+from jobqueue.adapters.stored import StoredJob
+from jobqueue.outside import EnqueuedOnce, UsedKey
+from jobqueue.records import NewJob
+
+
+class MemoryKeys(MemoryRole, KeysRole):
+    """Stores one job for each idempotency key in memory."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self._keys: dict[str, tuple[UsedKey, int, datetime]] = {}
+
+    def enqueue_once(self, key: UsedKey, job: NewJob) -> EnqueuedOnce[StoredJob]:
+        now = self._store.now()
+        with self._store.lock:
+            used = self._keys.get(key.key)
+            if used is not None and used[2] + used[0].lifetime > now:
+                before, job_id, made_at = used
+                return EnqueuedOnce(
+                    job_id, self._store.adapter.get(job_id), False, before.fingerprint, made_at
+                )
+            [record] = self._store.adapter.enqueue([job])
+            self._keys[key.key] = (key, record.id, record.created_at)
+            return EnqueuedOnce(record.id, record, True, key.fingerprint, record.created_at)
+
+    def prune_keys(self, limit: int) -> int:
+        now = self._store.now()
+        with self._store.lock:
+            expired = [k for k, (used, _, at) in self._keys.items() if at + used.lifetime <= now]
+            for key in expired[:limit]:
+                del self._keys[key]
+            return len(expired[:limit])

@@ -1,0 +1,70 @@
+"""The transactions of jobs in PostgreSQL."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from jobqueue.adapters.postgres.database import PostgresDatabase
+from jobqueue.adapters.sql.database import ANSWER_SECONDS
+from jobqueue.adapters.sql.transactions import SqlTransaction, SqlTransactions
+from jobqueue.records import Succeeded
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+COMMIT_WITHIN_MS = 10_000
+
+# A settled row is locked until the transaction ends. Should the COMMIT never come (the process is
+# frozen, its network gone), the server ends it, so that others can free the job.
+SETTLE_AND_COMMIT_SOON = f"""
+WITH settled AS ({{settle}})
+SELECT settled.*, set_config('idle_in_transaction_session_timeout', '{COMMIT_WITHIN_MS}', true)
+FROM settled
+"""  # noqa: S608 - composed of constants
+
+
+class PostgresTransaction(SqlTransaction):
+    """A transaction of a job in PostgreSQL."""
+
+    def commit(self, outcome: Succeeded | None) -> None:
+        """See `Transaction.commit`: the job's own statements took as long as they took."""
+        with self._patient():
+            super().commit(outcome)
+
+    def _patient(self) -> AbstractContextManager[None]:
+        patient = getattr(self._driver(), "patient", None)
+        return nullcontext() if patient is None else patient(ANSWER_SECONDS)
+
+    def _close(self) -> None:
+        """A connection that was interrupted in the middle of a statement is of no more use."""
+        info = getattr(self._driver(), "info", None)
+        if getattr(info, "transaction_status", None) is TransactionStatus.ACTIVE:
+            self._is_spoilt = True
+        super()._close()
+
+    def _driver(self) -> Any:
+        """The connection of the driver, if there is one still; an application's may be another."""
+        connection = self._connection
+        if connection is None or connection.closed or connection.invalidated:
+            return None
+        return connection.connection.driver_connection
+
+
+class PostgresTransactions(SqlTransactions):
+    """Lets jobs write in a transaction of PostgreSQL."""
+
+    database: PostgresDatabase
+
+    def _new_transaction(self, session: Session) -> PostgresTransaction:
+        return PostgresTransaction(session, self.database, self._path)
+
+    def _new_sync_engine(self) -> Engine:
+        return self.database.new_engine_for_jobs()
+
+    def _new_async_engine(self) -> AsyncEngine:
+        return self.database.new_async_engine_for_jobs()

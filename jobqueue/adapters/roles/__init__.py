@@ -1,0 +1,1 @@
+"""The roles that an adapter consists of: what each has to do."""

@@ -1,0 +1,81 @@
+"""What people do to jobs and queues: retry, cancel, change, delete, pause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+
+from jobqueue.adapters.stored import StoredJob
+from jobqueue.records import JobFilter, JobState
+
+
+class ControlRole(Protocol):
+    """Changes jobs that wait or have ended, asks running ones to end, and pauses queues."""
+
+    def retry(self, where: JobFilter) -> int:
+        """Make waiting, failed and cancelled jobs due now; return how many.
+
+        One whose attempts are used up is allowed one more. Running and succeeded jobs are left.
+        """
+        ...
+
+    def cancel(self, where: JobFilter, reason: str) -> int:
+        """End jobs that have not started, with `reason` as their `last_error`; return how many."""
+        ...
+
+    def request_cancel(self, job_id: int, reason: str) -> JobState | None:
+        """End a job that has not started, as `cancel` does, or ask for the end of a running one.
+
+        Returns the state that it is in then: cancelled or running; None when it has ended before,
+        or is not there. What was asked of a running job is not forgotten when its attempt ends:
+        where it would become ready again it is cancelled.
+        """
+        ...
+
+    def cancel_requests(self, worker_id: str) -> set[tuple[int, int]]:
+        """The (id, token) of the running jobs of a worker that somebody wants to end. Cheap."""
+        ...
+
+    def update_args(self, job_id: int, args: str) -> bool:
+        """Give a ready, failed or cancelled job other arguments, the text of a JSON object.
+
+        Returns whether there was one of that id.
+        """
+        ...
+
+    def change_args(self, job_id: int, change: Callable[[StoredJob], str]) -> bool:
+        """Give a ready job the arguments that `change` makes of it, with nothing in between.
+
+        What `change` raises comes out, and nothing is changed then. Returns whether there was one
+        of that id.
+        """
+        ...
+
+    def set_progress(self, job_id: int, progress: str) -> bool:
+        """Store the progress of a ready or running job, as JSON; return whether there was one."""
+        ...
+
+    def report_progress(self, reports: Mapping[tuple[int, int], str]) -> None:
+        """Store the progress, as JSON, of claimed jobs, by (id, token), but of no lost claim."""
+        ...
+
+    def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
+        """Remove rows; return how many. Running ones stay unless they are included."""
+        ...
+
+    def pause_queues(self, queues: Collection[str]) -> set[str]:
+        """Let nothing be claimed from queues; return those that were not paused before.
+
+        A claim that begins after this has returned passes them over, on every machine, until
+        `resume_queues`. What was claimed before is performed and settled. A queue need not have
+        had a job yet.
+        """
+        ...
+
+    def resume_queues(self, queues: Collection[str]) -> set[str]:
+        """Let queues be claimed from again; return those that were paused."""
+        ...
+
+    def paused_queues(self) -> set[str]:
+        """The names of the queues that are paused."""
+        ...

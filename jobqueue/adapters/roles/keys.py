@@ -1,0 +1,24 @@
+"""Idempotency keys: one job for each, however often it is asked for."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from jobqueue.adapters.stored import StoredJob
+from jobqueue.outside import EnqueuedOnce, UsedKey
+from jobqueue.records import NewJob
+
+
+class KeysRole(Protocol):
+    """Stores one job for each idempotency key."""
+
+    def enqueue_once(self, key: UsedKey, job: NewJob) -> EnqueuedOnce[StoredJob]:
+        """Store a job, unless the key was used before: then return what it made.
+
+        Of several that use it at the same moment, one makes the job and the others get that.
+        """
+        ...
+
+    def prune_keys(self, limit: int) -> int:
+        """Remove idempotency keys that have expired, at most `limit`; return how many."""
+        ...

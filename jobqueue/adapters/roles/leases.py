@@ -1,0 +1,77 @@
+"""Workers, their heartbeats, and the jobs of workers that are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from jobqueue.records import CrashedJob, NewWorker, Rescue, WorkerRecord
+
+
+class LeasesRole(Protocol):
+    """Keeps workers, and frees the jobs of those that are gone."""
+
+    def register_worker(self, worker: NewWorker) -> None:
+        """Announce a worker, its heartbeat beginning now."""
+        ...
+
+    def beat(self, worker_ids: Collection[str]) -> set[str]:
+        """Renew the heartbeats of workers; return those that are still registered."""
+        ...
+
+    def unregister_worker(self, worker_id: str) -> None:
+        """Take a worker off the list. The jobs that it still holds become ready, refunded."""
+        ...
+
+    def workers(self) -> list[WorkerRecord]:
+        """The registered workers, the oldest first."""
+        ...
+
+    def is_living(self, worker: WorkerRecord) -> bool | None:  # noqa: ARG002 - others can tell
+        """Whether a worker's process lives, where that can be known without its heartbeat.
+
+        None, where only the heartbeat tells: in a database that many machines share.
+        """
+        return None
+
+    def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
+        """Free the jobs of a worker that was found dead, unless it has given a sign of life since.
+
+        Its jobs are due at once, the attempt spent; those without another attempt are failed with
+        `error` as their `last_error`. Returns None when its heartbeat is not the one `seen`, or
+        when `is_living` says that it lives.
+        """
+        ...
+
+    def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
+        """Free the jobs of a worker whose process was seen to die, and take it off the list.
+
+        What it was `performing` keeps the attempt spent, and the guilty are charged a crash: they
+        become ready after their delay, or are failed when their attempts are used up or they have
+        crashed three times. What it had claimed and not started is refunded and due at once.
+        """
+        ...
+
+    def orphaned_workers(self) -> list[str]:
+        """The ids in `locked_by` of running jobs that no registered worker has."""
+        ...
+
+    def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
+        """As `rescue`, for a worker without a row; None when it has one after all."""
+        ...
+
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
+        """Give back, refunded, what a worker has claimed without knowing; return how many.
+
+        Args:
+            held: the (id, token) pairs that it does know of, settled or not.
+        """
+        ...
+
+    def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
+        """Note which classes a registered worker has in its code; nothing if it is not there."""
+        ...
+
+    def declared_handlers(self) -> dict[str, set[str]]:
+        """What registered workers have declared, by their ids."""
+        ...

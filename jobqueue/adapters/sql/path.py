@@ -1,0 +1,213 @@
+"""The path of a job in a SQL database: enqueue, claim, settle.
+
+The statements themselves are each database's own, since their plans are what makes them fast. What
+is done with them is said here once.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import Connection
+
+from jobqueue.adapters.roles.path import PathRole
+from jobqueue.adapters.settlement import (
+    NOTHING_TO_SETTLE,
+    Pair,
+    Settlement,
+    Settlements,
+    settlements_of,
+)
+from jobqueue.adapters.sql.announcer import wakeup_for
+from jobqueue.adapters.sql.enqueued import Enqueued
+from jobqueue.adapters.sql.role import SqlRole
+from jobqueue.adapters.sql.sessions import Execute, connection_of, executing_on
+from jobqueue.adapters.stored import StoredJob, kept_by
+from jobqueue.errors import DatabaseRefused
+from jobqueue.records import Claim, ClaimedJob, NewJob, Outcome, Released, Retried, Turn, Wakeup
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a transaction has settled and claimed.
+
+    Args:
+        settled: the (id, token) pairs that still matched.
+        claimed: the jobs that run now, in the order of the claim.
+        look_again_in: when to look again although nothing was found; None for whenever.
+    """
+
+    settled: Sequence[Pair]
+    claimed: list[ClaimedJob]
+    look_again_in: timedelta | None = None
+
+
+class Meanwhile:
+    """What is to be done once while the database works, at the first opportunity."""
+
+    def __init__(self, work: Callable[[], None] | None) -> None:
+        self._work = work
+
+    def __call__(self) -> None:
+        """Do it, unless it has been done."""
+        work, self._work = self._work, None
+        if work is not None:
+            work()
+
+
+class SqlPath(SqlRole, PathRole):
+    """Enqueues, claims and settles jobs in a SQL database."""
+
+    # --- what each database says in its own way --------------------------------------------------
+
+    @abstractmethod
+    def insert(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        """Insert jobs, in order, in somebody's transaction."""
+
+    @abstractmethod
+    def _insert_and_commit(self, jobs: Sequence[NewJob]) -> tuple[Sequence[StoredJob], bool]:
+        """Insert jobs in a transaction of their own; whether it has announced them, too."""
+
+    @abstractmethod
+    def settle_within(self, connection: Connection, settlements: Settlements) -> list[Pair]:
+        """Settle in somebody's transaction, about to be committed; the pairs that matched."""
+
+    @abstractmethod
+    def _settle_and_claim(
+        self,
+        settlements: Settlements,
+        claim: Claim | None,
+        given_back: Sequence[ClaimedJob],
+        meanwhile: Meanwhile,
+    ) -> Done:
+        """Settle, then claim, in one transaction.
+
+        Args:
+            settlements: what to settle.
+            claim: what to claim.
+            given_back: the jobs of those that are settled which become ready where they were.
+            meanwhile: what to do while the database works.
+        """
+
+    @abstractmethod
+    def _executing_on_driver(self, session: Any) -> Execute | None:
+        """A way to run statements on a driver's own connection, if it is of this database."""
+
+    # --- enqueueing ------------------------------------------------------------------------------
+
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
+        jobs = list(jobs)
+        records = self._store(jobs) if session is None else self._store_within(session, jobs)
+        return records if isinstance(records, Enqueued) else kept_by(self.adapter, records)
+
+    def _store(self, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        """Store jobs in a transaction of their own, and announce them."""
+        records, is_announced = self._insert_and_commit(jobs)
+        if not is_announced:
+            self.announcer.announce_new(wakeup_for(records))
+        return records
+
+    def _store_within(self, session: Any, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        """Store jobs in the caller's transaction, to be announced when that is committed."""
+        with self.database.errors_translated():
+            records = self.insert(self.executing_on(session), jobs)
+            self.announcer.announce_at_commit(session, wakeup_for(records))
+        return records
+
+    def executing_on(self, session: Any) -> Execute:
+        """A way to run statements in the caller's transaction.
+
+        Raises:
+            ConfigurationError: it is not one of this database.
+        """
+        on_driver = self._executing_on_driver(session)
+        return on_driver or executing_on(connection_of(self.database, session))
+
+    # --- claiming and settling -------------------------------------------------------------------
+
+    def claim(self, claim: Claim) -> list[ClaimedJob]:
+        return self._settle_and_claim(NOTHING_TO_SETTLE, claim, (), Meanwhile(None)).claimed
+
+    def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        return list(self.turn(outcomes, None).rejected)
+
+    def turn(
+        self,
+        outcomes: Sequence[Outcome],
+        claim: Claim | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Turn:
+        settlements, once = settlements_of(outcomes), Meanwhile(meanwhile)
+        given_back = [o.job for o in outcomes if isinstance(o, Released | Retried) and not o.delay]
+        try:
+            done = self._settle_and_claim(settlements, claim, given_back, once)
+        except DatabaseRefused:
+            if not outcomes:
+                raise
+            done = Done(self._settle_one_by_one(settlements), [])
+        once()
+        # Whoever gave jobs back has something else to do; others may sleep for minutes.
+        self.announcer.announce(_word_of(given_back))
+        return Turn(_rejected(outcomes, done.settled), tuple(done.claimed), done.look_again_in)
+
+    def _settle_one_by_one(self, settlements: Settlements) -> list[Pair]:
+        """Settle a batch of which the database refused something, halving it to find out what."""
+        try:
+            return self._settle_alone(settlements)
+        except DatabaseRefused as error:
+            if len(settlements) == 1:
+                plain = [without_refused_text(change, error) for change in settlements.changes]
+                return self._settle_alone(Settlements(settlements.removals, plain))
+        first, second = settlements.halves()
+        return self._settle_one_by_one(first) + self._settle_one_by_one(second)
+
+    def _settle_alone(self, settlements: Settlements) -> list[Pair]:
+        return list(self._settle_and_claim(settlements, None, (), Meanwhile(None)).settled)
+
+
+def in_order_of_claim(jobs: list[ClaimedJob]) -> list[ClaimedJob]:
+    """RETURNING promises no order."""
+    return sorted(jobs, key=attrgetter("priority", "run_at", "id"))
+
+
+def without_refused_text(settlement: Settlement, error: DatabaseRefused) -> Settlement:
+    """A settlement whose text the database takes, whatever its encoding: plain ASCII."""
+    text = settlement.error
+    if text is not None:
+        text = text.replace("\0", "").encode("ascii", "backslashreplace").decode("ascii")
+    if settlement.result is not None:
+        text = f"the result could not be stored: {error}".encode("ascii", "replace").decode("ascii")
+    return replace(settlement, error=text, result=None, progress=None)
+
+
+def seconds(delay: timedelta | None) -> float | None:
+    """A delay as a number for the database."""
+    return None if delay is None else delay.total_seconds()
+
+
+def _word_of(jobs: Sequence[ClaimedJob]) -> Wakeup | None:
+    if not jobs:
+        return None
+    return Wakeup(
+        queues=frozenset(job.queue for job in jobs),
+        lowest=min((job.priority, job.run_at, job.id) for job in jobs),
+        jobs=len(jobs),
+    )
+
+
+def _rejected(outcomes: Sequence[Outcome], applied: Sequence[Pair]) -> tuple[Outcome, ...]:
+    """What did not apply; of several outcomes for one claim, only the first can have."""
+    if len(applied) == len(outcomes):
+        return ()
+    unseen, rejected = set(applied), []
+    for outcome in outcomes:
+        pair = (outcome.job.id, outcome.job.token)
+        if pair not in unseen:
+            rejected.append(outcome)
+        unseen.discard(pair)
+    return tuple(rejected)

@@ -1,0 +1,63 @@
+"""What the roles of a SQL adapter are made with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult
+from sqlalchemy.sql.expression import ColumnElement, Executable
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.sql.announcer import Announcer
+from jobqueue.adapters.sql.database import ANSWER_SECONDS, Database
+from jobqueue.adapters.sql.tables import JOBS
+from jobqueue.adapters.sql.time import DatabaseTime
+from jobqueue.records import JobState
+
+UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": None, "claim_token": None}
+CANCEL_REQUESTED: ColumnElement[bool] = JOBS.c.cancel_requested_at.is_not(None)
+
+
+def held_by(worker_id: str) -> ColumnElement[bool]:
+    """The jobs that a worker holds."""
+    return (JOBS.c.locked_by == worker_id) & (JOBS.c.state == JobState.RUNNING.value)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlParts:
+    """What the roles of one SQL adapter share.
+
+    Args:
+        adapter: which they belong to; the records that they read know it.
+        database: the engine, with its transactions.
+        time: what rows are compared by.
+        announcer: is told of whatever becomes ready, after the commit.
+    """
+
+    adapter: Adapter
+    database: Database
+    time: DatabaseTime
+    announcer: Announcer
+
+
+class SqlRole:
+    """A role of an adapter, with a database behind it."""
+
+    def __init__(self, parts: SqlParts) -> None:
+        self.adapter = parts.adapter
+        self.database = parts.database
+        self.time = parts.time
+        self.announcer = parts.announcer
+
+    def _execute(
+        self, statement: Executable, *, answer_seconds: float | None = ANSWER_SECONDS
+    ) -> int:
+        """Run a statement in a transaction of its own; return how many rows it changed."""
+
+        def work(connection: Connection) -> int:
+            result = connection.execute(statement)
+            assert isinstance(result, CursorResult)  # noqa: S101 - these are never SELECTs
+            return result.rowcount
+
+        return self.database.write(work, answer_seconds=answer_seconds)
