@@ -18,36 +18,42 @@ class Mutation:
 
     Args:
         name: what is missing then.
-        file: where, in the package.
-        old: the text that does it, as often as it is there.
+        where: a file or a folder of the package.
+        old: the text that does it; it is in one file there, as often as it is.
         new: what stands there instead.
         tests: a file of tests, and which of them (`-k`).
         cheap: whether it is tried with every run of the suite.
     """
 
     name: str
-    file: str
+    where: str
     old: str
     new: str
     tests: tuple[str, str]
     cheap: bool = False
 
-    def apply(self, package: Path) -> None:
-        """Break a copy of the package.
+    def find(self, package: Path) -> Path:
+        """The file that has the text.
 
         Raises:
             AssertionError: the text is not there any more. Find out what does it now.
         """
-        path = package / self.file
-        text = path.read_text()
-        assert self.old in text, f"{self.name}: {self.file} has no more {self.old!r}"
-        path.write_text(text.replace(self.old, self.new))
+        place = package / self.where
+        files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+        found = [path for path in files if self.old in path.read_text()]
+        assert len(found) == 1, f"{self.name}: {self.old!r} is in {len(found)} files of {place}"
+        return found[0]
+
+    def apply(self, package: Path) -> None:
+        """Break a copy of the package."""
+        path = self.find(package)
+        path.write_text(path.read_text().replace(self.old, self.new))
 
 
 MUTATIONS = (
     Mutation(
         "the fence, on PostgreSQL",
-        "adapters/sql/postgres.py",
+        "adapters/postgres",
         " AND job.id = mine.id AND job.claim_token = mine.token",
         " AND job.id = mine.id",
         (CONTRACT, f"{POSTGRES} and rejected"),
@@ -55,28 +61,28 @@ MUTATIONS = (
     ),
     Mutation(
         "the fence around removals, on PostgreSQL",
-        "adapters/sql/postgres.py",
+        "adapters/postgres",
         "WHERE id = ANY (%(ids)s::bigint[]) AND claim_token = %(token)s",
         "WHERE id = ANY (%(ids)s::bigint[])",
         (CONTRACT, f"{POSTGRES} and rejected"),
     ),
     Mutation(
         "the fence, on SQLite",
-        "adapters/sql/sqlite.py",
+        "adapters/sqlite",
         "WHERE job.id = mine.value ->> 0 AND job.claim_token = mine.value ->> 1",
         "WHERE job.id = mine.value ->> 0",
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
     Mutation(
         "the fence, in memory",
-        "adapters/memory.py",
+        "adapters/memory",
         "if row is None or row.token != settlement.token:",
         "if row is None:",
         (CONTRACT, f"{MEMORY} and {ANY_CALLS}"),
     ),
     Mutation(
         "counting attempts, on PostgreSQL",
-        "adapters/sql/postgres_claim.py",
+        "adapters/postgres",
         "attempts = attempts + 1,",
         "attempts = attempts,",
         (CONTRACT, f"{POSTGRES} and counts_an_attempt"),
@@ -84,14 +90,14 @@ MUTATIONS = (
     ),
     Mutation(
         "counting attempts, on SQLite",
-        "adapters/sql/sqlite.py",
+        "adapters/sqlite",
         "SET state = 'running', attempts = attempts + 1,",
         "SET state = 'running',",
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
     Mutation(
         "looking behind the low-water mark now and then",
-        "adapters/sql/postgres_claim.py",
+        "adapters/postgres",
         "self._runs_dry or now - self._looked_at >= LOOK_AGAIN_SECONDS",
         "self._runs_dry",
         ("tests/adapters/test_turns.py", "within_a_look"),
@@ -99,14 +105,14 @@ MUTATIONS = (
     ),
     Mutation(
         "charging a crash",
-        "adapters/sql/leases.py",
+        "adapters/sql",
         "JOBS.c.crashes + int(job.guilty)",
         "JOBS.c.crashes + 0",
         (CONTRACT, f"{SQLITE} and crash"),
     ),
     Mutation(
         "the third crash, which becomes the fourth",
-        "adapters/sql/leases.py",
+        "adapters/sql",
         "(crashes >= MOST_CRASHES)",
         "(crashes > MOST_CRASHES)",
         (CONTRACT, f"{SQLITE} and crash"),
@@ -121,95 +127,96 @@ MUTATIONS = (
     ),
     Mutation(
         "the refund of what a dead worker had not started",
-        "adapters/sql/leases.py",
+        "adapters/sql",
         "attempts=JOBS.c.attempts - 1,",
         "attempts=JOBS.c.attempts,",
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
     Mutation(
         "remembering that a running job is to be cancelled",
-        "adapters/sql/postgres.py",
+        "adapters/postgres",
         "CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NULL",
         "CASE WHEN false",
         (CONTRACT, f"{POSTGRES} and cancel"),
     ),
     Mutation(
         "the heartbeat that a rescue has seen",
-        "adapters/sql/leases.py",
+        "adapters/sql",
         "(WORKERS.c.id == seen.id) & (WORKERS.c.heartbeat_at == seen.heartbeat_at)",
         "(WORKERS.c.id == seen.id)",
         (CONTRACT, f"{SQLITE} and has_beaten_since"),
     ),
     Mutation(
         "the tokens of what a worker knows of",
-        "adapters/sql/leases.py",
+        "adapters/sql",
         "if (job_id, token) not in held]",
         "if job_id not in {known for known, _ in held}]",
         (CONTRACT, f"{SQLITE} and strays"),
     ),
     Mutation(
         "SKIP LOCKED",
-        "adapters/sql/postgres_claim.py",
+        "adapters/postgres",
         "FOR UPDATE SKIP LOCKED",
         "FOR UPDATE",
         ("tests/adapters/test_turns.py", "rolled_back"),
     ),
     Mutation(
         "pausing, on PostgreSQL",
-        "adapters/sql/postgres_claim.py",
+        "adapters/postgres",
         "SELECT FROM background_queues WHERE name = queue AND paused_at IS NOT NULL)",
         "SELECT FROM background_queues WHERE false)",
         (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
     ),
     Mutation(
         "pausing, on SQLite",
-        "adapters/sql/sqlite.py",
+        "adapters/sqlite",
         'PAUSED = "SELECT name FROM background_queues WHERE paused_at IS NOT NULL"',
         'PAUSED = "SELECT name FROM background_queues WHERE paused_at IS NULL"',
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
     Mutation(
         "not prefetching what has a single attempt",
-        "adapters/sql/postgres_claim.py",
+        "adapters/postgres",
         "WHERE max_attempts > 1 OR place <= %(free_slots)s",
         "WHERE max_attempts > 0",
         (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
     ),
     Mutation(
         "the order of the claim",
-        "adapters/sql/sqlite.py",
+        "adapters/sqlite",
         "ORDER BY priority, run_at, id LIMIT :limit",
         "ORDER BY id LIMIT :limit",
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
     Mutation(
         "giving way to a worker that settles",
-        "adapters/sql/postgres_database.py",
+        "adapters/postgres",
         "for _ in range(TIMES_TO_GIVE_WAY):",
         "for _ in range(0):",
         (INTERLEAVINGS, "differently"),
     ),
     Mutation(
         "taking the worker's row first",
-        "adapters/sql/leases.py",
+        "adapters/sql",
         """            connection.execute(_without(worker_id))
-            connection.execute(self._release(worker_id))
+            return connection.execute(self._release(worker_id)).rowcount
 """,
-        """            connection.execute(self._release(worker_id))
+        """            released = connection.execute(self._release(worker_id)).rowcount
             connection.execute(_without(worker_id))
+            return released
 """,
         (INTERLEAVINGS, "expire and sign"),
     ),
     Mutation(
         "reading the row again when an answer was lost",
-        "worker/pump.py",
+        "worker",
         "if not self._was_settled(o)",
         "if o is not None",
         (CRASHES, "breaks and sqlite and settle-after"),
     ),
     Mutation(
         "giving back what was claimed without the worker knowing",
-        "worker/pump.py",
+        "worker",
         """        self._release_strays()
         if claim is not None:""",
         """        if claim is not None:""",
@@ -218,7 +225,7 @@ MUTATIONS = (
     ),
     Mutation(
         "publishing what is performed",
-        "worker/slots.py",
+        "worker",
         "JOB_ID.pack_into(self._memory, start, claimed.id)",
         "JOB_ID.pack_into(self._memory, start, NO_JOB)",
         (CRASHES, "killed and sqlite"),
