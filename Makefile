@@ -4,10 +4,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOWEST := $(VENV)-lowest
+LOWEST_READY := $(LOWEST)/.ready
+LOWEST_PINS := $(VENV)/lowest.txt
+LOWEST_TESTS := tests/adapters/test_[cemst]*.py tests/cli tests/web tests/test_arguments.py \
+	tests/test_async.py tests/test_exactly_once.py tests/test_recurring.py tests/test_services.py
 export PEOPLE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test mutants anyorder lint check format bench chaos docs lock clean
+.PHONY: help demo test lowest mutants anyorder lint check format bench chaos docs lock clean
 
 help: ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -17,6 +22,12 @@ demo: $(READY) ## sign people up, and send them real mail in background jobs (PE
 
 test: $(READY) ## the whole suite, against memory, SQLite and a real PostgreSQL
 	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+
+# Old versions warn of what is deprecated in new ones of what they need in turn.
+lowest: $(LOWEST_READY) ## the tests that meet a dependency, with the oldest versions allowed (TESTS=...)
+	PYTHONWARNINGS=default,ignore::DeprecationWarning \
+		$(LOWEST)/bin/python -m pytest -n 4 --dist worksteal -W ignore::DeprecationWarning \
+		-o cache_dir=.pytest_cache/lowest -k "not any_calls" $(or $(TESTS),$(LOWEST_TESTS)) $(ARGS)
 
 mutants: $(READY) ## break the package in small ways, each of which the tests have to notice
 	MUTANTS=all $(BIN)/python -m pytest -q tests/test_mutants.py $(ARGS)
@@ -52,9 +63,15 @@ lock: $(READY) ## resolve the dependencies anew
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --upgrade -q \
 		--custom-compile-command "make lock" -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml --extra web --python-version 3.11 \
+		--resolution lowest-direct --no-deps --no-header -q -o $(LOWEST_PINS)
+	$(BIN)/uv pip compile pyproject.toml --extra web --group lowest -c $(LOWEST_PINS) \
+		--universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --upgrade -q \
+		--custom-compile-command "make lock" -o requirements-lowest.lock
 
 clean: ## remove what was made
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(READY): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -63,4 +80,11 @@ $(READY): requirements-dev.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq -r requirements-dev.lock
 	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(LOWEST_READY): requirements-lowest.lock pyproject.toml
+	@echo "Setting up $(LOWEST), once"
+	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install -qq -r requirements-lowest.lock
+	@$(LOWEST)/bin/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@touch $@

@@ -21,6 +21,7 @@ from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.arguments import encode_unchecked
 from jobqueue.config import Settings, load_settings
 from jobqueue.defaults import default_configuration
+from jobqueue.ending import EndTeller, usual_ends
 from jobqueue.enqueueing import EnqueueOptions, checked_queue, tell_enqueued
 from jobqueue.errors import ConfigurationError, InvalidArguments
 from jobqueue.exactly_once import joined_session
@@ -55,6 +56,7 @@ def _encode_args(args: Mapping[str, Any], handler: str) -> str:
 
 default_configuration.install(_connect)
 StoredJob.encode_args = staticmethod(_encode_args)
+StoredJob.usual_ends = staticmethod(usual_ends)
 
 
 def configure(
@@ -225,6 +227,11 @@ class JobQueue:
         """The hooks around its jobs."""
         return self._own_observers or default_configuration.observers
 
+    @property
+    def ends(self) -> EndTeller:
+        """What tells of its jobs that are ended here without being performed."""
+        return EndTeller(self.logger, self.observers)
+
     def enqueue(self, job: Any, *args: Any, **kwargs: Any) -> StoredJob:
         """Store a job on this queue.
 
@@ -236,7 +243,9 @@ class JobQueue:
             InvalidArguments: they do not fit it.
         """
         instance: Job = job() if isinstance(job, type) else job
-        return instance.enqueue_call(args, kwargs, self.adapter, self.observers)
+        record = instance.enqueue_call(args, kwargs, self.adapter, self.observers)
+        record.ends = self.ends
+        return record
 
     def worker(self, *, until_idle: bool = False) -> Worker:
         """A worker on this queue. Its `run` works on the thread that calls it."""

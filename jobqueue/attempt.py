@@ -6,10 +6,11 @@ import asyncio
 import functools
 import inspect
 import json
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from jobqueue import log
@@ -21,14 +22,15 @@ from jobqueue.hooking import AttemptHooks
 from jobqueue.job import Job
 from jobqueue.records import ClaimedJob, Succeeded
 
+CANCELLED = "cancelled while it ran"
 Uninterrupted = Callable[[], AbstractContextManager[None]]
 
 
 class Steering(Protocol):
     """What passes between jobs that run and those who watch them."""
 
-    cancelled: Collection[tuple[int, int]]
-    """The (id, token) of jobs that are running, and that somebody wants to end."""
+    cancelled: Mapping[tuple[int, int], str]
+    """The running jobs that somebody wants to end, by (id, token), and why."""
 
     def report(self, claimed: ClaimedJob, progress: str) -> None:
         """Store the progress of a job, as JSON, sooner or later."""
@@ -38,7 +40,7 @@ class Steering(Protocol):
 class NoSteering:
     """For jobs that nobody watches."""
 
-    cancelled: Collection[tuple[int, int]] = ()
+    cancelled: Mapping[tuple[int, int], str] = MappingProxyType({})
 
     def report(self, claimed: ClaimedJob, progress: str) -> None:
         """Do nothing; the last progress is part of the outcome."""
@@ -78,6 +80,7 @@ class Attempt:
     progress: str | None = None
     answer: Any = None
     saw_cancel: bool = False
+    cancel_reason: str = CANCELLED
     uninterrupted: Uninterrupted = nullcontext
     block: TransactionBlock | None = None
     committed: bool = False
@@ -157,7 +160,11 @@ class Attempt:
         return self.committed
 
     def _is_wanted_to_end(self) -> bool:
-        return (self.claimed.id, self.claimed.token) in self.steering.cancelled
+        reason = self.steering.cancelled.get((self.claimed.id, self.claimed.token))
+        if reason is None:
+            return False
+        self.cancel_reason = reason
+        return True
 
     def args_by_name(self) -> dict[str, Any]:
         """The arguments by the names of the parameters."""

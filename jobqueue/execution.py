@@ -365,7 +365,7 @@ def _cancelled(attempt: Attempt) -> Cancelled:
     return Cancelled(
         attempt.claimed,
         _since(attempt.started),
-        reason="cancelled while it ran",
+        reason=attempt.cancel_reason,
         keep=attempt.plan.keep_failed,
         progress=attempt.progress,
     )

@@ -101,11 +101,17 @@ class Hooks:
     def job_discarded(self, job: ClaimedJob, reason: str) -> None:
         """A job has ended itself by `Discard`."""
 
-    def job_cancelled(self, job: ClaimedJob, reason: str) -> None:
-        """A job has ended since it was cancelled while it ran."""
+    def job_cancelled(self, job: ClaimedJob | JobRecord, reason: str) -> None:
+        """A job has ended since somebody cancelled it, for the reason that they gave.
+
+        It is a `JobRecord` when it did not run, or when its worker died over it.
+        """
+
+    def job_deleted(self, job: JobRecord, reason: str) -> None:
+        """The row of a job was removed that had not ended; the record is as it was before."""
 
     def job_rescued(self, job: JobRecord, worker_id: str) -> None:
-        """A job was freed whose worker is gone: it is `ready` again, or `failed`."""
+        """A job was freed whose worker is gone: it is `ready` again, `failed` or `cancelled`."""
 
     # --- what becomes of workers -----------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from jobqueue.records import (
     Discarded,
     Failed,
     JobRecord,
+    JobState,
     Outcome,
     Released,
     Rescue,
@@ -47,6 +48,7 @@ FACTS = (
     "run_seconds",
     "retry_in_seconds",
     "arguments",
+    "reason",
     "error",
 )
 
@@ -225,17 +227,48 @@ def job_settled(logger: logging.Logger, outcome: Outcome) -> None:
         case Failed(error=error):
             line = f"{_title(job)} failed for good {took} ({attempt}): {summary_of(error)}"
             _emit_outcome(logger, logging.ERROR, line, "job_failed", outcome, error)
-        case Cancelled(reason=reason):
+        case Cancelled(reason=reason, error=error):
             line = f"{_title(job)} was cancelled {took}: {summary_of(reason)}"
-            _emit_outcome(logger, logging.INFO, line, "job_cancelled", outcome, reason)
+            if error:
+                line += f" (and is not tried again after: {summary_of(error)})"
+            why = error or reason
+            _emit_outcome(logger, logging.INFO, line, "job_cancelled", outcome, why, reason=reason)
         case Discarded(reason=reason):
             line = f"{_title(job)} discarded itself {took}: {summary_of(reason)}"
-            _emit_outcome(logger, logging.INFO, line, "job_discarded", outcome, reason)
+            why = reason
+            _emit_outcome(logger, logging.INFO, line, "job_discarded", outcome, why, reason=reason)
         case Released(error=error):
             why = f": {summary_of(error)}" if error else ""
             level = logging.WARNING if error else logging.INFO
             line = f"{_title(job)} given back{why}"
             _emit_outcome(logger, level, line, "job_released", outcome, error)
+
+
+def job_ended(logger: logging.Logger, job: JobRecord) -> None:
+    """A job has failed or was cancelled, and the one who tells did not perform it."""
+    reason, attempt = job.last_error or "", f"attempt {job.attempts} of {job.max_attempts}"
+    if job.state is JobState.FAILED:
+        line = f"{_title(job)} failed for good ({attempt}): {summary_of(reason)}"
+        _emit(logger, logging.ERROR, line, "job_failed", None, job, error=reason)
+    else:
+        line = f"{_title(job)} was cancelled: {summary_of(reason)}"
+        facts = {"error": reason, "reason": reason}
+        _emit(logger, logging.INFO, line, "job_cancelled", None, job, **facts)
+
+
+def job_deleted(logger: logging.Logger, job: JobRecord, reason: str) -> None:
+    """The row of a job was removed before it had ended."""
+    how = "while it was running" if job.state is JobState.RUNNING else "before it began"
+    line = f"{_title(job)} was deleted {how}: {summary_of(reason)}"
+    _emit(logger, logging.INFO, line, "job_deleted", None, job, reason=reason)
+
+
+def is_heard(logger: logging.Logger, level: int = logging.INFO) -> bool:
+    """Whether a record of a level would reach any handler."""
+    if not logger.isEnabledFor(level):
+        return False
+    last = logging.lastResort
+    return logger.hasHandlers() or (last is not None and last.level <= level)
 
 
 def jobs_succeeded(logger: logging.Logger, outcomes: Sequence[Succeeded]) -> None:
@@ -291,7 +324,11 @@ def job_rejected(logger: logging.Logger, outcome: Outcome) -> None:
 
 def jobs_rescued(logger: logging.Logger, rescue: Rescue) -> None:
     """The jobs of a worker that is gone were freed."""
-    counts = {"free again": len(rescue.released), "failed for good": len(rescue.failed)}
+    counts = {
+        "free again": len(rescue.released),
+        "failed for good": len(rescue.failed),
+        "cancelled": len(rescue.cancelled),
+    }
     jobs = [
         f"{number} {'job is' if number == 1 else 'jobs are'} {how}"
         for how, number in counts.items()
@@ -512,11 +549,12 @@ def _emit_outcome(
     outcome: Outcome,
     error: str | None = None,
     retry_in_seconds: float | None = None,
+    reason: str | None = None,
 ) -> None:
     if not logger.isEnabledFor(level):
         return
     facts = {"run_seconds": outcome.run_time.total_seconds()}
-    given = {"error": error, "retry_in_seconds": retry_in_seconds}
+    given = {"error": error, "retry_in_seconds": retry_in_seconds, "reason": reason}
     facts |= {name: value for name, value in given.items() if value is not None}  # type: ignore[misc]
     _emit(logger, level, line, event, None, outcome.job, **facts)
 
@@ -527,7 +565,7 @@ def _emit(
     line: str,
     event: str,
     worker: str | None,
-    job: ClaimedJob | None = None,
+    job: ClaimedJob | JobRecord | None = None,
     **facts: object,
 ) -> None:
     extra: dict[str, object] = {"event": event, **facts}
@@ -538,18 +576,20 @@ def _emit(
     logger.log(level, "%s", line, extra=extra)
 
 
-def _facts_of_job(job: ClaimedJob) -> dict[str, object]:
-    return {
+def _facts_of_job(job: ClaimedJob | JobRecord) -> dict[str, object]:
+    facts: dict[str, object] = {
         "job_id": job.id,
         "job": job.handler,
         "queue": job.queue,
         "attempt": job.attempts,
         "max_attempts": job.max_attempts,
-        "wait_seconds": job.wait_time.total_seconds(),
     }
+    if isinstance(job, ClaimedJob):
+        facts["wait_seconds"] = job.wait_time.total_seconds()
+    return facts
 
 
-def _title(job: ClaimedJob) -> str:
+def _title(job: ClaimedJob | JobRecord) -> str:
     return f"{job.handler} #{job.id}"
 
 

@@ -7,7 +7,7 @@ In the order of the path: a `NewJob` is enqueued and answered with a `JobRecord`
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -212,7 +212,12 @@ class Discarded(Outcome):
 
 @record
 class Cancelled(Discarded):
-    """Ended since somebody cancelled it while it ran. What they gave as the reason stays."""
+    """Ended since somebody cancelled it while it ran. What they gave as the reason stays.
+
+    `error` is what its attempt ended by, where that was an error and would have been tried again.
+    """
+
+    error: str | None = None
 
 
 @record
@@ -232,11 +237,14 @@ class Turn:
         claimed: jobs.
         look_again_in: when to claim again where nothing was claimed, since not everything was
             looked at; None when it was.
+        cancelled: what became of jobs that somebody had cancelled, with the reason of their rows:
+            those that would have become ready again, and those that had heeded it and are kept.
     """
 
     rejected: tuple[Outcome, ...]
     claimed: tuple[ClaimedJob, ...]
     look_again_in: timedelta | None = None
+    cancelled: tuple[Cancelled, ...] = ()
 
 
 # --- workers -------------------------------------------------------------------------------------
@@ -293,11 +301,42 @@ class CrashedJob:
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """What became of the jobs of a worker that is gone."""
+    """What became of the jobs of a worker that is gone.
+
+    Args:
+        worker_id: the worker.
+        released: the ids of those that are ready again.
+        failed: the ids of those that have failed for good.
+        cancelled: the ids of those that somebody had cancelled while they ran.
+        ended: the last two, as their rows are then.
+    """
 
     worker_id: str
     released: tuple[int, ...] = ()
     failed: tuple[int, ...] = ()
+    cancelled: tuple[int, ...] = ()
+    ended: tuple[JobRecord, ...] = field(default=(), compare=False, repr=False)
+
+    @classmethod
+    def of(
+        cls, worker_id: str, states: Mapping[int, JobState], ended: Iterable[JobRecord]
+    ) -> Rescue:
+        """What became of jobs, by the states that they have now."""
+
+        def those(state: JobState) -> tuple[int, ...]:
+            return tuple(sorted(job_id for job_id, now in states.items() if now is state))
+
+        return cls(
+            worker_id,
+            those(JobState.READY),
+            those(JobState.FAILED),
+            those(JobState.CANCELLED),
+            tuple(ended),
+        )
+
+    def __bool__(self) -> bool:
+        """Whether there were any jobs."""
+        return bool(self.released or self.failed or self.cancelled)
 
 
 # --- wake-ups ------------------------------------------------------------------------------------

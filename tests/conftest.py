@@ -286,7 +286,8 @@ def plain_environment() -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("JOBS_")}
     kept.pop("DATABASE_URL", None)
     kept.pop("FORCE_COLOR", None)
-    return {**kept, "COLUMNS": "120", "NO_COLOR": "1", "PYTHONWARNINGS": "default"}
+    shown = {"PYTHONWARNINGS": "default", **kept}
+    return {**shown, "COLUMNS": "120", "NO_COLOR": "1"}
 
 
 @pytest.fixture

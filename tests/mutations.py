@@ -199,9 +199,9 @@ MUTATIONS = (
         "taking the worker's row first",
         "adapters/sql",
         """            connection.execute(_without(worker_id))
-            return connection.execute(self._release(worker_id)).rowcount
+            released = connection.execute(self._release(worker_id))
 """,
-        """            released = connection.execute(self._release(worker_id)).rowcount
+        """            released = connection.execute(self._release(worker_id))
             connection.execute(_without(worker_id))
             return released
 """,
@@ -210,8 +210,8 @@ MUTATIONS = (
     Mutation(
         "reading the row again when an answer was lost",
         "worker",
-        "if not self._was_settled(o)",
-        "if o is not None",
+        "if not _was_settled(outcome, record)",
+        "if outcome is not None",
         (CRASHES, "breaks and sqlite and settle-after"),
     ),
     Mutation(

@@ -199,7 +199,7 @@ def test_what_fails_meanwhile_is_not_tried_again(running: JobQueue) -> None:
     assert started.wait(20)
     record.cancel()
     Oblivious.go_on.set()
-    with pytest.raises(JobFailed, match="was cancelled: ValueError: on its own account"):
+    with pytest.raises(JobFailed, match="was cancelled: cancelled by the application"):
         record.wait(20)
     assert record.refresh().finished_at is not None
 

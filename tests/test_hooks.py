@@ -706,7 +706,7 @@ HOOKED = """
 
 @pytest.mark.parametrize("command", ["work", "start"])
 def test_the_hooks_of_worker_processes(project: Project, wait_for: WaitFor, command: str) -> None:
-    """They are called in workers, also for what the supervisor finds, who has no application."""
+    """Those of jobs that a worker died over are called in a process of their own."""
     project.write("jobs.py", HOOKED)
     notes = project.folder / "notes.txt"
 
@@ -715,7 +715,11 @@ def test_the_hooks_of_worker_processes(project: Project, wait_for: WaitFor, comm
 
     enqueue = "import jobs; jobs.Fine.perform_later(); jobs.Dies.perform_later()"
     assert project.python("-c", enqueue).exit_code == 0
-    wanted = noted("succeeded 1", "rescued 2 failed", "failed 2 jobs.Dies")
+    told = noted("succeeded 1", "rescued 2 failed", "failed 2 jobs.Dies")
+
+    def wanted() -> bool:
+        return told() and notes.read_text().splitlines().count("ready") == 2
+
     if command == "start":
         assert project.jobs("start", "--poll-interval", "0.1").exit_code == 0
         try:

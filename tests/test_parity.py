@@ -328,7 +328,7 @@ def test_redwood_workoff_and_clear(project: Project) -> None:
     assert project.jobs("enqueue", "Greet", '{"name": "Ada"}').exit_code == 0
     assert project.jobs("enqueue", "Fail").exit_code == 0
     assert project.jobs("workoff").out.startswith("Worked off: 1 succeeded, 1 to be retried.")
-    assert project.jobs("clear").out == "Removed 1 job.\n"
+    assert project.jobs("clear", "--yes").out == "Removed 1 job.\n"
     assert project.jobs("list").out == "No jobs.\n"
 
 

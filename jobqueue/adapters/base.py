@@ -7,6 +7,7 @@ of the same name in each adapter. `jobqueue.testing.AdapterContract` holds an ad
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from jobqueue.adapters.roles.control import ControlRole
@@ -21,7 +22,8 @@ from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.adapters.roles.tokens import TokensRole
 from jobqueue.adapters.roles.transactions import TransactionsRole
 from jobqueue.adapters.roles.wakeups import Listener, WakeupsRole
-from jobqueue.records import JobState, Succeeded
+from jobqueue.adapters.settlement import Pair, cancelled_among, may_be_cancelled, was_called_off
+from jobqueue.records import Claim, JobState, Outcome, Succeeded, Turn
 
 __all__ = ["Adapter", "Listener"]
 
@@ -47,6 +49,29 @@ class Adapter(
     database does not answer and `SchemaError` when its tables are missing, and leave the database
     as it was when they raise. Times are compared by the database's own clock.
     """
+
+    def turn(
+        self,
+        outcomes: Sequence[Outcome],
+        claim: Claim | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Turn:
+        if meanwhile is not None:
+            meanwhile()
+        rejected = self.settle(outcomes) if outcomes else []
+        reasons = self._reasons_of_cancelled([o for o in outcomes if o not in rejected])
+        claimed = self.claim(claim) if claim is not None else []
+        cancelled = cancelled_among(outcomes, reasons)
+        return Turn(tuple(rejected), tuple(claimed), cancelled=cancelled)
+
+    def _reasons_of_cancelled(self, settled: Sequence[Outcome]) -> dict[Pair, str]:
+        """By reading the jobs once more, since there may be no transaction."""
+        reasons = {}
+        for outcome in settled:
+            record = self.get(outcome.job.id) if may_be_cancelled(outcome) else None
+            if record is not None and was_called_off(record):
+                reasons[outcome.job.id, outcome.job.token] = record.last_error or ""
+        return reasons
 
     def was_committed(self, outcome: Succeeded) -> bool:
         record = self.get(outcome.job.id)

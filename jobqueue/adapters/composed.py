@@ -129,8 +129,8 @@ class ComposedAdapter(Adapter):
     def beat(self, worker_ids: Collection[str]) -> set[str]:
         return self.roles.leases.beat(worker_ids)
 
-    def unregister_worker(self, worker_id: str) -> None:
-        self.roles.leases.unregister_worker(worker_id)
+    def unregister_worker(self, worker_id: str) -> Rescue:
+        return self.roles.leases.unregister_worker(worker_id)
 
     def workers(self) -> list[WorkerRecord]:
         return self.roles.leases.workers()
@@ -150,7 +150,7 @@ class ComposedAdapter(Adapter):
     def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
         return self.roles.leases.rescue_orphans(worker_id, error)
 
-    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
         return self.roles.leases.release_strays(worker_id, held)
 
     def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
@@ -196,10 +196,13 @@ class ComposedAdapter(Adapter):
     def cancel(self, where: JobFilter, reason: str) -> int:
         return self.roles.control.cancel(where, reason)
 
-    def request_cancel(self, job_id: int, reason: str) -> JobState | None:
+    def cancel_each(self, where: JobFilter, reason: str) -> list[StoredJob]:
+        return self.roles.control.cancel_each(where, reason)
+
+    def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
         return self.roles.control.request_cancel(job_id, reason)
 
-    def cancel_requests(self, worker_id: str) -> set[tuple[int, int]]:
+    def cancel_requests(self, worker_id: str) -> Mapping[tuple[int, int], str]:
         return self.roles.control.cancel_requests(worker_id)
 
     def update_args(self, job_id: int, args: str) -> bool:
@@ -216,6 +219,9 @@ class ComposedAdapter(Adapter):
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
         return self.roles.control.delete(where, include_running=include_running)
+
+    def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
+        return self.roles.control.delete_each(where, include_running=include_running)
 
     def pause_queues(self, queues: Collection[str]) -> set[str]:
         return self.roles.control.pause_queues(queues)
@@ -300,8 +306,8 @@ class ComposedAdapter(Adapter):
     def downgrade(self, revision: str) -> None:
         self.roles.schema.downgrade(revision)
 
-    def migration_sql(self) -> str:
-        return self.roles.schema.migration_sql()
+    def migration_sql(self, start: str | None = None) -> str:
+        return self.roles.schema.migration_sql(start)
 
     def schema_status(self) -> SchemaStatus:
         return self.roles.schema.schema_status()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,6 +10,7 @@ from jobqueue.records import (
     Cancelled,
     Discarded,
     Failed,
+    JobRecord,
     JobState,
     Outcome,
     Released,
@@ -27,8 +28,9 @@ class Settlement:
     """The change to the row `id`, made only while it is running under `token`.
 
     A settled row is unlocked. One that becomes ready is due `delay` from now; the others are
-    finished. One that would become ready, but is to be cancelled, is that instead. `last_error`
-    takes `error`, or stays as it is when `keeps_error`; the progress stays when there is none.
+    finished. One that would become ready, but is to be cancelled, is that instead, and keeps the
+    reason. `last_error` takes `error`, or stays as it is when `keeps_error`; the progress stays
+    when there is none.
     """
 
     id: int
@@ -41,6 +43,12 @@ class Settlement:
     keeps_error: bool = False
     result: str | None = None
     progress: str | None = None
+
+    @property
+    def heeds_cancel(self) -> bool:
+        """Whether the job ends cancelled where somebody had cancelled it, and keeps the reason."""
+        is_cancelled = self.state is JobState.CANCELLED and self.keeps_error
+        return is_cancelled or self.state is JobState.READY
 
 
 @record
@@ -65,6 +73,51 @@ class Settlements:
 
 
 NOTHING_TO_SETTLE = Settlements((), ())
+
+
+@record
+class Applied:
+    """What of a batch still matched.
+
+    Args:
+        pairs: what was settled.
+        reasons: why somebody had cancelled those that ended so for that.
+    """
+
+    pairs: Sequence[Pair]
+    reasons: Mapping[Pair, str]
+
+    def plus(self, other: Applied) -> Applied:
+        """Both in one."""
+        return Applied([*self.pairs, *other.pairs], {**self.reasons, **other.reasons})
+
+
+NOTHING_APPLIED = Applied((), {})
+
+
+def may_be_cancelled(outcome: Outcome) -> bool:
+    """Whether a job with this outcome ends cancelled where somebody had cancelled it."""
+    return isinstance(outcome, Retried | Released | Cancelled)
+
+
+def was_called_off(record: JobRecord) -> bool:
+    """Whether a job has ended since somebody cancelled it while it ran."""
+    return record.state is JobState.CANCELLED and record.cancel_requested_at is not None
+
+
+def cancelled_among(
+    outcomes: Sequence[Outcome], reasons: Mapping[Pair, str]
+) -> tuple[Cancelled, ...]:
+    """What became of those with a reason. Of several outcomes for one claim the first counts."""
+    if not reasons:
+        return ()
+    first = {(o.job.id, o.job.token): o for o in reversed(outcomes)}
+    return tuple(_cancelled(first[pair], reason) for pair, reason in reasons.items())
+
+
+def _cancelled(outcome: Outcome, reason: str) -> Cancelled:
+    error = outcome.error if isinstance(outcome, Retried) else None
+    return Cancelled(outcome.job, outcome.run_time, reason=reason, error=error)
 
 
 def settlements_of(outcomes: Sequence[Outcome]) -> Settlements:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from jobqueue.adapters.json_text import progress_text
 from jobqueue.arguments import encode_unchecked
@@ -27,8 +27,34 @@ if TYPE_CHECKING:
 J = TypeVar("J", bound="StoredJob")
 
 CANCEL_REASON = "cancelled by the application"
+DELETE_REASON = "deleted by the application"
 FIRST_LOOK_SECONDS = 0.02
 LONGEST_LOOK_SECONDS = 1.0
+
+
+class Ends(Protocol):
+    """Who is told of jobs that are ended from outside."""
+
+    def tell(self, jobs: Sequence[JobRecord]) -> None:
+        """Jobs were cancelled."""
+        ...
+
+    def tell_deleted(self, jobs: Sequence[JobRecord], reason: str) -> None:
+        """The rows of jobs were removed."""
+        ...
+
+
+class NoEnds:
+    """Nobody is told."""
+
+    def tell(self, jobs: Sequence[JobRecord]) -> None:
+        """See `Ends.tell`."""
+
+    def tell_deleted(self, jobs: Sequence[JobRecord], reason: str) -> None:
+        """See `Ends.tell_deleted`."""
+
+
+NO_ENDS = NoEnds()
 
 
 class StoredJob(JobRecord):
@@ -38,10 +64,14 @@ class StoredJob(JobRecord):
     that changes it. `refresh` reads the row once more.
     """
 
-    __slots__ = ("adapter",)
+    __slots__ = ("adapter", "ends")
 
     adapter: Adapter
     """Where it is kept."""
+    ends: Ends
+    """Who is told when it is ended by this record, where that is not as configured."""
+    usual_ends: ClassVar[Callable[[], Ends]] = staticmethod(lambda: NO_ENDS)
+    """Who is told as configured; `jobqueue.ending` knows."""
     encode_args: ClassVar[Callable[[Mapping[str, Any], str], str]] = staticmethod(encode_unchecked)
     """What turns arguments for a job of a name into JSON; `jobqueue.app` checks them there."""
 
@@ -68,7 +98,10 @@ class StoredJob(JobRecord):
         Raises:
             JobNotFound: its row is gone: it is done and was not kept, or it was deleted.
         """
-        return self._found(self._kept_by().get(self.id))
+        found = self._found(self._kept_by().get(self.id))
+        if hasattr(self, "ends"):
+            found.ends = self.ends
+        return found
 
     def cancel(self, reason: str = CANCEL_REASON) -> JobState:
         """See to it that it never runs, or, if it runs already, that it ends.
@@ -87,10 +120,12 @@ class StoredJob(JobRecord):
             StateConflict: it has ended already.
             JobNotFound: its row is gone.
         """
-        state = self._kept_by().request_cancel(self.id, reason)
-        if state is None:
+        job = self._kept_by().request_cancel(self.id, reason)
+        if job is None:
             raise self._conflict("a job that has ended cannot be cancelled")
-        return state
+        if job.state is JobState.CANCELLED:
+            self._ends().tell([job])
+        return job.state
 
     def retry(self) -> None:
         """Make it due now, if it waits, has failed or was cancelled.
@@ -107,15 +142,20 @@ class StoredJob(JobRecord):
                 "that worker's lease has), and a succeeded one not at all: enqueue it anew"
             )
 
-    def delete(self) -> None:
+    def delete(self, reason: str = DELETE_REASON) -> None:
         """Remove its row for good, unless it is running.
+
+        Args:
+            reason: what the log and the hooks are told, if it had not ended.
 
         Raises:
             StateConflict: it is running.
             JobNotFound: its row is gone already.
         """
-        if not self._kept_by().delete(JobFilter(ids=(self.id,))):
+        deleted = self._kept_by().delete_each(JobFilter(ids=(self.id,)))
+        if not deleted:
             raise self._conflict("a running job cannot be deleted; cancel it first")
+        self._ends().tell_deleted(deleted, reason)
 
     def update(self, *, args: Mapping[str, Any]) -> None:
         """Give it other arguments: all of them, by the names of the parameters of `perform`.
@@ -191,6 +231,9 @@ class StoredJob(JobRecord):
             f"job {self.id} has not ended within {seconds:g} s; it goes on, and can be waited for "
             "again"
         )
+
+    def _ends(self) -> Ends:
+        return getattr(self, "ends", None) or type(self).usual_ends()
 
     def _kept_by(self) -> Adapter:
         adapter: Adapter | None = getattr(self, "adapter", None)

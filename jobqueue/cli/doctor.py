@@ -6,36 +6,51 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from jobqueue.adapters import Adapter
+from jobqueue.cli.attendance import living_among, unattended
 from jobqueue.cli.errors import NO_DATABASE, WRONG_USAGE, as_typed, one_line
 from jobqueue.cli.options import App, AsJson, DatabaseUrl
 from jobqueue.cli.output import compact_json, counted, from_now, print_json, print_pairs, span
 from jobqueue.cli.session import Session, opened
-from jobqueue.config import ENVIRONMENT_PREFIX, Settings, config_file, hide_password
-from jobqueue.errors import DatabaseError
+from jobqueue.config import (
+    ENVIRONMENT_PREFIX,
+    Settings,
+    config_file,
+    hide_password,
+    load_worker_groups,
+)
+from jobqueue.errors import ConfigurationError, DatabaseError
 from jobqueue.job import registry
 from jobqueue.outside import Ailment, Health
 from jobqueue.records import JobFilter, JobState, SchemaStatus, WorkerRecord
+from jobqueue.runner.groups import AS_CONFIGURED, WorkerGroup, groups_of
 
 
 @dataclass(slots=True)
 class Findings:
-    """What the doctor found. `problems` are to be mended, `advice` is what to do about them."""
+    """What the doctor found.
+
+    `problems` are to be mended, `warnings` are what can be meant so, `advice` is what to do next.
+    """
 
     settings: dict[str, dict[str, Any]]
     app: dict[str, Any]
     database: dict[str, Any]
     schema: dict[str, Any] = field(default_factory=dict)
+    groups: list[WorkerGroup] = field(default_factory=list)
+    now: datetime | None = None
     workers: list[WorkerRecord] = field(default_factory=list)
+    living: list[WorkerRecord] = field(default_factory=list)
     queue: dict[str, int] = field(default_factory=dict)
     health: Health = field(default_factory=Health)
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
     exit_code: int = 0
 
@@ -50,6 +65,8 @@ def doctor(
     On PostgreSQL also what hurts a queue: old snapshots and who holds them, sessions idle in a
     transaction, replication slots that nobody reads, prepared transactions, dead rows, autovacuum,
     and invalid or missing indexes; each with the command that mends it.
+
+    It warns of queues with jobs due that no living worker takes, and shows the configured groups.
 
     Exits with 0 when all is there (workers need not be), with 2 when the configuration or the
     application is wrong, with 3 when the database or its tables are not there.
@@ -77,6 +94,7 @@ def _examine(session: Session, options: Mapping[str, Any]) -> Findings:
         app={"modules": list(session.modules), "jobs": registry.names()},
         database={"url": hide_password(session.settings.database_url), "answers": False},
     )
+    _examine_groups(session.settings, findings)
     try:
         _examine_database(session.adapter, findings)
     except DatabaseError as error:
@@ -143,6 +161,15 @@ def _examine_app(session: Session, findings: Findings) -> None:
         )
 
 
+def _examine_groups(settings: Settings, findings: Findings) -> None:
+    """See to the groups of the file; without any, one worker with the settings' queues runs."""
+    try:
+        findings.groups = list(groups_of(AS_CONFIGURED, settings)) if load_worker_groups() else []
+    except ConfigurationError as error:
+        findings.problems.append(one_line(str(error)))
+        findings.exit_code = WRONG_USAGE
+
+
 def _examine_database(adapter: Adapter, findings: Findings) -> None:
     status = adapter.schema_status()
     findings.database |= {"answers": True, "server": status.server}
@@ -158,15 +185,23 @@ def _examine_database(adapter: Adapter, findings: Findings) -> None:
             "the tables are not from `jobqueue migrate`: whoever made them has to see to it that "
             f"they are those of revision {status.head}"
         )
-    findings.workers = adapter.workers()
+    findings.workers, findings.now = adapter.workers(), adapter.now()
+    findings.living = living_among(adapter, findings.workers, findings.now)
     findings.queue = _depth(adapter)
     findings.health = adapter.health()
-    if not findings.workers and findings.queue["due"]:
+    _examine_queues(adapter, findings)
+    if findings.queue["failed"]:
+        findings.advice.append(as_typed("some jobs failed: see `jobqueue list --state failed`"))
+
+
+def _examine_queues(adapter: Adapter, findings: Findings) -> None:
+    alone = unattended(adapter.queue_depths(), findings.living, findings.groups)
+    has_groups = bool(findings.groups)
+    findings.warnings += [as_typed(queue.warning(has_groups=has_groups)) for queue in alone]
+    if alone and not findings.living:
         findings.advice.append(
             as_typed("jobs are due and no worker runs: `jobqueue work` performs them")
         )
-    if findings.queue["failed"]:
-        findings.advice.append(as_typed("some jobs failed: see `jobqueue list --state failed`"))
 
 
 def _schema_problem(status: SchemaStatus) -> str | None:
@@ -197,9 +232,19 @@ def _depth(adapter: Adapter) -> dict[str, int]:
 
 
 def _as_json(findings: Findings) -> dict[str, Any]:
-    values = {f.name: getattr(findings, f.name) for f in fields(findings) if f.name != "exit_code"}
+    left_out = {"exit_code", "now"}
+    values = {f.name: getattr(findings, f.name) for f in fields(findings) if f.name not in left_out}
     values["workers"] = [
-        {f.name: getattr(worker, f.name) for f in fields(worker)} for worker in findings.workers
+        {
+            **{f.name: getattr(worker, f.name) for f in fields(worker)},
+            "lost": worker not in findings.living,
+        }
+        for worker in findings.workers
+    ]
+    del values["living"]
+    values["groups"] = [
+        {"name": g.name, "queues": g.queues, "count": g.count, "concurrency": g.concurrency}
+        for g in findings.groups
     ]
     values["health"] = {
         **findings.health.facts,
@@ -212,7 +257,13 @@ def _print(findings: Findings) -> None:
     _print_section("Settings", [(n, _setting_line(s)) for n, s in findings.settings.items()])
     _print_section("Application", _app_pairs(findings))
     _print_section("Database", _database_pairs(findings))
-    for title, lines in (("Problems", findings.problems), ("Advice", findings.advice)):
+    if findings.groups:
+        _print_section("Groups", [(group.name, _group_line(group)) for group in findings.groups])
+    for title, lines in (
+        ("Problems", findings.problems),
+        ("Warnings", findings.warnings),
+        ("Advice", findings.advice),
+    ):
         if lines:
             typer.echo("\n".join([title, *(f"  - {one_line(line)}" for line in lines), ""]))
     _print_ailments(findings.health.ailments)
@@ -231,7 +282,9 @@ def _print_ailments(ailments: Sequence[Ailment]) -> None:
 def _verdict(findings: Findings) -> str:
     if findings.exit_code:
         return "Not all is well."
-    return "It works, and could be better." if findings.health.ailments else "All is well."
+    # That no worker runs at all is no fault: so it is before the first, and where others look.
+    is_better = findings.health.ailments or (findings.warnings and findings.living)
+    return "It works, and could be better." if is_better else "All is well."
 
 
 def _print_section(title: str, pairs: list[tuple[str, str]]) -> None:
@@ -244,6 +297,14 @@ def _setting_line(setting: Mapping[str, Any]) -> str:
     value = setting["value"]
     shown = "-" if value is None else value if isinstance(value, str) else compact_json(value)
     return f"{shown}  ({setting['source']})"
+
+
+def _group_line(group: WorkerGroup) -> str:
+    queues = "all queues" if group.queues is None else f"queues {', '.join(group.queues)}"
+    several = (
+        "" if group.concurrency is None else f", {counted(group.concurrency, 'job')} at a time"
+    )
+    return f"{counted(group.count, 'worker')} on {queues}{several}"
 
 
 def _app_pairs(findings: Findings) -> list[tuple[str, str]]:
@@ -263,25 +324,30 @@ def _database_pairs(findings: Findings) -> list[tuple[str, str]]:
         ("answers", f"yes ({findings.database['server']})"),
         ("tables", f"{schema['current'] or 'no revision'} ({state})"),
     ]
-    if not findings.queue:
+    if findings.now is None:
         return pairs
     depth = ", ".join(f"{number:,} {state}" for state, number in findings.queue.items())
-    pairs += [("jobs", depth), ("workers", _workers_line(findings.workers))]
-    return [*pairs, *_health_pairs(findings.health.facts)]
+    pairs += [("jobs", depth), ("workers", _workers_line(findings, findings.now))]
+    return [*pairs, *_health_pairs(findings.health.facts, findings.now)]
 
 
-def _health_pairs(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _health_pairs(facts: Mapping[str, Any], now: datetime) -> list[tuple[str, str]]:
     if not facts:
         return []
     vacuumed, oldest = facts["last_autovacuum"], facts["oldest_snapshot"]
-    when = "never" if vacuumed is None else from_now(vacuumed)
+    when = "never" if vacuumed is None else from_now(vacuumed, now)
     rows = f"{facts['live_rows']:,} live, {facts['dead_rows']:,} dead; last autovacuum: {when}"
     holder = "none" if oldest is None else f"{span(oldest['seconds'])}, {oldest['held_by']}"
     return [("rows", rows), ("oldest snapshot", holder)]
 
 
-def _workers_line(workers: list[WorkerRecord]) -> str:
-    if not workers:
+def _workers_line(findings: Findings, now: datetime) -> str:
+    if not findings.workers:
         return "none"
-    beats = ", ".join(f"{w.id} (heard of {from_now(w.heartbeat_at)})" for w in workers)
-    return f"{counted(len(workers), 'worker')}: {beats}"
+    beats = ", ".join(
+        f"{worker.id} on {'*' if worker.queues is None else '+'.join(worker.queues)} "
+        f"({'' if worker in findings.living else 'lost, '}"
+        f"heard of {from_now(worker.heartbeat_at, now)})"
+        for worker in findings.workers
+    )
+    return f"{counted(len(findings.workers), 'worker')}: {beats}"

@@ -151,5 +151,6 @@ def _print(record: JobRecord, json_: bool) -> None:
     if json_:
         print_json(as_json(record))
         return
-    due = "now" if record.run_at <= record.created_at else from_now(record.run_at)
+    is_due = record.run_at <= record.created_at
+    due = "now" if is_due else from_now(record.run_at, record.created_at)
     typer.echo(f"Enqueued {record.handler} as job {record.id} on queue {record.queue}, due {due}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -19,13 +20,14 @@ from jobqueue.cli.output import (
     print_pairs,
     print_table,
 )
-from jobqueue.cli.session import note_broken_app, opened
+from jobqueue.cli.session import Session, note_broken_app, opened
 from jobqueue.cli.watching import watch
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
-from jobqueue.errors import ConfigurationError
+from jobqueue.errors import ConfigurationError, UnknownJob
+from jobqueue.job import registry
 from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState
 from jobqueue.redaction import printable, summary_of
-from jobqueue.showing import classes_meant, hides_unknown, names_meant, shown_args
+from jobqueue.showing import hides_unknown, shown_args
 
 COLUMNS = (
     Column("ID", right=True),
@@ -61,22 +63,25 @@ def list_jobs(
     """List jobs, the newest first.
 
     WHEN is when a ready job is due, when a running one began, and when any other ended.
+    --job takes what `jobqueue enqueue` does, and the full name of a job whose class is gone.
 
     \b
     Examples:
       jobs list
       jobs list --state failed,ready --queue email
-      jobs list --handler SendWelcomeEmail --limit 10 --json
+      jobs list --job SendWelcomeEmail --limit 10 --json
     """
     with opened({"app": app, "database_url": database_url}) as session:
-        where = job_filter(state, queue, handler, before)
-        found = session.adapter.list_jobs(where, limit)
-        if any(map(hides_unknown, found)):
+        if handler:
+            note_broken_app(session, "its jobs are not known then")
+        where = job_filter(session, state, queue, handler, before)
+        found, now = session.adapter.list_jobs(where, limit), session.adapter.now()
+        if not handler and any(map(hides_unknown, found)):
             note_broken_app(session, "what is secret is not known then")
     if json_:
         print_json([as_json(record) for record in found])
         return
-    _print_list(found, limit)
+    _print_list(found, limit, now)
 
 
 def show(
@@ -109,13 +114,13 @@ def show(
         if watched:
             watch(record)
             return
-        masked = not reveal and hides_unknown(record)
+        masked, now = not reveal and hides_unknown(record), session.adapter.now()
         if masked:
             note_broken_app(session, "what is secret is not known then")
     if json_:
         print_json(as_json(record, reveal=reveal))
     else:
-        _print_job(record, reveal=reveal)
+        _print_job(record, now, reveal=reveal)
     if masked:
         say_note(
             f"{record.handler} is not known here, so all its arguments are masked; "
@@ -124,6 +129,7 @@ def show(
 
 
 def job_filter(
+    session: Session,
     states: Iterable[str] | None,
     queues: Iterable[str] | None,
     handlers: Iterable[str] | None,
@@ -133,11 +139,12 @@ def job_filter(
 
     Raises:
         ConfigurationError: a state or a queue's name cannot be one.
+        UnknownJob: a job's name means none, or several.
     """
     return JobFilter(
         states=_states(states),
         queues=_queues(queues),
-        handlers=_handlers(handlers),
+        handlers=_handlers(session, handlers),
         before_id=before,
     )
 
@@ -161,17 +168,26 @@ def _queues(given: Iterable[str] | None) -> tuple[str, ...] | None:
     return names
 
 
-def _handlers(given: Iterable[str] | None) -> tuple[str, ...] | None:
+def _handlers(session: Session, given: Iterable[str] | None) -> tuple[str, ...] | None:
     names = _split(given)
     if names is None:
         return None
-    return tuple(dict.fromkeys(full for name in names for full in _full_names(name)))
+    return tuple(dict.fromkeys(full for name in names for full in _full_names(session, name)))
 
 
-def _full_names(name: str) -> list[str]:
-    if not classes_meant(name):
-        say_note(f"no job named {name!r} is known here; looking for exactly that name")
-    return names_meant(name)
+def _full_names(session: Session, name: str) -> tuple[str, ...]:
+    """The names that rows of a job may carry.
+
+    What a name means is what `jobqueue enqueue` takes it for. Rows may outlive their class, though,
+    and then it is their own name that means them.
+    """
+    try:
+        job_class = registry.resolve(name)
+    except UnknownJob:
+        if not session.adapter.list_jobs(JobFilter(handlers=(name,)), 1):
+            raise
+        return (name,)
+    return (name, job_class.name, *job_class.aliases)
 
 
 def _split(given: Iterable[str] | None) -> tuple[str, ...] | None:
@@ -180,43 +196,43 @@ def _split(given: Iterable[str] | None) -> tuple[str, ...] | None:
     return tuple(words) or None
 
 
-def _print_list(found: Sequence[JobRecord], limit: int) -> None:
+def _print_list(found: Sequence[JobRecord], limit: int, now: datetime) -> None:
     if not found:
         typer.echo("No jobs.")
         return
-    print_table(COLUMNS, [_row(record) for record in found])
+    print_table(COLUMNS, [_row(record, now) for record in found])
     if any(map(hides_unknown, found)):
         say_note(f"{MASKED_NOTE} shows them")
     if len(found) == limit:
         say_note(f"there may be more; `jobqueue list --before {found[-1].id}` shows the next ones")
 
 
-def _row(record: JobRecord) -> list[str]:
+def _row(record: JobRecord, now: datetime) -> list[str]:
     return [
         str(record.id),
         record.state.value,
         record.handler,
         record.queue,
         f"{record.attempts}/{record.max_attempts}",
-        _when(record),
+        _when(record, now),
         compact_json(shown_args(record)),
         summary_of(record.last_error),
     ]
 
 
-def _when(record: JobRecord) -> str:
+def _when(record: JobRecord, now: datetime) -> str:
     if record.state in FINISHED_STATES:
-        return from_now(record.finished_at or record.updated_at)
-    return from_now(record.locked_at or record.run_at)
+        return from_now(record.finished_at or record.updated_at, now)
+    return from_now(record.locked_at or record.run_at, now)
 
 
-def _print_job(record: JobRecord, *, reveal: bool) -> None:
+def _print_job(record: JobRecord, now: datetime, *, reveal: bool) -> None:
     values = as_json(record, reveal=reveal)
     error = values.pop("last_error")
     args = values.pop("args")
     times = {name for name in values if name.endswith("_at")}
     pairs = [
-        (name, f"{value.isoformat()} ({from_now(value)})" if name in times else str(value))
+        (name, f"{value.isoformat()} ({from_now(value, now)})" if name in times else str(value))
         for name, value in values.items()
         if value is not None and name not in {"progress", "result"}
     ]

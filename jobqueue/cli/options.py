@@ -60,5 +60,10 @@ OnlyStates = Annotated[
 ]
 OnlyHandlers = Annotated[
     list[str] | None,
-    typer.Option("--handler", metavar="NAME", help="Only these jobs, by full or short name."),
+    typer.Option(
+        "--job",
+        "--handler",
+        metavar="NAME",
+        help="Only jobs of this name, or the end of it; commas, or the option again, for more.",
+    ),
 ]

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -84,9 +84,9 @@ def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
         print(f"{name.ljust(width)}  {printable(value)}".rstrip())
 
 
-def from_now(moment: datetime) -> str:
-    """A time as seen from now: `in 5 min`, `3 s ago`."""
-    seconds = (moment - datetime.now(UTC)).total_seconds()
+def from_now(moment: datetime, now: datetime) -> str:
+    """A time as seen from now, by the same clock: `in 5 min`, `3 s ago`."""
+    seconds = (moment - now).total_seconds()
     if abs(seconds) < 1:
         return "now"
     distance = span(abs(seconds))

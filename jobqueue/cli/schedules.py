@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,8 @@ from jobqueue.cli.output import (
     print_table,
 )
 from jobqueue.cli.session import Session, note_broken_app, opened
+from jobqueue.defaults import default_configuration
+from jobqueue.enqueueing import tell_enqueued
 from jobqueue.errors import ConfigurationError
 from jobqueue.job import registry
 from jobqueue.maintenance.overview import Shown, all_shown, schedule_json
@@ -52,13 +55,13 @@ def list_schedules(
       jobs schedules list --json
     """
     with opened({"app": app, "database_url": database_url}) as session:
-        shown = all_shown(session.adapter)
+        shown, now = all_shown(session.adapter), session.adapter.now()
         note_broken_app(session, "what is secret is not known then")
         undeclared = _undeclared(session)
     if json_:
         print_json([schedule_json(one) for one in shown])
         return
-    _print_list(shown)
+    _print_list(shown, now)
     if undeclared:
         say_note(
             f"{', '.join(undeclared)}: in the code, and not yet in the database; a worker that "
@@ -80,7 +83,8 @@ def run(
     with opened({"app": app, "database_url": database_url}) as session:
         note_broken_app(session, OTHER_DATABASE)
         schedule = _found(session, name)
-        [record] = session.adapter.enqueue([job_of(schedule)])
+        [record] = enqueued = session.adapter.enqueue([job_of(schedule)])
+        tell_enqueued(enqueued, None, default_configuration.observers, default_configuration.logger)
     if json_:
         print_json(as_json(record))
         return
@@ -217,16 +221,16 @@ def _undeclared(session: Session) -> list[str]:
     return sorted(in_code - there)
 
 
-def _print_list(shown: list[Shown]) -> None:
+def _print_list(shown: list[Shown], now: datetime) -> None:
     if not shown:
         typer.echo("No schedules.")
         return
     several = len({one.record.app for one in shown}) > 1
     columns = COLUMNS if several else COLUMNS[:-1]
-    print_table(columns, [_row(one)[: len(columns)] for one in shown])
+    print_table(columns, [_row(one, now)[: len(columns)] for one in shown])
 
 
-def _row(shown: Shown) -> list[str]:
+def _row(shown: Shown, now: datetime) -> list[str]:
     record = shown.record
     return [
         record.name,
@@ -234,7 +238,7 @@ def _row(shown: Shown) -> list[str]:
         shown.expression,
         shown.zone,
         shown.state,
-        "-" if shown.next_tick is None else from_now(shown.next_tick),
-        "-" if record.last_tick is None else from_now(record.last_tick),
+        "-" if shown.next_tick is None else from_now(shown.next_tick, now),
+        "-" if record.last_tick is None else from_now(record.last_tick, now),
         record.app,
     ]

@@ -19,7 +19,7 @@ from jobqueue.cli.options import App, DatabaseUrl
 from jobqueue.cli.services import write_procfile, write_unit
 from jobqueue.cli.session import default_app_exists, note_broken_app, opened
 from jobqueue.config import CONFIG_FILE, Settings, config_file, load_settings
-from jobqueue.errors import SchemaError
+from jobqueue.errors import ConfigurationError, SchemaError
 
 PrintSql = Annotated[
     bool, typer.Option("--sql", help="Print the statements instead, and change nothing.")
@@ -86,7 +86,19 @@ def setup(
     )
 
 
-def migrate(sql: PrintSql = False, app: App = None, database_url: DatabaseUrl = None) -> None:
+def migrate(
+    sql: PrintSql = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="REVISION",
+            help="With --sql: the revision that the tables are at, as `jobs doctor` shows it.",
+        ),
+    ] = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+) -> None:
     """Create the tables, or bring them up to date.
 
     Workers of the previous release may go on meanwhile.
@@ -95,11 +107,16 @@ def migrate(sql: PrintSql = False, app: App = None, database_url: DatabaseUrl = 
     Examples:
       jobs migrate
       jobs migrate --sql
+      jobs migrate --sql --from 0001
     """
     options = {"app": app, "database_url": database_url}
     if sql:
-        _print_sql(options)
+        _print_sql(options, start)
         return
+    if start is not None:
+        raise ConfigurationError(
+            "--from goes with --sql only; `jobqueue migrate` finds out by itself where to begin"
+        )
     with opened(options) as session:
         note_broken_app(session, BROKEN_APP)
         _migrate(session.adapter)
@@ -116,10 +133,10 @@ def has_secret(url: str) -> bool:
     return SECRET.search(url) is not None or SECRET.search(unquote(url)) is not None
 
 
-def _print_sql(options: dict[str, str | None]) -> None:
+def _print_sql(options: dict[str, str | None], start: str | None = None) -> None:
     with opened(options) as session:
         note_broken_app(session, BROKEN_APP)
-        print(session.adapter.migration_sql(), end="")
+        print(session.adapter.migration_sql(start), end="")
 
 
 def _write_config(folder: Path, options: dict[str, str | None]) -> None:

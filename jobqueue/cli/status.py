@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +15,7 @@ from jobqueue.adapters import Adapter
 from jobqueue.cli.options import AsJson, DatabaseUrl
 from jobqueue.cli.output import Column, print_json, print_table, span
 from jobqueue.cli.session import Session, opened
+from jobqueue.maintenance.overview import is_lost
 from jobqueue.records import JobRecord, QueueDepth, WorkerRecord
 
 MOST_RUNNING = 1000
@@ -51,10 +52,11 @@ def status(database_url: DatabaseUrl = None, json_: AsJson = False, watch: Watch
 
 def _show(session: Session, *, as_json: bool) -> None:
     workers, queues = session.adapter.workers(), session.adapter.queue_depths()
+    now = session.adapter.now()
     running: dict[str, list[JobRecord]] = {}
     for job in session.adapter.running_jobs(MOST_RUNNING):
         running.setdefault(job.locked_by or "", []).append(job)
-    lost = {worker.id for worker in workers if _is_lost(session.adapter, worker)}
+    lost = {worker.id for worker in workers if _is_lost(session.adapter, worker, now)}
     if as_json:
         print_json(
             {
@@ -63,7 +65,7 @@ def _show(session: Session, *, as_json: bool) -> None:
             }
         )
         return
-    _print_workers(workers, running, lost)
+    _print_workers(workers, running, lost, now)
     typer.echo("")
     _print_queues(queues)
 
@@ -98,7 +100,10 @@ def _queue_json(depth: QueueDepth) -> Mapping[str, Any]:
 
 
 def _print_workers(
-    workers: list[WorkerRecord], running: Mapping[str, list[JobRecord]], lost: AbstractSet[str]
+    workers: list[WorkerRecord],
+    running: Mapping[str, list[JobRecord]],
+    lost: AbstractSet[str],
+    now: datetime,
 ) -> None:
     if not workers:
         typer.echo("No workers.")
@@ -110,8 +115,8 @@ def _print_workers(
             worker.host,
             str(worker.pid),
             "*" if worker.queues is None else ",".join(worker.queues),
-            _since(worker.started_at),
-            _since(worker.heartbeat_at),
+            _since(worker.started_at, now),
+            _since(worker.heartbeat_at, now),
             _megabytes(_memory_bytes(worker)),
             _doing(running.get(worker.id, []), lost=worker.id in lost),
         ]
@@ -148,14 +153,11 @@ def _doing(jobs: list[JobRecord], *, lost: bool) -> str:
     return shown or "idle"
 
 
-def _is_lost(adapter: Adapter, worker: WorkerRecord) -> bool:
-    """Whether its process is seen to be gone, or it has been silent for longer than its lease."""
-    living = adapter.is_living(worker)
-    if living is not None:
-        return not living
-    if _is_here(worker) and _memory_bytes(worker) is None:
+def _is_lost(adapter: Adapter, worker: WorkerRecord, now: datetime) -> bool:
+    """As `overview.is_lost`, and at once where this machine has no such process any more."""
+    if adapter.is_living(worker) is None and _is_here(worker) and _memory_bytes(worker) is None:
         return True
-    return datetime.now(UTC) - worker.heartbeat_at > worker.lease
+    return is_lost(adapter, worker, now)
 
 
 def _is_here(worker: WorkerRecord) -> bool:
@@ -178,5 +180,5 @@ def _megabytes(size: int | None) -> str:
     return "" if size is None else f"{size / 1024**2:.0f} MB"
 
 
-def _since(moment: datetime) -> str:
-    return span(max((datetime.now(UTC) - moment).total_seconds(), 0.0))
+def _since(moment: datetime, now: datetime) -> str:
+    return span(max((now - moment).total_seconds(), 0.0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -16,10 +16,12 @@ from jobqueue.cli.listing import job_filter
 from jobqueue.cli.options import App, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import note_broken_app, opened
+from jobqueue.ending import delete_all, usual_ends
 from jobqueue.errors import ConfigurationError, JobqueueError, StateConflict
 from jobqueue.records import JobFilter, JobState
 
 CANCEL_REASON = "cancelled from the command line"
+CLEAR_REASON = "cleared from the command line"
 OTHER_DATABASE = "a database that it sets in code is not known here"
 
 JobIds = Annotated[list[int], typer.Argument(metavar="ID...", help="The ids of the jobs.")]
@@ -45,18 +47,18 @@ def retry(
     Examples:
       jobs retry 42
       jobs retry --failed
-      jobs retry --failed --queue email --handler SendWelcomeEmail
+      jobs retry --failed --queue email --job SendWelcomeEmail
     """
     if bool(job_ids) == failed:
         raise ConfigurationError("give either the ids of jobs or --failed")
     if job_ids and (queue or handler):
-        raise ConfigurationError("--queue and --handler narrow down --failed; ids need neither")
+        raise ConfigurationError("--queue and --job narrow down --failed; ids need neither")
     with opened({"app": app, "database_url": database_url}) as session:
         note_broken_app(session, OTHER_DATABASE)
         if job_ids:
             _each(session.adapter, job_ids, _retry_one)
         else:
-            number = session.adapter.retry(job_filter(["failed"], queue, handler))
+            number = session.adapter.retry(job_filter(session, ["failed"], queue, handler))
             typer.echo(f"{counted(number, 'failed job')} made due now.")
 
 
@@ -89,23 +91,27 @@ def clear(
 ) -> None:
     """Remove jobs for good.
 
-    Without --state, jobs of every state but running. Asks first on a terminal; a script,
-    which has none, is not asked.
+    Without --state, jobs of every state but running. Asks first on a terminal, unless there is
+    --yes. A script, which has none, is not asked where it says which jobs it means; without
+    --state, --queue and --job it has to say --yes.
 
     \b
     Examples:
       jobs clear --state failed
       jobs clear --queue email --yes
-      jobs clear --handler SendWelcomeEmail --state succeeded,cancelled
+      jobs clear --job SendWelcomeEmail --state succeeded,cancelled
+      jobs clear --yes
     """
     with opened({"app": app, "database_url": database_url}) as session:
         note_broken_app(session, OTHER_DATABASE)
-        where = job_filter(state, queue, handler)
+        where = job_filter(session, state, queue, handler)
         if where.states is not None and JobState.RUNNING in where.states and not force:
             raise ConfigurationError("--state running needs --force: somebody performs these jobs")
-        if not yes and sys.stdin.isatty():
+        if not yes:
             _ask(session.adapter, where, force=force)
-        number = session.adapter.delete(where, include_running=force)
+        number = delete_all(
+            session.adapter, where, CLEAR_REASON, usual_ends(), include_running=force
+        )
         typer.echo(f"Removed {counted(number, 'job')}.{_left_running(session.adapter, where)}")
 
 
@@ -146,14 +152,39 @@ def _found(adapter: Adapter, job_id: int) -> StoredJob:
 
 
 def _ask(adapter: Adapter, where: JobFilter, *, force: bool) -> None:
-    number = adapter.count_jobs(where)
-    if not force and where.states is None:
-        number -= _running(adapter, where)
-    if number == 0:
+    """Have somebody say that these jobs are to go; whoever cannot be asked has said so by a filter.
+
+    Raises:
+        ConfigurationError: nobody can be asked, and all jobs are meant.
+    """
+    can_be_asked = sys.stdin.isatty()
+    if not can_be_asked and where != JobFilter():
         return
-    if not typer.confirm(f"Remove {counted(number, 'job')} for good?", err=True):
+    numbers = _numbers(adapter, where, force=force)
+    which = f"{counted(sum(numbers.values()), 'job')}{_by_state(numbers)}"
+    if not can_be_asked:
+        raise ConfigurationError(
+            f"this removes {which} for good, and there is no terminal to ask on; give --yes, or "
+            "say which jobs by --state, --queue or --job"
+        )
+    if numbers and not typer.confirm(f"Remove {which} for good?", err=True):
         typer.echo("Nothing was removed.")
         raise typer.Exit(WORK_FAILED)
+
+
+def _numbers(adapter: Adapter, where: JobFilter, *, force: bool) -> dict[JobState, int]:
+    """How many jobs of each state would be removed."""
+    usual = [state for state in JobState if force or state is not JobState.RUNNING]
+    found = {
+        state: adapter.count_jobs(replace(where, states=(state,)))
+        for state in where.states or usual
+    }
+    return {state: number for state, number in found.items() if number}
+
+
+def _by_state(numbers: Mapping[JobState, int]) -> str:
+    shown = ", ".join(f"{number:,} {state}" for state, number in numbers.items())
+    return f" ({shown})" if shown else ""
 
 
 def _left_running(adapter: Adapter, where: JobFilter) -> str:

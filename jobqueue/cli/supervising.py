@@ -10,9 +10,12 @@ from typing import Protocol
 from jobqueue.adapters import Adapter
 from jobqueue.config import Settings, load_settings
 from jobqueue.defaults import default_configuration
+from jobqueue.ending import usual_ends
+from jobqueue.maintenance.rescued import RescueTeller
 from jobqueue.maintenance.schedules import Ticker
 from jobqueue.runner.groups import Undertaking, WorkerGroup, groups_of
 from jobqueue.runner.health import HealthServer
+from jobqueue.runner.hooks_elsewhere import HooksElsewhere
 from jobqueue.runner.notify import ServiceNotifier
 from jobqueue.runner.process import WorkerProcess
 from jobqueue.runner.relay import Relay
@@ -21,6 +24,7 @@ from jobqueue.runner.supervisor import Supervisor
 
 POLL = "poll_interval"
 WORKER_COMMAND = ("-m", "jobqueue.cli.worker_process")
+HOOKS_COMMAND = ("-m", "jobqueue.cli.hooks_process")
 
 
 class Watcher(Protocol):
@@ -54,6 +58,7 @@ def supervise(
             max_jobs=undertaking.max_jobs,
         )
 
+    hooks = HooksElsewhere(HOOKS_COMMAND, given, default_configuration.logger)
     supervisor = Supervisor(
         groups,
         spawn,
@@ -65,7 +70,9 @@ def supervise(
         relay=_relay(groups, settings, adapter) if not undertaking.until_idle else None,
         ticker=_ticker(settings, adapter) if not undertaking.until_idle else None,
         max_memory_bytes=undertaking.max_memory_bytes,
+        rescues=RescueTeller(usual_ends(), hooks),
     )
+    supervisor.on_new_code = hooks.forget
     _tell(supervisor, watcher)
     alarm = _stop_after(undertaking.ttl_seconds, supervisor)
     health = _answer_for(supervisor, undertaking.health)

@@ -145,10 +145,10 @@ def _as_json(record: TokenRecord, now: datetime) -> dict[str, Any]:
 
 
 def _row(record: TokenRecord, now: datetime) -> list[str]:
-    expires = "never" if record.expires_at is None else from_now(record.expires_at)
+    expires = "never" if record.expires_at is None else from_now(record.expires_at, now)
     scopes = ",".join(record.scopes)
     state = _state(record, now)
-    return [record.id, record.name, scopes, state, from_now(record.created_at), expires]
+    return [record.id, record.name, scopes, state, from_now(record.created_at, now), expires]
 
 
 def _state(record: TokenRecord, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""Recurring jobs as they are shown."""
+"""Workers and recurring jobs as they are shown, everywhere alike."""
 
 from __future__ import annotations
 
@@ -10,8 +10,20 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.cron import schedule_from
 from jobqueue.errors import InvalidJob
 from jobqueue.maintenance.schedules import is_declared
-from jobqueue.records import ScheduleRecord
+from jobqueue.records import ScheduleRecord, WorkerRecord
 from jobqueue.showing import shown_args
+
+
+def is_lost(adapter: Adapter, worker: WorkerRecord, now: datetime) -> bool:
+    """Whether a worker's process is known to be gone, or has been silent past its lease.
+
+    Args:
+        adapter: where it is registered.
+        worker: its row.
+        now: the time by the adapter's clock (`Adapter.now`), which the heartbeat is by as well.
+    """
+    living = adapter.is_living(worker)
+    return now - worker.heartbeat_at > worker.lease if living is None else not living
 
 
 @dataclass(frozen=True, slots=True)

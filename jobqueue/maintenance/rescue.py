@@ -28,6 +28,8 @@ class Rescuer:
         adapter: where they are.
         lease: how long the owner of running jobs may be without a row of its own.
         monotonic: seconds that only go up; for tests.
+        is_awaited: whether a worker's end is seen by who watches its process, and knows why it
+            ended; where that process is gone, its jobs are left to them.
     """
 
     def __init__(
@@ -35,10 +37,12 @@ class Rescuer:
         adapter: Adapter,
         lease: timedelta,
         monotonic: Callable[[], float] = time.monotonic,
+        is_awaited: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._adapter = adapter
         self._lease = lease
         self._monotonic = monotonic
+        self._is_awaited = is_awaited
         self._seen: dict[str, tuple[datetime | None, float]] = {}
 
     def rescue(self) -> list[Rescue]:
@@ -58,6 +62,8 @@ class Rescuer:
 
     def _rescue_if_dead(self, worker: WorkerRecord) -> Rescue | None:
         living = self._adapter.is_living(worker)
+        if living is False and self._is_awaited(worker.id):
+            return None
         still_for = self._still_for(worker.id, worker.heartbeat_at)
         if living or (living is None and still_for < worker.lease.total_seconds()):
             return None

@@ -40,6 +40,7 @@ class Heart:
         alive: the workers to beat for, asked at each beat: neither ended nor standing still.
         logger: where rescues are told.
         on_rescue: is called with each in which jobs were freed.
+        on_buried: is called with the id of each worker that was buried.
     """
 
     adapter: Adapter
@@ -48,6 +49,7 @@ class Heart:
     alive: Callable[[], Sequence[NewWorker]]
     logger: logging.Logger
     on_rescue: Callable[[Rescue], None] = lambda _: None
+    on_buried: Callable[[str], None] = lambda _: None
     _deaths: queue.SimpleQueue[Death] = field(default_factory=queue.SimpleQueue)
     _wake: threading.Event = field(default_factory=threading.Event)
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -83,7 +85,7 @@ class Heart:
             try:
                 while unburied:
                     self._free_jobs_of(unburied[0])
-                    unburied.pop(0)
+                    self.on_buried(unburied.pop(0).worker_id)
                 self._beat()
             except DatabaseError as error:
                 self.rescuer.forget()
@@ -97,7 +99,7 @@ class Heart:
 
     def _free_jobs_of(self, death: Death) -> None:
         rescue = self.adapter.rescue_crashed(death.worker_id, death.performing)
-        if rescue.released or rescue.failed:
+        if rescue:
             log.jobs_rescued(self.logger, rescue)
             self.on_rescue(rescue)
 

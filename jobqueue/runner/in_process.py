@@ -29,13 +29,11 @@ class WorkerThread:
 
     Args:
         worker: which has not run yet.
-        adapter: where its jobs are.
         logger: where it is said that it ended by an error.
     """
 
-    def __init__(self, worker: Worker, adapter: Adapter, logger: logging.Logger) -> None:
+    def __init__(self, worker: Worker, logger: logging.Logger) -> None:
         self._worker = worker
-        self._adapter = adapter
         self._logger = logger
         self._ended: concurrent.futures.Future[BaseException | None] = concurrent.futures.Future()
 
@@ -63,7 +61,7 @@ class WorkerThread:
         self._worker.stop_now()
         if not self.wait(GIVE_BACK_SECONDS):
             with suppress(DatabaseError):
-                self._adapter.unregister_worker(self._worker.id)
+                self._worker.sign_off()
 
     @property
     def error(self) -> BaseException | None:
@@ -110,7 +108,7 @@ class InProcess(Generic[Q]):
     ) -> None:
         self._queue = queue
         self._adapter = adapter
-        self._thread = WorkerThread(worker, adapter, logger) if worker is not None else None
+        self._thread = WorkerThread(worker, logger) if worker is not None else None
         self._grace_seconds = grace.total_seconds()
         self._heeds_sigterm = heeds_sigterm
         self._was_entered = False

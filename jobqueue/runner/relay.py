@@ -1,7 +1,6 @@
 """One ear for many: a supervisor listens for its workers, and tells each through a pipe.
 
-What goes through the pipe are lines of JSON: a wake-up, whether the supervisor listens at all, or
-which jobs it has freed.
+What goes through the pipe are lines of JSON: a wake-up, or whether the supervisor listens at all.
 A worker that is told that it does looks by itself only rarely.
 """
 
@@ -17,13 +16,11 @@ from datetime import timedelta
 from typing import Protocol
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.records import Rescue, Wakeup
+from jobqueue.records import Wakeup
 from jobqueue.worker.waking import ListeningThread
 from jobqueue.worker.worker import Worker
 
 LISTENING = "listening"
-RESCUE = "rescue"
-IDS_IN_LINE = 100
 
 
 class Wakeable(Protocol):
@@ -65,16 +62,6 @@ class WakePipe:
         """Tell the worker whether it can rely on being woken, unless it knows."""
         if self._told is not listening and self._send(json.dumps({LISTENING: listening})):
             self._told = listening
-
-    def tell_rescue(self, rescue: Rescue) -> None:
-        """Have the worker's hooks called for jobs that were freed, so many in a line."""
-        freed = [(job_id, False) for job_id in rescue.released]
-        freed += [(job_id, True) for job_id in rescue.failed]
-        for start in range(0, len(freed), IDS_IN_LINE):
-            part = freed[start : start + IDS_IN_LINE]
-            released = [job_id for job_id, failed in part if not failed]
-            failed = [job_id for job_id, failed in part if failed]
-            self._send(json.dumps({RESCUE: [rescue.worker_id, released, failed]}))
 
     def close(self) -> None:
         """The worker has ended."""
@@ -164,9 +151,6 @@ def _hear(fd: int, worker: Worker) -> None:
             facts = json.loads(line)
             if LISTENING in facts:
                 worker.rely_on_wakeups(facts[LISTENING])
-            elif RESCUE in facts:
-                worker_id, released, failed = facts[RESCUE]
-                worker.note_rescue(Rescue(worker_id, tuple(released), tuple(failed)))
             else:
                 worker.wake(Wakeup.from_facts(facts))
     worker.rely_on_wakeups(False)

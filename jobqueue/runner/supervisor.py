@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,8 +12,9 @@ from datetime import timedelta
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.maintenance.rescue import Rescuer
+from jobqueue.maintenance.rescued import RescueTeller
 from jobqueue.maintenance.schedules import Ticker
-from jobqueue.records import NewSchedule, NewWorker, Rescue
+from jobqueue.records import NewSchedule, NewWorker
 from jobqueue.runner.bell import Bell
 from jobqueue.runner.groups import WorkerGroup
 from jobqueue.runner.heart import Death, Heart
@@ -29,7 +29,7 @@ KILL_AFTER_SECONDS = 5.0
 LAST_BURIAL_SECONDS = 10.0
 MEMORY_CHECK_SECONDS = 5.0
 STUCK_AFTER_SECONDS = 10.0
-MOST_RESCUES_TO_TELL = 1000
+LAST_TELLING_SECONDS = 20.0
 CANNOT_START = (2, 3)  # the exit codes of wrong settings, and of no database or no tables
 
 Spawn = Callable[[WorkerGroup, int], WorkerProcess]
@@ -62,6 +62,7 @@ class Supervisor:
         relay: how its workers hear of jobs; None when they look for themselves.
         ticker: what enqueues the recurring jobs that its workers have; None for nothing.
         max_memory_bytes: a worker that has more is replaced, once it has finished what it performs.
+        rescues: tells what became of the jobs of workers that are gone; None for nobody to tell.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Supervisor:
         relay: Callable[[Callable[[], Sequence[WorkerProcess]]], Relay] | None = None,
         ticker: Ticker | None = None,
         max_memory_bytes: int | None = None,
+        rescues: RescueTeller | None = None,
     ) -> None:
         self._spawn = spawn
         self._lease, self._grace = lease, grace
@@ -87,6 +89,8 @@ class Supervisor:
         """Called once, when all workers are ready for the first time."""
         self.on_restarted: Callable[[str | None], None] = lambda _: None
         """Called when a rolling restart has ended, with why it failed if it did."""
+        self.on_new_code: Callable[[], None] = lambda: None
+        """Called when a rolling restart begins: the application may be another."""
         self.on_turn: Callable[[], None] = lambda: None
         """Called at every turn of its loop, several times a second."""
         self._last_turn = time.monotonic()
@@ -101,14 +105,16 @@ class Supervisor:
         self._memory_checked = 0.0
         self._has_begun = self._was_ready = False
         self.exit_code = 0
-        self._rescues: deque[Rescue] = deque(maxlen=MOST_RESCUES_TO_TELL)
+        self._rescues = rescues
+        self._unburied: set[str] = set()
         self._heart = Heart(
             adapter=adapter,
-            rescuer=Rescuer(adapter, lease),
+            rescuer=Rescuer(adapter, lease, is_awaited=self._unburied.__contains__),
             lease_seconds=lease.total_seconds(),
             alive=self._beating,
             logger=logger,
-            on_rescue=self._rescues.append,
+            on_rescue=rescues.note if rescues is not None else lambda _: None,
+            on_buried=self._unburied.discard,
         )
         self._relay = None if relay is None else relay(self._processes)
         self._ticker = ticker
@@ -174,7 +180,6 @@ class Supervisor:
             while not self._is_over():
                 self._look()
                 self._mind_schedules()
-                self._tell_rescues()
                 self._last_turn = time.monotonic()
                 self.on_turn()
                 self._wake.wait(WATCH_SECONDS)
@@ -186,6 +191,8 @@ class Supervisor:
             if self._ticker is not None:
                 self._ticker.stop()
             self._heart.stop(LAST_BURIAL_SECONDS)
+            if self._rescues is not None:
+                self._rescues.stop(LAST_TELLING_SECONDS)
         return self.exit_code
 
     def _is_over(self) -> bool:
@@ -277,6 +284,7 @@ class Supervisor:
 
     def _start(self, seat: _Seat) -> WorkerProcess:
         process = self._spawn(seat.group, seat.index)
+        self._unburied.add(process.worker_id)
         log.worker_started(self._logger, process.name, process.pid)
         return process
 
@@ -320,16 +328,11 @@ class Supervisor:
                 declared.update({schedule.name: schedule for schedule in process.schedules})
             self._ticker.mind(list(declared.values()))
 
-    def _tell_rescues(self) -> None:
-        """Leave it to a worker to call the hooks: the application is there, and not here."""
-        ready = [p for p in self._processes() if p.is_ready and not p.asked_to_stop]
-        while ready and self._rescues:
-            ready[0].pipe.tell_rescue(self._rescues.popleft())
-
     # --- a rolling restart -----------------------------------------------------------------------
 
     def _begin_restart(self) -> None:
         self._restart_asked = False
+        self.on_new_code()
         for seat in self._seats:
             place = (seat.group.name, seat.index)
             if seat.process is not None and place not in self._successors:

@@ -15,9 +15,9 @@ from jobqueue.adapters import Adapter
 from jobqueue.defaults import default_configuration
 from jobqueue.execution import Executor, RunCoroutine
 from jobqueue.job import registry
-from jobqueue.records import ClaimedJob, Committed, Failed, Outcome, Released, Succeeded
+from jobqueue.records import ClaimedJob, Committed, Failed, Outcome, Released, Succeeded, Turn
 from jobqueue.retry import Discard, Retry
-from jobqueue.worker.telling import Tally
+from jobqueue.worker.telling import Tally, as_settled
 
 PACKAGE = str(Path(jobqueue.__file__).parent)
 
@@ -70,9 +70,13 @@ class Performance:
                 raise
 
         outcome = self._executor.execute(claimed, within, run_coroutine)
-        rejected = [] if isinstance(outcome, Committed) else self._adapter.settle([outcome])
+        if isinstance(outcome, Committed):
+            turn = Turn((), ())
+        else:
+            turn = self._adapter.turn([outcome], None)
         observers, logger = default_configuration.observers, default_configuration.logger
-        observers.tell_outcomes(logger, [outcome], rejected)
+        [outcome] = as_settled([outcome], turn.cancelled)
+        observers.tell_outcomes(logger, [outcome], turn.rejected)
         if isinstance(outcome, Succeeded):
             self.tally.succeeded += 1
         else:

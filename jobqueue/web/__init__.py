@@ -10,17 +10,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jobqueue.errors import ConfigurationError
-from jobqueue.web.access import Access, Auth, Role, Scope
+from jobqueue.web.access import Access, Auth, Role, Scope, TokenHook
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
     from jobqueue.app import JobQueue
 
-__all__ = ["Access", "Auth", "Role", "Scope", "app", "bearer_tokens"]
+__all__ = ["Access", "Application", "Auth", "Role", "Scope", "app", "bearer_tokens"]
+
+
+class Application(Protocol):
+    """What `app` makes: an ASGI application, to be served or mounted anywhere."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """What a server calls, or the application that it is mounted in."""
+
+    def end_streams(self) -> None:
+        """End the streams of events that are open, and those that begin within half a minute.
+
+        Streams end by themselves when the process gets SIGTERM or SIGINT, when uvicorn ends for
+        another reason, and at the end of the lifespan where the server sends one to this
+        application. For any other way of ending there is this; it may be called on any thread.
+        """
 
 
 def app(
@@ -28,7 +41,7 @@ def app(
     *,
     queue: JobQueue | None = None,
     allowed_hosts: Collection[str] | None = None,
-) -> ASGIApp:
+) -> Application:
     """The API as an ASGI application, to be served or mounted anywhere.
 
     Args:
@@ -54,10 +67,11 @@ def app(
     return build(auth, queue, allowed_hosts)
 
 
-def bearer_tokens(queue: JobQueue | None = None) -> Auth:
+def bearer_tokens(queue: JobQueue | None = None) -> TokenHook:
     """A hook for `app` that lets in those with a token that `jobqueue token create` made.
 
-    It is sent as `Authorization: Bearer …`.
+    It is sent as `Authorization: Bearer …`. The hook can be awaited within a hook of one's own:
+    `await tokens(request)` is None for somebody without a token.
 
     Args:
         queue: in whose database the tokens are; the default one when none is given.

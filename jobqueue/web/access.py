@@ -72,6 +72,7 @@ NOBODY = Access("", frozenset())
 
 Answer: TypeAlias = "Access | tuple[str, Role | str] | None"
 Auth: TypeAlias = "Callable[[Request], Answer | Awaitable[Answer]]"
+TokenHook: TypeAlias = "Callable[[Request], Awaitable[Access | None]]"
 
 
 async def access_of(auth: Auth, request: Request) -> Access:

@@ -23,7 +23,7 @@ def build(
     """See `jobqueue.web.app`."""
     service = Service(queue or JobQueue(), auth)
     router = Router(service.routes(ALL_OPERATIONS), redirect_slashes=False, default=_nothing_here)
-    return Guard(router, allowed_hosts, service.answer_error, service.end_streams)
+    return Guard(router, allowed_hosts, service.answer_error, service.streams)
 
 
 async def _nothing_here(_scope: Scope, _receive: Receive, _send: Send) -> None:

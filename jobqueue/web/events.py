@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import anyio
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from jobqueue.adapters.stored import StoredJob
 from jobqueue.errors import DatabaseUnavailable
@@ -15,6 +16,7 @@ from jobqueue.records import FINISHED_STATES
 from jobqueue.web.jobs import found, job_json
 from jobqueue.web.operations import Call
 from jobqueue.web.problems import as_json
+from jobqueue.web.streams import EventStream
 
 FIRST_LOOK_SECONDS = 0.1
 LONGEST_LOOK_SECONDS = 1.0
@@ -29,19 +31,26 @@ async def events(call: Call) -> Response:
     job = await call.on_thread(found, call)
     if call.request.method == "HEAD":
         return Response(media_type="text/event-stream", headers=HEADERS)
-    return StreamingResponse(_stream(call, job), media_type="text/event-stream", headers=HEADERS)
+    return EventStream(_stream(call, job), call.service.streams, HEADERS)
 
 
-async def _stream(call: Call, job: StoredJob) -> AsyncIterator[bytes]:
-    """What is sent. It ends after a while, so that who lost their access cannot listen on.
-
-    It ends too when the server is to stop; who follows a job connects anew then.
-    """
+async def _stream(call: Call, job: StoredJob) -> AsyncGenerator[bytes, None]:
+    """What is sent. What goes wrong ends it, and the client asks anew, and hears why."""
     yield b"retry: 1000\n\n"
+    try:
+        async with aclosing(_changes(call, job)) as changes:
+            async for change in changes:
+                yield change
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is logged
+        call.service.answer_error(error, call.request.method, call.request.url.path)
+
+
+async def _changes(call: Call, job: StoredJob) -> AsyncGenerator[bytes, None]:
+    """An event for each change. It ends after a while: who lost their access cannot listen on."""
     began = said_at = time.monotonic()
     seen: Any = None
     pause = FIRST_LOOK_SECONDS
-    while not call.service.is_closing and time.monotonic() - began < LONGEST_STREAM_SECONDS:
+    while time.monotonic() - began < LONGEST_STREAM_SECONDS:
         told = job_json(job)
         if job.state in FINISHED_STATES:
             yield event("finished", told)
@@ -64,7 +73,7 @@ async def _stream(call: Call, job: StoredJob) -> AsyncIterator[bytes]:
 async def _now(call: Call, job: StoredJob) -> StoredJob | None:
     """The job now; as it was before while the database does not answer."""
     try:
-        now: StoredJob | None = await call.on_thread(call.adapter.get, job.id)
+        now: StoredJob | None = await call.on_thread(call.adapter.get, job.id, can_be_left=True)
     except DatabaseUnavailable:
         return job
     return now

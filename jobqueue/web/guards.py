@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobqueue.web.problems import Problem
+from jobqueue.web.streams import Streams
 
 OWN_SITES = ("same-origin", "none")
 DEFAULT_PORTS = (":80", ":443")
@@ -34,7 +35,7 @@ class Guard:
         app: what it stands before.
         allowed_hosts: see `jobqueue.web.app`.
         answer_error: makes an answer of whatever goes wrong, given the method and the path.
-        end_streams: has answers end soon that go on for as long as a job does: the server stops.
+        streams: what goes on for as long as a job does, and ends with the server.
     """
 
     def __init__(
@@ -42,21 +43,39 @@ class Guard:
         app: ASGIApp,
         allowed_hosts: Collection[str] | None,
         answer_error: Callable[[Exception, str, str], Response],
-        end_streams: Callable[[], None],
+        streams: Streams,
     ) -> None:
         self.inner = app
-        self.end_streams = end_streams
+        self._streams = streams
         self._allowed = None if allowed_hosts is None else {name.lower() for name in allowed_hosts}
         self._answer_error = answer_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request. There are no websockets here: an answer to one refuses it."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": GOING_NOWHERE})
-            return
-        if scope["type"] != "http":
-            await self.inner(scope, receive, send)
-            return
+        """Answer a request, or whatever else a server asks of an application."""
+        match scope["type"]:
+            case "http":
+                await self._answer(scope, receive, send)
+            case "websocket":
+                await _refuse_websocket(scope, receive, send)
+            case _:
+                await self.inner(scope, self._until_shutdown(receive), send)
+
+    def end_streams(self) -> None:
+        """See `jobqueue.web.Application`."""
+        self._streams.end()
+
+    def _until_shutdown(self, receive: Receive) -> Receive:
+        """Hear of the end of the lifespan, which a server may say while streams are open."""
+
+        async def heard() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                self.end_streams()
+            return message
+
+        return heard
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         sender, method = Sender(send), scope["method"]
         # Starlette's routes raise where there is an application, and answer by themselves else.
         scope.setdefault("app", self)
@@ -69,6 +88,8 @@ class Guard:
             await self._answer_error(error, method, scope["path"])(scope, receive, sender)
 
     def _refuse_stranger(self, headers: Headers, method: str) -> None:
+        if headers.get("upgrade", "").lower() == "websocket":
+            raise no_websockets()
         host = headers.get("host", "")
         if self._allowed is not None and name_of(host) not in self._allowed:
             raise Problem(
@@ -98,6 +119,20 @@ class Sender:
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
         await self._send(message)
+
+
+async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Say why, where the server can pass that on; it is a bare 403 else."""
+    await receive()  # the handshake, which has to be taken before it is answered
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await no_websockets().response()(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": GOING_NOWHERE})
+
+
+def no_websockets() -> Problem:
+    """What a handshake is answered. A server without websockets passes it on as a request."""
+    return Problem(403, "there are no websockets here; a job is followed by its events")
 
 
 def name_of(host: str) -> str:

@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.app import import_app
 from jobqueue.defaults import default_configuration
+from jobqueue.ending import delete_some
 from jobqueue.enqueueing import tell_enqueued
 from jobqueue.errors import StateConflict
 from jobqueue.job import Job, registry
@@ -134,6 +135,7 @@ def found(call: Call) -> StoredJob:
     record = call.adapter.get(job_id)
     if record is None:
         raise not_found(job_id)
+    record.ends = call.queue.ends
     return record
 
 
@@ -169,7 +171,7 @@ def delete(call: Call) -> Answer:
     """Remove a job that has not started."""
     record = found(call)
     where = JobFilter(ids=(record.id,), states=(JobState.READY,))
-    if not call.adapter.delete(where):
+    if not delete_some(call.adapter, where, delete_reason(call), call.queue.ends):
         raise started(record, "deleted")
     call.note("deleted", _title(record), record.id)
     return Answer(job_json(record))
@@ -208,6 +210,11 @@ def cancel(call: Call) -> Answer:
     record = found(call)
     record.cancel(cancel_reason(call))
     return _changed(call, "cancelled", record)
+
+
+def delete_reason(call: Call) -> str:
+    """What those are told who hear of a job that was deleted."""
+    return clean_error(f"deleted by {call.access.who}")
 
 
 def cancel_reason(call: Call) -> str:

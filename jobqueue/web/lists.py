@@ -9,9 +9,10 @@ from typing import Any
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.stored import StoredJob
+from jobqueue.ending import cancel_some, delete_some
 from jobqueue.records import JobFilter, JobState
 from jobqueue.showing import names_meant
-from jobqueue.web.jobs import cancel_reason, job_json
+from jobqueue.web.jobs import cancel_reason, delete_reason, job_json
 from jobqueue.web.models import BulkBody, JobFilterBody, JobsQuery
 from jobqueue.web.operations import Answer, Call
 from jobqueue.web.problems import Problem
@@ -76,11 +77,14 @@ def cancel_all(call: Call) -> Answer:
     def cancel(adapter: Adapter, where: JobFilter) -> int:
         number = 0
         if JobState.READY in (where.states or ()):
-            number = adapter.cancel(replace(where, states=(JobState.READY,)), reason)
+            waiting = replace(where, states=(JobState.READY,))
+            number = cancel_some(adapter, waiting, reason, call.queue.ends)
         if JobState.RUNNING not in (where.states or ()):
             return number
         running = adapter.list_jobs(replace(where, states=(JobState.RUNNING,)), BATCH)
-        return number + sum(adapter.request_cancel(job.id, reason) is not None for job in running)
+        asked = [job for seen in running if (job := adapter.request_cancel(seen.id, reason))]
+        call.queue.ends.tell(job for job in asked if job.state is JobState.CANCELLED)
+        return number + len(asked)
 
     return _in_bulk(call, "cancelled", states, states, cancel)
 
@@ -88,7 +92,12 @@ def cancel_all(call: Call) -> Answer:
 def delete_all(call: Call) -> Answer:
     """Remove jobs that are not running."""
     states = tuple(state for state in JobState if state is not JobState.RUNNING)
-    return _in_bulk(call, "deleted", states, states, lambda adapter, where: adapter.delete(where))
+    reason, ends = delete_reason(call), call.queue.ends
+
+    def delete(adapter: Adapter, where: JobFilter) -> int:
+        return delete_some(adapter, where, reason, ends)
+
+    return _in_bulk(call, "deleted", states, states, delete)
 
 
 def _in_bulk(

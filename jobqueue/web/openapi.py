@@ -192,7 +192,7 @@ def _problem_statuses(operation: Operation) -> set[int]:
     if operation.query is not None or "{name}" in operation.path:
         statuses |= {422}
     if operation.method != "GET":
-        statuses |= {413, 415}
+        statuses |= {408, 413, 415}
     if operation.body is not None:
         statuses |= {422}
     return statuses

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -21,14 +21,24 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.app import JobQueue
 from jobqueue.web.access import NOBODY, Access, Auth, Scope, access_of
 from jobqueue.web.problems import CRASHED, Problem, as_json, problem_of
+from jobqueue.web.streams import Streams
 
 LONGEST_BODY = 1024 * 1024 + 64 * 1024
 MOST_DRAINED = 16 * 1024 * 1024
 MOST_THREADS = 12
+BODY_SECONDS = 30.0
+SILENCE_SECONDS = 10.0
+LAST_BODY_SECONDS = 1.0
 MOST_ERRORS = 10
 LONGEST_NUMBER = 30
 DENIED = "this API was mounted without auth=, so that everything is denied; see docs/api.md"
+ENDING = "this server is about to end; ask again"
+TOO_SLOW = (
+    f"the body did not come: nothing of it for {SILENCE_SECONDS:g} s, or not all of it in "
+    f"{BODY_SECONDS:g} s"
+)
 NOTHING_SENT = b""
+HANG_UP = {"Connection": "close"}
 
 
 class JobIdConvertor(Convertor[int]):
@@ -78,9 +88,11 @@ class Call:
         """Where the jobs are."""
         return self.queue.adapter
 
-    async def on_thread(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Do something that waits for the database."""
-        return await self.service.on_thread(work, *args)
+    async def on_thread(
+        self, work: Callable[..., Any], *args: Any, can_be_left: bool = False
+    ) -> Any:
+        """See `Service.on_thread`."""
+        return await self.service.on_thread(work, *args, can_be_left=can_be_left)
 
     def note(self, action: str, what: str, job_id: int | None = None) -> None:
         """Write into the log what somebody changed."""
@@ -149,11 +161,7 @@ class Service:
         self.queue = queue
         self._auth = auth
         self._threads = anyio.CapacityLimiter(MOST_THREADS)
-        self.is_closing = False
-
-    def end_streams(self) -> None:
-        """Have answers end soon that would go on for as long as a job does."""
-        self.is_closing = True
+        self.streams = Streams()
 
     def routes(self, operations: Iterable[Operation]) -> list[Route]:
         """A route for each path, which answers what can be asked there."""
@@ -190,7 +198,7 @@ class Service:
 
     async def _answer(self, operation: Operation, request: Request) -> Response:
         access = await self._allowed(operation, request)
-        body = await _body_of(request)
+        body = await self._body_of(request)
         call = Call(
             request,
             self,
@@ -209,9 +217,19 @@ class Service:
             headers=dict(answer.headers),
         )
 
-    async def on_thread(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Do something that waits for the database, on one of a few threads."""
-        return await anyio.to_thread.run_sync(functools.partial(work, *args), limiter=self._threads)
+    async def on_thread(
+        self, work: Callable[..., Any], *args: Any, can_be_left: bool = False
+    ) -> Any:
+        """Do something that waits for the database, on one of a few threads.
+
+        Args:
+            work: what is done.
+            *args: its arguments.
+            can_be_left: whether nobody needs to wait for it any more when this is cancelled.
+        """
+        return await anyio.to_thread.run_sync(
+            functools.partial(work, *args), limiter=self._threads, abandon_on_cancel=can_be_left
+        )
 
     async def _handle(self, operation: Operation, call: Call) -> Any:
         if inspect.iscoroutinefunction(operation.handle):
@@ -232,17 +250,33 @@ class Service:
             )
         raise Problem(403, f"{access.who} may not {operation.scope}")
 
+    async def _body_of(self, request: Request) -> bytes:
+        """The body, which has to come within a bearable time. Reads have none."""
+        if request.method in {"GET", "HEAD"}:
+            return NOTHING_SENT
+        with self.streams.until_the_end(LAST_BODY_SECONDS), anyio.CancelScope() as silence:
+            return await _read_body(request, silence)
+        if self.streams.are_ending:
+            raise Problem(503, ENDING, {"Retry-After": "1", **HANG_UP})
+        raise Problem(408, TOO_SLOW, HANG_UP)
+
 
 # --- what was sent -------------------------------------------------------------------------------
 
 
-async def _body_of(request: Request) -> bytes:
-    """The body, which has to be JSON and of a bearable size. Reads have none."""
-    if request.method in {"GET", "HEAD"}:
-        return NOTHING_SENT
+async def _read_body(request: Request, silence: anyio.CancelScope) -> bytes:
+    """The body, which has to be JSON and of a bearable size.
+
+    Args:
+        request: whose body it is.
+        silence: is cancelled when no more of it comes for a while, or not all of it in time.
+    """
     announced = request.headers.get("content-length", "")
     body, size = bytearray(), 0
-    async for chunk in request.stream():
+    last = anyio.current_time() + BODY_SECONDS
+    silence.deadline = min(last, anyio.current_time() + SILENCE_SECONDS)
+    async for chunk in _chunks_of(request):
+        silence.deadline = min(last, anyio.current_time() + SILENCE_SECONDS)
         size += len(chunk)
         if size <= LONGEST_BODY:
             body += chunk
@@ -253,6 +287,14 @@ async def _body_of(request: Request) -> bytes:
     if body and _media_type(request) != "application/json":
         raise Problem(415, "the body has to be JSON, with Content-Type: application/json")
     return bytes(body)
+
+
+async def _chunks_of(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect:
+        raise Problem(408, "the connection ended before the body did", HANG_UP) from None
 
 
 def _media_type(request: Request) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
-from jobqueue.maintenance.overview import all_shown, schedule_json
+from jobqueue.maintenance.overview import all_shown, is_lost, schedule_json
 from jobqueue.outside import Stat, StatOfMinute
 from jobqueue.records import JobFilter, JobRecord, JobState, QueueDepth, WorkerRecord
 from jobqueue.web.operations import Answer, Call
@@ -64,20 +64,18 @@ def _queue_name(call: Call) -> str:
 
 def workers(call: Call) -> Answer:
     """The workers of all machines, and what they perform."""
-    now, running = call.adapter.now(), dict[str, list[JobRecord]]()
+    running = dict[str, list[JobRecord]]()
     for job in call.adapter.running_jobs(MOST_RUNNING):
         running.setdefault(job.locked_by or "", []).append(job)
+    found, now = call.adapter.workers(), call.adapter.now()
     listed = [
-        _worker_json(worker, running.get(worker.id, ()), call.adapter.is_living(worker), now)
-        for worker in call.adapter.workers()
+        _worker_json(worker, running.get(worker.id, ()), is_lost(call.adapter, worker, now))
+        for worker in found
     ]
     return Answer({"workers": listed})
 
 
-def _worker_json(
-    worker: WorkerRecord, jobs: Iterable[JobRecord], living: bool | None, now: datetime
-) -> dict[str, Any]:
-    silent = now - worker.heartbeat_at > worker.lease
+def _worker_json(worker: WorkerRecord, jobs: Iterable[JobRecord], lost: bool) -> dict[str, Any]:
     return {
         "id": worker.id,
         "name": worker.name,
@@ -87,7 +85,7 @@ def _worker_json(
         "concurrency": worker.concurrency,
         "started_at": worker.started_at.isoformat(),
         "heartbeat_at": worker.heartbeat_at.isoformat(),
-        "lost": silent if living is None else not living,
+        "lost": lost,
         "jobs": [
             {
                 "id": job.id,

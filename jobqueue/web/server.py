@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -14,22 +13,12 @@ SHUTDOWN_SECONDS = 3
 
 
 class Server(uvicorn.Server):
-    """Ends when it is told to, and then returns; uvicorn's own passes the signal on to itself.
-
-    Args:
-        config: see uvicorn.
-        end_streams: has answers end soon that have no end of their own.
-    """
-
-    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._end_streams = end_streams
+    """Ends when it is told to, and then returns; uvicorn's own passes the signal on to itself."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Finish what is being answered; told once more, end at once."""
         self.force_exit = self.should_exit
         self.should_exit = True
-        self._end_streams()
 
 
 def serve(application: Guard, listening: socket.socket) -> None:
@@ -42,4 +31,4 @@ def serve(application: Guard, listening: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    Server(config, application.end_streams).run(sockets=[listening])
+    Server(config).run(sockets=[listening])

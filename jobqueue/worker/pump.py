@@ -19,17 +19,20 @@ from threading import Event, Lock
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.settlement import may_be_cancelled, was_called_off
 from jobqueue.clock import reconnect_pauses
 from jobqueue.errors import DatabaseUnavailable, TransactionOpen
 from jobqueue.execution import delay_before_return
 from jobqueue.records import (
     LOOK_ANYWHERE,
+    Cancelled,
     Claim,
     ClaimedJob,
     Committed,
     Discarded,
     Failed,
     JobFilter,
+    JobRecord,
     JobState,
     Outcome,
     Released,
@@ -120,7 +123,7 @@ class Pump:
         while not self.handoff.is_empty():
             outcomes = self.handoff.take_outcomes()
             if outcomes:
-                self.teller.tell(outcomes, self._insist(outcomes, None).rejected)
+                self.teller.tell(outcomes, self._insist(outcomes, None))
             else:
                 self.handoff.wait_until_performed()
 
@@ -179,7 +182,7 @@ class Pump:
         """Tell what the last turn settled and hand over what it claimed, if that is still to do."""
         last, self._last = self._last, NOTHING_TO_PASS_ON
         # Told before the next job begins, which may kill the process and the news with it.
-        self.teller.tell(last.outcomes, last.turn.rejected)
+        self.teller.tell(last.outcomes, last.turn)
         self.teller.tell_claimed(last.turn.claimed)
         claimed = last.turn.claimed
         if claimed:
@@ -276,9 +279,11 @@ class Pump:
 
     def _release_strays(self) -> None:
         self._strays_released_at = time.monotonic()
-        number = self.adapter.release_strays(self.worker_id, self.handoff.held_claims())
-        if number:
+        freed = self.adapter.release_strays(self.worker_id, self.handoff.held_claims())
+        if freed:
+            number = len(freed.released) + len(freed.ended)
             log.strays_released(self.logger, self.worker_id, number)
+            self.teller.tell_freed(freed)
 
     # --- when the database goes away -------------------------------------------------------------
 
@@ -321,23 +326,36 @@ class Pump:
     def _resume(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
         """The turn once more, minding that the lost answer may have been to one that was made."""
         settled = self._turn(outcomes, None)
-        rejected = tuple(o for o in settled.rejected if not self._was_settled(o))
+        rejected, cancelled = list[Outcome](), list(settled.cancelled)
+        for outcome in settled.rejected:
+            record = self.adapter.get(outcome.job.id)
+            if not _was_settled(outcome, record):
+                rejected.append(outcome)
+            elif record is not None and _is_called_off(outcome, record):
+                cancelled.append(Cancelled(outcome.job, reason=record.last_error or ""))
         self._release_strays()
         if claim is not None:
             # A token stands for one claim: jobs of the lost answer may still carry the first one.
             claim = replace(claim, token=_new_token())
-        return replace(self._turn((), claim), rejected=rejected)
-
-    def _was_settled(self, outcome: Outcome) -> bool:
-        """Whether a rejected outcome had been stored all along, by a turn whose answer was lost."""
-        record = self.adapter.get(outcome.job.id)
-        if record is None:
-            return isinstance(outcome, Succeeded | Failed | Discarded) and not outcome.keep
-        return record.state is _state_after(outcome) and record.locked_by is None
+        turn = self._turn((), claim)
+        return replace(turn, rejected=tuple(rejected), cancelled=tuple(cancelled))
 
 
 def _new_token() -> int:
     return secrets.randbits(63)
+
+
+def _was_settled(outcome: Outcome, record: JobRecord | None) -> bool:
+    """Whether a rejected outcome had been stored all along, by a turn whose answer was lost."""
+    if record is None:
+        return isinstance(outcome, Succeeded | Failed | Discarded) and not outcome.keep
+    if record.locked_by is not None:
+        return False
+    return record.state is _state_after(outcome) or _is_called_off(outcome, record)
+
+
+def _is_called_off(outcome: Outcome, record: JobRecord) -> bool:
+    return may_be_cancelled(outcome) and was_called_off(record)
 
 
 def _state_after(outcome: Outcome) -> JobState:

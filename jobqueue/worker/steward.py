@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
@@ -39,7 +39,7 @@ class Steward:
         logger: logging.Logger,
         logger_of: Callable[[str], logging.Logger],
     ) -> None:
-        self.cancelled: Collection[tuple[int, int]] = frozenset()
+        self.cancelled: Mapping[tuple[int, int], str] = {}
         self._adapter = adapter
         self._worker_id = worker_id
         self._handoff = handoff
@@ -125,10 +125,10 @@ class Steward:
 
     def _look_for_cancels(self, cancel: Callable[[Taken], None]) -> None:
         if not self._handoff.performing_longer_than(LONG_SECONDS):
-            self.cancelled = frozenset()
+            self.cancelled = {}
             return
         before = self.cancelled
-        self.cancelled = frozenset(self._adapter.cancel_requests(self._worker_id))
+        self.cancelled = self._adapter.cancel_requests(self._worker_id)
         for taken in self._handoff.taken():
             pair = (taken.job.id, taken.job.token)
             if pair in self.cancelled and pair not in before:

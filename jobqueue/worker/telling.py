@@ -8,8 +8,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jobqueue import log
+from jobqueue.ending import EndTeller
 from jobqueue.hooks import NO_OBSERVERS, Observers
-from jobqueue.records import ClaimedJob, Discarded, Failed, Outcome, Released, Retried, Succeeded
+from jobqueue.records import (
+    Cancelled,
+    ClaimedJob,
+    Discarded,
+    Failed,
+    Outcome,
+    Released,
+    Rescue,
+    Retried,
+    Succeeded,
+    Turn,
+)
 
 
 @dataclass(slots=True)
@@ -50,10 +62,12 @@ class Teller:
         logger_of: the logger for what concerns a job, by its handler.
         observers: the hooks for all jobs.
         count: is called with what each turn settled, and what of it was rejected.
+        ends: tells of jobs that have ended without being performed here.
     """
 
     logger: logging.Logger
     logger_of: Callable[[str], logging.Logger]
+    ends: EndTeller
     observers: Observers = NO_OBSERVERS
     count: Callable[[Sequence[Outcome], Sequence[Outcome]], None] = lambda _settled, _rejected: None
     tally: Tally = field(default_factory=Tally)
@@ -64,8 +78,9 @@ class Teller:
             return True
         return not all(log.is_ours_alone(self.logger_of(handler)) for handler in handlers)
 
-    def tell(self, outcomes: Sequence[Outcome], rejected: Sequence[Outcome]) -> None:
-        """Tell what became of jobs."""
+    def tell(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
+        """Tell what became of jobs whose outcomes a turn has settled."""
+        outcomes, rejected = as_settled(outcomes, turn.cancelled), turn.rejected
         refused = {outcome.job.id for outcome in rejected}
         succeeded: defaultdict[str, list[Succeeded]] = defaultdict(list)
         for outcome in outcomes:
@@ -80,6 +95,10 @@ class Teller:
             self.count(outcomes, rejected)
         if self.observers.hears_outcomes:
             self.observers.tell_outcomes(self.logger, outcomes, rejected)
+
+    def tell_freed(self, freed: Rescue) -> None:
+        """Tell what became of jobs that this worker gave back, where they ended by that."""
+        self.ends.tell(freed.ended)
 
     def tell_claimed(self, jobs: Sequence[ClaimedJob]) -> None:
         """Tell which jobs this worker has now."""
@@ -96,6 +115,14 @@ class Teller:
         self.tally.count(outcome)
         if not _is_silent(outcome):
             log.job_settled(logger, outcome)
+
+
+def as_settled(outcomes: Sequence[Outcome], cancelled: Sequence[Cancelled]) -> Sequence[Outcome]:
+    """The outcomes as the database took them: of what somebody had cancelled, that and why."""
+    if not cancelled:
+        return outcomes
+    instead = {(outcome.job.id, outcome.job.token): outcome for outcome in cancelled}
+    return [instead.get((outcome.job.id, outcome.job.token), outcome) for outcome in outcomes]
 
 
 def _is_silent(outcome: Outcome) -> bool:

@@ -14,13 +14,15 @@ from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.config import Settings
 from jobqueue.defaults import default_configuration
-from jobqueue.errors import DatabaseError, DatabaseUnavailable
+from jobqueue.ending import EndTeller, logger_of
+from jobqueue.errors import DatabaseUnavailable
 from jobqueue.execution import Executor
 from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
 from jobqueue.maintenance.prune import Pruner, PruningThread, prune_quietly
+from jobqueue.maintenance.rescued import HooksHere, RescueTeller
 from jobqueue.maintenance.schedules import Ticker, schedules_in
-from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, JobFilter, NewWorker, Rescue, Wakeup
+from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewWorker, Wakeup
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.interrupting import Alarm, WatchedAlarm, Watcher
 from jobqueue.worker.lease import LeaseKeeper
@@ -31,6 +33,8 @@ from jobqueue.worker.stats import Stats
 from jobqueue.worker.steward import Steward
 from jobqueue.worker.telling import Tally, Teller
 from jobqueue.worker.waking import RARELY, ListeningThread
+
+LAST_TELLING_SECONDS = 10.0
 
 
 class Worker:
@@ -82,7 +86,10 @@ class Worker:
         self._steward = Steward(adapter, self.id, self._handoff, logger, self._logger_of)
         self._performer = self._new_performer(slots, alarm)
         self._stats = Stats(adapter, self.id, logger)
-        self._teller = Teller(logger, self._logger_of, self._observers, self._stats.note)
+        self._ends = EndTeller(logger, self._observers, registry)
+        self._teller = Teller(
+            logger, self._logger_of, self._ends, self._observers, self._stats.note
+        )
         self._pump = Pump(
             adapter=adapter,
             handoff=self._handoff,
@@ -111,7 +118,8 @@ class Worker:
             DatabaseError: the database cannot be worked with. One that only does not answer for
                 a while is waited for.
         """
-        lease = LeaseKeeper(self._adapter, self._new_worker(), self._logger, self.note_rescue)
+        rescues = RescueTeller(self._ends, HooksHere(self._adapter, self._ends))
+        lease = LeaseKeeper(self._adapter, self._new_worker(), self._logger, rescues.note)
         ticker = Ticker(self._adapter, self._settings.app, self._logger)
         schedules = schedules_in(self._registry, self._adapter) if self._ticks else []
         if self._keeps_lease:
@@ -143,6 +151,7 @@ class Worker:
             self._performer.close()
             self._watcher.close()
             lease.stop()
+            rescues.stop(LAST_TELLING_SECONDS)
         if self._until_idle and self._pump_error is None:
             self._stats.flush()
             prune_quietly(Pruner(*self._for_pruning()), self._logger)
@@ -197,12 +206,13 @@ class Worker:
         if not relying:
             self._pump.wake(LOOK_ANYWHERE)
 
-    def note_rescue(self, rescue: Rescue) -> None:
-        """Tell the hooks of jobs that were freed. May be called from any thread, and returns."""
-        if self._observers.hears("job_rescued") or self._observers.hears("job_failed"):
-            threading.Thread(
-                target=self._tell_rescued, args=(rescue,), name="jobqueue-hooks", daemon=True
-            ).start()
+    def sign_off(self) -> None:
+        """Take this worker off the list, and free what it holds. May be called from any thread.
+
+        Raises:
+            DatabaseError: it could not be; the end of its lease does it.
+        """
+        self._teller.tell_freed(self._adapter.unregister_worker(self.id))
 
     def performing(self) -> list[ClaimedJob]:
         """The jobs that are being performed now, the longest first."""
@@ -232,7 +242,7 @@ class Worker:
     def _sign_off(self) -> None:
         """Leave nothing behind; what a lost database keeps, the end of the lease brings back."""
         try:
-            self._adapter.unregister_worker(self.id)
+            self.sign_off()
         except DatabaseUnavailable as error:
             self._pump_error = self._pump_error or error
         log.worker_stopped(self._logger, self.id, self._teller.tally.performed)
@@ -243,18 +253,6 @@ class Worker:
 
     def _tell(self, event: str) -> None:
         self._observers.tell(self._logger, event, self._new_worker())
-
-    def _tell_rescued(self, rescue: Rescue) -> None:
-        where = JobFilter(ids=(*rescue.released, *rescue.failed))
-        try:
-            found = self._adapter.list_jobs(where, len(where.ids or ()))
-        except DatabaseError as error:
-            log.hooks_troubled(self._logger, error)
-            return
-        for job in found:
-            self._observers.tell(self._logger, "job_rescued", job, rescue.worker_id)
-            if job.id in rescue.failed:
-                self._observers.tell(self._logger, "job_failed", job, job.last_error or "")
 
     def _new_worker(self) -> NewWorker:
         return NewWorker(
@@ -278,10 +276,7 @@ class Worker:
         return replace(claimed, max_attempts=min(claimed.max_attempts, most_attempts))
 
     def _logger_of(self, handler: str) -> logging.Logger:
-        job_class = self._registry.find(handler)
-        logger = self._logger if job_class is None else job_class.logger
-        # A class without a logger of its own has the default one; this worker's comes before that.
-        return self._logger if logger is default_configuration.logger else logger
+        return logger_of(self._registry, self._logger, handler)
 
 
 def _sets_its_attempts(job_class: type[Job]) -> bool:

@@ -140,7 +140,7 @@ def beat(adapter: PostgresAdapter, world: World) -> Any:
 
 
 def unregister(adapter: PostgresAdapter, world: World) -> Any:
-    adapter.unregister_worker(OLD)
+    return adapter.unregister_worker(OLD)
 
 
 def release_strays(adapter: PostgresAdapter, world: World) -> Any:
@@ -148,7 +148,8 @@ def release_strays(adapter: PostgresAdapter, world: World) -> Any:
 
 
 def request_cancel(adapter: PostgresAdapter, world: World, *, job: int = 1) -> Any:
-    return adapter.request_cancel(job, "no more")
+    found = adapter.request_cancel(job, "no more")
+    return found and found.state
 
 
 def cancel(adapter: PostgresAdapter, world: World) -> Any:

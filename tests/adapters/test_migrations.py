@@ -377,6 +377,7 @@ INCLUDING_ENV = """
     from alembic import context
     from sqlalchemy import Column, Integer, MetaData, Table, Text
 
+    from jobqueue.adapters.sql.schema import render_item
     from jobqueue.adapters.sql.tables import Base
 
     metadata = MetaData()
@@ -385,6 +386,7 @@ INCLUDING_ENV = """
     context.configure(
         connection=context.config.attributes["connection"],
         target_metadata=[metadata, Base.metadata],
+        render_item=render_item,
     )
     with context.begin_transaction():
         context.run_migrations()
@@ -392,9 +394,6 @@ INCLUDING_ENV = """
 MAKO = """
     from alembic import op
     import sqlalchemy as sa
-    from sqlalchemy import Text
-    from sqlalchemy.dialects import postgresql
-    import jobqueue.adapters.sql.tables
     ${imports if imports else ""}
 
     revision = ${repr(up_revision)}

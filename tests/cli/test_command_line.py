@@ -196,7 +196,7 @@ def test_clear_asks_on_a_terminal(project: Project) -> None:
     project.jobs("enqueue", "Greet", json.dumps({"name": "Ada " * 50}))
     code, screen = on_a_terminal(project, "clear", keys=b"n\n")
     assert code == 1
-    assert "Remove 1 job for good? [y/N]: " in screen
+    assert "Remove 1 job (1 ready) for good? [y/N]: " in screen
     assert "Nothing was removed." in screen
     code, screen = on_a_terminal(project, "clear", interrupt=True)
     assert code in {1, 130, -signal.SIGINT}

@@ -80,8 +80,107 @@ def test_failure_retry_cancel_and_clear(project: Project) -> None:
 
     assert project.jobs("clear", "--queue", "email").out == "Removed 1 job.\n"
     assert [job["id"] for job in listed(project)] == [2]
-    assert project.jobs("clear").out == "Removed 1 job.\n"
+    assert project.jobs("clear", "--yes").out == "Removed 1 job.\n"
     assert listed(project) == []
+
+
+TWO_OF_A_NAME = """
+from jobqueue import Job
+
+
+class Greet(Job):
+    aliases = ("jobs.Hello",)
+
+    def perform(self) -> None: ...
+
+
+class Billing:
+    class Send(Job):
+        def perform(self) -> None: ...
+
+
+class Mail:
+    class Send(Job):
+        def perform(self) -> None: ...
+"""
+
+
+def test_a_job_is_named_as_for_enqueue(project: Project) -> None:
+    project.write("jobs.py", TWO_OF_A_NAME)
+    for name in ("Greet", "Hello", "Billing.Send", "jobs.Mail.Send"):
+        assert project.jobs("enqueue", name).exit_code == 0
+    for name, ids in {
+        "Greet": [2, 1],
+        "jobs.Greet": [2, 1],
+        "Hello": [2, 1],
+        "Billing.Send": [3],
+        "jobs.Billing.Send": [3],
+        "Mail.Send": [4],
+        "Mail.Send,Greet": [4, 2, 1],
+    }.items():
+        assert [job["id"] for job in listed(project, "--job", name)] == ids, name
+    assert [job["id"] for job in listed(project, "--job", "Greet", "--job", "Mail.Send")] == [
+        4,
+        2,
+        1,
+    ]
+
+    for name in ("Send", "Gret", "reet", "jobs", "jobs.Nothing", "Greet,Send", ""):
+        expected = project.jobs("enqueue", name.rpartition(",")[2])
+        assert expected.exit_code == 2
+        for command in (
+            ["list", "--job", name],
+            ["list", "--handler", name],
+            ["clear", "--yes", "--job", name],
+            ["retry", "--failed", "--job", name],
+        ):
+            run = project.jobs(*command)
+            assert (run.exit_code, run.out, run.err) == (2, "", expected.err), command
+    assert len(listed(project)) == 4
+
+
+def test_a_job_whose_class_is_gone_is_named_in_full(project: Project) -> None:
+    """Its rows are listed, and can be cleared away, also where another class ends like it."""
+    project.write("jobs.py", TWO_OF_A_NAME)
+    project.jobs("enqueue", "Billing.Send")
+    project.jobs("enqueue", "Greet")
+    project.jobs("enqueue", "Send", "--unchecked")  # from a service that has no code of ours
+    kept = TWO_OF_A_NAME[: TWO_OF_A_NAME.index("class Billing")]
+    project.write("jobs.py", kept)
+    assert [job["id"] for job in listed(project, "--job", "jobs.Billing.Send")] == [1]
+    assert [job["id"] for job in listed(project, "--job", "Send")] == [3]
+    assert project.jobs("list", "--job", "Billing.Send").exit_code == 2  # as for enqueue
+
+    project.write("jobs.py", "raise RuntimeError('broken')")
+    run = project.jobs("list", "--json", "--job", "jobs.Greet")
+    assert [job["id"] for job in json.loads(run.out)] == [2]
+    assert run.err.startswith("Note: ")
+    assert "broken" in run.err
+    run = project.jobs("clear", "--job", "jobs.Billing.Send")
+    assert (run.exit_code, run.out) == (0, "Removed 1 job.\n")
+    assert (
+        project.jobs("list", "--job", "jobs.Billing.Send").exit_code == 2
+    )  # nothing is left of it
+
+
+def test_clear_wants_to_be_told_where_it_cannot_ask(project: Project) -> None:
+    for _ in range(2):
+        project.jobs("enqueue", "Greet", '{"name": "Ada"}')
+    project.jobs("enqueue", "Greet", '{"name": "Ada"}')
+    project.jobs("cancel", "3")
+    for options in ([], ["--force"]):
+        run = project.jobs("clear", *options)
+        assert (run.exit_code, run.out) == (2, "")
+        assert "this removes 3 jobs (2 ready, 1 cancelled) for good" in run.err
+        assert "--yes" in run.err
+        assert run.err.count("\n") == 1
+    assert len(listed(project)) == 3
+    assert project.jobs("clear", stdin="y\n").exit_code == 2  # an answer to what was not asked
+    assert project.jobs("clear", "--state", "cancelled").out == "Removed 1 job.\n"
+    assert project.jobs("clear", "--job", "Greet", "--queue", "other").out == "Removed 0 jobs.\n"
+    assert project.jobs("clear", "-y").out == "Removed 2 jobs.\n"
+    assert project.jobs("clear").exit_code == 2  # the same whatever there is
+    assert project.jobs("clear", "--yes").out == "Removed 0 jobs.\n"
 
 
 def test_lists_are_complete_where_there_is_no_terminal(project: Project) -> None:
@@ -99,7 +198,7 @@ def test_lists_are_complete_where_there_is_no_terminal(project: Project) -> None
     assert len(run.out.splitlines()) == 2
     assert "jobs list --before 2" in run.err
     assert [job["id"] for job in listed(project, "--before", "2")] == [1]
-    assert [job["id"] for job in listed(project, "--handler", "Fail", "--handler", "Nope")] == [2]
+    assert [job["id"] for job in listed(project, "--job", "Fail", "--handler", "Fail")] == [2]
     assert [job["priority"] for job in listed(project, "--queue", "email,other")] == [7]
     assert project.jobs("list", "--state", "succeeded").out == "No jobs.\n"
 

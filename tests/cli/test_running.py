@@ -35,7 +35,7 @@ def test_a_running_job_is_left_alone(project: Project, wait_for: WaitFor) -> Non
         run = project.jobs("retry", "1")
         assert run.exit_code == 1
         assert "is running" in run.err
-        run = project.jobs("clear")
+        run = project.jobs("clear", "--yes")
         assert run.out == "Removed 0 jobs. 1 running job left; --force removes them too.\n"
         assert project.jobs("clear", "--state", "running").exit_code == 2
         worker.send_signal(signal.SIGINT)
@@ -56,7 +56,7 @@ def test_force_removes_a_running_job(project: Project, wait_for: WaitFor) -> Non
     worker = project.start("work", log=log)
     try:
         wait_for((project.folder / "began").exists, "the job to begin")
-        assert project.jobs("clear", "--force").out == "Removed 1 job.\n"
+        assert project.jobs("clear", "--force", "--yes").out == "Removed 1 job.\n"
         (project.folder / "go").touch()
         worker.terminate()
         worker.wait(timeout=60)

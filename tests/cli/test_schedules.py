@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -115,6 +116,26 @@ def test_running_one_now(shop: Project) -> None:
     assert shown["args"] == {"of": "sales", "key": "***"}
     assert listed(shop)[0]["last_tick"] is None
     assert shop.jobs("workoff").exit_code == 0
+
+
+def test_one_that_is_run_by_hand_is_told_to_hooks(shop: Project) -> None:
+    """Only the ticks, which a supervisor enqueues, are not."""
+    hooks = """
+        import jobqueue
+        from jobqueue.hooks import Hooks
+
+
+        class Tell(Hooks):
+            def job_enqueued(self, job):
+                with open("told.txt", "a") as file:
+                    file.write(f"{job.id} {job.handler} {job.queue}\\n")
+
+
+        jobqueue.configure(hooks=[Tell()])
+    """
+    shop.write("jobs.py", textwrap.dedent(JOBS) + textwrap.dedent(hooks))
+    assert shop.jobs("schedules", "run", "Report").exit_code == 0
+    assert (shop.folder / "told.txt").read_text() == "1 jobs.Report slow\n"
 
 
 def test_other_applications_are_seen_and_left_alone(shop: Project) -> None:

@@ -53,7 +53,7 @@ def test_nothing_is_prepared_on_a_connection_that_is_another_next_time(bouncer_u
             adapter.enqueue([JOB])
             turn = adapter.turn([], Claim("w", number + 1, 1, 1))
             assert len(turn.claimed) == 1
-            assert adapter.release_strays("w", []) == 1
+            assert len(adapter.release_strays("w", []).released) == 1
             adapter.delete(JobFilter())
     for adapter in adapters:
         adapter.close()

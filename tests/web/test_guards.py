@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import httpx2
 import pytest
-from starlette.testclient import TestClient
-from starlette.websockets import WebSocketDisconnect
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 import jobqueue.web
 from jobqueue import JobQueue, MemoryAdapter
 from jobqueue.cli.web import LOOPBACK_NAMES
 from jobqueue.errors import DatabaseError, DatabaseRefused, DatabaseUnavailable, SchemaError
 from jobqueue.records import JobFilter
+from jobqueue.web import operations
 from jobqueue.web.operations import LONGEST_BODY
-from tests.web.conftest import by_header, client_of
+from tests.web.conftest import by_header, client_of, served
 
 HELLO = {"name": "Hello", "args": {"who": "Ann"}}
 PROBLEM = {"type", "title", "status", "detail"}
@@ -74,10 +82,66 @@ def test_other_names_are_misdirected(memory: MemoryAdapter, host: str, allowed: 
                 assert_problem(answer, 421)
 
 
-def test_a_websocket_is_refused(memory: MemoryAdapter) -> None:
-    with client_of(JobQueue(memory)) as client, pytest.raises(WebSocketDisconnect) as refused:
-        client.websocket_connect("/api/jobs").__enter__()
-    assert refused.value.code == 1003
+# --- websockets ----------------------------------------------------------------------------------
+
+HANDSHAKE = (
+    "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+WEBSOCKET_PATHS = ["/api/jobs", "/api/job/1/events", "/nope", "/"]
+
+
+@pytest.mark.parametrize("mount", ["", "/jobs", "/deep/jobs"])
+@pytest.mark.parametrize("path", WEBSOCKET_PATHS)
+def test_a_websocket_is_refused(memory: MemoryAdapter, mount: str, path: str) -> None:
+    """With the reason, where the server can pass it on."""
+    client = TestClient(mounted_at(mount, memory))
+    with pytest.raises(WebSocketDenialResponse) as refused:
+        client.websocket_connect(mount + path).__enter__()
+    assert_problem(refused.value, 403)
+    assert "websocket" in refused.value.json()["detail"]
+
+
+@pytest.mark.parametrize("path", WEBSOCKET_PATHS)
+def test_a_websocket_is_refused_by_a_server_that_passes_on_no_reason(
+    memory: MemoryAdapter, path: str
+) -> None:
+    """It gets the handshake first, and closes what it has not accepted."""
+    received: list[str] = []
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        received.append("websocket.connect")
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        assert received == ["websocket.connect"]
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": path, "headers": [], "query_string": b""}
+    asyncio.run(jobqueue.web.app(by_header, queue=JobQueue(memory))(scope, receive, send))
+    assert sent == [{"type": "websocket.close", "code": 1003}]
+
+
+@pytest.mark.parametrize("mount", ["", "/jobs"])
+@pytest.mark.parametrize("path", WEBSOCKET_PATHS)
+def test_a_handshake_gets_an_answer(
+    memory: MemoryAdapter, caplog: pytest.LogCaptureFixture, mount: str, path: str
+) -> None:
+    """Over a socket, also from a server that knows nothing of websockets."""
+    with served(mounted_at(mount, memory)) as url:
+        place = url.removeprefix("http://").split(":")
+        with socket.create_connection((place[0], int(place[1])), timeout=30) as connection:
+            connection.sendall(HANDSHAKE.format(path=mount + path).encode())
+            assert connection.recv(1000).startswith(b"HTTP/1.1 403 ")
+    assert "Traceback" not in caplog.text
+
+
+def mounted_at(mount: str, adapter: MemoryAdapter) -> Any:
+    application: Any = jobqueue.web.app(by_header, queue=JobQueue(adapter))
+    for step in reversed(mount.split("/")[1:]):
+        application = Starlette(routes=[Mount(f"/{step}", application)])
+    return application
 
 
 # --- where it comes from -------------------------------------------------------------------------
@@ -167,6 +231,101 @@ def test_bodies_are_not_too_large(client: TestClient, memory: MemoryAdapter) -> 
     assert_problem(client.post("/api/job", content=chunks(), headers=kind), 413)
     assert_problem(client.post("/api/job/1/retry", content=chunks(), headers=kind), 413)
     assert memory.count_jobs(JobFilter()) == 0
+
+
+@contextmanager
+def half_a_post(url: str, path: str = "/api/job") -> Iterator[socket.socket]:
+    """A connection on which a request has announced a body of which a part is there."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Role: admin\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(SLOW)}\r\n"
+            f"Expect: 100-continue\r\n\r\n".encode()
+        )
+        assert b"100 Continue" in connection.recv(1000)  # somebody reads the body
+        connection.sendall(SLOW[:5])
+        yield connection
+
+
+SLOW = json.dumps(HELLO).encode()
+
+
+def assert_too_slow(connection: socket.socket) -> None:
+    """The answer is a problem, after which the server hangs up."""
+    answer = b""
+    while part := connection.recv(10_000):
+        answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"application/problem+json" in head
+    assert b"connection: close" in head.lower()
+    assert json.loads(body)["status"] == 408
+
+
+@pytest.mark.parametrize("path", ["/api/job", "/api/job/1/retry", "/api/jobs/delete"])
+def test_a_body_that_never_comes(
+    memory: MemoryAdapter, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(operations, "SILENCE_SECONDS", 0.3)
+    with (
+        served(jobqueue.web.app(by_header, queue=JobQueue(memory))) as url,
+        half_a_post(url, path) as connection,
+    ):
+        assert_too_slow(connection)
+        # Whoever else asks is not kept waiting.
+        assert httpx2.get(f"{url}/healthz").status_code == 200
+
+
+def test_a_body_that_comes_drop_by_drop(
+    memory: MemoryAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "BODY_SECONDS", 1.0)
+    with (
+        served(jobqueue.web.app(by_header, queue=JobQueue(memory))) as url,
+        half_a_post(url) as connection,
+    ):
+        connection.setblocking(False)
+        for drop in SLOW[5:-1]:
+            connection.sendall(bytes([drop]))
+            time.sleep(0.1)
+            if _has_answer(connection):
+                break
+        connection.settimeout(30)
+        assert_too_slow(connection)
+    assert memory.count_jobs(JobFilter()) == 0
+
+
+def _has_answer(connection: socket.socket) -> bool:
+    try:
+        return bool(connection.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+
+
+def test_a_body_that_is_slow_within_bounds(
+    memory: MemoryAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        served(jobqueue.web.app(by_header, queue=JobQueue(memory))) as url,
+        half_a_post(url) as connection,
+    ):
+        for drop in SLOW[5:]:
+            time.sleep(0.01)
+            connection.sendall(bytes([drop]))
+        assert connection.recv(100).startswith(b"HTTP/1.1 201 ")
+
+
+def test_who_hangs_up_in_the_middle_of_a_body_is_no_crash(
+    memory: MemoryAdapter, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with served(jobqueue.web.app(by_header, queue=JobQueue(memory))) as url:
+        with half_a_post(url):
+            pass
+        assert httpx2.get(f"{url}/healthz").status_code == 200
+    assert "failed" not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 # --- problems ------------------------------------------------------------------------------------

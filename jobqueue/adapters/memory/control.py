@@ -9,7 +9,7 @@ from datetime import datetime
 
 from jobqueue.adapters.memory.store import MemoryRole
 from jobqueue.adapters.roles.control import ControlRole
-from jobqueue.adapters.stored import StoredJob
+from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState, Wakeup
 
 
@@ -31,9 +31,12 @@ class MemoryControl(MemoryRole, ControlRole):
             )
 
         states = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
-        return self._store.change(where, states, retried)
+        return len(self._store.change(where, states, retried))
 
     def cancel(self, where: JobFilter, reason: str) -> int:
+        return len(self.cancel_each(where, reason))
+
+    def cancel_each(self, where: JobFilter, reason: str) -> list[StoredJob]:
 
         def cancelled(record: StoredJob, now: datetime) -> StoredJob:
             return replace(
@@ -46,22 +49,21 @@ class MemoryControl(MemoryRole, ControlRole):
 
         return self._store.change(where, (JobState.READY,), cancelled)
 
-    def request_cancel(self, job_id: int, reason: str) -> JobState | None:
+    def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
 
         def requested(record: StoredJob, now: datetime) -> StoredJob:
             return replace(record, last_error=reason, cancel_requested_at=now, updated_at=now)
 
         where = JobFilter(ids=(job_id,))
         with self._store.lock:
-            if self.cancel(where, reason):
-                return JobState.CANCELLED
-            asked = self._store.change(where, (JobState.RUNNING,), requested)
-        return JobState.RUNNING if asked else None
+            found = self.cancel_each(where, reason)
+            found = found or self._store.change(where, (JobState.RUNNING,), requested)
+        return found[0] if found else None
 
-    def cancel_requests(self, worker_id: str) -> set[tuple[int, int]]:
+    def cancel_requests(self, worker_id: str) -> dict[tuple[int, int], str]:
         with self._store.lock:
             return {
-                pair
+                pair: record.last_error or ""
                 for pair, record in self._store.claims_of(worker_id)
                 if record.cancel_requested_at is not None
             }
@@ -99,15 +101,18 @@ class MemoryControl(MemoryRole, ControlRole):
         return row.record if row is not None and row.token == token else None
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
+        return len(self.delete_each(where, include_running=include_running))
+
+    def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
         with self._store.lock:
-            rows = [
-                row
+            records = [
+                row.record
                 for row in self._store.matching(where)
                 if include_running or row.record.state is not JobState.RUNNING
             ]
-            for row in rows:
-                self._store.remove(row.record.id)
-            return len(rows)
+            for record in records:
+                self._store.remove(record.id)
+        return kept_by(self._store.adapter, records)
 
     def pause_queues(self, queues: Collection[str]) -> set[str]:
         with self._store.lock:

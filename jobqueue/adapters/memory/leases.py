@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore, Row
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.settlement import Settlement
+from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.records import MOST_CRASHES, CrashedJob, JobState, NewWorker, Rescue, WorkerRecord
 
 
@@ -43,10 +44,10 @@ class MemoryLeases(MemoryRole, LeasesRole):
                 )
             return known
 
-    def unregister_worker(self, worker_id: str) -> None:
+    def unregister_worker(self, worker_id: str) -> Rescue:
         with self._store.lock:
-            self._release_jobs_of(worker_id)
             self._store.workers.pop(worker_id, None)
+            return self._freed(worker_id, self._release_jobs_of(worker_id))
 
     def workers(self) -> list[WorkerRecord]:
         with self._store.lock:
@@ -64,17 +65,14 @@ class MemoryLeases(MemoryRole, LeasesRole):
 
     def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
         with self._store.lock:
-            ended = [(job.id, self._end_crashed(worker_id, job)) for job in performing]
-            released = [job_id for job_id, state in ended if state is JobState.READY]
-            released += self._release_jobs_of(worker_id)
             self._store.workers.pop(worker_id, None)
-            failed = [job_id for job_id, state in ended if state is JobState.FAILED]
-            return Rescue(worker_id, tuple(sorted(released)), tuple(sorted(failed)))
+            ended = [job.id for job in performing if self._end_crashed(worker_id, job)]
+            return self._freed(worker_id, ended + self._release_jobs_of(worker_id))
 
-    def _end_crashed(self, worker_id: str, job: CrashedJob) -> JobState | None:
+    def _end_crashed(self, worker_id: str, job: CrashedJob) -> bool:
         row = self._store.rows.get(job.id)
         if row is None or row.token != job.token or row.record.locked_by != worker_id:
-            return None
+            return False
         now, record = self._store.now(), row.record
         crashes = record.crashes + int(job.guilty)
         used_up = record.attempts >= record.max_attempts or crashes >= MOST_CRASHES or job.final
@@ -88,13 +86,13 @@ class MemoryLeases(MemoryRole, LeasesRole):
             run_at=now + job.delay if job.delay else record.run_at,
             locked_at=None,
             locked_by=None,
-            last_error=job.error,
+            last_error=_reason_or(job.error, record),
             failed_at=now if state is JobState.FAILED else None,
             finished_at=None if state is JobState.READY else now,
             updated_at=now,
         )
         self._store.put(Row(changed, row.args))
-        return state
+        return True
 
     def orphaned_workers(self) -> list[str]:
         with self._store.lock:
@@ -109,28 +107,29 @@ class MemoryLeases(MemoryRole, LeasesRole):
 
     def _free_jobs_of(self, worker_id: str, error: str) -> Rescue:
         now = self._store.now()
-        released, failed = [], []
-        for row in self._store.running_rows():
+        rows = [row for row in self._store.running_rows() if row.record.locked_by == worker_id]
+        for row in rows:
             record = row.record
-            if record.locked_by != worker_id:
-                continue
             unlocked = replace(record, locked_at=None, locked_by=None, updated_at=now)
-            unlocked = replace(unlocked, last_error=error)
+            unlocked = replace(unlocked, last_error=_reason_or(error, record))
             if record.cancel_requested_at is not None:
-                ended = replace(unlocked, state=JobState.CANCELLED, finished_at=now)
-                self._store.put(Row(ended, row.args))
+                freed = replace(unlocked, state=JobState.CANCELLED, finished_at=now)
             elif record.attempts < record.max_attempts:
-                released.append(record.id)
-                self._store.put(Row(replace(unlocked, state=JobState.READY), row.args))
+                freed = replace(unlocked, state=JobState.READY)
             else:
-                failed.append(record.id)
-                ended = replace(unlocked, state=JobState.FAILED, failed_at=now, finished_at=now)
-                self._store.put(Row(ended, row.args))
-        return Rescue(worker_id, tuple(sorted(released)), tuple(sorted(failed)))
+                freed = replace(unlocked, state=JobState.FAILED, failed_at=now, finished_at=now)
+            self._store.put(Row(freed, row.args))
+        return self._freed(worker_id, [row.record.id for row in rows])
 
-    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
+    def _freed(self, worker_id: str, job_ids: Iterable[int]) -> Rescue:
+        records = [self._store.rows[job_id].record for job_id in sorted(job_ids)]
+        states = {record.id: record.state for record in records}
+        ended = [record for record in records if record.state is not JobState.READY]
+        return Rescue.of(worker_id, states, kept_by(self._store.adapter, ended))
+
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
         with self._store.lock:
-            return len(self._release_jobs_of(worker_id, held))
+            return self._freed(worker_id, self._release_jobs_of(worker_id, held))
 
     def _release_jobs_of(self, worker_id: str, held: Collection[tuple[int, int]] = ()) -> list[int]:
         strays = [pair for pair, _ in self._store.claims_of(worker_id) if pair not in held]
@@ -148,3 +147,8 @@ class MemoryLeases(MemoryRole, LeasesRole):
             return {
                 i: set(names) for i, names in self._handlers.items() if i in self._store.workers
             }
+
+
+def _reason_or(error: str, record: StoredJob) -> str | None:
+    """Why somebody had cancelled a job, which stays; otherwise what became of its worker."""
+    return error if record.cancel_requested_at is None else record.last_error

@@ -11,9 +11,15 @@ from typing import Any
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore, Place, Row
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.sessions import JoinedTransactions
-from jobqueue.adapters.settlement import settlement_of
+from jobqueue.adapters.settlement import (
+    Pair,
+    cancelled_among,
+    may_be_cancelled,
+    settlement_of,
+    was_called_off,
+)
 from jobqueue.adapters.stored import StoredJob, kept_by
-from jobqueue.records import Claim, ClaimedJob, JobRecord, JobState, NewJob, Outcome
+from jobqueue.records import Claim, ClaimedJob, JobRecord, JobState, NewJob, Outcome, Turn
 
 
 class MemoryPath(MemoryRole, PathRole):
@@ -57,7 +63,7 @@ class MemoryPath(MemoryRole, PathRole):
                 if row.record.max_attempts > 1 or position < claim.free_slots:
                     taken.append(self._claim_row(row, claim))
                 else:
-                    self._store.put(row)
+                    self._put_back(row)
             return taken
 
     def _sort_in_what_is_due(self) -> None:
@@ -88,6 +94,10 @@ class MemoryPath(MemoryRole, PathRole):
             if self._store.due[queue]:
                 heapq.heappush(heads, (self._store.due[queue][0], queue))
         return candidates
+
+    def _put_back(self, row: Row) -> None:
+        """Leave it to others. They know of it; to be told, who claims would wake itself."""
+        heapq.heappush(self._store.later, (row.record.run_at, row.record.id))
 
     def _claim_row(self, row: Row, claim: Claim) -> ClaimedJob:
         now = self._store.now()
@@ -126,6 +136,29 @@ class MemoryPath(MemoryRole, PathRole):
     def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         with self._store.lock:
             return [o for o in outcomes if not self._store.apply(settlement_of(o))]
+
+    def turn(
+        self,
+        outcomes: Sequence[Outcome],
+        claim: Claim | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Turn:
+        if meanwhile is not None:
+            meanwhile()
+        with self._store.lock:
+            rejected = self.settle(outcomes)
+            reasons = self._reasons_of_cancelled([o for o in outcomes if o not in rejected])
+            claimed = self.claim(claim) if claim is not None else []
+        cancelled = cancelled_among(outcomes, reasons)
+        return Turn(tuple(rejected), tuple(claimed), cancelled=cancelled)
+
+    def _reasons_of_cancelled(self, settled: Sequence[Outcome]) -> dict[Pair, str]:
+        reasons = {}
+        for outcome in settled:
+            row = self._store.rows.get(outcome.job.id) if may_be_cancelled(outcome) else None
+            if row is not None and was_called_off(row.record):
+                reasons[outcome.job.id, outcome.job.token] = row.record.last_error or ""
+        return reasons
 
 
 def is_ready_at(record: JobRecord, place: Place) -> bool:

@@ -18,7 +18,7 @@ class MemorySchema(SchemaRole):
     def downgrade(self, revision: str) -> None:
         """Memory has no tables."""
 
-    def migration_sql(self) -> str:
+    def migration_sql(self, start: str | None = None) -> str:  # noqa: ARG002 - others have some
         """Memory has no tables."""
         return ""
 

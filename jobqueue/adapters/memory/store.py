@@ -13,7 +13,7 @@ from datetime import datetime
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.memory.listener import MemoryListener
 from jobqueue.adapters.settlement import Pair, Settlement
-from jobqueue.adapters.stored import StoredJob
+from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.clock import Clock
 from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState, Wakeup, WorkerRecord
 
@@ -107,15 +107,16 @@ class MemoryStore:
         states: tuple[JobState, ...],
         changed: Change,
         args: str | None = None,
-    ) -> int:
-        """Change the rows that match, and their arguments, if new ones are given; how many."""
-        now = self.now()
+    ) -> list[StoredJob]:
+        """Change the rows that match, and their arguments, if new ones are given; return them."""
+        now, records = self.now(), []
         with self.lock:
-            rows = [row for row in self.matching(where) if row.record.state in states]
-            for row in rows:
-                new = changed(row.record, now)
-                self.put(Row(new, row.args if args is None else args, row.token))
-            return len(rows)
+            for row in self.matching(where):
+                if row.record.state in states:
+                    records.append(changed(row.record, now))
+                    new_args = row.args if args is None else args
+                    self.put(Row(records[-1], new_args, row.token))
+        return kept_by(self.adapter, records)
 
     def apply(self, settlement: Settlement) -> bool:
         """Settle a job, if it still runs under that claim; whether it did."""
@@ -134,6 +135,7 @@ class MemoryStore:
         if state is JobState.READY and record.cancel_requested_at is not None:
             state = JobState.CANCELLED
         finished = state in FINISHED_STATES
+        keeps_error = settlement.keeps_error or state is not settlement.state
         return replace(
             record,
             state=state,
@@ -141,7 +143,7 @@ class MemoryStore:
             run_at=record.run_at if delay is None else now + delay,
             locked_at=None,
             locked_by=None,
-            last_error=record.last_error if settlement.keeps_error else settlement.error,
+            last_error=record.last_error if keeps_error else settlement.error,
             failed_at=now if settlement.state is JobState.FAILED else None,
             finished_at=now if finished else None,
             progress=record.progress if progress is None else json.loads(progress),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from select import select
+from select import POLLIN, poll
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -226,8 +226,7 @@ def _was_cut(driver: psycopg.Connection[Any]) -> bool:
 
     A server says something unasked when it ends, and seldom otherwise; only then is it asked.
     """
-    readable, _, _ = select([driver.fileno()], [], [], 0)
-    if not readable:
+    if not _has_something_to_read(driver):
         return False
     try:
         driver.execute("SELECT 1")
@@ -235,6 +234,13 @@ def _was_cut(driver: psycopg.Connection[Any]) -> bool:
     except psycopg.OperationalError:
         return True
     return False
+
+
+def _has_something_to_read(driver: psycopg.Connection[Any]) -> bool:
+    """Not by `select`: that takes no descriptor above 1,023."""
+    sockets = poll()
+    sockets.register(driver.fileno(), POLLIN)
+    return bool(sockets.poll(0))
 
 
 def _in_one_trip(

@@ -38,7 +38,7 @@ from jobqueue.adapters.postgres.statements import (
 from jobqueue.adapters.postgres.transactions import SETTLE_AND_COMMIT_SOON
 from jobqueue.adapters.settlement import (
     NOTHING_TO_SETTLE,
-    Pair,
+    Applied,
     Settlement,
     Settlements,
     ids_by_token,
@@ -205,12 +205,12 @@ class PostgresPath(SqlPath):
         *settled, rows = self.database.write_at_once(statements, meanwhile)
         claimed = in_order_of_claim(claimed_jobs(claim.token, rows))
         low_water.claimed(claimed, claim.limit)
-        return Done(list(chain.from_iterable(settled)), claimed)
+        return Done(_applied(settled, settlements), claimed)
 
-    def _settle_at_once(self, settlements: Settlements, meanwhile: Meanwhile) -> Sequence[Pair]:
+    def _settle_at_once(self, settlements: Settlements, meanwhile: Meanwhile) -> Applied:
         statements = self.settle_statements(settlements)
         results = self.database.write_at_once(statements, meanwhile) if statements else []
-        return list(chain.from_iterable(results))
+        return _applied(results, settlements)
 
     def claim_statement(self, claim: Claim, lanes: Sequence[Lane]) -> Statement:
         """The statement that claims from lanes, with its values."""
@@ -244,14 +244,14 @@ class PostgresPath(SqlPath):
             )
         return statements
 
-    def settle_within(self, connection: Connection, settlements: Settlements) -> list[Pair]:
-        execute, settled = executing_on(connection), list[Pair]()
+    def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
+        execute, settled = executing_on(connection), list[Sequence[Any]]()
         for sql, values in self.settle_statements(settlements):
             if isinstance(values["ids"], str):  # asyncpg takes no text for an array
                 values["ids"] = [job_id for job_id, _ in settlements.removals]
             rows = execute(SETTLE_AND_COMMIT_SOON.format(settle=sql), values)
-            settled += [(job_id, token) for job_id, token, _ in rows]
-        return settled
+            settled.append([row[:-1] for row in rows])
+        return _applied(settled, settlements)
 
     def _executing_on_driver(self, session: Any) -> Execute | None:
         if isinstance(session, psycopg.AsyncConnection):
@@ -266,6 +266,15 @@ class PostgresPath(SqlPath):
 
     def _clock_value(self) -> dict[str, Any]:
         return {"now": self.time.clock.now()} if self.time.clock else {}
+
+
+def _applied(results: Sequence[Sequence[Any]], settlements: Settlements) -> Applied:
+    """The rows that `settle_statements` return: those of changes come last, with a reason each."""
+    *removed, changed = results if settlements.changes else (*results, ())
+    pairs = list(chain.from_iterable(removed))
+    pairs += [(job_id, token) for job_id, token, _ in changed]
+    reasons = {(job_id, token): why for job_id, token, why in changed if why is not None}
+    return Applied(pairs, reasons)
 
 
 def _is_due_at_once(job: NewJob) -> bool:

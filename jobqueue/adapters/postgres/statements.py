@@ -55,7 +55,9 @@ SET state = CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NU
                  THEN 'cancelled' ELSE mine.state END,
     attempts = job.attempts - mine.refund,
     run_at = coalesce({now} + mine.delay * interval '1 second', job.run_at),
-    last_error = CASE WHEN mine.keeps_error THEN job.last_error ELSE mine.error END,
+    last_error = CASE WHEN mine.keeps_error OR mine.state = 'ready'
+                           AND job.cancel_requested_at IS NOT NULL
+                      THEN job.last_error ELSE mine.error END,
     progress = coalesce(mine.progress::json, job.progress),
     result = mine.result::json,
     failed_at = CASE WHEN mine.state = 'failed' THEN {now} END,
@@ -67,5 +69,8 @@ FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[], %(states)s::text[], %(refun
             %(results)s::text[], %(progresses)s::text[])
      AS mine (id, token, state, refund, delay, error, keeps_error, result, progress)
 WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = mine.id AND job.claim_token = mine.token
-RETURNING mine.id, mine.token
+RETURNING mine.id, mine.token,
+          CASE WHEN job.state = 'cancelled' AND job.cancel_requested_at IS NOT NULL
+                    AND (mine.state = 'ready' OR mine.keeps_error)
+               THEN coalesce(job.last_error, '') END
 """

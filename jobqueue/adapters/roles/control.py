@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from jobqueue.adapters.stored import StoredJob
-from jobqueue.records import JobFilter, JobState
+from jobqueue.records import JobFilter
 
 
 class ControlRole(Protocol):
@@ -23,17 +23,24 @@ class ControlRole(Protocol):
         """End jobs that have not started, with `reason` as their `last_error`; return how many."""
         ...
 
-    def request_cancel(self, job_id: int, reason: str) -> JobState | None:
-        """End a job that has not started, as `cancel` does, or ask for the end of a running one.
+    def cancel_each(self, where: JobFilter, reason: str) -> list[StoredJob]:
+        """As `cancel`, for a few jobs at a time, whose ids are given: return them as they are now.
 
-        Returns the state that it is in then: cancelled or running; None when it has ended before,
-        or is not there. What was asked of a running job is not forgotten when its attempt ends:
-        where it would become ready again it is cancelled.
+        Each is returned to one caller only, however many cancel it.
         """
         ...
 
-    def cancel_requests(self, worker_id: str) -> set[tuple[int, int]]:
-        """The (id, token) of the running jobs of a worker that somebody wants to end. Cheap."""
+    def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
+        """End a job that has not started, as `cancel` does, or ask for the end of a running one.
+
+        Returns the job as it is then: cancelled or running; None when it has ended before, or is
+        not there. What was asked of a running job is not forgotten when its attempt ends: where it
+        would become ready again it is cancelled, with this reason as its `last_error`.
+        """
+        ...
+
+    def cancel_requests(self, worker_id: str) -> Mapping[tuple[int, int], str]:
+        """Why somebody wants running jobs of a worker to end, by their (id, token). Cheap."""
         ...
 
     def update_args(self, job_id: int, args: str) -> bool:
@@ -61,6 +68,10 @@ class ControlRole(Protocol):
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
         """Remove rows; return how many. Running ones stay unless they are included."""
+        ...
+
+    def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
+        """As `delete`, for a few jobs at a time, whose ids are given: return them as they were."""
         ...
 
     def pause_queues(self, queues: Collection[str]) -> set[str]:

@@ -19,8 +19,11 @@ class LeasesRole(Protocol):
         """Renew the heartbeats of workers; return those that are still registered."""
         ...
 
-    def unregister_worker(self, worker_id: str) -> None:
-        """Take a worker off the list. The jobs that it still holds become ready, refunded."""
+    def unregister_worker(self, worker_id: str) -> Rescue:
+        """Take a worker off the list. The jobs that it still holds become ready, refunded.
+
+        Those that somebody had cancelled end so.
+        """
         ...
 
     def workers(self) -> list[WorkerRecord]:
@@ -60,8 +63,10 @@ class LeasesRole(Protocol):
         """As `rescue`, for a worker without a row; None when it has one after all."""
         ...
 
-    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
-        """Give back, refunded, what a worker has claimed without knowing; return how many.
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
+        """Give back, refunded, what a worker has claimed without knowing.
+
+        What somebody had cancelled ends so.
 
         Args:
             held: the (id, token) pairs that it does know of, settled or not.

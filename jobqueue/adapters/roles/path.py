@@ -51,6 +51,8 @@ class PathRole(Protocol):
     ) -> Turn:
         """Settle, and then claim, in one transaction where the database has them.
 
+        It says which jobs were cancelled instead, and why.
+
         Args:
             outcomes: what to settle.
             claim: what to claim; None for nothing.
@@ -58,8 +60,4 @@ class PathRole(Protocol):
                 it can, or before. It may use the adapter, but must not wait for the rows that the
                 turn settles and claims.
         """
-        if meanwhile is not None:
-            meanwhile()
-        rejected = self.settle(outcomes) if outcomes else []
-        claimed = self.claim(claim) if claim is not None else []
-        return Turn(tuple(rejected), tuple(claimed))
+        ...

@@ -23,8 +23,15 @@ class SchemaRole(Protocol):
         """Take the tables back to a revision; `base` removes them and every job in them."""
         ...
 
-    def migration_sql(self) -> str:
-        """The statements that create the tables, for somebody else to run."""
+    def migration_sql(self, start: str | None = None) -> str:
+        """The statements that bring the tables to this release's revision, for others to run.
+
+        Args:
+            start: the revision that they are at; None where there are none.
+
+        Raises:
+            SchemaError: there is no such revision.
+        """
         ...
 
     def schema_status(self) -> SchemaStatus:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, select, text, update
+from sqlalchemy import Connection, Delete, Update, bindparam, case, delete, select, text, update
 
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.sql import queries
@@ -14,7 +15,7 @@ from jobqueue.adapters.sql.database import FOR_EVER
 from jobqueue.adapters.sql.role import CANCEL_REQUESTED, SqlRole, held_by
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
 from jobqueue.adapters.stored import StoredJob
-from jobqueue.records import LOOK_ANYWHERE, UNFINISHED_STATES, JobFilter, JobState, Wakeup
+from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState, Wakeup
 
 # The time is a placeholder: a queue that is not paused is given another in the same transaction.
 HAVE_QUEUE = text(
@@ -46,12 +47,18 @@ class SqlControl(SqlRole, ControlRole):
             )
         )
         number = self._execute(statement, answer_seconds=FOR_EVER)
-        self.announcer.announce(LOOK_ANYWHERE if number else None)
+        self._announce_if(number)
         return number
 
     def cancel(self, where: JobFilter, reason: str) -> int:
+        return self._execute(self._cancel(where, reason), answer_seconds=FOR_EVER)
+
+    def cancel_each(self, where: JobFilter, reason: str) -> list[StoredJob]:
+        return self._execute_for_records(self._cancel(where, reason))
+
+    def _cancel(self, where: JobFilter, reason: str) -> Update:
         now = self.time.now()
-        statement = (
+        return (
             update(JOBS)
             .where(*queries.conditions(where, now), JOBS.c.state == JobState.READY.value)
             .values(
@@ -61,9 +68,8 @@ class SqlControl(SqlRole, ControlRole):
                 updated_at=now,
             )
         )
-        return self._execute(statement, answer_seconds=FOR_EVER)
 
-    def request_cancel(self, job_id: int, reason: str) -> JobState | None:
+    def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
         now, is_ready = self.time.now(), JOBS.c.state == JobState.READY.value
         statement = (
             update(JOBS)
@@ -75,15 +81,14 @@ class SqlControl(SqlRole, ControlRole):
                 finished_at=case((is_ready, now)),
                 updated_at=now,
             )
-            .returning(JOBS.c.state)
         )
-        state = self.database.write(lambda c: c.execute(statement).scalar())
-        return None if state is None else JobState(state)
+        return next(iter(self._execute_for_records(statement)), None)
 
-    def cancel_requests(self, worker_id: str) -> set[tuple[int, int]]:
-        query = select(JOBS.c.id, JOBS.c.claim_token).where(held_by(worker_id), CANCEL_REQUESTED)
+    def cancel_requests(self, worker_id: str) -> dict[tuple[int, int], str]:
+        query = select(JOBS.c.id, JOBS.c.claim_token, JOBS.c.last_error)
+        query = query.where(held_by(worker_id), CANCEL_REQUESTED)
         rows = self.database.read(lambda connection: connection.execute(query).all())
-        return {(job_id, token) for job_id, token in rows}
+        return {(job_id, token): reason or "" for job_id, token, reason in rows}
 
     def update_args(self, job_id: int, args: str) -> bool:
         allowed = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
@@ -131,10 +136,22 @@ class SqlControl(SqlRole, ControlRole):
             self.database.write(lambda connection: connection.execute(statement, rows).rowcount)
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
+        return self._execute(self._delete(where, include_running), answer_seconds=FOR_EVER)
+
+    def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
+        return self._execute_for_records(self._delete(where, include_running))
+
+    def _delete(self, where: JobFilter, include_running: bool) -> Delete:
         statement = delete(JOBS).where(*queries.conditions(where, self.time.now()))
-        if not include_running:
-            statement = statement.where(JOBS.c.state != JobState.RUNNING.value)
-        return self._execute(statement, answer_seconds=FOR_EVER)
+        if include_running:
+            return statement
+        return statement.where(JOBS.c.state != JobState.RUNNING.value)
+
+    def _execute_for_records(self, statement: Update | Delete) -> list[StoredJob]:
+        """The jobs that a statement changed or removed, by their ids: RETURNING has no order."""
+        returning = statement.returning(*queries.record_columns())
+        rows = self.database.write(lambda connection: connection.execute(returning).all())
+        return self._records(sorted(rows, key=attrgetter("id")))
 
     def pause_queues(self, queues: Collection[str]) -> set[str]:
 

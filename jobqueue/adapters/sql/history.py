@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import alembic.command
+import sqlalchemy as sa
+from alembic import op
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -39,13 +41,50 @@ def downgrade(connection: Connection, revision: str) -> None:
     alembic.command.downgrade(_config(connection=connection), revision)
 
 
-def upgrade_sql(dialect_name: str) -> str:
-    """The statements that create the tables in an empty database."""
+def upgrade_sql(dialect_name: str, start: str | None = None) -> str:
+    """The statements that bring the tables from a revision to this release's, in a transaction.
+
+    Args:
+        dialect_name: of SQLAlchemy, `postgresql` or `sqlite`.
+        start: the revision that they are at; None where there are none.
+
+    Raises:
+        SchemaError: there is no such revision.
+    """
     output = io.StringIO()
     config = _config(dialect_name=dialect_name)
     config.output_buffer = output
-    alembic.command.upgrade(config, "head", sql=True)
+    begin = _known(start) or "base"
+    alembic.command.upgrade(config, f"{begin}:head", sql=True)
     return output.getvalue()
+
+
+def migrate_within(start: str | None, end: str | None) -> None:
+    """See `jobqueue.adapters.sql.schema.migrate_within`."""
+    revisions = [None, *_revisions()]
+    first, last = revisions.index(_known(start)), revisions.index(_known(end))
+    scripts = ScriptDirectory.from_config(_config())
+    for name in revisions[first + 1 : last + 1]:
+        scripts.get_revision(str(name)).module.upgrade()
+    for name in reversed(revisions[last + 1 : first + 1]):
+        scripts.get_revision(str(name)).module.downgrade()
+    _record(start, end)
+
+
+def _record(start: str | None, end: str | None) -> None:
+    """As Alembic does it for migrations that it runs itself."""
+    table = sa.table(VERSION_TABLE, sa.column("version_num"))
+    if start is None:
+        op.create_table(
+            VERSION_TABLE,
+            sa.Column("version_num", sa.String(32), nullable=False),
+            sa.PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
+        )
+        op.execute(table.insert().values(version_num=end))
+    elif end is None:
+        op.drop_table(VERSION_TABLE)
+    else:
+        op.execute(table.update().values(version_num=end))
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -89,8 +128,20 @@ def why_not_upgradable(connection: Connection) -> str | None:
     return None
 
 
-def _revisions() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+def _revisions() -> list[str]:
+    """All that this release knows, the oldest first."""
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    return [script.revision for script in scripts][::-1]
+
+
+def _known(revision: str | None) -> str | None:
+    """The revision, which has to be one of this release's."""
+    if revision is not None and revision not in _revisions():
+        raise SchemaError(
+            f"there is no revision {revision!r} of the tables of jobqueue; this release knows "
+            f"{', '.join(_revisions())}, and `jobqueue doctor` shows which one a database has"
+        )
+    return revision
 
 
 def _config(**attributes: Any) -> Config:

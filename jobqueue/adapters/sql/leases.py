@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -24,9 +24,9 @@ from jobqueue.adapters.sql.database import BEAT_SECONDS
 from jobqueue.adapters.sql.role import CANCEL_REQUESTED, UNLOCKED, SqlRole, held_by
 from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundWorker
 from jobqueue.records import (
-    LOOK_ANYWHERE,
     MOST_CRASHES,
     CrashedJob,
+    JobFilter,
     JobState,
     NewWorker,
     Rescue,
@@ -64,12 +64,16 @@ class SqlLeases(SqlRole, LeasesRole):
         )
         return set(known)
 
-    def unregister_worker(self, worker_id: str) -> None:
-        def work(connection: Connection) -> int:
-            connection.execute(_without(worker_id))
-            return connection.execute(self._release(worker_id)).rowcount
+    def unregister_worker(self, worker_id: str) -> Rescue:
 
-        self._announce_if(self.database.write_giving_way(work))
+        def work(connection: Connection) -> Rescue:
+            connection.execute(_without(worker_id))
+            released = connection.execute(self._release(worker_id))
+            return self._freed(connection, worker_id, released)
+
+        rescue = self.database.write_giving_way(work)
+        self._announce_if(rescue.released)
+        return rescue
 
     def workers(self) -> list[WorkerRecord]:
         query = queries.workers_query()
@@ -87,23 +91,17 @@ class SqlLeases(SqlRole, LeasesRole):
                 return None
             return self._free_jobs_of(connection, seen.id, error)
 
-        rescue = self.database.write_giving_way(work)
-        self._announce_if(rescue and rescue.released)
-        return rescue
+        return self._announced(self.database.write_giving_way(work))
 
     def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
 
         def work(connection: Connection) -> Rescue:
             connection.execute(_without(worker_id))
-            ended = [
-                (job.id, connection.execute(self._end_crashed(worker_id, job)).scalar())
-                for job in performing
-            ]
-            free = self._release(worker_id).returning(JOBS.c.id)
-            released = [job_id for job_id, state in ended if state == JobState.READY.value]
-            released += connection.execute(free).scalars().all()
-            failed = [job_id for job_id, state in ended if state == JobState.FAILED.value]
-            return Rescue(worker_id, tuple(sorted(released)), tuple(sorted(failed)))
+            rows: list[Any] = []
+            for job in performing:
+                rows += connection.execute(self._end_crashed(worker_id, job))
+            rows += connection.execute(self._release(worker_id))
+            return self._freed(connection, worker_id, rows)
 
         rescue = self.database.write_giving_way(work)
         self._announce_if(rescue.released)
@@ -123,9 +121,9 @@ class SqlLeases(SqlRole, LeasesRole):
                 **_freed(used_up, now),
                 crashes=crashes,
                 run_at=self.time.later(job.delay) if job.delay else JOBS.c.run_at,
-                last_error=job.error,
+                last_error=_reason_or(job.error),
             )
-            .returning(JOBS.c.state)
+            .returning(JOBS.c.id, JOBS.c.state)
         )
 
     def orphaned_workers(self) -> list[str]:
@@ -141,7 +139,9 @@ class SqlLeases(SqlRole, LeasesRole):
                 return None
             return self._free_jobs_of(connection, worker_id, error)
 
-        rescue = self.database.write_giving_way(work)
+        return self._announced(self.database.write_giving_way(work))
+
+    def _announced(self, rescue: Rescue | None) -> Rescue | None:
         self._announce_if(rescue and rescue.released)
         return rescue
 
@@ -150,31 +150,36 @@ class SqlLeases(SqlRole, LeasesRole):
         statement = (
             update(JOBS)
             .where(held_by(worker_id))
-            .values(**_freed(used_up, self.time.now()), last_error=error)
+            .values(**_freed(used_up, self.time.now()), last_error=_reason_or(error))
             .returning(JOBS.c.id, JOBS.c.state)
         )
-        freed = sorted(tuple(row) for row in connection.execute(statement))
-        released = tuple(job_id for job_id, state in freed if state == JobState.READY.value)
-        failed = tuple(job_id for job_id, state in freed if state == JobState.FAILED.value)
-        return Rescue(worker_id, released, failed)
+        return self._freed(connection, worker_id, connection.execute(statement))
 
-    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> int:
+    def _freed(self, connection: Connection, worker_id: str, rows: Iterable[Any]) -> Rescue:
+        """What became of jobs, by their (id, state); those that have ended are read whole."""
+        states = {job_id: JobState(state) for job_id, state in rows}
+        ended = tuple(job_id for job_id, state in states.items() if state is not JobState.READY)
+        if not ended:
+            return Rescue.of(worker_id, states, ())
+        query = queries.jobs_query(JobFilter(ids=ended), self.time.now(), len(ended))
+        return Rescue.of(worker_id, states, self._records(connection.execute(query).all())[::-1])
+
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
         query = select(JOBS.c.id, JOBS.c.claim_token).where(held_by(worker_id))
 
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> Rescue:
             found = [tuple(row) for row in connection.execute(query)]
             strays = [(job_id, token) for job_id, token in found if (job_id, token) not in held]
             release = self._release(worker_id).where(JOBS.c.id == bindparam("stray_id"))
             release = release.where(JOBS.c.claim_token == bindparam("stray_token"))
-            pairs = [{"stray_id": job_id, "stray_token": token} for job_id, token in strays]
-            return sum(connection.execute(release, pair).rowcount for pair in pairs)
+            rows: list[Any] = []
+            for job_id, token in strays:
+                rows += connection.execute(release, {"stray_id": job_id, "stray_token": token})
+            return self._freed(connection, worker_id, rows)
 
-        number = self.database.write_giving_way(work)
-        self._announce_if(number)
-        return number
-
-    def _announce_if(self, something: object) -> None:
-        self.announcer.announce(LOOK_ANYWHERE if something else None)
+        rescue = self.database.write_giving_way(work)
+        self._announce_if(rescue.released)
+        return rescue
 
     def _release(self, worker_id: str) -> Any:
         now = self.time.now()
@@ -190,6 +195,7 @@ class SqlLeases(SqlRole, LeasesRole):
                 finished_at=case((CANCEL_REQUESTED, now)),
                 updated_at=now,
             )
+            .returning(JOBS.c.id, JOBS.c.state)
         )
 
     def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
@@ -205,6 +211,11 @@ class SqlLeases(SqlRole, LeasesRole):
 def _without(worker_id: str) -> Any:
     """Who frees the jobs of a worker takes its row first, lest two wait for each other."""
     return delete(WORKERS).where(WORKERS.c.id == worker_id)
+
+
+def _reason_or(error: str) -> ColumnElement[Any]:
+    """Why somebody had cancelled a job, which stays; otherwise what became of its worker."""
+    return case((CANCEL_REQUESTED, JOBS.c.last_error), else_=error)
 
 
 def _freed(used_up: ColumnElement[bool], now: ColumnElement[Any]) -> dict[str, Any]:

@@ -18,9 +18,11 @@ from sqlalchemy import Connection
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.settlement import (
     NOTHING_TO_SETTLE,
+    Applied,
     Pair,
     Settlement,
     Settlements,
+    cancelled_among,
     settlements_of,
 )
 from jobqueue.adapters.sql.announcer import wakeup_for
@@ -37,12 +39,12 @@ class Done:
     """What a transaction has settled and claimed.
 
     Args:
-        settled: the (id, token) pairs that still matched.
+        applied: what still matched and was settled.
         claimed: the jobs that run now, in the order of the claim.
         look_again_in: when to look again although nothing was found; None for whenever.
     """
 
-    settled: Sequence[Pair]
+    applied: Applied
     claimed: list[ClaimedJob]
     look_again_in: timedelta | None = None
 
@@ -74,8 +76,8 @@ class SqlPath(SqlRole, PathRole):
         """Insert jobs in a transaction of their own; whether it has announced them, too."""
 
     @abstractmethod
-    def settle_within(self, connection: Connection, settlements: Settlements) -> list[Pair]:
-        """Settle in somebody's transaction, about to be committed; the pairs that matched."""
+    def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
+        """Settle in somebody's transaction, about to be committed."""
 
     @abstractmethod
     def _settle_and_claim(
@@ -153,9 +155,11 @@ class SqlPath(SqlRole, PathRole):
         once()
         # Whoever gave jobs back has something else to do; others may sleep for minutes.
         self.announcer.announce(_word_of(given_back))
-        return Turn(_rejected(outcomes, done.settled), tuple(done.claimed), done.look_again_in)
+        rejected = _rejected(outcomes, done.applied.pairs)
+        cancelled = cancelled_among(outcomes, done.applied.reasons)
+        return Turn(rejected, tuple(done.claimed), done.look_again_in, cancelled=cancelled)
 
-    def _settle_one_by_one(self, settlements: Settlements) -> list[Pair]:
+    def _settle_one_by_one(self, settlements: Settlements) -> Applied:
         """Settle a batch of which the database refused something, halving it to find out what."""
         try:
             return self._settle_alone(settlements)
@@ -164,10 +168,10 @@ class SqlPath(SqlRole, PathRole):
                 plain = [without_refused_text(change, error) for change in settlements.changes]
                 return self._settle_alone(Settlements(settlements.removals, plain))
         first, second = settlements.halves()
-        return self._settle_one_by_one(first) + self._settle_one_by_one(second)
+        return self._settle_one_by_one(first).plus(self._settle_one_by_one(second))
 
-    def _settle_alone(self, settlements: Settlements) -> list[Pair]:
-        return list(self._settle_and_claim(settlements, None, (), Meanwhile(None)).settled)
+    def _settle_alone(self, settlements: Settlements) -> Applied:
+        return self._settle_and_claim(settlements, None, (), Meanwhile(None)).applied
 
 
 def in_order_of_claim(jobs: list[ClaimedJob]) -> list[ClaimedJob]:

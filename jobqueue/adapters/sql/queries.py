@@ -40,11 +40,15 @@ _RECORD_COLUMNS = (
 _TIME_COLUMNS = tuple(name for name in _RECORD_COLUMNS if name.endswith("_at"))
 
 
+def record_columns() -> list[Any]:
+    """What `job_record` needs of a row."""
+    columns: list[Any] = [JOBS.c[name] for name in _RECORD_COLUMNS]
+    return columns + [cast(JOBS.c[name], Text).label(name) for name in _JSON_COLUMNS]
+
+
 def jobs_query(where: JobFilter, now: ColumnElement[Any], limit: int) -> Select[Any]:
     """The jobs that match, the newest first."""
-    columns: list[Any] = [JOBS.c[name] for name in _RECORD_COLUMNS]
-    columns += [cast(JOBS.c[name], Text).label(name) for name in _JSON_COLUMNS]
-    query = select(*columns).where(*conditions(where, now))
+    query = select(*record_columns()).where(*conditions(where, now))
     return query.order_by(JOBS.c.id.desc()).limit(limit)
 
 
@@ -144,7 +148,7 @@ def can_be_id(job_id: int) -> bool:
 
 
 def job_record(row: Row[Any]) -> StoredJob:
-    """A row of `jobs_query` as a record."""
+    """A row with the `record_columns` as a record."""
     values: dict[str, Any] = {name: getattr(row, name) for name in _RECORD_COLUMNS}
     for name in _TIME_COLUMNS:
         values[name] = values[name] and to_utc(values[name])

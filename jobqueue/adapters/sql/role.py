@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,11 @@ from sqlalchemy.sql.expression import ColumnElement, Executable
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.sql.announcer import Announcer
 from jobqueue.adapters.sql.database import ANSWER_SECONDS, Database
+from jobqueue.adapters.sql.queries import job_record
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.sql.time import DatabaseTime
-from jobqueue.records import JobState
+from jobqueue.adapters.stored import StoredJob, kept_by
+from jobqueue.records import LOOK_ANYWHERE, JobState
 
 UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": None, "claim_token": None}
 CANCEL_REQUESTED: ColumnElement[bool] = JOBS.c.cancel_requested_at.is_not(None)
@@ -49,6 +52,14 @@ class SqlRole:
         self.database = parts.database
         self.time = parts.time
         self.announcer = parts.announcer
+
+    def _records(self, rows: Iterable[Any]) -> list[StoredJob]:
+        """Rows as records that know where they are kept."""
+        return kept_by(self.adapter, map(job_record, rows))
+
+    def _announce_if(self, something: object) -> None:
+        """Announce that anything can have become ready, if something has."""
+        self.announcer.announce(LOOK_ANYWHERE if something else None)
 
     def _execute(
         self, statement: Executable, *, answer_seconds: float | None = ANSWER_SECONDS

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
 
 from jobqueue.adapters.roles.schema import SchemaRole
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.database import FOR_EVER
 from jobqueue.adapters.sql.role import SqlRole
-from jobqueue.adapters.sql.tables import TABLE_PREFIX, VERSION_TABLE, Base
+from jobqueue.adapters.sql.tables import TABLE_PREFIX, VERSION_TABLE, Base, MomentText
 from jobqueue.records import JobFilter, SchemaStatus
 
 
@@ -52,10 +53,10 @@ class SqlSchema(SqlRole, SchemaRole):
 
         self.migrating(lambda connection: history.downgrade(connection, revision))
 
-    def migration_sql(self) -> str:
+    def migration_sql(self, start: str | None = None) -> str:
         from jobqueue.adapters.sql import history
 
-        return history.upgrade_sql(self.database.engine.dialect.name)
+        return history.upgrade_sql(self.database.engine.dialect.name, start)
 
     def schema_status(self) -> SchemaStatus:
         from jobqueue.adapters.sql import history
@@ -107,3 +108,35 @@ def alembic_options() -> dict[str, Any]:
         "compare_type": True,
         "transactional_ddl": True,
     }
+
+
+def migrate_within(start: str | None, end: str | None) -> None:
+    """Change the tables in a migration of the application's own Alembic, as a part of it.
+
+    To be called in the `upgrade` and in the `downgrade` of a revision. It runs in the transaction
+    of that migration, and records the revision of the tables, so that `jobqueue doctor` knows it.
+
+    Args:
+        start: the revision of jobqueue's that the tables are at; None where there are none.
+        end: the one that they are to have; None to remove them, and every job in them.
+
+    Raises:
+        SchemaError: there is no such revision.
+    """
+    from jobqueue.adapters.sql import history
+
+    history.migrate_within(start, end)
+
+
+def render_item(kind: str, item: Any, context: Any) -> str | Literal[False]:
+    """How autogenerate writes the types of jobqueue's columns, so that a revision needs no import.
+
+    An application whose own migrations have jobqueue's tables passes it to `context.configure` in
+    its `migrations/env.py`.
+    """
+    if kind == "type" and isinstance(item, MomentText):
+        return "sa.String(length=26)"
+    if kind == "type" and type(item) is postgresql.JSON:
+        context.imports.add("from sqlalchemy.dialects import postgresql")
+        return "postgresql.JSON()"
+    return False

@@ -37,23 +37,26 @@ VERSION_TABLE = "background_jobs_version"
 
 STATES = ", ".join(f"'{state}'" for state in JobState)
 
+# SQLAlchemy 2.0 has no `postgresql_with` for tables. It writes what comes after USING as it is, as
+# 2.1 does, and Alembic's autogenerate copies it into the migrations of an application.
+#
 # A busy queue replaces its rows all the time. Vacuum has to come round after thousands of dead
 # rows and not after a share of the table, and must not be throttled while claims walk over them.
-JOBS_STORAGE = {
-    "fillfactor": 85,
-    "autovacuum_vacuum_scale_factor": 0.01,
-    "autovacuum_vacuum_threshold": 1000,
-    "autovacuum_vacuum_insert_scale_factor": 0.1,
-    "autovacuum_analyze_scale_factor": 0.02,
-    "autovacuum_analyze_threshold": 1000,
-    "autovacuum_vacuum_cost_delay": 0,
-}
+JOBS_STORAGE = (
+    "heap WITH (fillfactor = 85, "
+    "autovacuum_vacuum_scale_factor = 0.01, "
+    "autovacuum_vacuum_threshold = 1000, "
+    "autovacuum_vacuum_insert_scale_factor = 0.1, "
+    "autovacuum_analyze_scale_factor = 0.02, "
+    "autovacuum_analyze_threshold = 1000, "
+    "autovacuum_vacuum_cost_delay = 0)"
+)
 # Heartbeats rewrite a few rows for ever: room on the page lets that touch no index.
-WORKERS_STORAGE = {
-    "fillfactor": 50,
-    "autovacuum_vacuum_scale_factor": 0.0,
-    "autovacuum_vacuum_threshold": 100,
-}
+WORKERS_STORAGE = (
+    "heap WITH (fillfactor = 50, "
+    "autovacuum_vacuum_scale_factor = 0.0, "
+    "autovacuum_vacuum_threshold = 100)"
+)
 
 
 class MomentText(TypeDecorator[datetime]):
@@ -171,7 +174,7 @@ class BackgroundJob(Base):
             postgresql_where=text("finished_at IS NOT NULL"),
             sqlite_where=text("finished_at IS NOT NULL"),
         ),
-        {"sqlite_autoincrement": True, "postgresql_with": JOBS_STORAGE},
+        {"sqlite_autoincrement": True, "postgresql_using": JOBS_STORAGE},
     )
 
 
@@ -193,7 +196,7 @@ class BackgroundWorker(Base):
     app: Mapped[str | None] = mapped_column(Text)
     details: Mapped[Any | None] = mapped_column(JsonText)
 
-    __table_args__ = ({"postgresql_with": WORKERS_STORAGE},)
+    __table_args__ = ({"postgresql_using": WORKERS_STORAGE},)
 
 
 class BackgroundQueue(Base):

@@ -41,7 +41,7 @@ class SqlTransaction(JobTransaction):
     def _settle(self, outcome: Succeeded) -> bool:
         with self._database.errors_translated():
             connection = connection_of(self._database, self.session)
-            return bool(self._path.settle_within(connection, settlements_of([outcome])))
+            return bool(self._path.settle_within(connection, settlements_of([outcome])).pairs)
 
 
 class SqlTransactions(SqlRole, TransactionsRole):

@@ -10,7 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from jobqueue.adapters.settlement import Pair, Settlement, Settlements, ids_by_token
+from jobqueue.adapters.settlement import (
+    NOTHING_APPLIED,
+    Applied,
+    Pair,
+    Settlement,
+    Settlements,
+    ids_by_token,
+)
 from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
 from jobqueue.adapters.sql.path import Done, Meanwhile, SqlPath, in_order_of_claim, seconds
 from jobqueue.adapters.sql.role import SqlParts
@@ -170,16 +177,18 @@ class SqlitePath(SqlPath):
                 removed += connection.exec_driver_sql(REMOVE_SOME, values).all()
         return removed
 
-    def _change(self, connection: Connection, changes: Sequence[Settlement]) -> Sequence[Pair]:
+    def _change(self, connection: Connection, changes: Sequence[Settlement]) -> Applied:
         if not changes:
-            return []
+            return NOTHING_APPLIED
         pairs = json.dumps([(change.id, change.token) for change in changes])
         rows = connection.exec_driver_sql(HELD, {"pairs": pairs}).all()
-        held = {(job_id, token) for job_id, token in rows}
-        mine = [self._columns(change) for change in changes if (change.id, change.token) in held]
+        held = {(job_id, token): reason for job_id, token, reason in rows}
+        mine = [change for change in changes if (change.id, change.token) in held]
         if mine:
-            connection.exec_driver_sql(self._change_sql, mine)
-        return list(held)
+            connection.exec_driver_sql(self._change_sql, [self._columns(change) for change in mine])
+        called_off = [(change.id, change.token) for change in mine if change.heeds_cancel]
+        reasons = {pair: held[pair] for pair in called_off if held[pair] is not None}
+        return Applied(list(held), reasons)
 
     def _columns(self, settlement: Settlement) -> dict[str, Any]:
         return {
@@ -196,11 +205,9 @@ class SqlitePath(SqlPath):
             **self.time.values(),
         }
 
-    def settle_within(self, connection: Connection, settlements: Settlements) -> list[Pair]:
-        return [
-            *self._remove(connection, settlements.removals),
-            *self._change(connection, settlements.changes),
-        ]
+    def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
+        removed = Applied(self._remove(connection, settlements.removals), {})
+        return removed.plus(self._change(connection, settlements.changes))
 
     def _executing_on_driver(self, session: Any) -> Execute | None:
         if not isinstance(session, sqlite3.Connection):

@@ -101,7 +101,9 @@ SELECT queue FROM ready_queues WHERE queue IS NOT NULL
 """
 
 HELD = """
-SELECT job.id, job.claim_token FROM json_each(:pairs) AS mine CROSS JOIN background_jobs AS job
+SELECT job.id, job.claim_token,
+       CASE WHEN job.cancel_requested_at IS NOT NULL THEN coalesce(job.last_error, '') END
+FROM json_each(:pairs) AS mine CROSS JOIN background_jobs AS job
 WHERE job.id = mine.value ->> 0 AND job.claim_token = mine.value ->> 1
 """
 HELD_UNDER = """
@@ -119,7 +121,8 @@ SET state = CASE WHEN :state = 'ready' AND cancel_requested_at IS NOT NULL
                  THEN 'cancelled' ELSE :state END,
     attempts = attempts - :refund,
     run_at = CASE WHEN :delay IS NULL THEN run_at ELSE {later} END,
-    last_error = CASE WHEN :keeps_error THEN last_error ELSE :error END,
+    last_error = CASE WHEN :keeps_error OR :state = 'ready' AND cancel_requested_at IS NOT NULL
+                      THEN last_error ELSE :error END,
     progress = coalesce(:progress, progress),
     result = :result,
     failed_at = CASE WHEN :failed THEN {now} END,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobqueue.testing.contract.announcing import AnnounceContract
 from jobqueue.testing.contract.any_order import AnyOrderContract
 from jobqueue.testing.contract.cancelling import CancelContract, ProgressContract
 from jobqueue.testing.contract.claiming import ClaimContract
@@ -19,6 +20,7 @@ from jobqueue.testing.contract.workers import WorkerContract
 
 __all__ = [
     "AdapterContract",
+    "AnnounceContract",
     "AnyOrderContract",
     "CancelContract",
     "ClaimContract",
@@ -46,6 +48,7 @@ class AdapterContract(
     CancelContract,
     ProgressContract,
     WakeContract,
+    AnnounceContract,
     PauseContract,
     ReadContract,
     RecurringContract,
@@ -85,6 +88,6 @@ class AdapterContract(
 
     The steps can also be had one by one, for an adapter in the making: `EnqueueContract`,
     `ClaimContract`, `SettleContract`, `WorkerContract`, `SteeringContract`, `WakeContract`,
-    `PauseContract`, `ReadContract`, `RecurringContract`, `PruneContract`, `AnyOrderContract` and
-    `OutsideContract`.
+    `AnnounceContract`, `PauseContract`, `ReadContract`, `RecurringContract`, `PruneContract`,
+    `AnyOrderContract` and `OutsideContract`.
     """

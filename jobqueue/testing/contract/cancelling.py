@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -13,11 +15,13 @@ from jobqueue.clock import ManualClock
 from jobqueue.records import (
     Cancelled,
     CrashedJob,
+    Discarded,
     Failed,
     JobFilter,
     JobState,
     Outcome,
     Released,
+    Rescue,
     Retried,
     Succeeded,
 )
@@ -47,30 +51,32 @@ class CancelContract(ContractBase):
     def test_a_waiting_job_is_cancelled_at_once(self, adapter: Adapter, clock: ManualClock) -> None:
         job = enqueue_one(adapter)
         clock.advance(MINUTE)
-        assert adapter.request_cancel(job.id, "called off") is JobState.CANCELLED
-        assert record(adapter, job.id) == replace(
+        cancelled = replace(
             job,
             state=JobState.CANCELLED,
             last_error="called off",
             finished_at=clock.now(),
             updated_at=clock.now(),
         )
+        assert adapter.request_cancel(job.id, "called off") == cancelled
+        assert record(adapter, job.id) == cancelled
         assert adapter.claim(a_claim()) == []
 
     def test_a_running_job_is_asked_to_end(self, adapter: Adapter, clock: ManualClock) -> None:
         job = claim_new(adapter)
         before = record(adapter, job.id)
         clock.advance(MINUTE)
-        assert adapter.cancel_requests("worker-1") == set()
-        assert adapter.request_cancel(job.id, "called off") is JobState.RUNNING
-        assert record(adapter, job.id) == replace(
+        assert adapter.cancel_requests("worker-1") == {}
+        asked = replace(
             before,
             last_error="called off",
             cancel_requested_at=clock.now(),
             updated_at=clock.now(),
         )
-        assert adapter.cancel_requests("worker-1") == {(job.id, job.token)}
-        assert adapter.cancel_requests("worker-2") == set()
+        assert adapter.request_cancel(job.id, "called off") == asked
+        assert record(adapter, job.id) == asked
+        assert adapter.cancel_requests("worker-1") == {(job.id, job.token): "called off"}
+        assert adapter.cancel_requests("worker-2") == {}
 
     @pytest.mark.parametrize("state", UNCHANGED_BY_CANCEL)
     def test_what_has_ended_stays_as_it_is(self, adapter: Adapter, state: JobState) -> None:
@@ -82,6 +88,8 @@ class CancelContract(ContractBase):
     def test_what_is_not_there_cannot_be_cancelled(self, adapter: Adapter) -> None:
         for job_id in (0, -1, 4711, 2**80):
             assert adapter.request_cancel(job_id, "who?") is None
+            assert adapter.cancel_each(JobFilter(ids=(job_id,)), "who?") == []
+            assert adapter.delete_each(JobFilter(ids=(job_id,))) == []
             assert adapter.update_args(job_id, "{}") is False
             assert adapter.set_progress(job_id, "1") is False
 
@@ -89,12 +97,13 @@ class CancelContract(ContractBase):
         job = claim_new(adapter)
         adapter.request_cancel(job.id, "called off")
         clock.advance(MINUTE)
-        settle_all(adapter, Cancelled(job, reason="while it ran"))
+        turn = adapter.turn([Cancelled(job, reason="while it ran")], None)
+        assert (turn.rejected, turn.cancelled) == ((), (Cancelled(job, reason="called off"),))
         now = record(adapter, job.id)
         assert (now.state, now.last_error, now.attempts) == ("cancelled", "called off", 1)
         assert (now.finished_at, now.failed_at) == (clock.now(), None)
         assert_unlocked(now)
-        assert adapter.cancel_requests("worker-1") == set()
+        assert adapter.cancel_requests("worker-1") == {}
 
     def test_a_cancelled_job_is_removed_unless_kept(self, adapter: Adapter) -> None:
         job = claim_new(adapter)
@@ -107,10 +116,17 @@ class CancelContract(ContractBase):
     ) -> None:
         job, other = claim_new(adapter), claim_new(adapter)
         adapter.request_cancel(job.id, "called off")
-        ways: dict[str, type[Outcome]] = {"retried": Retried, "released": Released}
-        settle_all(adapter, ways[how](job), ways[how](other))
+        ways: dict[str, Callable[..., Outcome]] = {
+            "retried": partial(Retried, error="broken"),
+            "released": partial(Released, error="unknown"),
+        }
+        errors = {"retried": "broken", "released": None}
+        turn = adapter.turn([ways[how](job), ways[how](other)], None)
+        assert turn.rejected == ()
+        assert turn.cancelled == (Cancelled(job, reason="called off", error=errors[how]),)
         now = record(adapter, job.id)
         assert (now.state, now.finished_at) == ("cancelled", clock.now())
+        assert now.last_error == "called off"
         assert_unlocked(now)
         assert [job.id for job in adapter.claim(a_claim())] == [other.id]
 
@@ -118,7 +134,16 @@ class CancelContract(ContractBase):
         one, two = claim_new(adapter), claim_new(adapter)
         adapter.request_cancel(one.id, "called off")
         adapter.request_cancel(two.id, "called off")
-        settle_all(adapter, Succeeded(one, keep=True), Failed(two, error="broken"))
+        three = claim_new(adapter)
+        adapter.request_cancel(three.id, "called off")
+        outcomes = [
+            Succeeded(one, keep=True),
+            Failed(two, error="broken"),
+            Discarded(three, reason="enough"),
+        ]
+        turn = adapter.turn(outcomes, None)
+        assert (turn.rejected, turn.cancelled) == ((), ())
+        assert record(adapter, three.id).last_error == "enough"
         assert (record(adapter, one.id).state, record(adapter, one.id).last_error) == (
             "succeeded",
             None,
@@ -128,7 +153,9 @@ class CancelContract(ContractBase):
             "broken",
         )
 
-    @pytest.mark.parametrize("how", ["signed off", "crashed", "crashed aside", "lost", "orphan"])
+    @pytest.mark.parametrize(
+        "how", ["signed off", "strays", "crashed", "crashed aside", "lost", "orphan"]
+    )
     def test_a_dead_workers_job_is_cancelled_rather_than_freed(
         self, adapter: Adapter, clock: ManualClock, how: str
     ) -> None:
@@ -136,18 +163,22 @@ class CancelContract(ContractBase):
             adapter.register_worker(new_worker())
         job = claim_new(adapter)
         adapter.request_cancel(job.id, "called off")
-        if how == "signed off":
-            adapter.unregister_worker("worker-1")
-        elif how == "crashed":
-            adapter.rescue_crashed("worker-1", [CrashedJob(job.id, job.token, "killed")])
-        elif how == "crashed aside":
-            adapter.rescue_crashed("worker-1", [])
-        elif how == "lost":
-            assert adapter.rescue(adapter.workers()[0], "lost") is not None
-        else:
-            assert adapter.rescue_orphans("worker-1", "lost") is not None
+        ways: dict[str, Callable[[], Rescue | None]] = {
+            "signed off": lambda: adapter.unregister_worker("worker-1"),
+            "strays": lambda: adapter.release_strays("worker-1", ()),
+            "crashed": lambda: adapter.rescue_crashed(
+                "worker-1", [CrashedJob(job.id, job.token, "killed")]
+            ),
+            "crashed aside": lambda: adapter.rescue_crashed("worker-1", []),
+            "lost": lambda: adapter.rescue(adapter.workers()[0], "lost"),
+            "orphan": lambda: adapter.rescue_orphans("worker-1", "lost"),
+        }
+        rescue = ways[how]()
         now = record(adapter, job.id)
+        assert rescue == Rescue("worker-1", cancelled=(job.id,))
+        assert rescue.ended == (now,)
         assert (now.state, now.finished_at, now.failed_at) == ("cancelled", clock.now(), None)
+        assert now.last_error == "called off"
         assert_unlocked(now)
         assert adapter.claim(a_claim()) == []
 
@@ -157,7 +188,7 @@ class CancelContract(ContractBase):
         settle_all(adapter, Cancelled(job))
         assert adapter.retry(JobFilter(ids=(job.id,))) == 1
         again = claim_one(adapter)
-        assert adapter.cancel_requests("worker-1") == set()
+        assert adapter.cancel_requests("worker-1") == {}
         settle_all(adapter, Retried(again, error="once more"))
         assert record(adapter, job.id).state is JobState.READY
 

@@ -224,8 +224,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2))
     def unregister(self, number: int) -> None:
-        self.adapter.unregister_worker(self.workers[number])
-        self.model.unregister(self.workers[number])
+        worker_id = self.workers[number]
+        _agree(self.adapter.unregister_worker(worker_id), self.model.unregister(worker_id))
 
     # --- steering --------------------------------------------------------------------------------
 
@@ -243,8 +243,8 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(data=st.data(), reason=texts)
     def request_cancel(self, data: st.DataObject, reason: str) -> None:
         job_id = data.draw(st.sampled_from(sorted(self.model.jobs)))
-        state = self.adapter.request_cancel(job_id, reason)
-        _agree(state, self.model.request_cancel(job_id, reason))
+        job = self.adapter.request_cancel(job_id, reason)
+        _agree(job and job.state, self.model.request_cancel(job_id, reason))
         for worker_id in self.workers:
             asked = self.adapter.cancel_requests(worker_id)
             _agree(asked, self.model.cancel_requests(worker_id))

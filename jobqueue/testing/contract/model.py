@@ -66,6 +66,10 @@ class ModelJob:
         """Its id and the token of who holds it."""
         return None if self.token is None else (self.id, self.token)
 
+    def reason_or(self, error: str | None) -> str | None:
+        """What its error is when its attempt ends: why somebody cancelled it comes before that."""
+        return self.last_error if self.cancel_requested else error
+
 
 SEEN = (
     "id", "queue", "priority", "max_attempts", "run_at", "state", "attempts", "crashes",
@@ -180,7 +184,7 @@ class Model:
                 job.last_error = reason
                 self._end(job, CANCELLED, keep=keep)
             case Retried(error=error, delay=delay, refund=refund):
-                job.last_error, job.run_at = error, self.clock.now() + delay
+                job.last_error, job.run_at = job.reason_or(error), self.clock.now() + delay
                 job.attempts -= int(refund)
                 self._free(job)
             case Released(error=error, delay=delay):
@@ -211,10 +215,10 @@ class Model:
             job.ready_since = self.clock.now()
         return job.state
 
-    def _refund(self, job: ModelJob, error: str | None = None) -> None:
+    def _refund(self, job: ModelJob, error: str | None = None) -> JobState:
         job.attempts -= 1
-        job.last_error = job.last_error if error is None else error
-        self._free(job)
+        job.last_error = job.last_error if error is None else job.reason_or(error)
+        return self._free(job)
 
     # --- workers ---------------------------------------------------------------------------------
 
@@ -222,11 +226,10 @@ class Model:
         """What a worker holds."""
         return [job for job in self.jobs.values() if job.locked_by == worker_id]
 
-    def unregister(self, worker_id: str) -> None:
+    def unregister(self, worker_id: str) -> Rescue:
         """A worker signed off."""
         self.beats.pop(worker_id, None)
-        for job in self.held_by(worker_id):
-            self._refund(job)
+        return _rescue(worker_id, {job.id: self._refund(job) for job in self.held_by(worker_id)})
 
     def rescue(self, worker_id: str, error: str) -> Rescue:
         """A worker is taken for dead: the attempt is spent, no crash is charged."""
@@ -235,7 +238,7 @@ class Model:
         return _rescue(worker_id, ended)
 
     def _rescued(self, job: ModelJob, error: str) -> JobState:
-        job.last_error = error
+        job.last_error = job.reason_or(error)
         if job.attempts < job.max_attempts or job.cancel_requested:
             return self._free(job)
         self._end(job, FAILED)
@@ -250,13 +253,12 @@ class Model:
             if job is not None and job.locked_by == worker_id:
                 ended[job.id] = self._crashed(job, crashed)
         for job in self.held_by(worker_id):
-            self._refund(job)
-            ended[job.id] = READY
+            ended[job.id] = self._refund(job)
         return _rescue(worker_id, ended)
 
     def _crashed(self, job: ModelJob, crashed: CrashedJob) -> JobState:
         job.crashes += int(crashed.guilty)
-        job.last_error = crashed.error
+        job.last_error = job.reason_or(crashed.error)
         if crashed.delay:
             job.run_at = self.clock.now() + crashed.delay
         used_up = job.attempts >= job.max_attempts or job.crashes >= MOST_CRASHES or crashed.final
@@ -265,12 +267,10 @@ class Model:
         self._end(job, FAILED)
         return job.state
 
-    def release_strays(self, worker_id: str, held: Collection[Pair]) -> int:
+    def release_strays(self, worker_id: str, held: Collection[Pair]) -> Rescue:
         """A worker named what it knows of."""
         strays = [job for job in self.held_by(worker_id) if job.pair not in held]
-        for job in strays:
-            self._refund(job)
-        return len(strays)
+        return _rescue(worker_id, {job.id: self._refund(job) for job in strays})
 
     def orphaned_workers(self) -> list[str]:
         """Who holds jobs without being registered."""
@@ -323,9 +323,10 @@ class Model:
             job.cancel_requested = True
         return job.state
 
-    def cancel_requests(self, worker_id: str) -> set[Pair]:
+    def cancel_requests(self, worker_id: str) -> dict[Pair, str | None]:
         """What a worker is to be told."""
-        return {job.pair for job in self.held_by(worker_id) if job.cancel_requested and job.pair}
+        held = self.held_by(worker_id)
+        return {job.pair: job.last_error for job in held if job.cancel_requested and job.pair}
 
     def report_progress(self, job_id: int, token: int, progress: Any) -> None:
         """The holder of a claim, old or new, said how far it is."""
@@ -376,4 +377,9 @@ def _rescue(worker_id: str, ended: dict[int, JobState]) -> Rescue:
     def those(states: Callable[[JobState], bool]) -> tuple[int, ...]:
         return tuple(sorted(job_id for job_id, state in ended.items() if states(state)))
 
-    return Rescue(worker_id, those(lambda s: s is READY), those(lambda s: s is FAILED))
+    return Rescue(
+        worker_id,
+        those(lambda s: s is READY),
+        those(lambda s: s is FAILED),
+        those(lambda s: s is CANCELLED),
+    )

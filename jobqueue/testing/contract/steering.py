@@ -120,6 +120,30 @@ class SteeringContract(ContractBase):
         clock.advance(2 * HOUR)
         assert adapter.claim(a_claim()) == []
 
+    def test_who_cancels_a_few_is_told_of_each(self, adapter: Adapter, clock: ManualClock) -> None:
+        jobs = one_of_each_state(adapter)
+        other = enqueue_one(adapter)
+        clock.advance(MINUTE)
+        where = JobFilter(ids=(*(job.id for job in jobs.values()), other.id))
+        cancelled = adapter.cancel_each(where, "called off")
+        ready = [jobs[JobState.READY].id, other.id]
+        assert sorted(job.id for job in cancelled) == ready
+        assert cancelled == [record(adapter, job.id) for job in cancelled]
+        assert {job.last_error for job in cancelled} == {"called off"}
+        assert adapter.cancel_each(where, "called off") == []
+
+    @pytest.mark.parametrize("include_running", [True, False])
+    def test_who_deletes_a_few_is_told_of_each(
+        self, adapter: Adapter, include_running: bool
+    ) -> None:
+        jobs = [record(adapter, job.id) for job in one_of_each_state(adapter).values()]
+        where = JobFilter(ids=tuple(job.id for job in jobs))
+        expected = [job for job in jobs if include_running or job.state is not JobState.RUNNING]
+        deleted = adapter.delete_each(where, include_running=include_running)
+        assert sorted(deleted, key=lambda job: job.id) == sorted(expected, key=lambda job: job.id)
+        assert adapter.count_jobs(where) == len(jobs) - len(expected)
+        assert adapter.delete_each(where, include_running=include_running) == []
+
     @pytest.mark.parametrize("state", [s for s in JobState if s is not JobState.READY])
     def test_others_are_not_cancelled(self, adapter: Adapter, state: JobState) -> None:
         job_id = one_of_each_state(adapter)[state].id

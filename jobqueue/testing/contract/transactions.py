@@ -12,6 +12,7 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.roles.transactions import Transaction
 from jobqueue.errors import ClaimLost
 from jobqueue.records import ClaimedJob, JobFilter, JobState, Retried, Succeeded
+from jobqueue.testing.contract.announcing import idling
 from jobqueue.testing.contract.base import (
     ContractBase,
     a_claim,
@@ -84,6 +85,14 @@ class TransactionContract(ContractBase):
     """
 
     @in_both_ways
+    def test_what_is_enqueued_within_is_heard_of(self, adapter: Adapter, write: Write) -> None:
+        job = claim_new(adapter)
+        with idling(adapter) as idler:
+            write(adapter, Succeeded(job))
+        assert idler.heard is not None
+        assert [claimed.handler for claimed in idler.claimed] == [EFFECT.handler]
+
+    @in_both_ways
     @keeping
     def test_both_are_committed(self, adapter: Adapter, write: Write, keep: bool) -> None:
         job = claim_new(adapter)
@@ -122,7 +131,7 @@ class TransactionContract(ContractBase):
             transaction.flush()
             assert effects(adapter) == 0
             assert record(adapter, job.id).state is JobState.RUNNING
-            assert adapter.cancel_requests("worker-1") == set()
+            assert adapter.cancel_requests("worker-1") == {}
 
     def test_what_is_not_committed_is_rolled_back(self, adapter: Adapter) -> None:
         job = claim_new(adapter)

@@ -10,14 +10,12 @@ import pytest
 
 from jobqueue.adapters.base import Adapter, Listener
 from jobqueue.clock import ManualClock
-from jobqueue.records import CrashedJob, Failed, JobFilter, Released, Wakeup
+from jobqueue.records import Wakeup
 from jobqueue.testing.contract.base import (
     ContractBase,
     claim_new,
     enqueue_one,
     new_job,
-    new_worker,
-    settle_all,
 )
 
 HOUR = timedelta(hours=1)
@@ -58,44 +56,6 @@ class WakeContract(ContractBase):
         assert listener.wait(PATIENCE_SECONDS) is not None
         other.close()
 
-    def test_a_retried_job_is_heard_of(self, adapter: Adapter) -> None:
-        settle_all(adapter, Failed(claim_new(adapter), error="broken"))
-        listener = adapter.listen()
-        adapter.retry(JobFilter())
-        assert is_told(listener)
-        listener.close()
-
-    def test_a_job_that_goes_back_is_heard_of(self, adapter: Adapter) -> None:
-        job = claim_new(adapter)
-        listener = adapter.listen()
-        settle_all(adapter, Released(job))
-        assert is_told(listener)
-        listener.close()
-
-    def test_a_freed_job_is_heard_of(self, adapter: Adapter) -> None:
-        adapter.register_worker(new_worker())
-        job = claim_new(adapter)
-        listener = adapter.listen()
-        adapter.rescue_crashed("worker-1", [CrashedJob(job.id, job.token, "it died")])
-        assert is_told(listener)
-        listener.close()
-
-    def test_the_jobs_of_a_lost_worker_are_heard_of(self, adapter: Adapter) -> None:
-        adapter.register_worker(new_worker())
-        claim_new(adapter)
-        listener = adapter.listen()
-        adapter.rescue(adapter.workers()[0], "it is gone")
-        assert is_told(listener)
-        listener.close()
-
-    def test_a_resumed_queue_is_heard_of(self, adapter: Adapter) -> None:
-        adapter.pause_queues(["default"])
-        enqueue_one(adapter)
-        listener = adapter.listen()
-        adapter.resume_queues(["default"])
-        assert is_told(listener)
-        listener.close()
-
     def test_a_wait_in_vain_ends(self, listener: Listener) -> None:
         assert listener.wait(0.01) is None
         assert listener.wait(0) is None
@@ -125,9 +85,3 @@ class WakeContract(ContractBase):
         assert adapter.due_in() == timedelta(0)
         clock.advance(HOUR)
         assert adapter.due_in() == -HOUR
-
-
-def is_told(listener: Listener) -> bool:
-    """Whether a worker on the queue `default` is told to look."""
-    heard = listener.wait(PATIENCE_SECONDS)
-    return heard is not None and heard.concerns(("default",))

@@ -1,0 +1,116 @@
+"""Calling the application's hooks from a supervisor, which does not have the application.
+
+A process of its own does it, for all jobs that were freed meanwhile: it has the code as it is now,
+whatever it does harms neither the supervisor nor a worker, and it is there when no worker is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from jobqueue import log
+from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.stored import StoredJob, kept_by
+from jobqueue.records import JobRecord, JobState, Rescue
+
+NOBODY_HEARS = 75  # the exit code of a process that has no such hooks
+TIMES = tuple(field.name for field in fields(JobRecord) if field.name.endswith("_at"))
+
+
+class HooksElsewhere:
+    """Calls hooks in a process that is started for it.
+
+    Args:
+        command: how `python` runs that process, up to the settings.
+        options: the settings that were given as options, which it loads again for itself.
+        logger: where it is said when it failed.
+    """
+
+    def __init__(
+        self, command: tuple[str, ...], options: Mapping[str, Any], logger: logging.Logger
+    ) -> None:
+        self._command = command
+        self._options = options
+        self._logger = logger
+        self._nobody_hears = False
+
+    def forget(self) -> None:
+        """The application may have other hooks by now."""
+        self._nobody_hears = False
+
+    def are_wanted(self) -> bool:
+        """See `RescueHooks.are_wanted`: until it has been tried, nobody knows."""
+        return not self._nobody_hears
+
+    def call(self, rescues: Sequence[Rescue]) -> None:
+        """See `RescueHooks.call`."""
+        if not self.are_wanted():
+            return
+        try:
+            exit_code = self._run(rescues_as_json(rescues))
+        except OSError as error:
+            log.hooks_troubled(self._logger, error)
+            return
+        self._nobody_hears = exit_code == NOBODY_HEARS
+        if exit_code not in {0, NOBODY_HEARS}:
+            why = RuntimeError(f"the process that was to call them ended with {exit_code}")
+            log.hooks_troubled(self._logger, why)
+
+    def _run(self, text: str) -> int:
+        # A file, not a pipe: it is whole, also when this process ends before it has been read.
+        with tempfile.TemporaryFile() as told:
+            told.write(text.encode())
+            told.seek(0)
+            return subprocess.run(  # noqa: S603 - our own command, no shell
+                [sys.executable, *self._command, json.dumps(self._options)],
+                stdin=told,
+                # A group of its own, so that Ctrl-C reaches the supervisor alone.
+                process_group=0,
+                check=False,
+            ).returncode
+
+
+def rescues_as_json(rescues: Iterable[Rescue]) -> str:
+    """Rescues as text; a line each."""
+    lines = [
+        json.dumps(
+            {
+                "worker_id": rescue.worker_id,
+                "released": rescue.released,
+                "ended": [_record_facts(job) for job in rescue.ended],
+            }
+        )
+        for rescue in rescues
+    ]
+    return "\n".join(lines)
+
+
+def rescues_from_json(text: str, adapter: Adapter) -> list[Rescue]:
+    """What `rescues_as_json` wrote, of the jobs of an adapter."""
+    return [_rescue(json.loads(line), adapter) for line in text.splitlines()]
+
+
+def _record_facts(job: JobRecord) -> dict[str, Any]:
+    facts = {field.name: getattr(job, field.name) for field in fields(JobRecord)}
+    for name in TIMES:
+        facts[name] = facts[name] and facts[name].isoformat()
+    return facts
+
+
+def _rescue(facts: Mapping[str, Any], adapter: Adapter) -> Rescue:
+    ended = kept_by(adapter, [_record(job) for job in facts["ended"]])
+    states = dict.fromkeys(facts["released"], JobState.READY) | {job.id: job.state for job in ended}
+    return Rescue.of(facts["worker_id"], states, ended)
+
+
+def _record(facts: dict[str, Any]) -> StoredJob:
+    times = {name: facts[name] and datetime.fromisoformat(facts[name]) for name in TIMES}
+    return StoredJob(**{**facts, **times, "state": JobState(facts["state"])})

@@ -1,0 +1,661 @@
+"""Every end of a job: one record in the log and one call of a hook, whoever ended it.
+
+The cells are those of the table in `docs/hooks.md`. Each test lets the job end, waits until nobody
+has anything more to tell, and counts: neither none nor two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import jobqueue
+from jobqueue import Constant, Discard, Hooks, Job, JobQueue, JobState
+from jobqueue.adapters import Adapter, connect
+from jobqueue.adapters.memory.adapter import MemoryAdapter
+from jobqueue.defaults import default_configuration
+from jobqueue.job import registry
+from jobqueue.maintenance.prune import Pruner
+from jobqueue.maintenance.rescue import Rescuer
+from jobqueue.records import Claim, JobFilter, NewWorker
+from jobqueue.testing import inbox
+from jobqueue.worker.worker import Worker
+from tests.conftest import Project
+from tests.process.conftest import Running, WaitFor, database_of
+from tests.web.conftest import client_of
+
+ENDS = ("job_succeeded", "job_failed", "job_cancelled", "job_discarded", "job_deleted")
+HERE = "tests.test_ends."
+
+
+@dataclass(frozen=True)
+class Told:
+    """What somebody was told of the end of a job."""
+
+    event: str
+    job_id: int
+    job: str
+    reason: str | None = None
+
+
+class Noting(Hooks):
+    """Notes every end."""
+
+    def __init__(self, told: list[Told]) -> None:
+        self.told = told
+
+    def job_succeeded(self, job: Any, run_time: timedelta) -> None:
+        self.told.append(Told("job_succeeded", job.id, job.handler))
+
+    def job_failed(self, job: Any, error: str) -> None:
+        self.told.append(Told("job_failed", job.id, job.handler, _last_line(error)))
+
+    def job_cancelled(self, job: Any, reason: str) -> None:
+        self.told.append(Told("job_cancelled", job.id, job.handler, reason))
+
+    def job_discarded(self, job: Any, reason: str) -> None:
+        self.told.append(Told("job_discarded", job.id, job.handler, reason))
+
+    def job_deleted(self, job: Any, reason: str) -> None:
+        self.told.append(Told("job_deleted", job.id, job.handler, reason))
+
+
+class NotingHandler(logging.Handler):
+    """Notes every record of an end."""
+
+    def __init__(self, told: list[Told]) -> None:
+        super().__init__()
+        self.told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts = record.__dict__
+        if facts.get("event") in ENDS:
+            self.told.append(told_by(facts))
+
+
+def told_by(facts: dict[str, Any]) -> Told:
+    """What a record of the log says."""
+    reason = facts.get("reason", facts.get("error"))
+    reason = _last_line(reason) if reason else None
+    return Told(facts["event"], facts["job_id"], facts["job"], reason)
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1]
+
+
+@dataclass
+class Ears:
+    """Everything that was told in this process."""
+
+    adapter: Adapter
+    hooks: list[Told] = field(default_factory=list)
+    log: list[Told] = field(default_factory=list)
+    steps: list[Callable[[], Any]] = field(default_factory=list)
+
+    def queue(self, **settings: Any) -> JobQueue:
+        return JobQueue(self.adapter, **{"poll_interval": 0.05, **settings})
+
+    def expect(self, *ends: Told) -> None:
+        """Neither more nor less was told, to either."""
+        assert sorted(self.log, key=str) == sorted(ends, key=str)
+        assert sorted(self.hooks, key=str) == sorted(ends, key=str)
+
+
+@pytest.fixture
+def ears(adapter: Adapter) -> Iterator[Ears]:
+    made, logger = Ears(adapter), logging.getLogger("jobqueue")
+    handler, level = NotingHandler(made.log), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    default_configuration.configure(hooks=[Noting(made.hooks)])
+    yield made
+    default_configuration.configure(hooks=[])
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+class Ending(Job):
+    """Ends in any way; what is called in the middle of it is the test's."""
+
+    max_attempts = 1
+    meanwhile: Callable[[Ending], Any] = staticmethod(lambda _: None)
+
+    def perform(self, how: str = "well") -> None:
+        type(self).meanwhile(self)
+        if how == "badly":
+            raise ValueError("broken")
+        if how == "itself":
+            raise Discard("enough")
+
+
+class Forgotten(Ending):
+    """Its rows are removed, however it ends."""
+
+    keep_succeeded = False
+    keep_failed = False
+
+
+class Kept(Ending):
+    """Its rows stay."""
+
+    keep_succeeded = True
+
+
+class Again(Ending):
+    """Would be tried again."""
+
+    max_attempts = 5
+    retry = Constant(0)
+
+
+class InItsTransaction(Job):
+    """Completes in a transaction of its own."""
+
+    def perform(self) -> None:
+        with self.transaction():
+            pass
+
+
+@pytest.fixture(autouse=True)
+def nothing_meanwhile() -> Iterator[None]:
+    yield
+    for job_class in (Ending, Forgotten, Kept, Again):
+        job_class.meanwhile = staticmethod(lambda _: None)
+
+
+def cancelled_from_outside(job: Job) -> None:
+    """Somebody cancels it, and it sees that."""
+    job_id = job.context.job_id or 0
+    assert jobqueue.get(job_id).cancel("called off") is JobState.RUNNING
+    deadline = time.monotonic() + 20
+    while not job.context.cancelled and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def cancelled_unnoticed(job: Job) -> None:
+    """Somebody cancels it, and it does not look."""
+    jobqueue.get(job.context.job_id or 0).cancel("called off")
+
+
+# --- who: the worker that performs it ------------------------------------------------------------
+
+PERFORMED: dict[str, tuple[Any, str, Any, str, str | None]] = {
+    "succeeded": (Forgotten, "well", None, "job_succeeded", None),
+    "succeeded, kept": (Kept, "well", None, "job_succeeded", None),
+    "failed": (Forgotten, "badly", None, "job_failed", "ValueError: broken"),
+    "failed, kept": (Kept, "badly", None, "job_failed", "ValueError: broken"),
+    "discarded": (Forgotten, "itself", None, "job_discarded", "enough"),
+    "discarded, kept": (Kept, "itself", None, "job_discarded", "enough"),
+    "cancelled": (Forgotten, "well", cancelled_from_outside, "job_cancelled", "called off"),
+    "cancelled, kept": (Kept, "well", cancelled_from_outside, "job_cancelled", "called off"),
+    "cancelled, not tried again": (
+        Again,
+        "badly",
+        cancelled_unnoticed,
+        "job_cancelled",
+        "called off",
+    ),
+    "cancelled, and succeeded": (Kept, "well", cancelled_unnoticed, "job_succeeded", None),
+    "cancelled, and failed": (
+        Kept,
+        "badly",
+        cancelled_unnoticed,
+        "job_failed",
+        "ValueError: broken",
+    ),
+}
+
+
+@pytest.mark.parametrize("cell", PERFORMED)
+def test_a_worker_tells_of_what_it_performed(ears: Ears, cell: str) -> None:
+    job_class, how, meanwhile, event, reason = PERFORMED[cell]
+    if meanwhile is not None:
+        job_class.meanwhile = staticmethod(meanwhile)
+    job = job_class.perform_later(how)
+    ears.queue().work_off()
+    ears.expect(Told(event, job.id, job_class.name, reason))
+
+
+def test_a_worker_tells_of_arguments_that_it_cannot_read(ears: Ears) -> None:
+    job = Ending.perform_later()
+    assert ears.adapter.update_args(job.id, '{"who": 1}')
+    ears.queue().work_off()
+    [told] = ears.hooks
+    assert (told.event, told.job) == ("job_failed", Ending.name)
+    ears.expect(told)
+
+
+def test_a_worker_tells_of_what_completed_itself(ears: Ears) -> None:
+    if isinstance(ears.adapter, MemoryAdapter):
+        pytest.skip("memory has no transactions of its own")
+    job = InItsTransaction.perform_later()
+    ears.queue().work_off()
+    ears.expect(Told("job_succeeded", job.id, InItsTransaction.name))
+
+
+def test_a_worker_does_not_tell_of_what_it_lost(ears: Ears) -> None:
+    """Whoever deleted the job while it ran has told."""
+
+    def delete(job: Job) -> None:
+        where = JobFilter(ids=(job.context.job_id or 0,))
+        ends = ears.queue().ends
+        ends.tell_deleted(ears.adapter.delete_each(where, include_running=True), "forced")
+
+    Kept.meanwhile = staticmethod(delete)
+    job = Kept.perform_later()
+    assert ears.queue().work_off().rejected == 1
+    ears.expect(Told("job_deleted", job.id, Kept.name, "forced"))
+
+
+@pytest.mark.parametrize("how", ["strays", "at its end"])
+def test_a_worker_tells_of_what_it_gives_back(ears: Ears, how: str) -> None:
+    """Claimed in its name and never performed: cancelled meanwhile, it ends there."""
+    job = Kept.perform_later()
+    settings = ears.queue(lease=0.01 if how == "strays" else 30).settings
+    worker = Worker(
+        ears.adapter, registry, settings, logging.getLogger("jobqueue"), until_idle=True
+    )
+    [claimed] = ears.adapter.claim(Claim(worker.id, 7, 1, 1))
+    assert jobqueue.get(claimed.id).cancel("called off") is JobState.RUNNING
+    worker.run()
+    ears.expect(Told("job_cancelled", job.id, Kept.name, "called off"))
+
+
+# --- who: the rescuer ----------------------------------------------------------------------------
+
+
+def test_a_rescuer_tells_of_what_ended_with_its_worker(ears: Ears, wait_for: WaitFor) -> None:
+    last, cancelled = Kept.perform_later(), Again.perform_later()
+    orphan, cancelled_orphan = Kept.perform_later(), Again.perform_later()
+    lease = timedelta(seconds=0.2)
+    for name in ("gone", "unknown"):
+        ears.adapter.claim(Claim(name, 7, 2, 2))
+    ears.adapter.register_worker(NewWorker("gone", "w", "elsewhere", 1, None, 2, lease))
+    for job in (cancelled, cancelled_orphan):
+        assert job.cancel("called off") is JobState.RUNNING
+    jobs = (last, cancelled, orphan, cancelled_orphan)
+    with ears.queue(lease=0.2).running():
+        wait_for(lambda: len(ears.hooks) >= len(jobs), "the hooks")
+    lost = "the worker {} that performed it is gone: its process was killed, or its machine was "
+    lost += "silent for longer than the lease"
+    ears.expect(
+        Told("job_failed", last.id, Kept.name, lost.format("gone")),
+        Told("job_cancelled", cancelled.id, Again.name, "called off"),
+        Told("job_failed", orphan.id, Kept.name, lost.format("unknown")),
+        Told("job_cancelled", cancelled_orphan.id, Again.name, "called off"),
+    )
+
+
+def test_a_rescuer_leaves_it_to_the_supervisor_that_knows_why(sqlite_url: str) -> None:
+    """On SQLite a process that is gone is known at once, perhaps before its parent has looked."""
+    lease = timedelta(seconds=30)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with contextlib.closing(connect(sqlite_url)) as adapter:
+        worker = NewWorker("w", "w", socket.gethostname(), gone.pid, None, 1, lease)
+        adapter.register_worker(worker)
+        assert Rescuer(adapter, lease, is_awaited={"w"}.__contains__).rescue() == []
+        assert [rescue.worker_id for rescue in Rescuer(adapter, lease).rescue()] == ["w"]
+
+
+# --- who: the API --------------------------------------------------------------------------------
+
+BY_API: dict[str, tuple[Callable[[Any, int], Any], str, str]] = {
+    "cancel": (
+        lambda api, i: api.post(f"/api/job/{i}/cancel", json={"reason": "no"}),
+        "job_cancelled",
+        "no",
+    ),
+    "bulk cancel": (
+        lambda api, i: api.post("/api/jobs/cancel", json={"filter": {"ids": [i]}, "reason": "no"}),
+        "job_cancelled",
+        "no",
+    ),
+    "delete": (lambda api, i: api.delete(f"/api/job/{i}"), "job_deleted", "deleted by ann"),
+    "bulk delete": (
+        lambda api, i: api.post("/api/jobs/delete", json={"filter": {"ids": [i]}}),
+        "job_deleted",
+        "deleted by ann",
+    ),
+}
+
+
+@pytest.mark.parametrize("cell", BY_API)
+@pytest.mark.parametrize("whose", ["configured", "the queue's own"])
+def test_the_api_tells(ears: Ears, cell: str, whose: str) -> None:
+    ask, event, reason = BY_API[cell]
+    hooks: Any = None if whose == "configured" else [Noting(ears.hooks)]
+    if hooks is not None:
+        default_configuration.configure(hooks=[])
+    job = Kept.perform_later()
+    with client_of(ears.queue(hooks=hooks)) as api:
+        assert ask(api, job.id).status_code == 200
+    ears.expect(Told(event, job.id, Kept.name, reason))
+
+
+@pytest.mark.parametrize("cell", ["cancel", "bulk cancel"])
+def test_the_api_leaves_it_to_the_worker_to_tell_of_a_running_job(ears: Ears, cell: str) -> None:
+    with client_of(ears.queue()) as api:
+
+        def cancel(job: Job) -> None:
+            assert BY_API[cell][0](api, job.context.job_id or 0).status_code == 200
+            assert ears.log == ears.hooks == []
+            while not job.context.cancelled:
+                time.sleep(0.01)
+
+        Kept.meanwhile = staticmethod(cancel)
+        job = Kept.perform_later()
+        ears.queue().work_off()
+    ears.expect(Told("job_cancelled", job.id, Kept.name, "no"))
+
+
+# --- who: the application ------------------------------------------------------------------------
+
+BY_APPLICATION: dict[str, tuple[Callable[[Any], Any], str, str]] = {
+    "cancel": (lambda job: job.cancel("no"), "job_cancelled", "no"),
+    "get and cancel": (lambda job: jobqueue.get(job.id).cancel("no"), "job_cancelled", "no"),
+    "delete": (lambda job: job.delete("no"), "job_deleted", "no"),
+    "get and delete": (
+        lambda job: jobqueue.get(job.id).delete(),
+        "job_deleted",
+        "deleted by the application",
+    ),
+}
+
+
+@pytest.mark.parametrize("cell", BY_APPLICATION)
+def test_the_application_tells(ears: Ears, cell: str) -> None:
+    end, event, reason = BY_APPLICATION[cell]
+    job = Kept.perform_later()
+    end(job)
+    ears.expect(Told(event, job.id, Kept.name, reason))
+
+
+def test_a_queue_with_hooks_of_its_own_tells_these(ears: Ears) -> None:
+    own: list[Told] = []
+    job = ears.queue(hooks=[Noting(own)]).enqueue(Kept)
+    job.refresh().cancel("no")
+    assert own == ears.log == [Told("job_cancelled", job.id, Kept.name, "no")]
+    assert ears.hooks == []
+
+
+def test_the_end_of_a_cancelled_job_is_told_once_however_often_it_is_cancelled(ears: Ears) -> None:
+    job = Kept.perform_later()
+    job.cancel("no")
+    for end in (job.cancel, jobqueue.get(job.id).cancel):
+        with pytest.raises(jobqueue.StateConflict):
+            end("once more")
+    job.delete()
+    ears.expect(Told("job_cancelled", job.id, Kept.name, "no"))
+
+
+def test_in_an_inbox_as_well(ears: Ears) -> None:
+    with inbox() as box:
+        Again.meanwhile = staticmethod(cancelled_unnoticed)
+        job = Again.perform_later("badly")
+        box.perform_all(raise_errors=False)
+    assert ears.hooks == [Told("job_cancelled", job.id, Again.name, "called off")]
+
+
+# --- what is no end ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["pruned", "deleted", "bulk", "cleared"])
+def test_removing_what_has_ended_is_no_end(ears: Ears, how: str) -> None:
+    job = Kept.perform_later()
+    ears.queue().work_off()
+    told = Told("job_succeeded", job.id, Kept.name)
+    ears.expect(told)
+    if how == "pruned":
+        Kept.keep_succeeded = False
+        try:
+            assert Pruner(ears.adapter, "w", registry, ears.queue().settings).prune() == 1
+        finally:
+            Kept.keep_succeeded = True
+    elif how == "deleted":
+        jobqueue.get(job.id).delete()
+    elif how == "bulk":
+        with client_of(ears.queue()) as api:
+            assert BY_API["bulk delete"][0](api, job.id).json()["count"] == 1
+    else:
+        ends = ears.queue().ends
+        assert jobqueue.ending.delete_all(ears.adapter, JobFilter(), "cleared", ends) == 1
+    assert ears.adapter.get(job.id) is None
+    ears.expect(told)
+
+
+# --- many ----------------------------------------------------------------------------------------
+
+
+def test_of_many_jobs_each_is_told_of(ears: Ears) -> None:
+    number = 3 * jobqueue.ending.BATCH + 1
+    jobs = Kept.perform_all_later([() for _ in range(number)])
+    held = ears.adapter.claim(Claim("w", 7, 2, 2))
+    ends, everything = ears.queue().ends, JobFilter()
+    jobqueue.get(jobs[-1].id).cancel("no")
+    ears.log.clear()
+    ears.hooks.clear()
+    assert jobqueue.ending.delete_all(ears.adapter, everything, "cleared", ends) == number - 2
+    taken = {job.id for job in held} | {jobs[-1].id}
+    left = [
+        Told("job_deleted", job.id, Kept.name, "cleared") for job in jobs if job.id not in taken
+    ]
+    ears.expect(*left)
+    forced = jobqueue.ending.delete_all(
+        ears.adapter, everything, "cleared", ends, include_running=True
+    )
+    assert forced == 2
+    ears.expect(*left, *(Told("job_deleted", job.id, Kept.name, "cleared") for job in held))
+
+
+def test_where_nobody_listens_no_job_is_read(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Kept.perform_all_later([() for _ in range(5)])
+    in_memory = isinstance(adapter, MemoryAdapter)  # which has them all at hand
+    for name in ("page_jobs",) if in_memory else ("page_jobs", "cancel_each", "delete_each"):
+        monkeypatch.setattr(adapter, name, None)
+    ends = JobQueue(adapter).ends
+    where = JobFilter(queues=("default",))
+    assert not ends.is_heard("job_cancelled")
+    assert jobqueue.ending.cancel_some(adapter, where, "no", ends) == 5
+    assert jobqueue.ending.delete_some(adapter, where, "no", ends) == 5
+    Kept.perform_later()
+    assert jobqueue.ending.delete_all(adapter, where, "no", ends) == 1
+
+
+def test_who_listens() -> None:
+    nobody = JobQueue(MemoryAdapter()).ends
+    assert not nobody.is_heard("job_deleted")
+    assert JobQueue(MemoryAdapter(), hooks=[Noting([])]).ends.is_heard("job_deleted")
+    loud = logging.getLogger("jobqueue.loud")
+    loud.setLevel(logging.INFO)
+    loud.addHandler(NotingHandler([]))
+    assert replace(nobody, logger=loud).is_heard("job_deleted")
+    loud.setLevel(logging.WARNING)
+    assert not replace(nobody, logger=loud).is_heard("job_deleted")
+
+
+# --- processes: the command line, and the supervisor ---------------------------------------------
+
+NOTING = """
+    import json
+    import logging
+    import os
+    import time
+    from pathlib import Path
+
+    import jobqueue
+    from jobqueue import Hooks, Job
+
+
+    def note(file, **facts):
+        with Path(file).open("a") as out:
+            out.write(json.dumps(facts) + "\\n")
+
+
+    class Noting(Hooks):
+        def note(self, event, job, reason=None):
+            note("hooks.txt", event=event, job_id=job.id, job=job.handler, reason=reason)
+
+        def job_succeeded(self, job, run_time):
+            self.note("job_succeeded", job)
+
+        def job_failed(self, job, error):
+            self.note("job_failed", job, error)
+
+        def job_cancelled(self, job, reason):
+            self.note("job_cancelled", job, reason)
+
+        def job_deleted(self, job, reason):
+            self.note("job_deleted", job, reason)
+
+
+    jobqueue.configure(hooks=[Noting()])
+
+
+    class Quiet(Job):
+        def perform(self) -> None:
+            pass
+
+
+    class Dies(Job):
+        def perform(self, last: bool = True) -> None:
+            os.kill(os.getpid(), 9)
+
+
+    class DiesAtLast(Dies):
+        max_attempts = 1
+
+
+    class Overdue(Job):
+        max_attempts = 1
+        max_runtime = 0.2
+
+        def perform(self) -> None:
+            while True:
+                try:
+                    time.sleep(60)
+                except BaseException:
+                    pass
+
+
+    class Hangs(Job):
+        def perform(self, name: str) -> None:
+            Path(f"{name}.started").touch()
+            while not Path(f"{name}.die").exists():
+                try:
+                    time.sleep(0.01)
+                except BaseException:
+                    pass
+            os.kill(os.getpid(), 9)
+"""
+LOGGING = """
+    class Handler(logging.Handler):
+        def emit(self, record):
+            facts = record.__dict__
+            if "job_id" in facts:
+                names = ("event", "job_id", "job", "reason", "error")
+                note("log.txt", **{name: facts.get(name) for name in names})
+
+
+    logging.getLogger("jobqueue").setLevel("INFO")
+    logging.getLogger("jobqueue").addHandler(Handler())
+"""
+
+
+def noted_in(project: Project, name: str) -> list[Told]:
+    path = project.folder / name
+    lines = path.read_text().splitlines() if path.exists() else []
+    noted = [json.loads(line) for line in lines]
+    for facts in noted:
+        facts["reason"] = facts.get("reason") or facts.get("error")
+    return sorted((told_by(facts) for facts in noted if facts["event"] in ENDS), key=str)
+
+
+def test_the_command_line_tells(project: Project) -> None:
+    project.write("jobs.py", textwrap.dedent(NOTING) + textwrap.dedent(LOGGING))
+    for _ in range(5):
+        assert project.jobs("enqueue", "Quiet").exit_code == 0
+    assert project.jobs("cancel", "1", "2").exit_code == 0
+    assert project.jobs("cancel", "1").exit_code == 1
+    assert project.jobs("retry", "2").exit_code == 0
+    assert project.jobs("clear", "--state", "ready,cancelled", "--yes").exit_code == 0
+    from_here = "from the command line"
+    expected = [Told("job_cancelled", i, "jobs.Quiet", f"cancelled {from_here}") for i in (1, 2)]
+    expected += [Told("job_deleted", i, "jobs.Quiet", f"cleared {from_here}") for i in (2, 3, 4, 5)]
+    assert noted_in(project, "log.txt") == sorted(expected, key=str)
+    assert noted_in(project, "hooks.txt") == sorted(expected, key=str)
+
+
+def test_a_supervisor_tells_of_those_that_ended_with_their_process(
+    project: Project, wait_for: WaitFor, tmp_path: Any
+) -> None:
+    """Killed for a timeout, crashed at the last attempt, crashed for the third time, cancelled and
+    crashed; and while everything ends: cancelled, and killed at the end of the grace, when no
+    worker is left that could tell."""
+    project.write("jobs.py", NOTING)
+    for name in ("Overdue", "DiesAtLast", "Dies"):
+        assert project.jobs("enqueue", name).exit_code == 0
+    assert project.jobs("enqueue", "Hangs", '{"name": "first"}').exit_code == 0
+    environment = {
+        "JOBS_LOG_FORMAT": "json",
+        "JOBS_KILL_AFTER": "0.2",
+        "JOBS_GRACE": "0.2",
+        "JOBS_POLL_INTERVAL": "0.1",
+    }
+    project = replace(project, environment={**project.environment, **environment})
+    log = tmp_path / "work.log"
+    running = Running(project, log, "work", "-n", "2")
+    hangs, last = 4, 5
+
+    def started(name: str) -> Callable[[], bool]:
+        return (project.folder / f"{name}.started").exists
+
+    def logged() -> list[Told]:
+        lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+        return sorted((told_by(facts) for facts in lines if facts.get("event") in ENDS), key=str)
+
+    try:
+        with database_of(project) as adapter:
+            wait_for(started("first"), "the job that hangs")
+            assert adapter.request_cancel(hangs, "called off") is not None
+            (project.folder / "first.die").touch()
+            wait_for(lambda: len(noted_in(project, "hooks.txt")) >= 4, "four ends")
+            assert project.jobs("enqueue", "Hangs", '{"name": "last"}').exit_code == 0
+            wait_for(started("last"), "the last one")
+            assert adapter.request_cancel(last, "not wanted") is not None
+        running.send(signal.SIGTERM)
+        assert running.ended()[0] == 0
+        wait_for(lambda: len(noted_in(project, "hooks.txt")) >= 5, "five ends")
+    finally:
+        running.kill()
+    told = noted_in(project, "hooks.txt")
+    assert logged() == told
+    assert [(t.event, t.job_id, t.job) for t in told] == [
+        ("job_cancelled", hangs, "jobs.Hangs"),
+        ("job_cancelled", last, "jobs.Hangs"),
+        ("job_failed", 1, "jobs.Overdue"),
+        ("job_failed", 2, "jobs.DiesAtLast"),
+        ("job_failed", 3, "jobs.Dies"),
+    ]
+    reasons = {(t.event, t.job_id): t.reason or "" for t in told}
+    assert reasons["job_cancelled", hangs] == "called off"
+    assert reasons["job_cancelled", last] == "not wanted"
+    assert "ran longer than its max_runtime" in reasons["job_failed", 1]
+    assert "died while it performed this job" in reasons["job_failed", 2]
+    assert "died while it performed this job" in reasons["job_failed", 3]
