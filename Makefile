@@ -12,15 +12,17 @@ LOWEST_TESTS := tests/adapters/test_[cemst]*.py tests/cli tests/web tests/test_a
 export PEOPLE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test lowest mutants anyorder lint check format bench chaos docs lock clean
+.PHONY: help setup demo test apart lowest mutants anyorder lint check format bench chaos docs lock clean
 
 help: ## list what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## only set up what the others set up by themselves
 
 demo: $(READY) ## sign people up, and send them real mail in background jobs (PEOPLE=your.csv)
 	@$(BIN)/python examples/signup/demo.py
 
-test: $(READY) ## the whole suite, against memory, SQLite and a real PostgreSQL
+test: $(READY) ## the suite, against memory, SQLite and a real PostgreSQL
 	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 # Old versions warn of what is deprecated in new ones of what they need in turn.
@@ -29,8 +31,11 @@ lowest: $(LOWEST_READY) ## the tests that meet a dependency, with the oldest ver
 		$(LOWEST)/bin/python -m pytest -n 4 --dist worksteal -W ignore::DeprecationWarning \
 		-o cache_dir=.pytest_cache/lowest -k "not any_calls" $(or $(TESTS),$(LOWEST_TESTS)) $(ARGS)
 
+apart: $(READY) ## tests that take long: some mutants, each benchmark for a moment, a short chaos run
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m apart $(ARGS)
+
 mutants: $(READY) ## break the package in small ways, each of which the tests have to notice
-	MUTANTS=all $(BIN)/python -m pytest -q tests/test_mutants.py $(ARGS)
+	MUTANTS=all $(BIN)/python -m pytest -q -m apart tests/test_mutants.py $(ARGS)
 
 anyorder: $(READY) ## many more calls in any order, new ones each time (EXAMPLES=2000)
 	JOBQUEUE_TEST_EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest -q --timeout 3600 \
@@ -43,7 +48,7 @@ lint: $(READY) ## formatting, lint, types, and the direction of imports
 	cd examples/signup && $(abspath $(BIN))/mypy --config-file ../../pyproject.toml *.py
 	$(BIN)/lint-imports --no-cache
 
-check: lint test ## everything that CI checks
+check: lint test apart ## everything that CI checks
 
 format: $(READY) ## format the code
 	$(BIN)/ruff format .

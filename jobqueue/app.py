@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.arguments import encode_unchecked
-from jobqueue.config import Settings, load_settings
+from jobqueue.config import Settings, load_settings, setting_names
 from jobqueue.defaults import default_configuration
 from jobqueue.ending import EndTeller, usual_ends
 from jobqueue.enqueueing import EnqueueOptions, checked_queue, tell_enqueued
@@ -33,6 +33,7 @@ from jobqueue.records import (
     NO_DELAY,
     NewJob,
 )
+from jobqueue.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from jobqueue.runner.in_process import InProcess
@@ -77,6 +78,7 @@ def configure(
     Raises:
         ConfigurationError: a setting is unknown or cannot be used, or something is no `Hooks`.
     """
+    _refuse_unknown("configure()", settings)
     loaded = load_settings(settings) if settings else None
     default_configuration.configure(settings=loaded, adapter=adapter, logger=logger, hooks=hooks)
 
@@ -203,6 +205,7 @@ class JobQueue:
         hooks: Iterable[Hooks] | None = None,
         **settings: Any,
     ) -> None:
+        _refuse_unknown("JobQueue()", settings)
         self._given = settings
         self._own_observers = None if hooks is None else Observers(hooks)
         self.settings = load_settings(settings)
@@ -273,9 +276,10 @@ class JobQueue:
     ) -> InProcess[Self]:
         """Perform jobs inside this process for as long as a `with` or `async with` block lasts.
 
-        A worker begins on threads of its own, and keeps its lease as one outside would. At the end
-        of the block it takes no more jobs, and finishes those that run. SIGTERM ends the block
-        where nothing else handles that signal. Within `jobqueue.testing.inbox` nothing is run.
+        A worker begins on threads of its own, and keeps its lease as one outside would. With
+        `async with`, async jobs run on the event loop of the block. At the end of the block it
+        takes no more jobs, and finishes those that run. SIGTERM ends the block where nothing else
+        handles that signal. Within `jobqueue.testing.inbox` nothing is run.
 
         Args:
             concurrency: how many jobs at a time; by default as the setting says.
@@ -292,8 +296,8 @@ class JobQueue:
     def lifespan(self, app: Any = None) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - ASGI
         """Perform jobs as long as an ASGI application runs: `Starlette(lifespan=queue.lifespan)`.
 
-        Works as `running`, and leaves signals to the server. In a lifespan of one's own, use
-        `async with queue.lifespan():`.
+        Works as `async with running()`, async jobs on the application's own event loop, and leaves
+        signals to the server. In a lifespan of one's own, use `async with queue.lifespan():`.
 
         Args:
             app: the application, which frameworks pass; it is not used.
@@ -323,6 +327,16 @@ class JobQueue:
         if settings.app:
             import_app(settings.app)
         return Worker(self.adapter, registry, settings, self.logger, observers=self.observers)
+
+
+def _refuse_unknown(what: str, settings: Mapping[str, Any]) -> None:
+    known = ("adapter", "logger", "hooks", *setting_names())
+    for name in settings:
+        if name not in known:
+            raise ConfigurationError(
+                f"{name!r} is no setting that {what} takes{did_you_mean(name, known) or ';'} "
+                f"there are: {', '.join(known)}"
+            )
 
 
 def _enqueue_unchecked(name: str, args: Mapping[str, Any], options: EnqueueOptions) -> StoredJob:

@@ -15,18 +15,26 @@ import math
 import re
 import typing
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from jobqueue.decimals import DecimalReader
 from jobqueue.errors import InvalidArguments, InvalidJob
+from jobqueue.exact_json import as_plain, as_texts, numbers_in, with_unsure_marked, written_in
 from jobqueue.redaction import MASK
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 MAX_ARGS_BYTES = 1024 * 1024
+LONGEST_LIST = 500
 PLAIN_TYPES = (int, str, float, bool, type(None))
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _Kind = inspect.Parameter
+
+
+class Misfit(InvalidArguments):
+    """Stored arguments of which some are surplus or missing: another release may take them."""
 
 
 class Parameters:
@@ -72,6 +80,10 @@ class Parameters:
     def names(self) -> tuple[str, ...]:
         """The names of the parameters, in order."""
         return tuple(self._by_name)
+
+    def shown(self) -> str:
+        """The parameters as their source has them, `(user_id: int, again: bool = False)`."""
+        return f"({', '.join(str(_unquoted(each)) for each in self._by_name.values())})"
 
     # --- Python to JSON --------------------------------------------------------------------------
 
@@ -139,18 +151,50 @@ class Parameters:
         """A value as `perform` gets it, given either that or its JSON form."""
         converter = self._converter(name)
         if converter is None or converter is _Plain:
-            return value
+            _refuse_changed(value, lambda why: self._refuse(f"{name}: {why}"))
+            return as_plain(value)
         from pydantic import ValidationError
 
         try:
-            return self._adapter(name).validate_python(value, strict=True)
+            made = self._adapter(name).validate_python(as_plain(value), strict=True)
         except ValidationError:
             _require_json(value, lambda why: self._refuse(f"{name}: {why}"))
-            as_json = encode_args({"": value}, self._job_name)[len('{"":') : -1]
-            try:
-                return self._adapter(name).validate_json(as_json, strict=True)
-            except ValidationError as error:
-                self._refuse(_explain(name, error))
+            return self._read_json(name, value)
+        self._refuse_rounded(name, value, made)
+        return made
+
+    def _read_json(self, name: str, value: Any) -> Any:
+        """A value from its JSON form, with all digits of its numbers."""
+        from pydantic import ValidationError
+
+        adapter = self._adapter(name)
+        value = with_unsure_marked(value)
+        try:
+            made = self._validated(adapter, as_plain(value))
+        except ValidationError as error:
+            self._refuse(_explain(name, error))
+        reader = DecimalReader(adapter, partial(self._validated, adapter))
+        try:
+            decimals, exact = reader.read(value, made)
+        except ValueError as error:
+            self._refuse(f"{name}: {error}")
+        # What is no decimal is a float: it has to be the one that was written.
+        self._refuse_rounded(name, as_texts(value, lambda one: id(one) in decimals), exact)
+        return exact
+
+    def _validated(self, adapter: TypeAdapter[Any], value: Any) -> Any:
+        text = encode_args({"": value}, self._job_name)[len('{"":') : -1]
+        return adapter.validate_json(text, strict=True)
+
+    def _refuse_rounded(self, name: str, value: Any, made: Any) -> None:
+        _refuse_changed(value, lambda why: self._refuse(f"{name}: {why}"))
+        large = [n for n in numbers_in(value) if isinstance(n, int) and not _is_a_float(n)]
+        if large:
+            dumped = self._adapter(name).dump_python(made)
+            floats = {number for number in numbers_in(dumped) if type(number) is float}
+            for number in large:
+                if _as_float(number) in floats:
+                    self._refuse(f"{name}: {_rounded(str(number))}")
 
     # --- JSON to Python --------------------------------------------------------------------------
 
@@ -158,7 +202,8 @@ class Parameters:
         """The arguments of a call, from the JSON text of a row.
 
         Raises:
-            InvalidArguments: the text is no JSON object, or does not fit this signature.
+            Misfit: the signature is another.
+            InvalidArguments: the text is no JSON object, or its values are of other types.
         """
         if text == "{}" and not self._by_name:
             return (), {}
@@ -172,12 +217,19 @@ class Parameters:
             return (), stored
         if not isinstance(stored, dict):
             self._refuse(f"the stored arguments are not a JSON object but {type(stored).__name__}")
-        args, kwargs = self._split(stored, self._load_one)
+        self._refuse_misfit(stored)
+        return self._split(stored, self._load_one)
+
+    def _refuse_misfit(self, stored: Mapping[str, Any]) -> None:
+        """Look at the names alone: what is of another signature may have other types as well."""
+        given = {name: None for name in stored if name != self._star_args}
         try:
-            self.signature.bind(*args, **kwargs)
+            self.signature.bind(**given)
         except TypeError as error:
-            self._refuse(f"the stored arguments do not fit perform any more: {error}")
-        return args, kwargs
+            raise Misfit(
+                f"{self._job_name}: the stored arguments {_listed(stored)} do not fit "
+                f"perform{self.shown()}: {error}"
+            ) from None
 
     def _is_plainly_complete(self, stored: Any) -> bool:
         """Whether it holds an argument of the right type for every parameter, and no others."""
@@ -245,7 +297,10 @@ class Parameters:
         from pydantic import ValidationError
 
         try:
-            return self._adapter(name).validate_python(value, strict=True)
+            made = self._adapter(name).validate_python(value, strict=True)
+            if type(made) is float and made != value:
+                self._refuse(f"{name}: {_rounded(str(value))}")
+            return made
         except ValidationError as error:
             self._refuse(_explain(name, error))
         except RecursionError:
@@ -423,7 +478,9 @@ def encode_unchecked(given: Mapping[str, Any], job_name: str) -> str:
     Raises:
         InvalidArguments: as in `encode_args`; also for keys that are not strings.
     """
-    _require_json(dict(given), functools.partial(_refuse_for, job_name))
+    refuse = partial(_refuse_for, job_name)
+    _require_json(dict(given), refuse)
+    _refuse_changed(given, refuse)
     return encode_args(given, job_name)
 
 
@@ -453,6 +510,32 @@ def _require_json(value: Any, refuse: Callable[[str], NoReturn], depth: int = 0)
     )
 
 
+def _refuse_changed(value: Any, refuse: Callable[[str], NoReturn]) -> None:
+    """Refuse numbers that a float would change."""
+    for number in written_in(value):
+        if number.is_sure and not number.is_faithful:
+            refuse(_rounded(number.text))
+
+
+def _rounded(text: str) -> str:
+    shown = text if len(text) <= 80 else text[:77] + "..."
+    return (
+        f"{shown} has more digits than a float, and would be changed; annotate the parameter as "
+        "Decimal, or pass a string"
+    )
+
+
+def _is_a_float(number: int) -> bool:
+    return _as_float(number) == number
+
+
+def _as_float(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
 def _has_nan(value: Any) -> bool:
     if isinstance(value, float):
         return not math.isfinite(value)
@@ -465,6 +548,20 @@ def _explain(name: str, error: Any) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in (name, *first["loc"]))
     return f"{where}: {first['msg']}"
+
+
+def _listed(stored: Mapping[str, Any]) -> str:
+    """The names that a row has arguments for, `(user_id, locale)`."""
+    names = ", ".join(stored)
+    return f"({names})" if len(names) <= LONGEST_LIST else f"({names[:LONGEST_LIST]}…)"
+
+
+def _unquoted(parameter: inspect.Parameter) -> inspect.Parameter:
+    """A parameter whose annotation, if it is a string, prints without quotation marks."""
+    if not isinstance(parameter.annotation, str):
+        return parameter
+    bare = type(parameter.annotation, (), {"__module__": "builtins"})
+    return parameter.replace(annotation=bare)
 
 
 def _short(value: object) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from threading import Lock
+from threading import Condition, Lock
 from typing import Protocol
 
 FIRST_RECONNECT_SECONDS = 0.1
@@ -50,6 +51,31 @@ class ManualClock:
         with self._lock:
             self._now += step
             return self._now
+
+
+class Timer(Protocol):
+    """What the threads of a worker measure time with, and wait with."""
+
+    def now(self) -> float:
+        """Seconds that only go up."""
+        ...
+
+    def wait(self, condition: Condition, seconds: float | None) -> None:
+        """Wait for a condition, whose lock is held, to be notified; so long at most, or None."""
+        ...
+
+
+class SystemTimer:
+    """The timer of this machine."""
+
+    now = staticmethod(time.monotonic)
+
+    def wait(self, condition: Condition, seconds: float | None) -> None:
+        """See `Timer.wait`."""
+        condition.wait(seconds)
+
+
+SYSTEM_TIMER = SystemTimer()
 
 
 def reconnect_pauses() -> Iterator[float]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from jobqueue.errors import ConfigurationError
 from jobqueue.retention import KEEP_EXPECTED, KeepRule, parse_keep
+from jobqueue.spelling import did_you_mean
 
 DEFAULT_DATABASE_URL = "sqlite:///jobs.sqlite3"
 ENVIRONMENT_PREFIX = "JOBS_"
@@ -81,6 +82,17 @@ def _seconds(value: Any) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def _patience(value: Any) -> timedelta:
+    """A time that may be none at all (false, 0) or without end (true); 1 is a second, not yes."""
+    if value in (timedelta(0), timedelta.max):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, bool) or (isinstance(value, str) and value.strip().isalpha()):
+        return timedelta.max if _boolean(value) else timedelta(0)
+    if isinstance(value, int | float | str) and float(value) == 0:
+        return timedelta(0)
+    return _seconds(value)
+
+
 def _queues(value: Any) -> tuple[str, ...] | None:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not names:
@@ -108,6 +120,7 @@ APP = Kind("the name of a module or package, several with commas", _text)
 BOOLEAN = Kind("true or false", _boolean)
 COUNT = Kind("a whole number from 1", _count)
 SECONDS = Kind("a number of seconds above 0", _seconds)
+PATIENCE = Kind("a number of seconds, true for as long as it takes, or false", _patience)
 QUEUES = Kind(f"queue names with commas between them (each {QUEUE_NAME_RULE}), or *", _queues)
 KEEP = Kind(KEEP_EXPECTED, parse_keep)
 LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _one_of(LOG_LEVELS))
@@ -126,6 +139,12 @@ class Settings:
         DEFAULT_DATABASE_URL,
         URL,
         "The database. JOBS_DATABASE_URL comes before DATABASE_URL in the environment.",
+    )
+    wait_for_database: timedelta = _setting(
+        timedelta(0),
+        PATIENCE,
+        "How long workers that are started wait for a database that does not answer yet; "
+        "without a number, for as long as it takes.",
     )
     app: str | None = _setting(
         None,
@@ -276,7 +295,8 @@ def _configured_group(name: str, table: Any, where: str) -> ConfiguredGroup:
     options = {key: value for key, value in table.items() if key != "count"}
     unknown = sorted(set(options) - set(GROUP_SETTINGS))
     if unknown:
-        raise ConfigurationError(f"{where} has {unknown[0]!r}; expected {GROUP_EXPECTED}")
+        meant = did_you_mean(unknown[0], GROUP_SETTINGS) or ";"
+        raise ConfigurationError(f"{where} has {unknown[0]!r}{meant} expected {GROUP_EXPECTED}")
     for key, value in options.items():
         _parsed(f"{key} of {where}", key, value)
     count = _parsed(f"count of {where}", "concurrency", table.get("count", 1))
@@ -300,7 +320,8 @@ def _from_file(directory: Path) -> dict[str, Any]:
     unknown = sorted(set(section) - set(setting_names()))
     if unknown:
         raise ConfigurationError(
-            f"{where} has {unknown[0]!r}, which is no setting; "
+            f"{where} has {unknown[0]!r}, which is no setting"
+            f"{did_you_mean(unknown[0], setting_names()) or ';'} "
             f"there are: {', '.join(setting_names())}"
         )
     return {name: _parsed(f"{name} in {where}", name, value) for name, value in section.items()}
@@ -326,7 +347,8 @@ def _from_options(options: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(given) - set(setting_names()))
     if unknown:
         raise ConfigurationError(
-            f"{unknown[0]!r} is no setting; there are: {', '.join(setting_names())}"
+            f"{unknown[0]!r} is no setting{did_you_mean(unknown[0], setting_names()) or ';'} "
+            f"there are: {', '.join(setting_names())}"
         )
     return {
         name: _parsed("--" + name.replace("_", "-"), name, value) for name, value in given.items()

@@ -29,10 +29,15 @@ class DefaultConfiguration:
         self._logger: logging.Logger | None = None
         self._observers = NO_OBSERVERS
         self._connect: Callable[[Settings], Adapter] | None = None
+        self._watch: Callable[[Adapter, Settings], None] | None = None
 
     def install(self, connect: Callable[[Settings], Adapter]) -> None:
         """Set how settings become an adapter. `jobqueue.app` does it on import."""
         self._connect = connect
+
+    def watch(self, watch: Callable[[Adapter, Settings], None] | None) -> None:
+        """Have something called with each adapter that is made from settings: for tests."""
+        self._watch = watch
 
     def configure(
         self,
@@ -97,6 +102,8 @@ class DefaultConfiguration:
             if self._adapter is None:
                 assert self._connect is not None, "jobqueue/__init__.py imports jobqueue.app"  # noqa: S101
                 self._adapter = self._connect(self.settings)
+                if self._watch is not None:
+                    self._watch(self._adapter, self.settings)
             return self._adapter
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from jobqueue.errors import InvalidArguments
 from jobqueue.hooks import Observers
 from jobqueue.records import NO_DELAY, NewJob
 from jobqueue.retry import LONGEST_WAIT, as_timedelta
+from jobqueue.spelling import why_not_given
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,8 +48,11 @@ class EnqueueOptions:
         """These options with the given ones (those not None) in their place.
 
         Raises:
-            InvalidArguments: one of them cannot be used.
+            InvalidArguments: one of them cannot be used, or is none.
         """
+        why_not = why_not_given(".set()", given, ENQUEUE_OPTIONS)
+        if why_not:
+            raise InvalidArguments(why_not)
         options = {name: value for name, value in given.items() if value is not None}
         if "wait" in options and "wait_until" in options:
             raise InvalidArguments("wait and wait_until exclude each other; give one of them")
@@ -61,6 +65,9 @@ class EnqueueOptions:
         if "priority" in options:
             checked_priority(options["priority"])
         return replace(self, **options)
+
+
+ENQUEUE_OPTIONS = tuple(each.name for each in fields(EnqueueOptions))
 
 
 def checked_wait(wait: timedelta | float) -> timedelta:

@@ -8,8 +8,6 @@
     ├── UnknownJob                  no job class of that name here (a LookupError)
     ├── JobNotFound                 no job row of that id (a LookupError)
     ├── StateConflict               the job is in a state that does not allow it
-    ├── JobTimeout                  raised in a job that runs longer than its `max_runtime`
-    │   └── JobCancelled            raised in a job that is cancelled while it runs
     ├── ClaimLost                   a job's transaction was rolled back: the job is another's now
     ├── InvalidTransaction          `self.transaction()` is used as it cannot be
     ├── JobFailed                   the job that was waited for has no result: it failed
@@ -20,7 +18,14 @@
         ├── DatabaseRefused         it answered, and refused what was sent
         └── SchemaError             the tables are missing or not current
 
-`Retry` and `Discard`, which a job raises to steer its own end, are no errors
+What interrupts a job that runs is no error, and no `Exception` (as `asyncio.CancelledError` and
+`KeyboardInterrupt` are none), so that the `except Exception` of a job does not take it for one:
+
+    BaseException
+    └── JobTimeout                  raised in a job that runs longer than its `max_runtime`
+        └── JobCancelled            raised in a job that is cancelled while it runs
+
+`Retry` and `Discard`, which a job raises to steer its own end, are no errors either
 and live in `jobqueue.retry`.
 """
 
@@ -62,11 +67,13 @@ class StateConflict(JobqueueError):
     """The job is in a state that does not allow what was asked (a running job, for example)."""
 
 
-class JobTimeout(JobqueueError):
+class JobTimeout(BaseException):
     """A job ran longer than its `max_runtime`.
 
-    Raised in the job itself. What the job does not catch is then treated as any error: its retry
-    policy gets it as `error`, and so can answer otherwise than to others.
+    Raised in the job itself. It is no `Exception`: `except Exception` lets it pass. What the job
+    does not catch is then treated as any error: its retry policy gets it as `error`, and so can
+    answer otherwise than to others. A job that catches it by its name, or as a `BaseException`,
+    ends as it does then; one that has not ended `kill_after` later is killed with its process.
     """
 
 
@@ -74,7 +81,8 @@ class JobCancelled(JobTimeout):
     """A job was cancelled while it ran.
 
     Raised in a job whose class has `interrupt_on_cancel`. It is a `JobTimeout`, so that what cleans
-    up after one does so after the other. The job ends cancelled, whatever it raises then.
+    up after one does so after the other, and no `Exception` either. The job ends cancelled,
+    whatever it does then.
     """
 
     def __init__(self, message: str = "cancelled while it ran") -> None:

@@ -10,17 +10,20 @@ import asyncio
 import contextvars
 import inspect
 import logging
+import random
+import re
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.json_text import result_writer
+from jobqueue.arguments import Misfit
 from jobqueue.attempt import (
     Attempt,
     NoSteering,
@@ -33,7 +36,7 @@ from jobqueue.attempt import (
 )
 from jobqueue.config import Settings
 from jobqueue.defaults import default_configuration
-from jobqueue.errors import JobTimeout
+from jobqueue.errors import JobqueueError, JobTimeout
 from jobqueue.exactly_once import COMMIT_TASK
 from jobqueue.hooking import attempt_hooks
 from jobqueue.hooks import Observers
@@ -53,12 +56,31 @@ from jobqueue.records import (
 from jobqueue.redaction import clean_error, mask_values, redact_args
 from jobqueue.retention import retention_of
 from jobqueue.retry import DEFAULT_RETRY, Discard, Retry, as_timedelta, delay_before_retry
+from jobqueue.strangers import Strangers
 from jobqueue.tracebacks import error_text
 
 RunCoroutine = Callable[[Coroutine[Any, Any, None]], None]
 Within = Callable[[Callable[[], None]], None]
 SHORTEST_RETURN = timedelta(seconds=5)
 LONGEST_RETURN = timedelta(seconds=60)
+ROLLOUT = timedelta(hours=1)
+"""How long two releases may work side by side: so long, a job whose arguments do not fit one of
+them is left for the other. It counts from when it was first given back for that."""
+
+
+SHORTEST_WAIT_FOR_RELEASE = timedelta(seconds=1)
+GIVEN_BACK_SINCE = "Given back since "
+_SINCE = re.compile(rf"\A\S+: the stored arguments .*{GIVEN_BACK_SINCE}(\S+): ", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class _LeftFor:
+    """A job that another release enqueued, and why it cannot be performed here."""
+
+    plan: Plan
+    claimed: ClaimedJob
+    why: str
+    started: float
 
 
 class StopNow(BaseException):
@@ -84,6 +106,8 @@ class Executor:
         observers: the hooks for all jobs; the configured ones by default.
         steering: takes their progress, and knows which of them are to end.
         adapter: where they come from; by default that of each class.
+        strangers: the names that are passed over from when they are first met; by default jobs of
+            unknown names are put off, each by itself.
     """
 
     def __init__(
@@ -93,7 +117,9 @@ class Executor:
         observers: Observers | None = None,
         steering: Steering | None = None,
         adapter: Adapter | None = None,
+        strangers: Strangers | None = None,
     ) -> None:
+        self._strangers = strangers
         self._registry = registry
         self._settings = settings
         self._observers = observers or default_configuration.observers
@@ -121,6 +147,8 @@ class Executor:
             uninterrupted: a stretch within `within` in which nothing is raised.
         """
         attempt = self._begin(claimed)
+        if isinstance(attempt, _LeftFor):
+            return self._misfit(attempt)
         if isinstance(attempt, Outcome):
             return attempt
         attempt.uninterrupted = uninterrupted
@@ -133,15 +161,25 @@ class Executor:
             log.performing.reset(outside)
         return self._after_success(attempt)
 
-    async def execute_async(self, claimed: ClaimedJob) -> Outcome:
-        """As `execute`, for an async job, in the task that awaits it."""
+    async def execute_async(self, claimed: ClaimedJob, *, on_shared_loop: bool = False) -> Outcome:
+        """As `execute`, for an async job, in the task that awaits it.
+
+        Args:
+            on_shared_loop: whether an application may cancel that task, with all that is on its
+                event loop. Then the job has not failed, and is given back.
+        """
         attempt = self._begin(claimed)
+        if isinstance(attempt, _LeftFor):
+            return await asyncio.to_thread(self._misfit, attempt)
         if isinstance(attempt, Outcome):
             return attempt
         outside = log.performing.set(claimed)
         try:
             attempt.answer = await attempt.call()
         except BaseException as error:  # noqa: BLE001 - as above
+            is_stopped = on_shared_loop and not attempt.has_heeded_cancel()
+            if is_stopped and _is_cancelled_from_outside(error):
+                error = StopNow()
             return self._after_error(attempt, error)
         finally:
             log.performing.reset(outside)
@@ -213,13 +251,15 @@ class Executor:
 
     # --- performing it ---------------------------------------------------------------------------
 
-    def _begin(self, claimed: ClaimedJob) -> Attempt | Outcome:
+    def _begin(self, claimed: ClaimedJob) -> Attempt | Outcome | _LeftFor:
         plan = self._plan_of(claimed)
         if plan is None:
             return self._unknown(claimed)
         started = time.perf_counter()
         try:
             args, kwargs = plan.parameters.load(claimed.args)
+        except Misfit as error:
+            return _LeftFor(plan, claimed, str(error), started)
         except Exception as error:  # noqa: BLE001 - somebody's validators may raise anything
             text = error_text(error, stored_secrets(plan.job_class, claimed))
             return Failed(claimed, _since(started), text, keep=plan.keep_failed)
@@ -304,8 +344,45 @@ class Executor:
                 "Left for another worker; is the module that defines it part of `app`, or was "
                 "the class renamed without `aliases`?"
             ),
-            delay=delay_before_return(claimed),
+            delay=self._delay_of_unknown(claimed),
         )
+
+    def _delay_of_unknown(self, claimed: ClaimedJob) -> timedelta:
+        """None where this worker passes over such jobs: others can have it at once."""
+        is_passed_over = self._strangers is not None and self._strangers.meet(claimed.handler)
+        return NO_DELAY if is_passed_over else delay_before_return(claimed)
+
+    def _misfit(self, left: _LeftFor) -> Outcome:
+        """Leave it to a worker of the release that enqueued it, for as long as there may be one."""
+        claimed = left.claimed
+        since = self._given_back_since(left) or claimed.locked_at
+        waited = claimed.locked_at - since
+        if waited >= ROLLOUT:
+            error = f"{left.why}. No worker came by within {ROLLOUT} whose release takes them"
+            return Failed(claimed, _since(left.started), error, keep=left.plan.keep_failed)
+        delay = min(max(waited / 2, SHORTEST_WAIT_FOR_RELEASE), LONGEST_RETURN)
+        return Released(
+            claimed,
+            error=(
+                f"{left.why}. {GIVEN_BACK_SINCE}{since.isoformat()}: left for a worker of the "
+                f"release that enqueued it; it fails when there is none within {ROLLOUT}"
+            ),
+            # Workers that come by at the same time each time would always be the same one.
+            delay=delay * random.uniform(1, 1.1),  # noqa: S311 - spreads load, hides nothing
+        )
+
+    def _given_back_since(self, left: _LeftFor) -> datetime | None:
+        """When it was first given back for this, as its `last_error` says, if that is why."""
+        adapter = self._adapter or left.plan.job_class.adapter
+        try:
+            record = adapter.get(left.claimed.id)
+        except JobqueueError:
+            return None  # then the time begins anew, and its outcome can hardly be stored either
+        found = _SINCE.search(record.last_error or "") if record is not None else None
+        try:
+            return datetime.fromisoformat(found[1]) if found is not None else None
+        except ValueError:
+            return None
 
     def _outcome_of_error(self, attempt: Attempt, error: BaseException) -> Outcome:
         job_class, claimed = attempt.plan.job_class, attempt.claimed
@@ -382,6 +459,11 @@ def _result_of(
         note = f"the job succeeded, but its result could not be kept: {text}"
         log.result_lost(attempt.plan.job_class.logger, attempt.claimed, note)
         return None, note
+
+
+def _is_cancelled_from_outside(error: BaseException) -> bool:
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def _cancel_all_tasks() -> None:

@@ -16,11 +16,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from jobqueue.errors import JobCancelled
+from jobqueue.errors import JobCancelled, JobTimeout
 from jobqueue.hooks import ATTEMPT_HOOKS, Around, Finish, Hooks, log_failure, overridden
 from jobqueue.retry import Discard, Retry
 
 InTime = Callable[[Any], Awaitable[Any]]
+
+# What `perform` can end by that is the attempt's own: not `StopNow`, and not being cancelled.
+ENDS_BY_ITSELF = (Exception, SystemExit, JobTimeout)
+# What an observer can end by. The time of a job may be over while one runs.
+OBSERVER_FAILS = (Exception, JobTimeout)
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 BESIDE_ARGUMENTS = {"after_success": "result", "after_failure": "error"}
@@ -195,7 +200,7 @@ class AttemptHooks:
     def _run(self, call: Call) -> Any:
         try:
             result = self._perform_within(call)
-        except (Exception, SystemExit) as error:
+        except ENDS_BY_ITSELF as error:
             self._observe(call, _outcome(error), error=error)
             raise
         self._observe(call, "after_success", result=result)
@@ -215,7 +220,7 @@ class AttemptHooks:
         for hook in self._observers(call, outcome, more):
             try:
                 _finished(hook())
-            except Exception as error:  # noqa: BLE001 - whatever an observer raises
+            except OBSERVER_FAILS as error:
                 log_failure(call.job.logger, hook.func, error)
 
     # --- an async job ----------------------------------------------------------------------------
@@ -223,7 +228,7 @@ class AttemptHooks:
     async def _run_async(self, call: Call, in_time: InTime) -> Any:
         try:
             result = await in_time(self._perform_within_async(call))
-        except (Exception, SystemExit) as error:
+        except ENDS_BY_ITSELF as error:
             await self._observe_async(call, _outcome(error), error=error)
             raise
         await self._observe_async(call, "after_success", result=result)
@@ -243,7 +248,7 @@ class AttemptHooks:
         for hook in self._observers(call, outcome, more):
             try:
                 await _awaited(hook())
-            except Exception as error:  # noqa: BLE001 - as above
+            except OBSERVER_FAILS as error:
                 log_failure(call.job.logger, hook.func, error)
 
     # --- both ------------------------------------------------------------------------------------

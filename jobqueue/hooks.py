@@ -210,7 +210,7 @@ def overridden(name: str, hooks: Iterable[Hooks]) -> tuple[Callable[..., Any], .
     return tuple(getattr(h, name) for h in hooks if getattr(type(h), name) is not base)
 
 
-def log_failure(logger: logging.Logger, hook: Callable[..., Any], error: Exception) -> None:
+def log_failure(logger: logging.Logger, hook: Callable[..., Any], error: BaseException) -> None:
     """Say that an observer failed."""
     name = getattr(hook, "__qualname__", repr(hook))
     facts = {"event": "hook_failed", "error": f"{type(error).__name__}: {error}"}

@@ -23,6 +23,7 @@ from typing import (
     Any,
     ClassVar,
     Generic,
+    Never,
     ParamSpec,
     Protocol,
     Self,
@@ -53,7 +54,12 @@ from jobqueue.enqueueing import (
     enqueue_without_blocking,
     tell_enqueued,
 )
-from jobqueue.errors import DuplicateJob, InvalidJob, UnknownJob
+from jobqueue.errors import (
+    ConfigurationError,
+    DuplicateJob,
+    InvalidJob,
+    UnknownJob,
+)
 from jobqueue.exactly_once import TransactionBlock, WithoutClaim, joined_session
 from jobqueue.hooking import HookMethods, attempt_hooks, why_not_hooks
 from jobqueue.hooks import Observers
@@ -66,6 +72,7 @@ from jobqueue.records import (
 )
 from jobqueue.retention import KEEP_EXPECTED_IN_CODE, KeepRule, is_keep_rule
 from jobqueue.retry import DEFAULT_RETRY, LONGEST_WAIT, RetryPolicy, as_seconds
+from jobqueue.spelling import close_to, why_not_given
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -293,9 +300,20 @@ class Job(HookMethods):
 
     @classmethod
     def config(
-        cls, *, adapter: Adapter | None = None, logger: logging.Logger | None = None
+        cls,
+        *,
+        adapter: Adapter | None = None,
+        logger: logging.Logger | None = None,
+        **unknown: Never,
     ) -> None:
-        """Set the adapter or the logger of every job that does not bring its own."""
+        """Set the adapter or the logger of every job that does not bring its own.
+
+        Raises:
+            ConfigurationError: it is given anything else.
+        """
+        why_not = why_not_given("Job.config()", unknown, ("adapter", "logger"))
+        if why_not:
+            raise ConfigurationError(why_not)
         default_configuration.configure(adapter=adapter, logger=logger)
 
     @functools.cached_property
@@ -503,6 +521,10 @@ class Job(HookMethods):
         return cast("Parameters", parameters)
 
 
+# What a class may set, and `@job` takes.
+JOB_OPTIONS = tuple(name for name in Job.__annotations__ if not name.startswith("_"))
+
+
 def _new_parameters(job_class: type[Job]) -> Parameters:
     function, is_method = job_class.performing_function()
     return Parameters(function, job_class.name, is_method=is_method, redact=tuple(job_class.redact))
@@ -533,6 +555,13 @@ def check_definition(job_class: type[Job]) -> None:
     def refuse(why: str) -> None:
         raise InvalidJob(f"{job_class.__module__}.{job_class.__qualname__}: {why}")
 
+    misspelt = _misspelt_option(job_class)
+    if misspelt:
+        attribute, option = misspelt
+        refuse(
+            f"{attribute!r} is no option of a job; did you mean {option!r}? If it is something of "
+            "your own, give it another name, or begin it with an underscore"
+        )
     names: tuple[object, ...] = (job_class.name, *job_class.aliases)
     for name in names:
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH or "\x00" in name:
@@ -559,6 +588,27 @@ def check_definition(job_class: type[Job]) -> None:
         why_not = _why_not_with(parameters, schedule.args)
         if why_not:
             refuse(f"its schedule {schedule.expression!r}: {why_not}; give args={{…}} that fit")
+
+
+def _misspelt_option(job_class: type[Job]) -> tuple[str, str] | None:
+    """An attribute that is nearly an option, such as `redcat`, and the option.
+
+    Methods are something else whatever they are called, and so are constants in capitals.
+    """
+    for owner in job_class.__mro__:
+        if owner.__module__.partition(".")[0] in {"jobqueue", "builtins", "typing"}:
+            continue
+        for name, value in vars(owner).items():
+            is_other = name.startswith("_") or name.isupper() or not _is_data(value)
+            option = None if is_other or hasattr(Job, name) else close_to(name, JOB_OPTIONS)
+            if option not in (None, name):
+                return name, option
+    return None
+
+
+def _is_data(value: object) -> bool:
+    others = (classmethod, staticmethod, property, functools.cached_property)
+    return not (inspect.isroutine(value) or inspect.isclass(value) or isinstance(value, others))
 
 
 def _why_not_ended_so(job_class: type[Job]) -> str | None:
@@ -654,6 +704,9 @@ def job(function: Any = None, /, **attributes: Any) -> Any:
 
 
 def _job_of(function: Callable[..., Any], attributes: Mapping[str, Any]) -> FunctionJob[Any, Any]:
+    why_not = why_not_given("@job", attributes, JOB_OPTIONS)
+    if why_not:
+        raise InvalidJob(f"{function.__module__}.{function.__qualname__}: {why_not}")
     given = {name: value for name, value in attributes.items() if value is not None}
     namespace = {
         "__module__": function.__module__,

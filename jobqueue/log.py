@@ -78,6 +78,21 @@ def supervisor_stopping(logger: logging.Logger, why: str) -> None:
     _emit(logger, logging.INFO, line, "supervisor_stopping", None)
 
 
+def supervisor_resting(logger: logging.Logger, until: str, *, suspended: bool) -> None:
+    """The workers of a supervisor take no more jobs for now; it is stopped by Ctrl-Z perhaps."""
+    line = f"the workers take no more jobs until {until}, and finish what runs"
+    if suspended:
+        line = f"suspended by Ctrl-Z: {line}"
+    event = "supervisor_suspended" if suspended else "supervisor_resting"
+    _emit(logger, logging.INFO, line, event, None)
+
+
+def supervisor_going_on(logger: logging.Logger) -> None:
+    """A supervisor has its workers take jobs again."""
+    line = "the supervisor goes on: the workers take jobs again"
+    _emit(logger, logging.INFO, line, "supervisor_going_on", None)
+
+
 def worker_stopped(logger: logging.Logger, worker: str, performed: int) -> None:
     """A worker has ended."""
     jobs = "1 job" if performed == 1 else f"{performed:,} jobs"
@@ -95,6 +110,19 @@ def database_back(logger: logging.Logger, worker: str, after_seconds: float) -> 
     """The database answers again."""
     line = f"worker {worker}: the database is back after {after_seconds:.1f} s"
     _emit(logger, logging.INFO, line, "database_back", worker)
+
+
+def database_awaited(logger: logging.Logger, error: Exception, patience_seconds: float) -> None:
+    """A command waits for a database that does not answer yet, as it was told to."""
+    how_long = "" if patience_seconds == float("inf") else f" for {_duration(patience_seconds)}"
+    line = f"waiting{how_long} for the database: {error}"
+    _emit(logger, logging.WARNING, line, "database_awaited", None, error=str(error))
+
+
+def database_reached(logger: logging.Logger, after_seconds: float) -> None:
+    """A database that was waited for answers."""
+    line = f"the database answers, after {_duration(after_seconds)}"
+    _emit(logger, logging.INFO, line, "database_reached", None)
 
 
 def lease_lost(logger: logging.Logger, worker: str) -> None:
@@ -143,6 +171,12 @@ def restart_failed(logger: logging.Logger, worker: str, how: str) -> None:
     """A new worker ended before it was ready; the old one goes on."""
     line = f"the new worker {worker} ended before it was ready ({how}); the old one goes on"
     _emit(logger, logging.ERROR, line, "restart_failed", worker)
+
+
+def restart_refused(logger: logging.Logger, error: Exception) -> None:
+    """The configuration cannot be used with which workers were to be started anew."""
+    line = f"the workers are not renewed, the old ones go on: {error}"
+    _emit(logger, logging.ERROR, line, "restart_refused", None, error=str(error))
 
 
 def lease_troubled(logger: logging.Logger, worker: str, error: Exception) -> None:

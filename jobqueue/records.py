@@ -119,6 +119,7 @@ class Claim:
             may be attempted only once is never prefetched: a lost machine would use it up unrun.
         queues: the queues to take from; None for all of them.
         heard: word of jobs that have become due since the last claim, to find them by.
+        passing_over: handlers whose jobs are left for others.
     """
 
     worker_id: str
@@ -127,6 +128,7 @@ class Claim:
     free_slots: int
     queues: tuple[str, ...] | None = None
     heard: Wakeup | None = None
+    passing_over: tuple[str, ...] = ()
 
 
 @record

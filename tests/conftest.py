@@ -28,6 +28,7 @@ from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.clock import ManualClock
 from jobqueue.defaults import default_configuration
+from tests import needs
 from tests.forking import Forked, ForkServer, running_fork_server
 from tests.postgres import new_folder, remove_server, started_server
 
@@ -49,6 +50,7 @@ POSTGRES_FOLDER = pytest.StashKey[Path]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose one folder for the server of this run, whichever process of it starts the server."""
+    config.pluginmanager.register(needs)
     given = getattr(config, "workerinput", {}).get("postgres_folder")
     config.stash[POSTGRES_FOLDER] = Path(given) if given else new_folder()
 
@@ -203,6 +205,12 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("JOBS_") or name == "DATABASE_URL":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_more_plugins_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a pytest that a test starts: these two take two seconds to import, each time."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:schemathesis -p no:hypothesispytest")
 
 
 # --- the command line ----------------------------------------------------------------------------

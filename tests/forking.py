@@ -99,6 +99,8 @@ def running_fork_server(environment: Mapping[str, str]) -> Iterator[ForkServer]:
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
+        # Away from the terminal that the tests are run in, which has signals of its own.
+        start_new_session=True,
     ) as process:
         yield ForkServer(process)
         assert process.stdin is not None

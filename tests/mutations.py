@@ -8,6 +8,7 @@ from pathlib import Path
 CONTRACT = "tests/adapters/test_contract.py"
 INTERLEAVINGS = "tests/adapters/test_interleavings.py"
 CRASHES = "tests/process/test_crash_points.py"
+WAITS = "tests/test_waits.py"
 POSTGRES, SQLITE, MEMORY = "TestPostgresAdapter", "TestSqliteAdapter", "TestMemoryAdapter"
 ANY_CALLS = "any_calls"
 
@@ -22,7 +23,7 @@ class Mutation:
         old: the text that does it; it is in one file there, as often as it is.
         new: what stands there instead.
         tests: a file of tests, and which of them (`-k`).
-        cheap: whether it is tried with every run of the suite.
+        cheap: whether `make apart`, and with it CI, tries it.
     """
 
     name: str
@@ -222,6 +223,21 @@ MUTATIONS = (
         """        if claim is not None:""",
         (CRASHES, "breaks and sqlite and claim-after"),
         cheap=True,
+    ),
+    Mutation(
+        "waking up for what has to go back",
+        "worker/pump.py",
+        "self._strays_due_at(), self._return_due_at())",
+        "self._strays_due_at())",
+        (WAITS, "claimed_with_a_slow_one or whatever"),
+        cheap=True,
+    ),
+    Mutation(
+        "holding no job for long behind others that are not slow",
+        "worker/pump.py",
+        "min(since, since if stuck_since is None else stuck_since)",
+        "(NEVER if stuck_since is None else stuck_since)",
+        (WAITS, "not_quite_slow"),
     ),
     Mutation(
         "publishing what is performed",

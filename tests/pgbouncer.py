@@ -1,6 +1,6 @@
 """A private PgBouncer in front of a PostgreSQL server, for tests and for the chaos run.
 
-With Debian or Ubuntu: `apt-get install pgbouncer`. Elsewhere any `pgbouncer` on the PATH will do.
+How to get it is said in `tests/needs.py`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ import psycopg
 from psycopg.pq import ExecStatus
 from sqlalchemy import URL, make_url
 
-HOW_TO_GET_IT = (
-    "pgbouncer is not installed, and what is tested here needs it: run `apt-get install pgbouncer` "
-    "(as root; .ci/run does it), `brew install pgbouncer`, or put another on the PATH"
-)
+from tests import needs
+
 START_SECONDS = 10.0
 
 CONFIGURATION = """
@@ -60,7 +58,7 @@ class PgBouncer:
         more: further lines of its configuration's section `[pgbouncer]`.
 
     Raises:
-        FileNotFoundError: there is no `pgbouncer` here; the message says how to get it.
+        Missing: there is no `pgbouncer` here; the message says how to get it.
     """
 
     def __init__(
@@ -72,7 +70,7 @@ class PgBouncer:
         query_wait_timeout: int = 30,
         more: str = "",
     ) -> None:
-        program = find_pgbouncer()
+        program = needs.find("pgbouncer")
         self._server = make_url(server)
         self.port = port or _free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="jobqueue-pgbouncer-"))
@@ -172,19 +170,6 @@ class PgBouncer:
             else:
                 return
         raise RuntimeError(f"pgbouncer did not start: {self.log}")
-
-
-def find_pgbouncer() -> str:
-    """Where the program is.
-
-    Raises:
-        FileNotFoundError: it is not there; the message says how to get it.
-    """
-    # Debian keeps it where only root looks.
-    found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if found is None:
-        raise FileNotFoundError(HOW_TO_GET_IT)
-    return found
 
 
 def _connection_string(server: URL) -> str:

@@ -66,6 +66,7 @@ def quick_report(folder: Path, adapter: str, database_url: str) -> Report:
     return Report(done.stdout, markdown.read_text(), json.loads(json_file.read_text()), files)
 
 
+@pytest.mark.apart
 @pytest.mark.timeout(500)
 @pytest.mark.parametrize("adapter", GROUPS)
 def test_rows_are_measured_and_reported(

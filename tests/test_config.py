@@ -26,6 +26,7 @@ def load(
 def test_the_defaults(tmp_path: Path) -> None:
     assert load(tmp_path) == Settings(
         database_url="sqlite:///jobs.sqlite3",
+        wait_for_database=timedelta(0),
         app=None,
         queues=None,
         poll_interval=timedelta(seconds=1),
@@ -88,6 +89,7 @@ def test_where_the_database_url_comes_from(
 def test_every_setting_has_one_name_in_all_three_places(tmp_path: Path, name: str) -> None:
     values: dict[str, Any] = {
         "database_url": "sqlite:///x",
+        "wait_for_database": 7,
         "app": "x",
         "queues": "x,y",
         "poll_interval": 7,
@@ -165,3 +167,31 @@ def test_passwords_are_hidden() -> None:
     shown = hide_password("postgresql://host/db?user=me&password=secret&sslmode=require")
     assert shown == "postgresql://host/db?user=me&password=***&sslmode=require"
     assert hide_password("postgresql://me:p@ss:w@host/db") == "postgresql://me:***@host/db"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (True, timedelta.max),
+        ("true", timedelta.max),
+        ("On", timedelta.max),
+        (False, timedelta(0)),
+        ("no", timedelta(0)),
+        (0, timedelta(0)),
+        ("0", timedelta(0)),
+        (1, timedelta(seconds=1)),
+        ("1", timedelta(seconds=1)),
+        ("2.5", timedelta(seconds=2.5)),
+        (timedelta(minutes=1), timedelta(minutes=1)),
+    ],
+)
+def test_how_long_the_database_is_waited_for(
+    tmp_path: Path, value: object, expected: timedelta
+) -> None:
+    assert load(tmp_path, {"wait_for_database": value}).wait_for_database == expected
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-1", "nan", "inf", [1], {}])
+def test_what_is_no_time_to_wait(tmp_path: Path, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"--wait-for-database is .* expected a number of"):
+        load(tmp_path, {"wait_for_database": value})

@@ -1,7 +1,7 @@
 """The package broken in small ways, each of which the tests have to notice.
 
-A few with every run, those that are quick to tell; with MUTANTS=all in the environment, as `make
-mutants` sets it, all of them, and the package as it is, which has to pass.
+`make apart` tries a few, those that are quick to tell; with MUTANTS=all in the environment, as
+`make mutants` sets it, all of them, and the package as it is, which has to pass.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize("mutation", CHOSEN, ids=lambda mutation: mutation.name)
 def test_without(mutation: Mutation, copy: Path, postgres_server: str) -> None:
     mutation.apply(copy / "jobqueue")
@@ -50,6 +51,7 @@ def test_it_can_still_be_taken_out(mutation: Mutation) -> None:
     mutation.find(PROJECT / "jobqueue")
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize("tests", sorted({m.tests for m in CHOSEN}) if ALL else [], ids=" ".join)
 def test_with_nothing_missing(tests: tuple[str, str], copy: Path, postgres_server: str) -> None:
     run = run_tests(copy, tests, postgres_server)
@@ -68,6 +70,7 @@ def run_tests(
         env={
             **plain_environment(),
             "PYTHONPATH": str(folder),
+            "PYTEST_ADDOPTS": "",
             "TEST_DATABASE_URL": postgres_server,
         },
         capture_output=True,

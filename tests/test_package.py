@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -58,3 +60,20 @@ def test_the_wheel_has_everything_it_needs(empty_project: Project, tmp_path: Pat
     run = empty_project.python("-c", code)
     assert run.exit_code == 0, run.err
     assert run.out.startswith("0002")
+
+
+def test_the_oldest_versions_allowed_are_those_tested() -> None:
+    """`make lowest` installs what is locked, which says nothing of a bound that is lower."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    allowed = dict(
+        re.sub(r"\[.*?\]", "", requirement).split(">=")
+        for requirement in [*project["dependencies"], *project["optional-dependencies"]["web"]]
+    )
+    lock = (PROJECT / "requirements-lowest.lock").read_text()
+    tested = dict(re.findall(r"^([a-z0-9_.-]+)==(\S+)", lock, re.MULTILINE))
+    same_release = {
+        name
+        for name, bound in allowed.items()
+        if re.fullmatch(rf"{re.escape(bound)}(\.0)*", tested[name])
+    }
+    assert same_release == set(allowed)

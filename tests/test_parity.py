@@ -333,7 +333,7 @@ def test_redwood_workoff_and_clear(project: Project) -> None:
 
 
 @ON_SQLITE
-@pytest.mark.parametrize(("spec", "count"), [("4", 4), ("default:2,email:1", 3)])
+@pytest.mark.parametrize(("spec", "count"), [("2", 2), ("default:2,email:1", 3)])
 def test_redwood_start_restart_stop(
     project: Project, spec: str, count: int, wait_for: WaitFor
 ) -> None:

@@ -507,6 +507,12 @@ class Attentive(Flaky):
 
 
 @pytest.fixture
+def in_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few jobs are many, so that however slow the machine is, something is done beside turns."""
+    monkeypatch.setattr(pump, "MANY", 1)
+
+
+@pytest.fixture
 def own_log() -> logging.Logger:
     """A logger with our own handler alone, as the command line sets it up."""
     logger = logging.Logger("alone", logging.INFO)  # noqa: LOG001 - so that pytest does not listen
@@ -522,6 +528,7 @@ def told_in(logger: logging.Logger) -> list[int]:
     return [int(number) for number in re.findall(r"#(\d+) succeeded", handler.stream.getvalue())]
 
 
+@pytest.mark.usefixtures("in_a_stream")
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_a_stream_is_performed_and_told_of_while_the_database_works(
     adapter: Adapter, concurrency: int, own_log: logging.Logger
@@ -536,8 +543,10 @@ def test_a_stream_is_performed_and_told_of_while_the_database_works(
 
 
 def test_what_is_not_passed_on_yet_counts_as_held(
-    adapter: Adapter, own_log: logging.Logger
+    adapter: Adapter, own_log: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pace, "AHEAD_SECONDS", 10)  # as many are held on a slow machine
+
     class Counting(Attentive):
         held = most_held = 0
 
@@ -574,6 +583,7 @@ def test_hooks_are_not_called_while_the_database_works(
     assert attentive.asides == 0
 
 
+@pytest.mark.usefixtures("in_a_stream")
 def test_nor_are_log_handlers_of_the_application(
     adapter: Adapter, own_log: logging.Logger, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -584,6 +594,7 @@ def test_nor_are_log_handlers_of_the_application(
     assert attentive.asides == 0
 
 
+@pytest.mark.usefixtures("in_a_stream")
 def test_what_is_not_passed_on_yet_goes_back_when_the_worker_stops(
     adapter: Adapter, own_log: logging.Logger
 ) -> None:
@@ -603,6 +614,7 @@ def test_what_is_not_passed_on_yet_goes_back_when_the_worker_stops(
     assert {job.attempts for job in adapter.list_jobs(JobFilter(), 5000)} == {0}
 
 
+@pytest.mark.usefixtures("in_a_stream")
 def test_a_database_that_goes_away_beside_a_stream_loses_nothing(
     adapter: Adapter, own_log: logging.Logger
 ) -> None:

@@ -54,8 +54,8 @@ def _scratch_schema(adapter: PostgresAdapter) -> Iterator[Adapter]:
     with _session(adapter) as connection:
         _remove_abandoned_schemas(connection)
         connection.exec_driver_sql(f"SELECT pg_advisory_lock({LOCK})", (schema,))
-        connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
         try:
+            connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
             with _migrated(PostgresAdapter(_text(_url_within(adapter, schema))), schema) as scratch:
                 yield scratch
         finally:
@@ -79,7 +79,7 @@ def _remove_abandoned_schemas(connection: Connection) -> None:
 
 
 def _drop(connection: Connection, schema: str) -> None:
-    connection.exec_driver_sql(f'DROP SCHEMA "{schema}" CASCADE')
+    connection.exec_driver_sql(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
 
 
 def _url_within(adapter: PostgresAdapter, schema: str) -> URL:

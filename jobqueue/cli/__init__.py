@@ -24,6 +24,7 @@ from jobqueue.cli import (
     work,
 )
 from jobqueue.cli.errors import clean_exit, examples_as_typed, program_name
+from jobqueue.cli.options import StartsWorkers
 
 app = typer.Typer(
     name="jobs",
@@ -56,7 +57,8 @@ for command in (
     web.web,
 ):
     name = "list" if command is listing.list_jobs else command.__name__
-    app.command(name, help=examples_as_typed(command.__doc__))(command)
+    cls = StartsWorkers if command in (work.work, work.workoff, daemon.start) else None
+    app.command(name, cls=cls, help=examples_as_typed(command.__doc__))(command)
 app.add_typer(schedules.schedules)
 app.add_typer(tokens.token)
 

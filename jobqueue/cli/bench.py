@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -87,18 +87,24 @@ def _measure(
     """The figures, and what the database says it is."""
     from jobqueue.adapters.scratch import scratch_beside
     from jobqueue.cli.benching import Trial, logged_to_nowhere, measurements
+    from jobqueue.runner.attached import interruptible
 
     figures, server = [], ""
-    with logged_to_nowhere(session.settings), _progress() as tell:
+    with (
+        interruptible() as end_if_interrupted,
+        logged_to_nowhere(session.settings),
+        _progress(end_if_interrupted) as tell,
+    ):
         for measure in [one for benchmark in benchmarks for one in measurements(benchmark)]:
             with scratch_beside(session.adapter) as scratch:
                 server = scratch.schema_status().server
+                end_if_interrupted()
                 figures.append(measure(Trial(scratch, session.settings, jobs, tell)))
     return figures, server
 
 
 @contextmanager
-def _progress() -> Iterator[Tell]:
+def _progress(end_if_interrupted: Callable[[], None]) -> Iterator[Tell]:
     """A bar on a terminal, which is gone when all is done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -109,9 +115,12 @@ def _progress() -> Iterator[Tell]:
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as progress:
         task = progress.add_task("starting", total=None)
-        yield lambda what, done, total: progress.update(
-            task, description=what, completed=done, total=total
-        )
+
+        def tell(what: str, done: int, total: int) -> None:
+            end_if_interrupted()
+            progress.update(task, description=what, completed=done, total=total)
+
+        yield tell
 
 
 def _row(figure: Figure) -> list[str]:

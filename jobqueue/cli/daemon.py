@@ -33,6 +33,7 @@ from jobqueue.cli.options import (
     MaxRuntime,
     PollInterval,
     Queues,
+    WaitForDatabase,
     settings_among,
 )
 from jobqueue.cli.output import counted
@@ -60,6 +61,7 @@ def start(
     concurrency: Concurrency = None,
     app: App = None,
     database_url: DatabaseUrl = None,
+    wait_for_database: WaitForDatabase = None,
     poll_interval: PollInterval = None,
     listen: Listen = None,
     listen_url: ListenUrl = None,
@@ -97,14 +99,16 @@ def start(
     )
     with opened(options, app="required") as session:
         groups = groups_of(undertaking.spec, session.settings, options)
-        ready_to_work(session)
+        if not ready_to_work(session):
+            raise typer.Exit(WORK_FAILED)
     _start(undertaking, sum(group.count for group in groups))
 
 
 def stop(workers: SameWorkers = None) -> None:
     """Stop the workers that `jobqueue start` started in this folder.
 
-    They finish what they perform, within their --grace, and give back the rest.
+    They finish what they perform, within their --grace, and give back the rest. A `jobqueue work`
+    of this folder is left alone, and it is said how to stop it.
 
     \b
     Examples:
@@ -116,11 +120,22 @@ def stop(workers: SameWorkers = None) -> None:
     daemons = running_daemons(Path.cwd(), workers)
     if not daemons:
         typer.echo(_nothing_runs(workers))
-        return
     for daemon in daemons:
         daemon.stop()
     for daemon in daemons:
         _wait_for_end(daemon)
+    _point_to_others("Ctrl-C in its terminal stops it, or `kill {pid}`")
+
+
+def _point_to_others(how: str) -> None:
+    """Say which supervisors of this folder are left alone, and what can be done with them."""
+    from jobqueue.runner.daemon import supervisors_elsewhere
+
+    for pid in supervisors_elsewhere(Path.cwd()):
+        say_note(
+            f"`jobqueue work` runs in this folder, pid {pid}, which `jobqueue start` did not "
+            f"start and which is left alone; {how.format(pid=pid)}"
+        )
 
 
 def _wait_for_end(daemon: Daemon) -> None:
@@ -143,7 +158,7 @@ def restart(workers: SameWorkers = None) -> None:
     """Replace the workers of this folder, for new code.
 
     The new ones are ready before the old ones finish what they perform and end. If they cannot
-    start, the old ones go on.
+    start, the old ones go on. Groups are run as the configuration has them by then.
 
     \b
     Examples:
@@ -156,6 +171,7 @@ def restart(workers: SameWorkers = None) -> None:
     if not daemons:
         typer.echo(_nothing_runs(workers))
         say("`jobqueue start` starts them.")
+        _point_to_others("`kill -HUP {pid}` renews its workers")
         raise typer.Exit(WORK_FAILED)
     beginnings = [_size(daemon.files.log) for daemon in daemons]
     for daemon in daemons:
@@ -174,9 +190,7 @@ def _wait_for_restart(daemon: Daemon, log_beginning: int) -> None:
         )
         _show_log(daemon.files.log, log_beginning)
         raise typer.Exit(WORK_FAILED)
-    typer.echo(
-        f"Renewed {counted(len(daemon.state.workers), 'worker')}{_named(daemon.state.spec)}."
-    )
+    typer.echo(f"Renewed {counted(len(state.workers), 'worker')}{_named(daemon.state.spec)}.")
 
 
 def _named(spec: str) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 from jobqueue.cli.errors import clean_exit
 from jobqueue.cli.session import opened
 from jobqueue.cli.supervising import supervise
-from jobqueue.cli.work import ready_to_work
 from jobqueue.runner.daemon import DaemonFiles, StateKeeper
 from jobqueue.runner.groups import Undertaking
 from jobqueue.runner.supervisor import Supervisor
@@ -46,9 +45,7 @@ def main() -> None:
         files.hold_lock()
         keeper = StateKeeper(files, undertaking.spec, session.settings.grace)
         try:
-            ready_to_work(session)
-            watcher = StateWatcher(keeper, ready_fd)
-            exit_code = supervise(undertaking, session.settings, session.adapter, watcher)
+            exit_code = supervise(undertaking, session, StateWatcher(keeper, ready_fd))
         finally:
             keeper.remove()
         raise SystemExit(exit_code)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,6 +14,7 @@ from jobqueue.cli.options import App, AsJson, DatabaseUrl, MaxAttempts
 from jobqueue.cli.output import as_json, from_now, print_json
 from jobqueue.cli.session import opened, refuse_memory
 from jobqueue.errors import InvalidArguments, UnknownJob
+from jobqueue.exact_json import exact_loads
 from jobqueue.job import Job, registry
 from jobqueue.records import JobRecord
 
@@ -80,7 +79,7 @@ def enqueue(
 
 def _parsed_args(text: str) -> dict[str, Any]:
     try:
-        values = json.loads(text)
+        values = exact_loads(text)
     except RecursionError:
         raise InvalidArguments(f"the arguments are nested too deeply; {EXPECTED_ARGS}") from None
     except ValueError as error:
@@ -117,17 +116,8 @@ def _class_of(name: str) -> type[Job] | None:
 
 def _taken_by(job_class: type[Job]) -> str:
     """The parameters of a job as its source has them, `(user_id: int, again: bool = False)`."""
-    signature = job_class.parameters().signature
-    shown = [str(_unquoted(parameter)) for parameter in signature.parameters.values()]
-    return f"({', '.join(shown)})" if shown else "no arguments"
-
-
-def _unquoted(parameter: inspect.Parameter) -> inspect.Parameter:
-    """A parameter whose annotation, if it is a string, prints without quotation marks."""
-    if not isinstance(parameter.annotation, str):
-        return parameter
-    bare = type(parameter.annotation, (), {"__module__": "builtins"})
-    return parameter.replace(annotation=bare)
+    shown = job_class.parameters().shown()
+    return "no arguments" if shown == "()" else shown
 
 
 def _parsed_moment(text: str | None) -> datetime | None:

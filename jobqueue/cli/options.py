@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from jobqueue.config import BOOLEAN, Settings, setting_names
+
+WAIT = "--wait-for-database"
+SECONDS = r"\d+(\.\d*)?|true|false"
 
 
 def setting_option(name: str, metavar: str | None = None) -> Any:
@@ -20,7 +25,30 @@ def setting_option(name: str, metavar: str | None = None) -> Any:
     return typer.Option(flag, help=setting.metadata["help"], metavar=metavar, show_default=False)
 
 
+def as_typed_values(arguments: list[str]) -> list[str]:
+    """Arguments in which the option that can do without a value has one.
+
+    `--wait-for-database` alone means for as long as it takes.
+    """
+    typed: list[str] = []
+    for argument in arguments:
+        if typed and typed[-1] == WAIT and re.fullmatch(SECONDS, argument):
+            typed[-1] = f"{WAIT}={argument}"
+        else:
+            typed.append(argument)
+    return [f"{WAIT}=true" if argument == WAIT else argument for argument in typed]
+
+
+class StartsWorkers(TyperCommand):
+    """A command with the option `--wait-for-database[=SECONDS]`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments, of which that option may be without a value."""
+        return super().parse_args(ctx, as_typed_values(args))
+
+
 DatabaseUrl = Annotated[str | None, setting_option("database_url", "URL")]
+WaitForDatabase = Annotated[str | None, setting_option("wait_for_database", "[=SECONDS]")]
 App = Annotated[str | None, setting_option("app", "MODULE")]
 Queues = Annotated[str | None, setting_option("queues", "NAMES")]
 PollInterval = Annotated[str | None, setting_option("poll_interval", "SECONDS")]

@@ -17,6 +17,7 @@ from jobqueue.cli.output import Column, print_json, print_table, span
 from jobqueue.cli.session import Session, opened
 from jobqueue.maintenance.overview import is_lost
 from jobqueue.records import JobRecord, QueueDepth, WorkerRecord
+from jobqueue.runner.groups import RESTING
 
 MOST_RUNNING = 1000
 WATCH_SECONDS = 2.0
@@ -32,6 +33,7 @@ def status(database_url: DatabaseUrl = None, json_: AsJson = False, watch: Watch
 
     Workers of all machines are shown; memory only of those on this one. A worker is lost when its
     process is gone, or when it has been silent for longer than its lease: others free its jobs.
+    One of this machine is resting when it takes no jobs, after Ctrl-Z or TSTP, until `fg` or CONT.
     AGE is how long the oldest due job has been due.
 
     \b
@@ -82,6 +84,7 @@ def _worker_json(worker: WorkerRecord, jobs: list[JobRecord], lost: bool) -> Map
         "heartbeat_at": worker.heartbeat_at,
         "memory_bytes": _memory_bytes(worker),
         "lost": lost,
+        "resting": _is_resting(worker) and not lost,
         "jobs": [
             {"id": job.id, "handler": job.handler, "locked_at": job.locked_at} for job in jobs
         ],
@@ -118,7 +121,7 @@ def _print_workers(
             _since(worker.started_at, now),
             _since(worker.heartbeat_at, now),
             _megabytes(_memory_bytes(worker)),
-            _doing(running.get(worker.id, []), lost=worker.id in lost),
+            _doing(worker, running.get(worker.id, []), lost=worker.id in lost),
         ]
         for worker in workers
     ]
@@ -144,12 +147,14 @@ def _print_queues(queues: list[QueueDepth]) -> None:
     print_table([Column(name) for name in names], rows)
 
 
-def _doing(jobs: list[JobRecord], *, lost: bool) -> str:
+def _doing(worker: WorkerRecord, jobs: list[JobRecord], *, lost: bool) -> str:
     shown = ", ".join(f"{job.handler.rpartition('.')[2]} #{job.id}" for job in jobs[:3])
     if len(jobs) > 3:
         shown += f" and {len(jobs) - 3} more"
     if lost:
         return f"lost, holds {shown}" if jobs else "lost"
+    if _is_resting(worker):
+        return f"{RESTING}, finishes {shown}" if jobs else RESTING
     return shown or "idle"
 
 
@@ -158,6 +163,20 @@ def _is_lost(adapter: Adapter, worker: WorkerRecord, now: datetime) -> bool:
     if adapter.is_living(worker) is None and _is_here(worker) and _memory_bytes(worker) is None:
         return True
     return is_lost(adapter, worker, now)
+
+
+def _is_resting(worker: WorkerRecord) -> bool:
+    """Whether it is seen to take no jobs, after Ctrl-Z or TSTP; only on its own machine it is."""
+    import psutil
+
+    if not _is_here(worker):
+        return False
+    try:
+        process = psutil.Process(worker.pid)
+        shown = " ".join(process.cmdline())
+        return f": {RESTING}" in shown or process.status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
 
 
 def _is_here(worker: WorkerRecord) -> bool:

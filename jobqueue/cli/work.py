@@ -26,6 +26,7 @@ from jobqueue.cli.options import (
     MaxRuntime,
     PollInterval,
     Queues,
+    WaitForDatabase,
     settings_among,
 )
 from jobqueue.cli.output import counted
@@ -34,6 +35,7 @@ from jobqueue.defaults import default_configuration
 from jobqueue.log import set_up_logging
 from jobqueue.records import JobFilter, JobState
 from jobqueue.runner.groups import AS_CONFIGURED, Undertaking, most_attempts
+from jobqueue.runner.streams import never_fail_to_write, writing_without_fail
 
 if TYPE_CHECKING:
     from jobqueue.worker.telling import Tally
@@ -85,6 +87,7 @@ def work(
     ttl: Ttl = None,
     app: App = None,
     database_url: DatabaseUrl = None,
+    wait_for_database: WaitForDatabase = None,
     poll_interval: PollInterval = None,
     listen: Listen = None,
     listen_url: ListenUrl = None,
@@ -104,7 +107,8 @@ def work(
     """Perform jobs until Ctrl-C.
 
     A supervisor keeps the worker processes alive. Ctrl-C (or TERM) finishes what runs, within
-    --grace, and exits; a second one gives it back at once.
+    --grace, and exits; a second one gives it back at once. So does closing the terminal. After
+    Ctrl-Z no more jobs are taken, until `fg`.
 
     \b
     Examples:
@@ -124,8 +128,9 @@ def work(
     )
     from jobqueue.cli.supervising import supervise
 
+    never_fail_to_write()
     with opened(options, app="required") as session:
-        exit_code = supervise(undertaking, ready_to_work(session).settings, session.adapter)
+        exit_code = supervise(undertaking, session)
     raise typer.Exit(exit_code)
 
 
@@ -135,6 +140,7 @@ def workoff(
     concurrency: Concurrency = None,
     app: App = None,
     database_url: DatabaseUrl = None,
+    wait_for_database: WaitForDatabase = None,
     lease: Lease = None,
     max_runtime: MaxRuntime = None,
     max_attempts: MaxAttempts = None,
@@ -156,29 +162,36 @@ def workoff(
     """
     options = settings_among(locals())
     with opened(options, app="required") as session:
-        ready_to_work(session)
         if workers is not None:
             from jobqueue.cli.supervising import supervise
 
             undertaking = Undertaking(workers, options, until_idle=True)
-            raise typer.Exit(supervise(undertaking, session.settings, session.adapter))
+            raise typer.Exit(supervise(undertaking, session))
+        if not ready_to_work(session):
+            return
         tally = _work_off_here(session, most_attempts(session.settings, options))
         _print_tally(session, tally)
     if tally.failed:
         raise typer.Exit(WORK_FAILED)
 
 
-def ready_to_work(session: Session) -> Session:
+def ready_to_work(session: Session) -> bool:
     """Set up the log, and make sure of the database before anything is started.
+
+    Returns:
+        False if it was told to stop while it waited for the database, as `wait_for_database` says.
 
     Raises:
         ConfigurationError: the database is memory, which no other process sees.
         DatabaseError: it does not answer, or has no tables.
     """
-    set_up_logging(session.settings.log_level, session.settings.log_format)
+    from jobqueue.runner.waiting import wait_for_database
+
+    settings = session.settings
+    set_up_logging(settings.log_level, settings.log_format)
     refuse_memory(session.adapter)
-    session.adapter.ping()
-    return session
+    patience = settings.wait_for_database
+    return wait_for_database(session.adapter, patience, default_configuration.logger)
 
 
 def possible_ttl(ttl: float | None) -> float | None:
@@ -209,18 +222,17 @@ def _work_off_here(session: Session, attempts: int | None) -> Tally:
     from jobqueue.runner.attached import run_attached
     from jobqueue.worker.worker import Worker
 
-    logger = default_configuration.logger
-    return run_attached(
-        Worker(
-            session.adapter,
-            registry,
-            session.settings,
-            logger,
-            until_idle=True,
-            alarm=SignalAlarm(),
-            most_attempts=attempts,
-        )
+    worker = Worker(
+        session.adapter,
+        registry,
+        session.settings,
+        default_configuration.logger,
+        until_idle=True,
+        alarm=SignalAlarm(),
+        most_attempts=attempts,
     )
+    with writing_without_fail():
+        return run_attached(worker)
 
 
 def _print_tally(session: Session, tally: Tally) -> None:

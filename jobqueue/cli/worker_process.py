@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
+from functools import partial
 
 from jobqueue import log
 from jobqueue.cli.errors import WORK_FAILED, clean_exit, exit_code_of
 from jobqueue.cli.session import Session, opened, refuse_memory
 from jobqueue.defaults import default_configuration
-from jobqueue.errors import DatabaseError
+from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.job import registry
 from jobqueue.log import set_up_logging
 from jobqueue.maintenance.schedules import schedules_in
 from jobqueue.runner.alarm import SignalAlarm
+from jobqueue.runner.alone import LoneLease
 from jobqueue.runner.child import die_with_supervisor, run_child, say_ready
 from jobqueue.runner.groups import most_attempts
-from jobqueue.runner.process import WorkerPlan
+from jobqueue.runner.process import DATABASE_AWAY, WorkerPlan
 from jobqueue.runner.relay import hear_from_supervisor
+from jobqueue.runner.streams import never_fail_to_write
+from jobqueue.runner.waiting import ping_until_it_answers
 from jobqueue.worker.slots import Slots
 from jobqueue.worker.telling import Tally
 from jobqueue.worker.worker import Worker
@@ -27,24 +32,44 @@ def main() -> None:
     """Work as the plan on the command line says."""
     die_with_supervisor()
     plan = WorkerPlan.from_json(sys.argv[1])
-    with clean_exit(), opened(plan.options, app="required") as session:
-        refuse_memory(session.adapter)
-        set_up_logging(session.settings.log_level, session.settings.log_format)
-        try:
-            tally = _work(plan, session)
-        except DatabaseError as error:
-            log.worker_failed(default_configuration.logger, plan.name, error)
-            raise SystemExit(exit_code_of(error)) from None
-        if plan.until_idle and tally.failed:
-            raise SystemExit(WORK_FAILED)
+    with clean_exit():
+        # Before the application is imported, which may set up logging on these streams.
+        never_fail_to_write()
+        with opened(plan.options, app="required") as session:
+            _work_and_end(plan, session)
+
+
+def _work_and_end(plan: WorkerPlan, session: Session) -> None:
+    refuse_memory(session.adapter)
+    set_up_logging(session.settings.log_level, session.settings.log_format)
+    try:
+        tally = _work(plan, session)
+    except DatabaseError as error:
+        log.worker_failed(default_configuration.logger, plan.name, error)
+        is_away = isinstance(error, DatabaseUnavailable)
+        raise SystemExit(DATABASE_AWAY if is_away else exit_code_of(error)) from None
+    if plan.until_idle and tally.failed:
+        raise SystemExit(WORK_FAILED)
 
 
 def _work(plan: WorkerPlan, session: Session) -> Tally:
-    session.adapter.ping()
+    _reach_database(plan, session)
     worker = _worker(plan, session)
-    hear_from_supervisor(plan.wake_fd, worker)
-    say_ready(plan.ready_fd, schedules_in(registry, session.adapter))
-    return run_child(worker, f"jobs worker {plan.name}")
+    lone_lease = LoneLease(session.adapter, plan.worker_id, session.settings.lease.total_seconds())
+    hear_from_supervisor(plan.wake_fd, worker, lone_lease.keep)
+    schedules = schedules_in(registry, session.adapter)
+    on_ready = partial(say_ready, plan.ready_fd, schedules)
+    return run_child(worker, f"jobs worker {plan.name}", on_ready)
+
+
+def _reach_database(plan: WorkerPlan, session: Session) -> None:
+    """Wait for the database, which its supervisor has reached, as a worker that runs does."""
+    if not plan.waits_for_database:
+        session.adapter.ping()
+        return
+    logger, began_at = default_configuration.logger, time.monotonic()
+    if ping_until_it_answers(session.adapter, partial(log.database_lost, logger, plan.name)):
+        log.database_back(logger, plan.name, time.monotonic() - began_at)
 
 
 def _worker(plan: WorkerPlan, session: Session) -> Worker:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -13,26 +15,29 @@ from jobqueue.worker.worker import Worker
 
 SWITCH_SECONDS = 0.0005
 MOST_NEW_OBJECTS = 20_000
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_attached(worker: Worker) -> Tally:
     """Run a worker on the main thread.
 
-    INT (Ctrl-C) or TERM: finish the job that runs, and return. A second one: give the job back and
-    return now.
+    INT (Ctrl-C), TERM, or HUP (its terminal was closed): finish the job that runs, and return. A
+    second one: give the job back and return now. With `nohup`, HUP is nothing.
     """
     asked_before = False
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         nonlocal asked_before
         if asked_before:
-            worker.stop_now()
+            # A terminal that is closed says so twice: at once, and when its shell has ended.
+            if number != signal.SIGHUP:
+                worker.stop_now()
             return
         asked_before = True
         worker.stop(f"{signal.Signals(number).name}; once more stops at once")
 
-    before: dict[signal.Signals, Any] = {n: signal.signal(n, handle) for n in STOP_SIGNALS}
+    heeded = [n for n in STOP_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+    before: dict[signal.Signals, Any] = {n: signal.signal(n, handle) for n in heeded}
     try:
         # Not before: what Ctrl-C raises in a destructor is lost, and here many are called.
         tune_interpreter()
@@ -40,6 +45,31 @@ def run_attached(worker: Worker) -> Tally:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C raise `KeyboardInterrupt`, and yield what raises it again if it has.
+
+    Python loses what is raised in a destructor, or while a module is imported. So whoever does
+    something long calls that now and then. Only for the main thread.
+    """
+    was_interrupted = False
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        nonlocal was_interrupted
+        was_interrupted = True
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if was_interrupted:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def tune_interpreter() -> None:

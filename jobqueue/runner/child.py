@@ -16,6 +16,7 @@ import setproctitle
 
 from jobqueue.records import NewSchedule
 from jobqueue.runner.attached import tune_interpreter
+from jobqueue.runner.groups import RESTING
 from jobqueue.runner.readiness import ready_message
 from jobqueue.worker.telling import Tally
 from jobqueue.worker.worker import Worker
@@ -47,8 +48,10 @@ def say_ready(ready_fd: int, schedules: Sequence[NewSchedule]) -> None:
         pipe.write(ready_message(schedules))
 
 
-def run_child(worker: Worker, title: str) -> Tally:
+def run_child(worker: Worker, title: str, on_ready: Callable[[], None]) -> Tally:
     """Run a worker on the main thread, steered by its supervisor's signals.
+
+    `on_ready` is called when it can be steered, right before it begins to claim.
 
     TERM: finish what is performed, and end. QUIT, INT, or a second TERM: give it back, and end.
     TSTP: claim no more. CONT: claim again. USR2: every thread's stack to standard error.
@@ -75,11 +78,14 @@ def run_child(worker: Worker, title: str) -> Tally:
     for number, handler in handlers.items():
         signal.signal(number, handler)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # It is never in front in its terminal: with `stty tostop` it would be stopped for what it says.
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     faulthandler.register(signal.SIGUSR2, all_threads=True)
     threading.Thread(
         target=_keep_title, args=(worker, title), name="jobqueue-title", daemon=True
     ).start()
     tune_interpreter()
+    on_ready()
     return worker.run()
 
 
@@ -88,5 +94,8 @@ def _keep_title(worker: Worker, title: str) -> None:
     while True:
         performing = worker.performing()
         what = ", ".join(f"{job.handler.rpartition('.')[2]} #{job.id}" for job in performing[:3])
-        setproctitle.setproctitle(f"{title}: {what or 'idle'}")
+        doing = what or "idle"
+        if worker.is_resting:
+            doing = f"{RESTING}, {what}" if what else RESTING
+        setproctitle.setproctitle(f"{title}: {doing}")
         never.wait(TITLE_SECONDS)

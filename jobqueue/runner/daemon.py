@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from jobqueue.errors import ConfigurationError, StateConflict
+from jobqueue.runner.groups import SUPERVISOR_TITLE
 
 FOLDER = ".jobs"
 ALREADY_RUNNING = (
@@ -235,6 +236,26 @@ def _running(files: DaemonFiles) -> Daemon | None:
             )
         time.sleep(POLL_SECONDS)
     return None
+
+
+def supervisors_elsewhere(directory: Path) -> list[int]:
+    """The process ids of supervisors in a working directory that do not run detached.
+
+    Those of this user are found: in a terminal, or run by systemd, a Procfile or a container.
+    """
+    detached = {daemon.state.pid for daemon in running_daemons(directory, None)}
+    found = psutil.process_iter(["pid", "cmdline", "cwd", "uids"])
+    return sorted(
+        process.info["pid"]
+        for process in found
+        if process.info["pid"] not in detached and _is_supervisor_in(directory, process.info)
+    )
+
+
+def _is_supervisor_in(directory: Path, facts: dict[str, Any]) -> bool:
+    title, folder, uids = (facts["cmdline"] or [""])[0], facts["cwd"], facts["uids"]
+    is_own = uids is not None and uids.real == os.getuid()
+    return is_own and title.startswith(SUPERVISOR_TITLE) and folder == str(directory)
 
 
 def own_state(spec: str, grace: timedelta) -> DaemonState:

@@ -25,6 +25,10 @@ MOST_WORKERS = 1000
 ALL_QUEUES = "*"
 ONE_WORKER = "1"
 AS_CONFIGURED = ""
+SUPERVISOR_TITLE = "jobs supervisor "
+"""How a supervisor is shown in `ps`; its groups come after it."""
+RESTING = "resting"
+"""How a worker is shown that takes no jobs until it is told to, in `ps` and `jobs status`."""
 
 
 @dataclass(frozen=True, slots=True)

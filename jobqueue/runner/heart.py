@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.maintenance.rescue import Rescuer
 from jobqueue.records import CrashedJob, NewWorker, Rescue
-
-BEATS_PER_LEASE = 4
-RETRY_SECONDS = 0.5
+from jobqueue.worker.lease import Beating
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +25,12 @@ class Death:
     performing: tuple[CrashedJob, ...] = ()
 
 
-@dataclass(slots=True)
 class Heart:
     """Beats for workers, rescues those of others, and frees the jobs of those that died here.
 
     Args:
         adapter: where workers and jobs are.
+        rescuer: looks after the workers of others.
         lease_seconds: how long a worker may go without a beat.
         alive: the workers to beat for, asked at each beat: neither ended nor standing still.
         logger: where rescues are told.
@@ -43,72 +38,53 @@ class Heart:
         on_buried: is called with the id of each worker that was buried.
     """
 
-    adapter: Adapter
-    rescuer: Rescuer
-    lease_seconds: float
-    alive: Callable[[], Sequence[NewWorker]]
-    logger: logging.Logger
-    on_rescue: Callable[[Rescue], None] = lambda _: None
-    on_buried: Callable[[str], None] = lambda _: None
-    _deaths: queue.SimpleQueue[Death] = field(default_factory=queue.SimpleQueue)
-    _wake: threading.Event = field(default_factory=threading.Event)
-    _stopped: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    def __init__(
+        self,
+        adapter: Adapter,
+        rescuer: Rescuer,
+        lease_seconds: float,
+        alive: Callable[[], Sequence[NewWorker]],
+        logger: logging.Logger,
+        on_rescue: Callable[[Rescue], None] = lambda _: None,
+        on_buried: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._adapter = adapter
+        self._on_buried = on_buried
+        self._deaths: queue.SimpleQueue[Death] = queue.SimpleQueue()
+        self._unburied: list[Death] = []
+        self._beating = Beating(
+            adapter=adapter,
+            rescuer=rescuer,
+            lease_seconds=lease_seconds,
+            alive=alive,
+            logger=logger,
+            name="supervisor",
+            on_rescue=on_rescue,
+            before_beat=self._bury_all,
+            is_done=lambda: not self._unburied and self._deaths.empty(),
+        )
 
     def start(self) -> None:
         """Begin to beat."""
-        self._thread = threading.Thread(target=self._run, name="jobqueue-heart", daemon=True)
-        self._thread.start()
+        self._beating.start()
 
     def stop(self, timeout_seconds: float) -> None:
         """Bury who is left to be buried, and end; at most so long, if the database is away."""
-        self._stopped.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(timeout_seconds)
+        self._beating.stop(timeout_seconds)
 
     def beat_now(self) -> None:
         """Do not wait for the next beat: there is a new worker."""
-        self._wake.set()
+        self._beating.beat_now()
 
     def bury(self, death: Death) -> None:
         """Free the jobs of a dead worker, as soon as the database lets it."""
         self._deaths.put(death)
-        self._wake.set()
+        self._beating.beat_now()
 
-    def _run(self) -> None:
-        unburied: list[Death] = []
-        while True:
-            pause = self.lease_seconds / BEATS_PER_LEASE
-            while not self._deaths.empty():
-                unburied.append(self._deaths.get())
-            try:
-                while unburied:
-                    self._free_jobs_of(unburied[0])
-                    self.on_buried(unburied.pop(0).worker_id)
-                self._beat()
-            except DatabaseError as error:
-                self.rescuer.forget()
-                pause = min(pause, RETRY_SECONDS)
-                if not isinstance(error, DatabaseUnavailable):
-                    log.lease_troubled(self.logger, "supervisor", error)
-            if self._stopped.is_set() and not unburied and self._deaths.empty():
-                return
-            self._wake.wait(RETRY_SECONDS if unburied else pause)
-            self._wake.clear()
-
-    def _free_jobs_of(self, death: Death) -> None:
-        rescue = self.adapter.rescue_crashed(death.worker_id, death.performing)
-        if rescue:
-            log.jobs_rescued(self.logger, rescue)
-            self.on_rescue(rescue)
-
-    def _beat(self) -> None:
-        workers = self.alive()
-        known = self.adapter.beat([worker.id for worker in workers]) if workers else set()
-        for worker in workers:
-            if worker.id not in known:
-                self.adapter.register_worker(worker)
-        for rescue in self.rescuer.rescue():
-            log.jobs_rescued(self.logger, rescue)
-            self.on_rescue(rescue)
+    def _bury_all(self) -> None:
+        while not self._deaths.empty():
+            self._unburied.append(self._deaths.get())
+        while self._unburied:
+            death = self._unburied[0]
+            self._beating.tell(self._adapter.rescue_crashed(death.worker_id, death.performing))
+            self._on_buried(self._unburied.pop(0).worker_id)

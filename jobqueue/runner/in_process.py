@@ -7,11 +7,11 @@ import concurrent.futures
 import logging
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from types import FrameType, TracebackType
-from typing import Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.errors import ConfigurationError, DatabaseError
@@ -36,6 +36,10 @@ class WorkerThread:
         self._worker = worker
         self._logger = logger
         self._ended: concurrent.futures.Future[BaseException | None] = concurrent.futures.Future()
+
+    def perform_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Perform async jobs on the application's event loop, which goes on until all has ended."""
+        self._worker.perform_on(loop)
 
     def start(self) -> None:
         """Begin."""
@@ -159,6 +163,7 @@ class InProcess(Generic[Q]):
         self._refuse_second_time()
         if self._thread is not None:
             await asyncio.to_thread(self._adapter.ping)
+            self._thread.perform_on(asyncio.get_running_loop())
             self._thread.start()
             if self._heeds_sigterm and _sigterm_is_free():
                 self._cancel_on_sigterm(self._thread)
@@ -177,7 +182,8 @@ class InProcess(Generic[Q]):
             if not await self._thread.wait_async(self._grace_seconds):
                 await asyncio.to_thread(self._thread.give_back)
         except BaseException:  # Ctrl-C once more, or whoever stops the application has enough
-            self._thread.give_back()
+            # Async jobs end on this loop, which has to go on for that.
+            await _to_its_end(asyncio.to_thread(self._thread.give_back))
             raise
         finally:
             self._forget_signals()
@@ -211,6 +217,16 @@ class InProcess(Generic[Q]):
     def _forget_signals(self) -> None:
         if self._forget_sigterm is not None:
             self._forget_sigterm()
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await something short, however often one is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
 
 
 def _sigterm_is_free() -> bool:

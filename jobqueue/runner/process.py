@@ -24,6 +24,8 @@ from jobqueue.runner.relay import WakePipe
 from jobqueue.worker.slots import SlotEntry, Slots
 
 READY_CHUNK = 65536
+DATABASE_AWAY = 75
+"""The exit code of a worker process that ended since the database does not answer."""
 DIED = "the worker process {name} died while it performed this job ({how})"
 TIMED_OUT = (
     "JobTimeout: ran longer than its max_runtime and did not react, so its process {name} was "
@@ -45,6 +47,7 @@ class WorkerPlan:
     ready_fd: int
     wake_fd: int
     max_jobs: int | None = None
+    waits_for_database: bool = True
 
     def to_json(self) -> str:
         """The plan as text."""
@@ -74,6 +77,7 @@ class WorkerProcess:
         concurrency: how many jobs it performs at a time.
         until_idle: whether it ends when nothing is due.
         max_jobs: how many jobs until it ends and is replaced; None for no limit.
+        waits_for_database: whether it waits for one that does not answer when it starts.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class WorkerProcess:
         concurrency: int,
         until_idle: bool,
         max_jobs: int | None,
+        waits_for_database: bool = True,
     ) -> None:
         self.group, self.index = group, index
         self.name = f"{group.name}.{index}"
@@ -115,6 +120,7 @@ class WorkerProcess:
             ready_fd=child_ready,
             wake_fd=self.pipe.child_fd,
             max_jobs=max_jobs,
+            waits_for_database=waits_for_database,
         )
         self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             [sys.executable, *command, plan.to_json()],
@@ -269,6 +275,8 @@ def how_it_ended(exit_code: int | None) -> str:
     """An exit code in words."""
     if exit_code is None:
         return "it still runs"
+    if exit_code == DATABASE_AWAY:
+        return "the database does not answer"
     if exit_code < 0:
         try:
             return f"signal {signal.Signals(-exit_code).name}"

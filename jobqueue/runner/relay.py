@@ -1,6 +1,7 @@
 """One ear for many: a supervisor listens for its workers, and tells each through a pipe.
 
-What goes through the pipe are lines of JSON: a wake-up, or whether the supervisor listens at all.
+What goes through the pipe are lines of JSON: a wake-up, whether the supervisor listens at all, or
+whether to take no more jobs for now.
 A worker that is told that it does looks by itself only rarely.
 """
 
@@ -16,7 +17,8 @@ from datetime import timedelta
 from typing import Protocol
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.records import Wakeup
+from jobqueue.records import LOOK_ANYWHERE, Wakeup
+from jobqueue.runner.groups import RESTING
 from jobqueue.worker.waking import ListeningThread
 from jobqueue.worker.worker import Worker
 
@@ -62,6 +64,15 @@ class WakePipe:
         """Tell the worker whether it can rely on being woken, unless it knows."""
         if self._told is not listening and self._send(json.dumps({LISTENING: listening})):
             self._told = listening
+
+    def tell_resting(self, resting: bool, *, alone: bool = False) -> None:
+        """Have the worker take no more jobs, or take them again.
+
+        Args:
+            resting: whether it takes none.
+            alone: whether the supervisor stands still, so that it has to keep its lease itself.
+        """
+        self._send(json.dumps({RESTING: [resting, alone]}))
 
     def close(self) -> None:
         """The worker has ended."""
@@ -119,6 +130,10 @@ class Relay:
         """Listen no more."""
         self._thread.stop()
 
+    def look_every(self, poll_interval: timedelta) -> None:
+        """From now on, look so often for jobs that have come due."""
+        self._thread.look_every(poll_interval)
+
     def _wake(self, wakeup: Wakeup) -> None:
         concerned = [worker for worker in self._workers() if wakeup.concerns(worker.queues)]
         for worker in enough_for(wakeup, concerned):
@@ -139,18 +154,32 @@ def enough_for(wakeup: Wakeup, workers: Sequence[Wakeable]) -> Sequence[Wakeable
     return sorted(idle, key=lambda worker: worker.pipe.last_used)[: wakeup.jobs]
 
 
-def hear_from_supervisor(fd: int, worker: Worker) -> None:
-    """Have a worker woken by what comes through the pipe, for as long as the process lives."""
-    hearing = threading.Thread(target=_hear, args=(fd, worker), name="jobqueue-ear", daemon=True)
+def hear_from_supervisor(fd: int, worker: Worker, when_alone: Callable[[bool], None]) -> None:
+    """Have a worker woken by what comes through the pipe, for as long as the process lives.
+
+    Args:
+        fd: the worker's end.
+        worker: the worker.
+        when_alone: is called with whether it has to keep its lease itself.
+    """
+    hearing = threading.Thread(
+        target=_hear, args=(fd, worker, when_alone), name="jobqueue-ear", daemon=True
+    )
     hearing.start()
 
 
-def _hear(fd: int, worker: Worker) -> None:
+def _hear(fd: int, worker: Worker, when_alone: Callable[[bool], None]) -> None:
     with os.fdopen(fd, encoding="utf-8") as lines:
         for line in lines:
             facts = json.loads(line)
             if LISTENING in facts:
                 worker.rely_on_wakeups(facts[LISTENING])
+            elif RESTING in facts:
+                resting, alone = facts[RESTING]
+                when_alone(alone)
+                worker.rest(resting)
+                # What it holds goes back at once; or what came meanwhile is seen, by nobody else.
+                worker.wake(LOOK_ANYWHERE)
             else:
                 worker.wake(Wakeup.from_facts(facts))
     worker.rely_on_wakeups(False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from jobqueue import log
@@ -18,34 +18,20 @@ from jobqueue.records import NewSchedule, NewWorker
 from jobqueue.runner.bell import Bell
 from jobqueue.runner.groups import WorkerGroup
 from jobqueue.runner.heart import Death, Heart
-from jobqueue.runner.process import WorkerProcess, how_it_ended
+from jobqueue.runner.process import DATABASE_AWAY, WorkerProcess, how_it_ended
 from jobqueue.runner.relay import Relay
+from jobqueue.runner.rolling import RollingRestart, Start
+from jobqueue.runner.seats import Seat, seats_of
 
 WATCH_SECONDS = 0.2
-HEALTHY_AFTER_SECONDS = 10.0
-LONGEST_RESTART_PAUSE_SECONDS = 30.0
-LONGEST_PAUSE_OVER_A_JOB_SECONDS = 1.0
 KILL_AFTER_SECONDS = 5.0
 LAST_BURIAL_SECONDS = 10.0
 MEMORY_CHECK_SECONDS = 5.0
 STUCK_AFTER_SECONDS = 10.0
 LAST_TELLING_SECONDS = 20.0
-CANNOT_START = (2, 3)  # the exit codes of wrong settings, and of no database or no tables
-
-Spawn = Callable[[WorkerGroup, int], WorkerProcess]
-Place = tuple[str, int]
-
-
-@dataclass(slots=True)
-class _Seat:
-    """The place of one worker: who sits there, and when the next may sit down."""
-
-    group: WorkerGroup
-    index: int
-    process: WorkerProcess | None = None
-    deaths_in_a_row: int = 0
-    restart_at: float = 0.0
-    finished: bool = False
+REST, SUSPEND, GO_ON = "rest", "suspend", "go on"
+NO_DATABASE = 3
+CANNOT_START = (2, NO_DATABASE)  # the exit codes of wrong settings, and of missing tables
 
 
 class Supervisor:
@@ -62,13 +48,14 @@ class Supervisor:
         relay: how its workers hear of jobs; None when they look for themselves.
         ticker: what enqueues the recurring jobs that its workers have; None for nothing.
         max_memory_bytes: a worker that has more is replaced, once it has finished what it performs.
+        regroup: which workers there are to be from a rolling restart on; None for the same.
         rescues: tells what became of the jobs of workers that are gone; None for nobody to tell.
     """
 
     def __init__(
         self,
         groups: Sequence[WorkerGroup],
-        spawn: Spawn,
+        spawn: Start,
         adapter: Adapter,
         *,
         lease: timedelta,
@@ -78,6 +65,7 @@ class Supervisor:
         relay: Callable[[Callable[[], Sequence[WorkerProcess]]], Relay] | None = None,
         ticker: Ticker | None = None,
         max_memory_bytes: int | None = None,
+        regroup: Callable[[], Sequence[WorkerGroup]] | None = None,
         rescues: RescueTeller | None = None,
     ) -> None:
         self._spawn = spawn
@@ -87,20 +75,21 @@ class Supervisor:
         self._max_memory_bytes = max_memory_bytes
         self.on_ready: Callable[[], None] = lambda: None
         """Called once, when all workers are ready for the first time."""
-        self.on_restarted: Callable[[str | None], None] = lambda _: None
-        """Called when a rolling restart has ended, with why it failed if it did."""
         self.on_new_code: Callable[[], None] = lambda: None
         """Called when a rolling restart begins: the application may be another."""
         self.on_turn: Callable[[], None] = lambda: None
         """Called at every turn of its loop, several times a second."""
+        self.on_suspend: Callable[[], None] = lambda: None
+        """Called when the workers have been told to rest, to have this process stand still."""
         self._last_turn = time.monotonic()
-        self._restart_error: str | None = None
-        self._seats = [_Seat(group, index) for group in groups for index in range(group.count)]
+        self._seats = seats_of(groups)
         self._leaving: list[WorkerProcess] = []
-        self._successors: dict[Place, WorkerProcess] = {}
+        self.restarting = RollingRestart(self._seats, self._start, self._let_go, logger, regroup)
         self._wake = Bell()
         self._stops = 0
-        self._restart_asked = False
+        self._restart_asked = self._is_resting = False
+        self._rest_asked: str | None = None
+        self._rests_until = ""
         self._stop_deadline: float | None = None
         self._memory_checked = 0.0
         self._has_begun = self._was_ready = False
@@ -116,7 +105,7 @@ class Supervisor:
             on_rescue=rescues.note if rescues is not None else lambda _: None,
             on_buried=self._unburied.discard,
         )
-        self._relay = None if relay is None else relay(self._processes)
+        self.relay = None if relay is None else relay(self._processes)
         self._ticker = ticker
 
     # --- what it can be told, by signal handlers too ---------------------------------------------
@@ -138,10 +127,28 @@ class Supervisor:
         self._restart_asked = True
         self._wake.ring()
 
-    def pass_on(self, number: signal.Signals) -> None:
-        """Send a signal to every worker."""
+    def rest(self, until: str = "CONT") -> None:
+        """Have the workers take no more jobs, until `go_on`; `until` says what calls that."""
+        self._rest_asked, self._rests_until = REST, until
+        self._wake.ring()
+
+    def suspend(self) -> None:
+        """As `rest`, and then call `on_suspend`, which has this process stand still.
+
+        The workers finish what they perform, and keep their leases themselves meanwhile.
+        """
+        self._rest_asked, self._rests_until = SUSPEND, "`fg`"
+        self._wake.ring()
+
+    def go_on(self) -> None:
+        """Have the workers take jobs again."""
+        self._rest_asked = GO_ON
+        self._wake.ring()
+
+    def show_stacks(self) -> None:
+        """Have every worker write the stacks of its threads to its standard error."""
         for process in self._processes():
-            process.send(number)
+            process.send(signal.SIGUSR2)
 
     def wake(self) -> None:
         """Look at the workers now: a child has ended, perhaps."""
@@ -157,13 +164,28 @@ class Supervisor:
     @property
     def is_ready(self) -> bool:
         """Whether all its workers are ready, and it is not stopping."""
-        seated = [seat.process for seat in self._seats if not seat.finished]
+        seated = [seat.process for seat in self._seats if not seat.finished and not seat.is_new]
         return not self._stops and all(p is not None and p.is_ready for p in seated)
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether its workers were told to take no more jobs."""
+        return self._is_resting
 
     @property
     def is_stopping(self) -> bool:
         """Whether it was told to stop."""
         return self._stops > 0
+
+    def worker_pids(self) -> tuple[tuple[str, int], ...]:
+        """The names and process ids of the workers, without those that are about to leave."""
+        seated = [seat.process for seat in self._seats if seat.process is not None]
+        return tuple((process.name, process.pid) for process in seated)
+
+    def shown(self) -> str:
+        """The groups and how many workers each has: `default:2,email:1`."""
+        counts = Counter(seat.group.name for seat in self._seats)
+        return ",".join(f"{name}:{count}" for name, count in counts.items())
 
     # --- its loop --------------------------------------------------------------------------------
 
@@ -174,8 +196,8 @@ class Supervisor:
             The exit code: 1 if a worker that was to end by itself ended with an error.
         """
         self._heart.start()
-        if self._relay is not None:
-            self._relay.start()
+        if self.relay is not None:
+            self.relay.start()
         try:
             while not self._is_over():
                 self._look()
@@ -186,8 +208,8 @@ class Supervisor:
         finally:
             for process in self._processes():
                 process.send(signal.SIGKILL)
-            if self._relay is not None:
-                self._relay.stop()
+            if self.relay is not None:
+                self.relay.stop()
             if self._ticker is not None:
                 self._ticker.stop()
             self._heart.stop(LAST_BURIAL_SECONDS)
@@ -201,20 +223,24 @@ class Supervisor:
 
     def _look(self) -> None:
         self._reap()
+        self._mind_rest()
         if self._stops:
             self._stop_processes()
             return
         if self._restart_asked:
-            self._begin_restart()
-        self._finish_restart()
+            self._restart_asked = False
+            self.on_new_code()
+            self.restarting.begin()
+            self._heart.beat_now()
+        self._note_readiness()
+        self.restarting.go_on()
         self._fill_seats()
         self._kill_overdue()
         self._replace_the_bloated()
-        self._note_readiness()
 
     def _processes(self) -> list[WorkerProcess]:
         seated = [seat.process for seat in self._seats if seat.process is not None]
-        return [*seated, *self._successors.values(), *self._leaving]
+        return [*seated, *self.restarting.successors, *self._leaving]
 
     def _beating(self) -> list[NewWorker]:
         return [p.record(self._lease) for p in list(self._processes()) if p.is_beating()]
@@ -225,18 +251,14 @@ class Supervisor:
         for seat in self._seats:
             if seat.process is not None and seat.process.exit_code is not None:
                 process, seat.process = seat.process, None
+                self._note_if_ready(process)
                 death = self._bury(process)
                 self._after_end(seat, process, over_a_job=bool(death.performing))
         for process in [p for p in self._leaving if p.exit_code is not None]:
             self._leaving.remove(process)
             self._bury(process)
-        for place, process in list(self._successors.items()):
-            if process.exit_code is not None:
-                del self._successors[place]
-                self._bury(process)
-                self._restart_error = f"{process.name}: {how_it_ended(process.exit_code)}"
-                log.restart_failed(self._logger, process.name, how_it_ended(process.exit_code))
-                self._note_restarted()
+        for process in self.restarting.take_ended():
+            self._bury(process)
 
     def _bury(self, process: WorkerProcess) -> Death:
         death = Death(process.worker_id, process.crashed_jobs())
@@ -244,30 +266,19 @@ class Supervisor:
         process.close()
         return death
 
-    def _after_end(self, seat: _Seat, process: WorkerProcess, *, over_a_job: bool) -> None:
+    def _after_end(self, seat: Seat, process: WorkerProcess, *, over_a_job: bool) -> None:
         code = process.exit_code or 0
         if code in CANNOT_START and not self._has_begun:
             self._give_up(code)
             return
         if self._until_idle and code >= 0:
             seat.finished = True
-            self.exit_code = max(self.exit_code, code)
+            self.exit_code = max(self.exit_code, NO_DATABASE if code == DATABASE_AWAY else code)
             return
         if self._stops:
             return
-        if process.was_overdue:
-            seat.restart_at = time.monotonic()
-            return
-        healthy = code == 0 or process.age_seconds > HEALTHY_AFTER_SECONDS
-        seat.deaths_in_a_row = 0 if healthy else seat.deaths_in_a_row + 1
-        pause = 0.0
-        if seat.deaths_in_a_row > 1:
-            pause = min(2.0 ** (seat.deaths_in_a_row - 2), LONGEST_RESTART_PAUSE_SECONDS)
-        if over_a_job:
-            # It can start and work; and a job that kills it is failed at its third crash.
-            pause = min(pause, LONGEST_PAUSE_OVER_A_JOB_SECONDS)
-        seat.restart_at = time.monotonic() + pause
-        if code != 0:
+        pause = seat.pause_after(process, over_a_job=over_a_job)
+        if code != 0 and not process.was_overdue:
             log.worker_died(self._logger, process.name, process.pid, how_it_ended(code), pause)
 
     def _give_up(self, code: int) -> None:
@@ -276,17 +287,23 @@ class Supervisor:
         self._stops = max(self._stops, 1)
 
     def _fill_seats(self) -> None:
-        now = time.monotonic()
         for seat in self._seats:
-            if seat.process is None and not seat.finished and now >= seat.restart_at:
-                seat.process = self._start(seat)
+            if seat.is_to_be_filled():
+                seat.process = self._start(seat.group, seat.index, waits=True)
                 self._heart.beat_now()
 
-    def _start(self, seat: _Seat) -> WorkerProcess:
-        process = self._spawn(seat.group, seat.index)
+    def _start(self, group: WorkerGroup, index: int, *, waits: bool) -> WorkerProcess:
+        process = self._spawn(group, index, waits=waits)
         self._unburied.add(process.worker_id)
+        if self._is_resting:
+            process.pipe.tell_resting(True)
         log.worker_started(self._logger, process.name, process.pid)
         return process
+
+    def _let_go(self, process: WorkerProcess, why: str = "a restart was asked for") -> None:
+        log.worker_replaced(self._logger, process.name, why)
+        process.stop()
+        self._leaving.append(process)
 
     # --- those that are in the way ---------------------------------------------------------------
 
@@ -305,19 +322,42 @@ class Supervisor:
         for seat in self._seats:
             process = seat.process
             if process is not None and process.memory_bytes() > self._max_memory_bytes:
-                log.worker_replaced(self._logger, process.name, "it has grown past --max-memory")
-                process.stop()
-                self._leaving.append(process)
+                self._let_go(process, "it has grown past --max-memory")
                 seat.process = None
 
     def _note_readiness(self) -> None:
         for process in self._processes():
-            process.look_whether_ready()
-            # One is enough: all of them are never ready at once where they keep being killed.
-            self._has_begun = self._has_begun or process.is_ready
+            self._note_if_ready(process)
         if not self._was_ready and self.is_ready:
             self._was_ready = True
             self.on_ready()
+
+    def _note_if_ready(self, process: WorkerProcess) -> None:
+        process.look_whether_ready()
+        # One is enough: all of them are never ready at once where they keep being killed.
+        self._has_begun = self._has_begun or process.is_ready
+
+    def _mind_rest(self) -> None:
+        asked, self._rest_asked = self._rest_asked, None
+        if asked == GO_ON:
+            self._have_them_go_on()
+        elif asked is not None:
+            self._is_resting = True
+            alone = asked == SUSPEND
+            log.supervisor_resting(self._logger, self._rests_until, suspended=alone)
+            for process in self._processes():
+                process.pipe.tell_resting(True, alone=alone)
+            if alone:
+                self.on_suspend()
+
+    def _have_them_go_on(self) -> None:
+        for process in self._processes():
+            process.pipe.tell_resting(False)
+            process.send(signal.SIGCONT)
+        if self._is_resting:
+            self._is_resting = False
+            log.supervisor_going_on(self._logger)
+        self._heart.beat_now()
 
     def _mind_schedules(self) -> None:
         """Tell the ticker which recurring jobs the living workers have; the newest code counts."""
@@ -327,42 +367,6 @@ class Supervisor:
             for process in processes:
                 declared.update({schedule.name: schedule for schedule in process.schedules})
             self._ticker.mind(list(declared.values()))
-
-    # --- a rolling restart -----------------------------------------------------------------------
-
-    def _begin_restart(self) -> None:
-        self._restart_asked = False
-        self.on_new_code()
-        for seat in self._seats:
-            place = (seat.group.name, seat.index)
-            if seat.process is not None and place not in self._successors:
-                self._successors[place] = self._start(seat)
-        self._heart.beat_now()
-
-    def _finish_restart(self) -> None:
-        for seat in self._seats:
-            place = (seat.group.name, seat.index)
-            successor = self._successors.get(place)
-            if successor is None:
-                continue
-            successor.look_whether_ready()
-            if successor.is_ready:
-                del self._successors[place]
-                if seat.process is not None:
-                    log.worker_replaced(self._logger, seat.process.name, "a restart was asked for")
-                    seat.process.stop()
-                    self._leaving.append(seat.process)
-                seat.process = successor
-                self._note_restarted()
-
-    def _note_restarted(self) -> None:
-        if not self._successors:
-            error, self._restart_error = self._restart_error, None
-            self.on_restarted(error)
-
-    def worker_pids(self) -> tuple[tuple[str, int], ...]:
-        """The names and process ids of the workers that are there."""
-        return tuple((process.name, process.pid) for process in self._processes())
 
     # --- the end ---------------------------------------------------------------------------------
 

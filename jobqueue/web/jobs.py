@@ -17,6 +17,7 @@ from jobqueue.defaults import default_configuration
 from jobqueue.ending import delete_some
 from jobqueue.enqueueing import tell_enqueued
 from jobqueue.errors import StateConflict
+from jobqueue.exact_json import as_texts
 from jobqueue.job import Job, registry
 from jobqueue.outside import EnqueuedOnce, UsedKey
 from jobqueue.records import JobFilter, JobRecord, JobState, NewJob
@@ -64,7 +65,9 @@ def enqueue(call: Call) -> Answer:
 def _enqueue_once(call: Call, job: Job, new_job: NewJob, key: str) -> Answer:
     if not 0 < len(key) <= LONGEST_KEY:
         raise Problem(422, f"Idempotency-Key has to have 1 to {LONGEST_KEY} characters")
-    fingerprint = _digest(to_jsonable_python(call.body))
+    body: NewJobBody = call.body
+    written = {**body.model_dump(), "args": as_texts(body.args)}
+    fingerprint = _digest(to_jsonable_python(written))
     used = UsedKey(_digest([call.access.who, key]), fingerprint)
     once = call.adapter.enqueue_once(used, new_job)
     if once.is_new and once.job is not None:

@@ -19,7 +19,9 @@ from starlette.routing import Route
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.app import JobQueue
+from jobqueue.exact_json import exact_loads
 from jobqueue.web.access import NOBODY, Access, Auth, Scope, access_of
+from jobqueue.web.models import NewJobBody
 from jobqueue.web.problems import CRASHED, Problem, as_json, problem_of
 from jobqueue.web.streams import Streams
 
@@ -309,9 +311,23 @@ def _parsed_body(operation: Operation, body: bytes) -> Any:
             raise Problem(422, "a JSON body is missing")
         body = b"{}"
     try:
-        return _adapter_of(operation.body).validate_json(body)
+        parsed = _adapter_of(operation.body).validate_json(body)
     except ValidationError as error:
         raise _invalid("the body", error) from None
+    return _with_every_digit(operation, parsed, body)
+
+
+def _with_every_digit(operation: Operation, parsed: Any, body: bytes) -> Any:
+    """The body with the arguments of a job as they were written."""
+    if operation.body is not NewJobBody and operation.body != dict[str, Any]:
+        return parsed
+    try:
+        exact = exact_loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Problem(422, f"the body is no JSON that can be read: {error}") from None
+    if isinstance(parsed, NewJobBody):
+        return parsed.model_copy(update={"args": exact.get("args", {})})
+    return exact
 
 
 def _query_of(operation: Operation, request: Request) -> Any:

@@ -7,11 +7,11 @@ leaves outcomes, which the pump carries away all at once.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import timedelta
 
+from jobqueue.clock import SYSTEM_TIMER, Timer
 from jobqueue.records import ClaimedJob, Outcome, Released, record
 
 WAKE_SECONDS = 0.25
@@ -25,12 +25,31 @@ class Taken:
     Args:
         job: as it was claimed.
         slot: its place among those performed at the same time, from 0.
-        since: when it was taken, by `time.monotonic`.
+        since: when it was taken, by the handoff's timer.
     """
 
     job: ClaimedJob
     slot: int
     since: float
+
+
+@record
+class Spent:
+    """What was finished took so many seconds of slots, with all that is done around a job."""
+
+    jobs: int
+    seconds: float
+
+
+NOTHING_SPENT = Spent(0, 0.0)
+
+
+@record
+class Arrived:
+    """When a batch came, and how many jobs had been brought when it had."""
+
+    at: float
+    by_then: int
 
 
 class Handoff:
@@ -41,9 +60,10 @@ class Handoff:
 
     Args:
         slots: how many jobs can be performed at a time.
+        timer: what time is measured with, and waited with; for tests.
     """
 
-    def __init__(self, slots: int = 1) -> None:
+    def __init__(self, slots: int = 1, timer: Timer = SYSTEM_TIMER) -> None:
         # Reentrant, since a signal handler may call `close` on the thread that holds the lock.
         self._lock = threading.RLock()
         self._job_may_start = threading.Condition(self._lock)
@@ -56,6 +76,12 @@ class Handoff:
         self._enough = NEVER_ENOUGH
         self._closed = False
         self._woken = False
+        self._arrived: deque[Arrived] = deque()
+        self._brought = 0
+        self._never_performed = 0
+        self._spent_seconds = 0.0
+        self._spent = NOTHING_SPENT
+        self._now, self._wait = timer.now, timer.wait
         self.slots = slots
 
     # --- for what performs -----------------------------------------------------------------------
@@ -66,7 +92,7 @@ class Handoff:
             while not self._closed and not self._can_take():
                 # Not for ever: a signal may have gone to another thread, and its handler runs when
                 # this one, where it is the main thread, next wakes up.
-                self._job_may_start.wait(WAKE_SECONDS)
+                self._wait(self._job_may_start, WAKE_SECONDS)
             return None if self._closed else self._take()
 
     def finish_and_take(self, taken: Taken, outcome: Outcome) -> Taken | None:
@@ -92,7 +118,9 @@ class Handoff:
     def _follow(self, taken: Taken, outcome: Outcome) -> Taken:
         slot, waiting = taken.slot, self._waiting
         self._outcomes.append(outcome)
-        following = Taken(waiting.popleft(), slot, time.monotonic())
+        now = self._now()
+        self._spent_seconds += now - taken.since
+        following = Taken(waiting.popleft(), slot, now)
         # Removed first, so that those performed the longest come first.
         del self._performing[slot]
         self._performing[slot] = following
@@ -102,7 +130,7 @@ class Handoff:
         return following
 
     def _take(self) -> Taken:
-        taken = Taken(self._waiting.popleft(), self._free.pop(), time.monotonic())
+        taken = Taken(self._waiting.popleft(), self._free.pop(), self._now())
         self._performing[taken.slot] = taken
         self._loners += taken.job.crashes > 0
         return taken
@@ -116,6 +144,7 @@ class Handoff:
             self._loners -= taken.job.crashes > 0
             self._free.append(taken.slot)
             self._outcomes.append(outcome)
+            self._spent_seconds += self._now() - taken.since
             if self.slots > 1:
                 self._job_may_start.notify()
             if len(self._waiting) <= self._enough:
@@ -126,13 +155,13 @@ class Handoff:
         """Return whether nothing is being performed, waiting for that or for any other change."""
         with self._lock:
             if self._performing:
-                self._job_may_start.wait(timeout_seconds)
+                self._wait(self._job_may_start, timeout_seconds)
             return not self._performing
 
     def abandon(self) -> None:
         """Give back all that is being performed; what comes of it no longer counts."""
         with self._lock:
-            now = time.monotonic()
+            now = self._now()
             for taken in list(self._performing.values()):
                 run_time = timedelta(seconds=now - taken.since)
                 self.finish(taken, Released(taken.job, run_time))
@@ -144,28 +173,45 @@ class Handoff:
 
     # --- for the pump ----------------------------------------------------------------------------
 
-    def put(self, jobs: Iterable[ClaimedJob]) -> None:
+    def put(self, jobs: Sequence[ClaimedJob]) -> None:
         """Bring claimed jobs, in the order in which they are to be performed."""
         with self._lock:
             self._waiting.extend(jobs)
+            self._brought += len(jobs)
+            self._arrived.append(Arrived(self._now(), self._brought))
             self._job_may_start.notify()
 
     def take_outcomes(self) -> list[Outcome]:
         """All outcomes that have piled up."""
         with self._lock:
             outcomes, self._outcomes = self._outcomes, []
+            self._spent = Spent(
+                self._spent.jobs + len(outcomes) - self._never_performed,
+                self._spent.seconds + self._spent_seconds,
+            )
+            self._never_performed, self._spent_seconds = 0, 0.0
             return outcomes
+
+    def take_spent(self) -> Spent:
+        """What the jobs took whose outcomes have been taken since this was last asked."""
+        with self._lock:
+            spent, self._spent = self._spent, NOTHING_SPENT
+            return spent
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Leave the outcome of a job that was never performed."""
         with self._lock:
             self._outcomes.append(outcome)
+            self._never_performed += 1
 
     def take_back(self, but: int = 0) -> list[ClaimedJob]:
         """All jobs that have not been taken, but for so many that are the next to be."""
         with self._lock:
             jobs = list(self._waiting)
             self._waiting = deque(jobs[:but])
+            self._brought -= len(jobs[but:])
+            left = self._brought
+            self._arrived = deque(Arrived(a.at, min(a.by_then, left)) for a in self._arrived)
             return jobs[but:]
 
     def wait_while_busy(self, enough: int, timeout_seconds: float) -> None:
@@ -194,7 +240,7 @@ class Handoff:
     def _wait_as_pump(self, enough: int, timeout_seconds: float | None) -> None:
         """Wait for a `finish` that leaves no more than `enough` jobs waiting."""
         self._enough = enough
-        self._pump_may_go_on.wait(timeout_seconds)
+        self._wait(self._pump_may_go_on, timeout_seconds)
         self._enough = NEVER_ENOUGH
 
     def wake(self) -> None:
@@ -242,15 +288,34 @@ class Handoff:
     def performing_longer_than(self, seconds: float) -> int:
         """How many jobs have been performed for longer than that."""
         with self._lock:
-            before = time.monotonic() - seconds
+            before = self._now() - seconds
             return sum(taken.since < before for taken in self._performing.values())
 
-    def is_stuck(self, seconds: float) -> bool:
-        """Whether jobs wait behind others that have all taken longer than that."""
+    @property
+    def waiting(self) -> int:
+        """How many jobs have not been taken."""
+        with self._lock:
+            return len(self._waiting)
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When the first job that has not been taken came; None if there is none."""
+        with self._lock:
+            taken = self._brought - len(self._waiting)
+            while self._arrived and self._arrived[0].by_then <= taken:
+                self._arrived.popleft()
+            return self._arrived[0].at if self._waiting else None
+
+    @property
+    def stuck_since(self) -> float | None:
+        """Since when all slots that jobs wait for have been taken; None if none wait, or one could
+        be taken.
+        """
         with self._lock:
             if not self._waiting or self._can_take():
-                return False
-            return self.performing_longer_than(seconds) == len(self._performing)
+                return None
+            # The longest come first.
+            return next(reversed(self._performing.values())).since
 
     def held_claims(self) -> set[tuple[int, int]]:
         """The (id, token) of every job in here, in whichever stage."""

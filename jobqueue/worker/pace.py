@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobqueue.records import NO_DELAY, ClaimedJob, Outcome
+from jobqueue.records import ClaimedJob
+from jobqueue.worker.handoff import Spent
 
 AHEAD_SECONDS = 0.25
 MOST_JOBS = 2000
@@ -24,12 +25,11 @@ class Pace:
         self._seconds_per_job: float | None = None
         self._bytes_per_job = 0.0
 
-    def note_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Learn from how long jobs took."""
-        if not outcomes:
+    def note_spent(self, spent: Spent) -> None:
+        """Learn from how long jobs took, with hooks and all that is done around them."""
+        if not spent.jobs:
             return
-        run_times = [outcome.run_time for outcome in outcomes]
-        seconds = sum(run_times, NO_DELAY).total_seconds() / len(outcomes)
+        seconds = spent.seconds / spent.jobs
         if self._seconds_per_job is None:
             self._seconds_per_job = seconds
         else:

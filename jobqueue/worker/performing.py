@@ -2,7 +2,7 @@
 
 One at a time, all of it happens on the thread that runs the worker, the main thread as a rule.
 Several at a time, sync jobs have a pool of threads and async ones an event loop on a thread of its
-own; the thread that runs the worker only hands them out.
+own, or that of the application; the thread that runs the worker only hands them out.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -25,7 +25,7 @@ from jobqueue.records import ClaimedJob, Outcome, Released, Succeeded
 from jobqueue.worker.handoff import Handoff, Taken
 from jobqueue.worker.interrupting import Alarm, Guard, Watcher
 from jobqueue.worker.slots import Slots
-from jobqueue.worker.threads import LoopThread, ThreadPool
+from jobqueue.worker.threads import Loop, LoopThread, ThreadPool
 
 STOP_NOW_SECONDS = 1.0
 NO_DEADLINE = 0.0
@@ -93,12 +93,13 @@ class Attendant:
         """None, or as good as none for an alarm that is to be hastened."""
         return NO_LIMIT if self.executor.interrupts_on_cancel(job) else None
 
-    async def execute_async(self, taken: Taken) -> Outcome:
+    async def execute_async(self, taken: Taken, *, on_shared_loop: bool) -> Outcome:
         """Perform an async job in this task, cancelled when its time is over."""
+        perform = partial(self.executor.execute_async, on_shared_loop=on_shared_loop)
         if self.slots is None and self.executor.max_runtime(taken.job) is None:
-            return await self.executor.execute_async(taken.job)
+            return await perform(taken.job)
         with self._attended(taken):
-            return await self.executor.execute_async(taken.job)
+            return await perform(taken.job)
 
     @contextmanager
     def _attended(self, taken: Taken) -> Iterator[timedelta | None]:
@@ -204,16 +205,21 @@ class Concurrently:
         handoff: where the jobs are.
         attendant: what goes with performing them.
         new_alarm: makes what interrupts a sync job whose time is over.
+        loop: where async jobs are performed; a loop of its own by default.
     """
 
     def __init__(
-        self, handoff: Handoff, attendant: Attendant, new_alarm: Callable[[], Alarm]
+        self,
+        handoff: Handoff,
+        attendant: Attendant,
+        new_alarm: Callable[[], Alarm],
+        loop: Loop | None = None,
     ) -> None:
         self._handoff = handoff
         self._attendant = attendant
         self._new_alarm = new_alarm
         self._threads = ThreadPool(handoff.slots)
-        self._loop = LoopThread()
+        self._loop = loop or LoopThread()
         self._guards: dict[int, Guard] = {}
         self._tasks: dict[asyncio.Task[Outcome], Taken] = {}
         self._stop_by: float | None = None
@@ -241,7 +247,8 @@ class Concurrently:
         self._stop_by = time.monotonic() + STOP_NOW_SECONDS
         for guard in list(self._guards.values()):
             guard.interrupt(StopNow)
-        self._loop.call_soon(self._cancel_tasks)
+        with suppress(RuntimeError):  # a loop that is closed has no tasks any more
+            self._loop.call_soon(self._cancel_tasks)
 
     def cancel(self, taken: Taken) -> None:
         """See `Performer.cancel`."""
@@ -249,7 +256,8 @@ class Concurrently:
         if not self._handoff.is_performing(taken):
             return
         if executor.is_async(taken.job):
-            self._loop.call_soon(self._cancel_task, taken)
+            with suppress(RuntimeError):
+                self._loop.call_soon(self._cancel_task, taken)
         elif guard is not None and executor.interrupts_on_cancel(taken.job):
             guard.interrupt(JobCancelled)
 
@@ -260,7 +268,10 @@ class Concurrently:
 
     def _start(self, taken: Taken) -> None:
         if self._attendant.executor.is_async(taken.job):
-            self._loop.call_soon(self._start_task, taken)
+            try:
+                self._loop.call_soon(self._start_task, taken)
+            except RuntimeError as error:
+                self._fail(taken, error)
         else:
             self._threads.submit(partial(self._perform_on_thread, taken))
 
@@ -289,7 +300,9 @@ class Concurrently:
     # --- async jobs, all on the thread of the loop -----------------------------------------------
 
     def _start_task(self, taken: Taken) -> None:
-        task = asyncio.get_running_loop().create_task(self._attendant.execute_async(taken))
+        is_shared = self._loop.is_of_application
+        work = self._attendant.execute_async(taken, on_shared_loop=is_shared)
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks[task] = taken
         task.add_done_callback(partial(self._finish_task, taken))
         if self._stop_by is not None:

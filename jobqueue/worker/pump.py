@@ -10,17 +10,17 @@ from __future__ import annotations
 import logging
 import random
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from threading import Event, Lock
+from threading import Event, RLock
+from typing import Any
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.settlement import may_be_cancelled, was_called_off
-from jobqueue.clock import reconnect_pauses
+from jobqueue.clock import SYSTEM_TIMER, Timer, reconnect_pauses
 from jobqueue.errors import DatabaseUnavailable, TransactionOpen
 from jobqueue.execution import delay_before_return
 from jobqueue.records import (
@@ -40,16 +40,19 @@ from jobqueue.records import (
     Turn,
     Wakeup,
 )
+from jobqueue.strangers import Strangers
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.pace import AHEAD_SECONDS, Pace
 from jobqueue.worker.telling import Teller
 
+# How long a job is held unstarted, and how long one takes that others do not wait for.
 SLOW_JOB_SECONDS = 0.5
 LONGEST_DRAIN_SECONDS = 5.0
 LAST_SETTLE_SECONDS = 10.0
 GATHER_SECONDS = 0.02
 LONGEST_WITHOUT_FREE_SLOT_SECONDS = 1.0
 MANY = 100
+AT_ONCE, NEVER = float("-inf"), float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ class Pump:
         teller: tells what was settled.
         on_stopping: is called when no more jobs are to be taken.
         limited: a claimed job with the limits of this worker; None when it has none of its own.
+        timer: what time is measured with, the handoff's; for tests.
+        strangers: the handlers to pass over.
     """
 
     adapter: Adapter
@@ -95,16 +100,22 @@ class Pump:
     teller: Teller
     on_stopping: Callable[[], None] = lambda: None
     limited: Callable[[ClaimedJob], ClaimedJob] | None = None
-    resting: bool = False
-    """Whether to claim nothing until further notice."""
+    timer: Timer = SYSTEM_TIMER
+    strangers: Strangers | None = None
+    _resting: bool = False
     _pace: Pace = field(default_factory=Pace)
     _last: Passed = NOTHING_TO_PASS_ON
     _hold: int = 0
-    _lock: Lock = field(default_factory=Lock)
+    # Reentrant, since a signal handler may call `rest` on a thread that holds it.
+    _lock: Any = field(default_factory=RLock)
     _heard: Wakeup | None = None
-    _slot_was_free_at: float = field(default_factory=time.monotonic)
+    _look_at: float = AT_ONCE
+    _slot_was_free_at: float = field(init=False)
     _hurry: Event = field(default_factory=Event)
-    _strays_released_at: float = field(default_factory=time.monotonic)
+    _strays_released_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._slot_was_free_at = self._strays_released_at = self.timer.now()
 
     def run(self) -> None:
         """Turn until the handoff is closed; then give back what was not started, settle the rest.
@@ -137,31 +148,72 @@ class Pump:
             self._heard = wakeup if self._heard is None else self._heard.merged(wakeup)
         self.handoff.wake()
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether it was told to claim nothing for now."""
+        return self._resting
+
+    def rest(self, resting: bool) -> None:
+        """Claim nothing, and hold nothing that is not started, until told otherwise.
+
+        May be called from a signal handler, and from any thread.
+        """
+        self._resting = resting
+        self.wake()
+
     def _turn_once(self) -> None:
-        if self.resting:
-            self._pass_on()
-            self._return_unstarted()
-        self._return_what_waits_behind_slow_jobs()
+        self._return_what_has_to_go_back()
         self._release_strays_once_a_lease()
         self.handoff.wait_while_busy(self._hold // 2, GATHER_SECONDS)
         outcomes = self.handoff.take_outcomes()
-        claim = self._next_claim()
+        claim = self._next_claim() if outcomes or self._is_time_to_look() else None
         if not outcomes and claim is None:
             self._pass_on()
-            self.handoff.wait_for_outcome(AHEAD_SECONDS)
+            self._wait_for_the_next_thing()
             return
         turn = self._insist(outcomes, claim)
         self._pass_on()
         self._last = Passed(outcomes, turn)
-        self._pace.note_outcomes([o for o in outcomes if not isinstance(o, Released)])
+        self._pace.note_spent(self.handoff.take_spent())
         self._pace.note_claimed(turn.claimed)
         if not self._can_wait_for_the_next(self._last):
             self._pass_on()
         if self.max_jobs is not None and self.teller.tally.performed >= self.max_jobs:
             self.handoff.close()
+        elif outcomes or turn.claimed:
+            self._look_at = AT_ONCE
+        else:
+            self._note_that_nothing_is_due(turn.look_again_in)
+
+    # --- waiting ---------------------------------------------------------------------------------
+
+    def _wait_for_the_next_thing(self) -> None:
+        """Until there is an outcome or somebody calls, or something is due by itself."""
+        seconds = max(self._next_thing_due() - self.timer.now(), 0.0)
+        self.handoff.wait_for_outcome(seconds)
+
+    def _next_thing_due(self) -> float:
+        """When something has to be done next that nobody will call for, as things are.
+
+        What else there is begins with an outcome: a slot that becomes free, also for a job with a
+        single attempt; room for others; the end of the jobs that one waits for which is to be
+        performed alone.
+        """
+        return min(self._look_at, self._strays_due_at(), self._return_due_at())
+
+    def _is_time_to_look(self) -> bool:
+        return self._heard is not None or self.timer.now() >= self._look_at
+
+    def _note_that_nothing_is_due(self, look_again_in: timedelta | None) -> None:
+        if self.until_idle and self.handoff.is_empty() and not self._something_is_due():
+            self.handoff.close()
             return
-        if not outcomes and not turn.claimed:
-            self._idle(turn.look_again_in)
+        pause = self.poll_interval * random.uniform(0.8, 1.0)  # noqa: S311 - spreads load
+        if look_again_in is not None:
+            pause = min(pause, look_again_in)
+        self._look_at = self.timer.now() + pause.total_seconds()
+
+    # --- passing on ------------------------------------------------------------------------------
 
     def _can_wait_for_the_next(self, last: Passed) -> bool:
         """Whether what a turn brought is passed on when the next one is on its way.
@@ -186,13 +238,17 @@ class Pump:
         self.teller.tell_claimed(last.turn.claimed)
         claimed = last.turn.claimed
         if claimed:
-            self.handoff.put(map(self.limited, claimed) if self.limited else claimed)
+            self.handoff.put([self.limited(job) for job in claimed] if self.limited else claimed)
+
+    # --- claiming --------------------------------------------------------------------------------
 
     def _next_claim(self) -> Claim | None:
         coming = len(self._last.turn.claimed)
         free_slots = max(0, self.handoff.free_slots - coming)
         room = self._room() - coming
         if room <= 0 or self._wants_a_free_slot(free_slots) or self.handoff.closed:
+            # There is room again with an outcome, and is none before.
+            self._look_at = NEVER
             return None
         return Claim(
             worker_id=self.worker_id,
@@ -201,6 +257,7 @@ class Pump:
             free_slots=free_slots,
             queues=self.queues,
             heard=self._take_heard(),
+            passing_over=self.strangers.to_pass_over() if self.strangers is not None else (),
         )
 
     def _wants_a_free_slot(self, free_slots: int) -> bool:
@@ -209,7 +266,7 @@ class Pump:
         A job with a single attempt is claimed for a free slot only; one that a stream of others
         always has something waiting for would keep it out for ever.
         """
-        now = time.monotonic()
+        now = self.timer.now()
         if not free_slots:
             return now - self._slot_was_free_at > LONGEST_WITHOUT_FREE_SLOT_SECONDS
         if now - self._slot_was_free_at > LONGEST_WITHOUT_FREE_SLOT_SECONDS:
@@ -224,20 +281,11 @@ class Pump:
 
     def _room(self) -> int:
         """How many jobs to claim. Nothing is held ahead for the slots of slow jobs."""
-        if self.resting or self.handoff.has_loner:
+        if self._resting or self.handoff.has_loner:
             return 0
         slow = self.handoff.performing_longer_than(AHEAD_SECONDS)
         self._hold = self._pace.jobs_to_hold(self.handoff.slots - slow)
         return slow + self._hold - self.handoff.held
-
-    def _idle(self, look_again_in: timedelta | None) -> None:
-        if self.until_idle and self.handoff.is_empty() and not self._something_is_due():
-            self.handoff.close()
-            return
-        pause = self.poll_interval * random.uniform(0.8, 1.0)  # noqa: S311 - spreads load
-        if look_again_in is not None:
-            pause = min(pause, look_again_in)
-        self.handoff.wait_for_outcome(pause.total_seconds())
 
     def _something_is_due(self) -> bool:
         """Whether a claim came back empty only since others were locking what it looked at."""
@@ -246,31 +294,52 @@ class Pump:
         due = JobFilter(states=(JobState.READY,), queues=wanted, due=True)
         return any(job.queue not in paused for job in self.adapter.list_jobs(due, 100))
 
-    def _return_what_waits_behind_slow_jobs(self) -> None:
+    # --- giving back -----------------------------------------------------------------------------
+
+    def _return_what_has_to_go_back(self) -> None:
         """Others can have it at once, except a job to be performed alone.
 
         For that one the running jobs are given some time to end, in which nothing else starts. If
         it takes longer, it is put off so that the free slots are of use meanwhile.
         """
-        if not self.handoff.is_stuck(SLOW_JOB_SECONDS):
+        if self.timer.now() < self._return_due_at():
             return
-        if not self.handoff.first_is_alone:
+        self._pass_on()
+        if self._resting or not self.handoff.first_is_alone:
             self._return_unstarted()
-        elif not self.handoff.is_stuck(LONGEST_DRAIN_SECONDS):
+        elif self.handoff.waiting > 1:
             self._return_unstarted(but=1)
         else:
-            loner, *others = self.handoff.take_back()
-            self.handoff.add_outcome(Released(loner, delay=delay_before_return(loner)))
-            for job in others:
-                self.handoff.add_outcome(Released(job))
+            for loner in self.handoff.take_back():
+                self.handoff.add_outcome(Released(loner, delay=delay_before_return(loner)))
+
+    def _return_due_at(self) -> float:
+        """When some of what waits to be performed is to go back, if nothing happens until then.
+
+        It is when the jobs in front of it have all turned out to be slow; and when it has waited
+        for as long by itself, with one job after the other that is not quite as slow, or with more
+        of them than was to be expected.
+        """
+        handoff = self.handoff
+        since, stuck_since = handoff.waiting_since, handoff.stuck_since
+        if since is None:
+            return NEVER
+        if self._resting:
+            return AT_ONCE
+        if handoff.first_is_alone and handoff.waiting == 1:
+            return NEVER if stuck_since is None else stuck_since + LONGEST_DRAIN_SECONDS
+        return min(since, since if stuck_since is None else stuck_since) + SLOW_JOB_SECONDS
 
     def _return_unstarted(self, but: int = 0) -> None:
         for job in self.handoff.take_back(but):
             self.handoff.add_outcome(Released(job))
 
+    def _strays_due_at(self) -> float:
+        return self._strays_released_at + self.lease.total_seconds()
+
     def _release_strays_once_a_lease(self) -> None:
         """Between turns, when no claim is under way whose jobs would look like strays."""
-        if time.monotonic() - self._strays_released_at < self.lease.total_seconds():
+        if self.timer.now() < self._strays_due_at():
             return
         # The next turn says it when the database is away, and looks for strays when it is back.
         self._pass_on()
@@ -278,7 +347,7 @@ class Pump:
             self._release_strays()
 
     def _release_strays(self) -> None:
-        self._strays_released_at = time.monotonic()
+        self._strays_released_at = self.timer.now()
         freed = self.adapter.release_strays(self.worker_id, self.handoff.held_claims())
         if freed:
             number = len(freed.released) + len(freed.ended)
@@ -294,7 +363,7 @@ class Pump:
         except DatabaseUnavailable as error:
             self._pass_on()
             log.database_lost(self.logger, self.worker_id, error)
-            lost_at, last_error = time.monotonic(), error
+            lost_at, last_error = self.timer.now(), error
         for pause in reconnect_pauses():
             if self._hurry.wait(pause) or self._has_to_end(lost_at):
                 raise last_error
@@ -303,7 +372,7 @@ class Pump:
             except DatabaseUnavailable as error:
                 last_error = error
                 continue
-            log.database_back(self.logger, self.worker_id, time.monotonic() - lost_at)
+            log.database_back(self.logger, self.worker_id, self.timer.now() - lost_at)
             return turn
         raise AssertionError("the pauses never end")
 
@@ -321,7 +390,7 @@ class Pump:
                     raise
 
     def _has_to_end(self, lost_at: float) -> bool:
-        return self.handoff.closed and time.monotonic() - lost_at > LAST_SETTLE_SECONDS
+        return self.handoff.closed and self.timer.now() - lost_at > LAST_SETTLE_SECONDS
 
     def _resume(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
         """The turn once more, minding that the lost answer may have been to one that was made."""

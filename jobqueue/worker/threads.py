@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 
 class ThreadPool:
@@ -48,8 +48,64 @@ class ThreadPool:
             self._idle.release()
 
 
+class Loop(Protocol):
+    """An event loop that async jobs are performed on, used from other threads."""
+
+    is_of_application: bool
+    """Whether others run on it as well, who may end it."""
+
+    def start(self) -> None:
+        """Let it run, until it is closed."""
+        ...
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """Have something called by the loop. Safe in signal handlers and from any thread."""
+        ...
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine to its end on the loop, while this other thread waits for it."""
+        ...
+
+    def close(self, *, wait: bool) -> None:
+        """Have no more to do with it, and wait for what that takes if so asked."""
+        ...
+
+
+class ApplicationLoop:
+    """The event loop of the application that a worker runs in, on which all else of it runs too.
+
+    Args:
+        loop: which is running.
+    """
+
+    is_of_application = True
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def start(self) -> None:
+        """See `Loop.start`: it runs already."""
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """See `Loop.call_soon`.
+
+        Raises:
+            RuntimeError: the application has closed it.
+        """
+        self._loop.call_soon_threadsafe(callback, *args)
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """See `Loop.run`."""
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def close(self, *, wait: bool) -> None:
+        """See `Loop.close`: it is the application's to close."""
+
+
 class LoopThread:
     """An event loop that runs on a thread of its own."""
+
+    is_of_application = False
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
@@ -72,6 +128,9 @@ class LoopThread:
     def close(self, *, wait: bool) -> None:
         """Stop the loop, cancelling what is left in it, and wait for that if so asked."""
         self._closing = True
+        if self._thread.ident is None:
+            self._runner.close()
+            return
         self._loop.call_soon_threadsafe(self._loop.stop)
         if wait:
             self._thread.join()

@@ -74,6 +74,10 @@ class ListeningThread:
             listener.close()
         self._thread.join()
 
+    def look_every(self, interval: timedelta) -> None:
+        """From the next look on, look for jobs that have come due so often."""
+        self._look_every = interval
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:

@@ -7,6 +7,9 @@ import os
 import secrets
 import socket
 import threading
+from asyncio import AbstractEventLoop
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -22,7 +25,8 @@ from jobqueue.job import Job, Registry
 from jobqueue.maintenance.prune import Pruner, PruningThread, prune_quietly
 from jobqueue.maintenance.rescued import HooksHere, RescueTeller
 from jobqueue.maintenance.schedules import Ticker, schedules_in
-from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewWorker, Wakeup
+from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewSchedule, NewWorker, Wakeup
+from jobqueue.strangers import Strangers
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.interrupting import Alarm, WatchedAlarm, Watcher
 from jobqueue.worker.lease import LeaseKeeper
@@ -32,6 +36,7 @@ from jobqueue.worker.slots import Slots
 from jobqueue.worker.stats import Stats
 from jobqueue.worker.steward import Steward
 from jobqueue.worker.telling import Tally, Teller
+from jobqueue.worker.threads import ApplicationLoop
 from jobqueue.worker.waking import RARELY, ListeningThread
 
 LAST_TELLING_SECONDS = 10.0
@@ -83,8 +88,11 @@ class Worker:
         self._observers = observers or default_configuration.observers
         self._handoff = Handoff(settings.concurrency)
         self._watcher = Watcher()
+        # One that works off ends when nothing is due: it puts off what it cannot perform.
+        self._strangers = None if until_idle else Strangers(self._is_known)
         self._steward = Steward(adapter, self.id, self._handoff, logger, self._logger_of)
-        self._performer = self._new_performer(slots, alarm)
+        self._attendant = self._new_attendant(slots)
+        self._performer = self._new_performer(alarm)
         self._stats = Stats(adapter, self.id, logger)
         self._ends = EndTeller(logger, self._observers, registry)
         self._teller = Teller(
@@ -103,6 +111,7 @@ class Worker:
             teller=self._teller,
             on_stopping=partial(self._tell, "worker_stopping"),
             limited=None if most_attempts is None else partial(self._limited, most_attempts),
+            strangers=self._strangers,
         )
         self._pump_error: BaseException | None = None
         listens = settings.listen and self._keeps_lease and not until_idle
@@ -118,47 +127,62 @@ class Worker:
             DatabaseError: the database cannot be worked with. One that only does not answer for
                 a while is waited for.
         """
-        rescues = RescueTeller(self._ends, HooksHere(self._adapter, self._ends))
-        lease = LeaseKeeper(self._adapter, self._new_worker(), self._logger, rescues.note)
-        ticker = Ticker(self._adapter, self._settings.app, self._logger)
         schedules = schedules_in(self._registry, self._adapter) if self._ticks else []
-        if self._keeps_lease:
-            log.worker_started(self._logger, self.id, os.getpid())
-            lease.start()
-        log.worker_ready(self._logger, self.id, self._settings.queues)
-        self._tell("worker_ready")
-        pump = threading.Thread(target=self._run_pump, name="jobqueue-pump", daemon=True)
-        pump.start()
-        self._steward.start(self._performer.cancel)
-        if self._listening is not None:
-            self._listening.start()
-        ticker.mind(schedules)
-        pruning = PruningThread(*self._for_pruning(), self._logger, frugal=not self._keeps_lease)
-        if not self._until_idle:
-            pruning.start()
-            self._stats.start()
-        try:
+        with ExitStack() as started:
+            self._start_services(started, schedules)
+            log.worker_ready(self._logger, self.id, self._settings.queues)
+            self._tell("worker_ready")
+            self._start_pump(started)
             self._performer.run()
-        finally:
-            self._handoff.close()
-            ticker.stop()
-            pruning.stop()
-            if self._listening is not None:
-                self._listening.stop()
-            pump.join()
-            self._stats.stop()
-            self._steward.stop()
-            self._performer.close()
-            self._watcher.close()
-            lease.stop()
-            rescues.stop(LAST_TELLING_SECONDS)
-        if self._until_idle and self._pump_error is None:
-            self._stats.flush()
-            prune_quietly(Pruner(*self._for_pruning()), self._logger)
-        self._sign_off()
         if self._pump_error is not None:
             raise self._pump_error
         return self._teller.tally
+
+    def _start_services(self, started: ExitStack, schedules: Sequence[NewSchedule]) -> None:
+        """Start what goes with working. What has been started is stopped again, the last first,
+        when another cannot be: nothing claims or beats for a worker that performs nothing.
+        """
+        rescues = RescueTeller(self._ends, HooksHere(self._adapter, self._ends))
+        lease = LeaseKeeper(self._adapter, self._new_worker(), self._logger, rescues.note)
+        if self._keeps_lease:
+            log.worker_started(self._logger, self.id, os.getpid())
+            lease.register()
+        started.callback(self._sign_off)
+        started.callback(rescues.stop, LAST_TELLING_SECONDS)
+        if self._keeps_lease:
+            lease.start()
+            started.callback(lease.stop)
+        started.callback(self._tidy_up_if_idle)
+        started.callback(self._watcher.close)
+        started.callback(self._performer.close)
+        self._steward.start(self._performer.cancel)
+        started.callback(self._steward.stop)
+        if not self._until_idle:
+            self._stats.start()
+            started.callback(self._stats.stop)
+            self._start_pruning(started)
+        if self._listening is not None:
+            self._listening.start()
+            started.callback(self._listening.stop)
+        ticker = Ticker(self._adapter, self._settings.app, self._logger)
+        ticker.mind(schedules)
+        started.callback(ticker.stop)
+
+    def _start_pruning(self, started: ExitStack) -> None:
+        pruning = PruningThread(*self._for_pruning(), self._logger, frugal=not self._keeps_lease)
+        pruning.start()
+        started.callback(pruning.stop)
+
+    def _start_pump(self, started: ExitStack) -> None:
+        pump = threading.Thread(target=self._run_pump, name="jobqueue-pump", daemon=True)
+        pump.start()
+        started.callback(pump.join)
+        started.callback(self._handoff.close)
+
+    def _tidy_up_if_idle(self) -> None:
+        if self._until_idle and self._pump_error is None:
+            self._stats.flush()
+            prune_quietly(Pruner(*self._for_pruning()), self._logger)
 
     def stop(self, why: str = "it was asked to") -> None:
         """Take no more jobs, finish what runs, and return from `run`.
@@ -189,7 +213,12 @@ class Worker:
 
         May be called from a signal handler, and from any thread.
         """
-        self._pump.resting = resting
+        self._pump.rest(resting)
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it was told to claim nothing for now."""
+        return self._pump.is_resting
 
     def wake(self, wakeup: Wakeup) -> None:
         """Look for jobs now. May be called from any thread."""
@@ -218,17 +247,40 @@ class Worker:
         """The jobs that are being performed now, the longest first."""
         return self._handoff.performing()
 
-    def _new_performer(self, slots: Slots | None, alarm: Alarm | None) -> Performer:
-        attendant = Attendant(
-            Executor(self._registry, self._settings, self._observers, self._steward, self._adapter),
+    def perform_on(self, loop: AbstractEventLoop) -> None:
+        """Perform async jobs on an event loop that is running, on another thread than `run`.
+
+        To be called before `run`. The loop has to go on until that has returned.
+        """
+        self._performer = Concurrently(
+            self._handoff,
+            self._attendant,
+            lambda: WatchedAlarm(self._watcher),
+            ApplicationLoop(loop),
+        )
+
+    def _new_performer(self, alarm: Alarm | None) -> Performer:
+        if self._settings.concurrency == 1:
+            return OnMainThread(
+                self._handoff, self._attendant, alarm or WatchedAlarm(self._watcher)
+            )
+        return Concurrently(self._handoff, self._attendant, lambda: WatchedAlarm(self._watcher))
+
+    def _new_attendant(self, slots: Slots | None) -> Attendant:
+        return Attendant(
+            Executor(
+                self._registry,
+                self._settings,
+                self._observers,
+                self._steward,
+                self._adapter,
+                self._strangers,
+            ),
             self._watcher,
             slots,
             self._settings.kill_after,
             self._logger_of,
         )
-        if self._settings.concurrency == 1:
-            return OnMainThread(self._handoff, attendant, alarm or WatchedAlarm(self._watcher))
-        return Concurrently(self._handoff, attendant, lambda: WatchedAlarm(self._watcher))
 
     def _new_listening_thread(self) -> ListeningThread:
         return ListeningThread(self._adapter, self._settings.listen_url, self.wake, self._logger)
@@ -274,6 +326,9 @@ class Worker:
         if job_class is not None and _sets_its_attempts(job_class):
             return claimed
         return replace(claimed, max_attempts=min(claimed.max_attempts, most_attempts))
+
+    def _is_known(self, handler: str) -> bool:
+        return self._registry.find(handler) is not None
 
     def _logger_of(self, handler: str) -> logging.Logger:
         return logger_of(self._registry, self._logger, handler)

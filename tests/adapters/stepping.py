@@ -2,7 +2,9 @@
 
 Each runs on a thread of its own, with a connection of its own, and stops before every statement and
 every COMMIT. Who goes on is chosen from outside; all the choices are tried, one run for each. One
-that waits for a lock is left waiting while the other goes on.
+that waits for a lock is left waiting while the other goes on. Where both wait, the one whose wait
+has a limit gives way, when that is seen and not when a time is up: how fast the machine is decides
+nothing.
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ from jobqueue.adapters.postgres.adapter import PostgresAdapter
 
 AT_STEP, GOING, DONE = "at a step", "going", "done"
 SOON_SECONDS = 0.002
-WAITING_FOR_A_LOCK = """
-SELECT pid FROM pg_stat_activity WHERE pid = ANY (%s) AND wait_event_type = 'Lock'
-"""
+# Whoever lets go of a lock grants it to the next; that one's own word comes only when it has run.
+WAITING_FOR_A_LOCK = "SELECT DISTINCT pid FROM pg_locks WHERE pid = ANY (%s) AND NOT granted"
+LIMITS_ITS_WAIT = "lock_timeout"
 
 NO_STEP = ("pg_notify", "set_config")
 """What changes nothing that anybody could see in the tables."""
@@ -51,6 +53,9 @@ class Caller:
     steps: list[str] = field(default_factory=list)
     state: str = GOING
     freely: bool = False
+    gives_way: bool = False
+    gave_way: bool = False
+    last_step: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _thread: threading.Thread | None = None
 
@@ -80,17 +85,25 @@ class Caller:
             while self.state is AT_STEP:
                 self._changed.wait(20)
 
+    def make_give_way(self, monitor: psycopg.Connection[Any], pid: int) -> None:
+        """End its wait for a lock, as the server does when the limit of the wait is reached."""
+        self.gives_way, self.gave_way = False, True
+        monitor.execute("SELECT pg_cancel_backend(%s)", (pid,))
+
     def go_on(self) -> None:
         """Take the step."""
         if self.state is AT_STEP:
             self._become(GOING)
 
-    def go_on_to_the_end(self) -> None:
+    def go_on_freely(self) -> None:
         """Stop no more."""
         self.by_statement, self.freely = False, True
         self.go_on()
+
+    def end(self) -> None:
+        """Wait until it has made all its calls, or for long enough."""
         assert self._thread is not None
-        self._thread.join(10)
+        self._thread.join(30)
 
     def is_going(self, seconds: float) -> bool:
         """Whether it is still at its step after so long."""
@@ -131,30 +144,47 @@ class Stage:
             return self._lead(callers, choices)
         finally:
             for caller in callers:
-                caller.go_on_to_the_end()
+                caller.go_on_freely()
+            for caller in callers:
+                caller.end()
 
     def _lead(self, callers: Sequence[Caller], choices: Sequence[int]) -> list[Choice]:
         made: list[Choice] = []
         while any(caller.state is not DONE for caller in callers):
-            self._settle_down(callers)
+            waiting = self._settle_down(callers)
             possible = tuple(n for n, c in enumerate(callers) if c.state is AT_STEP)
             if not possible:
+                self._resolve(callers, waiting)
                 continue
             number = choices[len(made)] if len(made) < len(choices) else possible[0]
             assert number in possible, "the same choices led elsewhere"
             made.append(Choice(possible, number))
+            callers[number].last_step = len(made)
             callers[number].go_on()
         return made
 
-    def _settle_down(self, callers: Sequence[Caller]) -> None:
-        """Return when everybody is at a step, done, or waits for a lock that stays."""
-        for caller in callers:
-            while caller.is_going(SOON_SECONDS) and not self._waits_for_a_lock(caller):
-                pass
+    def _settle_down(self, callers: Sequence[Caller]) -> set[int]:
+        """Return when everybody is at a step, done, or waits for a lock that stays.
 
-    def _waits_for_a_lock(self, caller: Caller) -> bool:
-        waiting = self._monitor.execute(WAITING_FOR_A_LOCK, (caller.pids,)).fetchall()
-        return bool(waiting)
+        The pids of the connections that wait; they are looked for when all the others have stopped.
+        """
+        while True:
+            going = [caller for caller in callers if caller.is_going(SOON_SECONDS)]
+            waiting = self._waiting(callers)
+            if all(waiting.intersection(caller.pids) for caller in going):
+                return waiting
+
+    def _waiting(self, callers: Sequence[Caller]) -> set[int]:
+        pids = [pid for caller in callers for pid in caller.pids]
+        return {pid for (pid,) in self._monitor.execute(WAITING_FOR_A_LOCK, (pids,))}
+
+    def _resolve(self, callers: Sequence[Caller], waiting: set[int]) -> None:
+        """Where they wait for each other, who has waited longest of those that may gives way."""
+        can = [caller for caller in callers if caller.gives_way and waiting & {*caller.pids}]
+        if waiting and all(c.state is DONE or waiting & {*c.pids} for c in callers):
+            assert can, "they wait for each other, and none of them gives way"
+            giving_way = min(can, key=lambda caller: caller.last_step)
+            giving_way.make_give_way(self._monitor, *waiting & {*giving_way.pids})
 
 
 def every_order(run: Callable[[Sequence[int]], Sequence[Choice]]) -> Iterator[tuple[int, ...]]:
@@ -186,6 +216,7 @@ def stepped_adapter(adapter: PostgresAdapter) -> Iterator[list[int]]:
             if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                 before("COMMIT")
             commit()
+            _note_limit_of_wait(False)
 
         connection.commit = stepped_commit
 
@@ -205,6 +236,12 @@ def before(statement: str) -> None:
         caller.step(" ".join(statement.split())[:60])
 
 
+def _note_limit_of_wait(is_limited: bool) -> None:
+    caller: Caller | None = getattr(_mine, "caller", None)
+    if caller is not None:
+        caller.gives_way = is_limited
+
+
 def between_two_calls() -> bool:
     """A step, where only calls are such; whether that is so."""
     caller: Caller | None = getattr(_mine, "caller", None)
@@ -220,8 +257,18 @@ def stepped_statements() -> Iterator[None]:
     execute: Any = psycopg.Cursor.execute
 
     def stepped(cursor: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-        before(query.decode() if isinstance(query, bytes) else str(query))
-        return execute(cursor, query, *args, **kwargs)
+        text = query.decode() if isinstance(query, bytes) else str(query)
+        before(text)
+        if LIMITS_ITS_WAIT in text:
+            _note_limit_of_wait(True)
+        try:
+            return execute(cursor, query, *args, **kwargs)
+        except psycopg.errors.QueryCanceled as error:
+            caller: Caller | None = getattr(_mine, "caller", None)
+            if caller is None or not caller.gave_way:
+                raise
+            caller.gave_way = False
+            raise psycopg.errors.LockNotAvailable("it gave way") from error
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(psycopg.Cursor, "execute", stepped)

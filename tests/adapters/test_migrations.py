@@ -343,13 +343,26 @@ def test_storage_parameters(empty_postgres_url: str) -> None:
     adapter.close()
     with psycopg.connect(empty_postgres_url) as connection:
         rows = connection.execute(
-            "SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL ORDER BY 1"
+            "SELECT relname, reloptions FROM pg_class"
+            " WHERE reloptions IS NOT NULL AND relname LIKE 'background%'"
         ).fetchall()
     options = {name: dict(option.split("=") for option in given) for name, given in rows}
-    assert options["background_jobs"]["fillfactor"] == "85"
-    assert options["background_jobs"]["autovacuum_vacuum_scale_factor"] == "0.01"
-    assert options["background_jobs"]["autovacuum_vacuum_cost_delay"] == "0"
-    assert options["background_workers"]["fillfactor"] == "50"
+    assert options == {
+        "background_jobs": {
+            "fillfactor": "85",
+            "autovacuum_vacuum_scale_factor": "0.01",
+            "autovacuum_vacuum_threshold": "1000",
+            "autovacuum_vacuum_insert_scale_factor": "0.1",
+            "autovacuum_analyze_scale_factor": "0.02",
+            "autovacuum_analyze_threshold": "1000",
+            "autovacuum_vacuum_cost_delay": "0",
+        },
+        "background_workers": {
+            "fillfactor": "50",
+            "autovacuum_vacuum_scale_factor": "0.0",
+            "autovacuum_vacuum_threshold": "100",
+        },
+    }
 
 
 # --- beside an application's own history ---------------------------------------------------------

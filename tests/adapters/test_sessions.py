@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
@@ -20,10 +21,14 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from jobqueue import Job
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.memory.adapter import MemoryAdapter
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.sql.adapter import SqlAdapter
 from jobqueue.adapters.sqlite.database import begin_immediate
 from jobqueue.defaults import default_configuration
 from jobqueue.errors import ConfigurationError, DatabaseError, SchemaError
-from jobqueue.records import JobFilter
+from jobqueue.records import JobFilter, Succeeded
+from jobqueue.testing.contract.base import a_claim
+from tests.conftest import PATIENCE_SECONDS, new_postgres_database
 
 Kept = list[int]
 
@@ -58,6 +63,15 @@ def in_scoped_session(engine: Engine) -> Iterator[Any]:
     finally:
         session.remove()
 
+
+@contextmanager
+def in_driver(engine: Engine) -> Iterator[Any]:
+    """A connection of the driver's own."""
+    with engine.connect() as connection:
+        yield connection.connection.driver_connection
+
+
+on_databases = pytest.mark.parametrize("adapter", ["sqlite", "postgresql"], indirect=True)
 
 SQLALCHEMY: dict[str, Open] = {
     "Session": in_session,
@@ -353,8 +367,8 @@ def test_a_connection_of_the_other_driver_is_refused(adapter: Adapter, postgres_
         later(connection, 1)
 
 
-def test_a_drivers_errors_are_put_in_our_words(empty_postgres_url: str, postgres_url: str) -> None:
-    adapter = connect(postgres_url)
+def test_a_drivers_errors_are_put_in_our_words(empty_postgres_url: str) -> None:
+    adapter = connect(empty_postgres_url)
     Job.config(adapter=adapter)
     with psycopg.connect(empty_postgres_url) as connection:
         with pytest.raises(SchemaError, match="jobqueue migrate"):
@@ -404,3 +418,108 @@ def test_with_the_recipe_it_waits_and_works(adapter: Adapter, sqlite_url: str) -
     other.join()
     assert kept() == [1, 0]
     engine.dispose()
+
+
+# --- another database of the same kind -----------------------------------------------------------
+
+
+@pytest.fixture
+def other_engine(
+    adapter: Adapter, request: pytest.FixtureRequest, tmp_path: Path, postgres_server: str
+) -> Iterator[Engine]:
+    """A database that has the tables as well: what is stored there by mistake is never found."""
+    with contextlib.ExitStack() as opened:
+        if isinstance(adapter, PostgresAdapter):
+            url = opened.enter_context(new_postgres_database(postgres_server))
+        else:
+            (tmp_path / "instance").mkdir()
+            url = f"sqlite:///{tmp_path}/instance/shop.sqlite3"
+        other = connect(url)
+        opened.callback(other.close)
+        other.migrate()
+        made = create_engine(make_url(url).set(drivername=DRIVERS[make_url(url).drivername]))
+        opened.callback(made.dispose)
+        yield made
+
+
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
+
+
+@on_databases
+@pytest.mark.parametrize("opened", [in_session, in_connection, in_driver])
+def test_another_database_is_refused(adapter: Adapter, other_engine: Engine, opened: Open) -> None:
+    with opened(other_engine) as session:
+        with pytest.raises(ConfigurationError) as refused:
+            later(session, 1)
+        name = str(other_engine.url.database)
+        said = str(refused.value)
+        assert said.startswith(f"session= is a transaction in {other_engine.dialect.name}://")
+        assert name in said.partition("but this job is kept in")[0]
+        assert isinstance(adapter, SqlAdapter)
+        assert (
+            str(adapter.database.engine.url.database)
+            in said.partition("but this job is kept in")[2]
+        )
+        assert "JOBS_DATABASE_URL" in said
+    with other_engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM background_jobs")).scalar() == 0
+    assert kept() == []
+
+
+@on_databases
+def test_the_transaction_of_a_job_in_another_database_is_refused(
+    adapter: Adapter, other_engine: Engine
+) -> None:
+    later(None, 1)
+    (job,) = adapter.claim(a_claim())
+    transaction = adapter.transaction(sessionmaker(other_engine))
+    assert transaction.take_turn(PATIENCE_SECONDS)
+    try:
+        transaction.begin()
+        with pytest.raises(ConfigurationError, match="but this job is kept in"):
+            transaction.commit(Succeeded(job))
+    finally:
+        transaction.end()
+    assert adapter.settle([Succeeded(job)]) == []
+
+
+@pytest.mark.parametrize("adapter", ["postgresql"], indirect=True)
+def test_the_same_database_by_another_way_is_none(adapter: Adapter, postgres_url: str) -> None:
+    url = make_url(postgres_url).set(drivername="postgresql+psycopg")
+    engine = create_engine(url.update_query_dict({"options": "-c statement_timeout=10s"}))
+    with Session(engine) as session, session.begin():
+        later(session, 1)
+    engine.dispose()
+    with psycopg.connect(postgres_url, application_name="else", options="-c jit=off") as connection:
+        later(connection, 2)
+    assert kept() == [1, 2]
+
+
+@pytest.mark.parametrize("adapter", ["postgresql"], indirect=True)
+def test_another_schema_is_refused(adapter: Adapter, postgres_url: str) -> None:
+    with (
+        psycopg.connect(postgres_url, options="-c search_path=pg_catalog") as connection,
+        pytest.raises(ConfigurationError, match="another schema"),
+    ):
+        later(connection, 1)
+
+
+@pytest.mark.parametrize("adapter", ["sqlite"], indirect=True)
+def test_the_same_file_by_another_name_is_none(
+    adapter: Adapter, sqlite_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    engine = create_engine(sqlite_url.replace("jobs.sqlite3", "link/jobs.sqlite3"))
+    with Session(engine) as session, session.begin():
+        later(session, 1)
+    engine.dispose()
+    assert kept() == [1]
+
+
+@pytest.mark.parametrize("adapter", ["sqlite"], indirect=True)
+def test_a_database_in_memory_is_refused(adapter: Adapter) -> None:
+    with (
+        sqlite3.connect(":memory:") as connection,
+        pytest.raises(ConfigurationError, match="a SQLite database in memory"),
+    ):
+        later(connection, 1)

@@ -11,6 +11,7 @@ from tests.chaos.run import ChaosRun, Plan
 from tests.outages.server import Server
 
 
+@pytest.mark.apart
 @pytest.mark.timeout(300)
 def test_on_postgresql_nothing_is_lost_and_every_duplicate_has_a_cause(
     tmp_path: Path, seed: str

@@ -10,6 +10,7 @@ from tests.chaos.databases import ChaosSqlite
 from tests.chaos.run import ChaosRun, Plan
 
 
+@pytest.mark.apart
 @pytest.mark.timeout(300)
 def test_on_sqlite_nothing_is_lost_and_every_duplicate_has_a_cause(
     tmp_path: Path, seed: str

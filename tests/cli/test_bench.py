@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,13 @@ import psycopg
 import pytest
 
 from jobqueue.adapters import connect
+from jobqueue.cli import benching
+from jobqueue.cli.benching import Trial
+from jobqueue.config import Settings
 from jobqueue.records import JobFilter
+from jobqueue.runner.attached import interruptible
+from jobqueue.worker.telling import Tally
+from jobqueue.worker.worker import Worker
 from tests.conftest import Project
 
 Wait = Callable[[Callable[[], bool], str], None]
@@ -129,21 +135,49 @@ def test_tables_are_not_needed(empty_project: Project, empty_database_url: str) 
     assert empty_project.jobs("list", "--database-url", empty_database_url).exit_code == 3
 
 
-def press_ctrl_c_until_it_ends(process: subprocess.Popen[bytes]) -> None:
-    """Python loses a KeyboardInterrupt that it raises in a destructor."""
-    while process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=60)
-
-
 @pytest.mark.parametrize("benchmark", ["enqueue", "drain", "latency"])
 def test_ctrl_c_leaves_nothing_behind(project: Project, wait_for: Wait, benchmark: str) -> None:
     with started(project, benchmark, *MANY) as process:
         wait_for(lambda: scratch_is_filled(project), "the scratch tables")
-        press_ctrl_c_until_it_ends(process)
-    assert process.returncode == 130
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
     assert left_behind(project) == []
+
+
+class Lossy:
+    """Is interrupted where Python cannot raise it."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_ctrl_c_that_python_loses_is_noticed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lost: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: lost.append(unraisable.exc_type))
+    with interruptible() as end_if_interrupted:
+        end_if_interrupted()
+        Lossy()
+        assert lost == [KeyboardInterrupt]
+        with pytest.raises(KeyboardInterrupt):
+            end_if_interrupted()
+
+
+@pytest.mark.timeout(30)
+def test_ctrl_c_before_the_worker_has_performed_anything(
+    database_url: str, wait_for: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = connect(database_url)
+
+    def interrupted_at_once(worker: Worker) -> Tally:
+        wait_for(lambda: adapter.count_by_state() != {}, "the first job")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(benching, "run_attached", interrupted_at_once)
+    with pytest.raises(KeyboardInterrupt):
+        benching.latency(Trial(adapter, Settings(), 100, lambda *_: None))
+    adapter.close()
 
 
 def test_the_next_run_removes_what_a_killed_one_left(project: Project, wait_for: Wait) -> None:

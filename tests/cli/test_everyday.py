@@ -329,3 +329,25 @@ def test_a_service_without_the_code_enqueues_unchecked(project: Project) -> None
     (project.folder / "away.py").rename(project.folder / "jobs.py")
     assert listed(project)[0]["max_attempts"] == 3
     assert project.jobs("workoff").out == "Worked off: 1 succeeded.\n"
+
+
+def test_every_digit_of_a_number_is_stored(project: Project) -> None:
+    project.write(
+        "jobs.py",
+        """
+        from decimal import Decimal
+        from jobqueue import Job
+
+        class Pay(Job):
+            def perform(self, amount: Decimal, rate: float = 1.0) -> None:
+                print("pays", amount)
+        """,
+    )
+    long = "1234567890123456.78"
+    assert project.jobs("enqueue", "Pay", f'{{"amount": {long}}}').exit_code == 0
+    refused = project.jobs("enqueue", "Pay", f'{{"amount": 1, "rate": {long}}}')
+    assert refused.exit_code == 2
+    assert f"{long} has more digits than a float" in refused.err
+    refused = project.jobs("enqueue", "Pay", f'{{"amount": {long}}}', "--unchecked")
+    assert refused.exit_code == 2
+    assert f"pays {long}" in project.jobs("workoff").out

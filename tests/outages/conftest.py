@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import make_url
 
-from tests.pgbouncer import PgBouncer, find_pgbouncer
+from tests import needs
+from tests.pgbouncer import PgBouncer
 
 
 class Said:
@@ -42,10 +43,7 @@ def said(caplog: pytest.LogCaptureFixture) -> Said:
 @pytest.fixture(scope="session")
 def pgbouncer(postgres_server: str) -> Iterator[PgBouncer]:
     """PgBouncer in transaction mode, with fewer connections to the server than it has clients."""
-    try:
-        find_pgbouncer()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    needs.require("pgbouncer")
     with PgBouncer(postgres_server, pool_size=2) as bouncer:
         yield bouncer
 

@@ -230,6 +230,7 @@ def test_nothing_of_ours_stays_behind_on_a_shared_connection(
         assert set(other.execute(settings).fetchall()) == before
 
 
+@pytest.mark.needs("pgbouncer")
 def test_a_pooler_that_is_restarted(
     postgres_server: str, postgres_url: str, wait_for: WaitFor, said: Said
 ) -> None:

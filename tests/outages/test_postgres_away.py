@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import subprocess
 import tempfile
@@ -361,7 +360,7 @@ def test_a_failover_to_a_standby(wait_for: WaitFor, said: Said) -> None:
     assert (said.count("database_lost"), said.count("database_back")) == (1, 1)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a full disk is made by mounting one: only by root")
+@pytest.mark.needs("mounting")
 def test_a_full_disk(server: Server, wait_for: WaitFor, said: Said, tmp_path: Path) -> None:
     with ExitStack() as cleaning_up:
         disk = cleaning_up.enter_context(small_disk(server.folder))

@@ -64,7 +64,7 @@ SLOW = """
             while True:
                 try:
                     time.sleep(60)
-                except Exception:
+                except BaseException:
                     pass
 
 
@@ -76,7 +76,7 @@ SLOW = """
             while True:
                 try:
                     time.sleep(60)
-                except Exception:
+                except BaseException:
                     pass
 
 

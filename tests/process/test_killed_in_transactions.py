@@ -194,18 +194,16 @@ def test_a_second_signal_in_the_commit_waits_for_it(
     assert written(ledger) == [job_id]
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("where", ["within", "commit"])
 def test_a_process_frozen_past_its_lease_leaves_nothing(
     ledger: Project, start: Start, wait_for: WaitFor, where: str
 ) -> None:
     """On PostgreSQL: on SQLite nobody else could write, and so take the job, meanwhile."""
-    url = ledger.environment["JOBS_DATABASE_URL"]
-    if url.startswith("sqlite"):
-        pytest.skip("frozen with the write lock, it stops everybody")
     job_id = enqueue(ledger, "Waits", where=where)
     frozen = start(*WORK)
     wait_for(exists(ledger, "started.1"), "the job to start")
-    wake = freeze(frozen.pid, url)
+    wake = freeze(frozen.pid, ledger.environment["JOBS_DATABASE_URL"])
     other = start(*WORK)
     wait_for(exists(ledger, "started.2"), "another worker to take the job")
     wake()

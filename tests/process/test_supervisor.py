@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -352,3 +353,87 @@ def test_two_starts_at_once_do_not_both_run(detached: Project, start: Start) -> 
     with database_of(detached) as adapter:
         assert adapter.count_jobs(JobFilter()) == 0
         assert len(adapter.workers()) == 1
+
+
+# --- other groups --------------------------------------------------------------------------------
+
+GROUPS = """
+    [workers.mail]
+    queues = ["email"]
+    count = {mail}
+
+    [workers.rest]
+    queues = [{rest}]
+    count = 1
+"""
+
+
+def names_and_queues(project: Project) -> list[tuple[str, list[str]]]:
+    return sorted((w["name"], w["queues"]) for w in status(project)["workers"])
+
+
+def test_a_restart_takes_over_what_the_groups_have_become(
+    detached: Project, wait_for: WaitFor
+) -> None:
+    detached.write("jobqueue.toml", GROUPS.format(mail=2, rest='"slow"'))
+    assert detached.jobs("start", *QUICK).exit_code == 0
+    before = [("mail.0", ["email"]), ("mail.1", ["email"]), ("rest.0", ["slow"])]
+    wait_for(lambda: names_and_queues(detached) == before, "the workers")
+    enqueue(detached, "Quick")
+
+    detached.write("jobqueue.toml", GROUPS.format(mail=1, rest='"slow", "default"'))
+    run = detached.jobs("restart")
+    assert run.exit_code == 0, run.err
+    assert run.out == "Renewed 2 workers.\n"
+    after = [("mail.0", ["email"]), ("rest.0", ["slow", "default"])]
+    wait_for(lambda: names_and_queues(detached) == after, "the others")
+    wait_for(lambda: done_lines(detached) == ["quick"], "a job of the queue that is new")
+    supervisor = psutil.Process(_pid_of_daemon(detached))
+    assert supervisor.cmdline()[0].strip() == "jobs supervisor mail:1,rest:1"
+
+    detached.write("jobqueue.toml", "[workers.more]\ncount = 3\nconcurrency = 2\n")
+    assert detached.jobs("restart").out == "Renewed 3 workers.\n"
+    wait_for(lambda: [n for n, _ in names_and_queues(detached)] == MORE, "other groups")
+    assert [worker["concurrency"] for worker in status(detached)["workers"]] == [2, 2, 2]
+    assert detached.jobs("stop").exit_code == 0
+
+
+MORE = ["more.0", "more.1", "more.2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[workers.mail]\ncount = 0\n", "count of workers.mail in jobqueue.toml is 0"),
+        ("[workers.mail", "is not valid TOML"),
+        ('database_url = "sqlite:///other.sqlite3"\n', "`database_url` has changed"),
+    ],
+)
+def test_a_restart_says_what_is_wrong_with_the_configuration(
+    detached: Project, text: str, said: str
+) -> None:
+    url = detached.environment["JOBS_DATABASE_URL"]
+    project = replace(detached, environment=without_url(detached))
+    project.write("jobqueue.toml", f'database_url = "{url}"\n')
+    assert project.jobs("start", *QUICK).exit_code == 0
+    before = status(project)["workers"]
+    same = "" if "database_url" in text else f'database_url = "{url}"\n'
+    project.write("jobqueue.toml", same + text)
+    try:
+        run = project.jobs("restart")
+        assert run.exit_code == 1
+        assert said in run.err
+        assert "were not renewed" in run.err
+    finally:
+        project.write("jobqueue.toml", f'database_url = "{url}"\n')
+    assert [w["pid"] for w in status(project)["workers"]] == [w["pid"] for w in before]
+    assert project.jobs("restart").exit_code == 0
+
+
+def without_url(project: Project) -> dict[str, str]:
+    return {k: v for k, v in project.environment.items() if k != "JOBS_DATABASE_URL"}
+
+
+def _pid_of_daemon(project: Project) -> int:
+    (path,) = (project.folder / ".jobs").glob("*.json")
+    return int(json.loads(path.read_text())["pid"])

@@ -84,15 +84,21 @@ class MemoryPath(MemoryRole, PathRole):
         ]
         heapq.heapify(heads)
         candidates: list[Row] = []
+        passed_over: list[tuple[str, Place]] = []
         while heads and len(candidates) < claim.limit:
             place, queue = heapq.heappop(heads)
             heapq.heappop(self._store.due[queue])
             row = self._store.rows.get(place[2])
             again = bool(candidates) and candidates[-1] is row
             if row is not None and not again and is_ready_at(row.record, place):
-                candidates.append(row)
+                if row.record.handler in claim.passing_over:
+                    passed_over.append((queue, place))
+                else:
+                    candidates.append(row)
             if self._store.due[queue]:
                 heapq.heappush(heads, (self._store.due[queue][0], queue))
+        for queue, place in passed_over:
+            heapq.heappush(self._store.due[queue], place)
         return candidates
 
     def _put_back(self, row: Row) -> None:

@@ -6,6 +6,7 @@ from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
 from jobqueue.adapters.postgres.database import open_database
 from jobqueue.adapters.postgres.path import PostgresPath
 from jobqueue.adapters.postgres.schema import PostgresSchema
+from jobqueue.adapters.postgres.sessions import PostgresSessions
 from jobqueue.adapters.postgres.time import PostgresTime
 from jobqueue.adapters.postgres.transactions import PostgresTransactions
 from jobqueue.adapters.postgres.wakeups import PostgresWakeups
@@ -28,7 +29,13 @@ class PostgresAdapter(SqlAdapter):
 
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
         database = open_database(url)
-        parts = SqlParts(self, database, PostgresTime(clock), PostgresAnnouncer(database))
+        parts = SqlParts(
+            adapter=self,
+            database=database,
+            time=PostgresTime(clock),
+            sessions=PostgresSessions(database),
+            announcer=PostgresAnnouncer(database),
+        )
         self.path = PostgresPath(parts)
         super().__init__(
             parts,

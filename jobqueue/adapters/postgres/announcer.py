@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from jobqueue.adapters.postgres.database import PostgresDatabase, executing_on_psycopg
 from jobqueue.adapters.sql.announcer import Announcer
-from jobqueue.adapters.sql.sessions import Execute, executing_on
+from jobqueue.adapters.sql.execute import Execute, executing_on
 from jobqueue.errors import DatabaseError
 from jobqueue.records import ECHO_SECONDS, Wakeup
 

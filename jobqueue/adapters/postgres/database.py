@@ -8,17 +8,18 @@ from select import POLLIN, poll
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc
 
 from jobqueue.adapters.postgres.connection import CONNECT_OPTIONS, PatientConnection, connect
 from jobqueue.adapters.sql.database import LONGEST_LOOK_SECONDS, Database, parse_url
-from jobqueue.adapters.sql.sessions import Execute
+from jobqueue.adapters.sql.execute import Execute
 from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
 T = TypeVar("T")
 
@@ -39,7 +40,11 @@ TIMES_TO_GIVE_WAY = 5
 
 PREPARE_THRESHOLD = "prepare_threshold"
 
-ENGINE_OPTIONS: dict[str, Any] = {"isolation_level": "READ COMMITTED", "hide_parameters": True}
+ENGINE_OPTIONS: dict[str, Any] = {
+    "isolation_level": "READ COMMITTED",
+    "hide_parameters": True,
+    "pool_reset_on_return": None,  # it is done here
+}
 
 Statement = tuple[str, dict[str, Any]]
 """What to run, in the driver's own style, and its values."""
@@ -62,6 +67,7 @@ def open_database(url: str) -> PostgresDatabase:
 def new_engine(url: URL, connect_args: dict[str, Any], **options: Any) -> Engine:
     """An engine whose connections know a pooler, and wait for each answer so long."""
     engine = create_engine(url, connect_args=connect_args, **ENGINE_OPTIONS, **options)
+    _reset_quietly(engine)
 
     @event.listens_for(engine, "do_connect")
     def connect_patiently(
@@ -70,6 +76,32 @@ def new_engine(url: URL, connect_args: dict[str, Any], **options: Any) -> Engine
         return connect(*arguments, **options)
 
     return engine
+
+
+def _reset_quietly(engine: Engine) -> None:
+    """Roll back what goes back to the pool, and close what cannot be rolled back.
+
+    SQLAlchemy would log fifty lines of traceback for that. Whoever used the connection has met the
+    error before, and says so.
+    """
+
+    @event.listens_for(engine, "reset")
+    def reset(driver: Any, record: ConnectionPoolEntry | None, state: PoolResetState) -> None:
+        if state.transaction_was_reset or not state.asyncio_safe:
+            return
+        try:
+            if not _can_be_reset(driver.info):
+                raise psycopg.OperationalError("something is under way")
+            driver.rollback()
+        except psycopg.Error as error:
+            if record is not None:
+                record.invalidate(error)
+
+
+def _can_be_reset(info: psycopg.ConnectionInfo) -> bool:
+    """Whether nothing is under way that would have to be waited for, as after Ctrl-C."""
+    is_active = info.transaction_status == TransactionStatus.ACTIVE
+    return info.pipeline_status == PipelineStatus.OFF and not is_active
 
 
 def _number_in(url: URL, name: str) -> int | None:
@@ -110,13 +142,15 @@ class PostgresDatabase(Database):
         """As that, for any event loop: it keeps no connection, since each belongs to its loop."""
         from sqlalchemy.ext.asyncio import create_async_engine
 
-        return create_async_engine(
+        engine = create_async_engine(
             self.engine.url,
             # One transaction each does not repeat itself, and there may be a pooler.
             connect_args={PREPARE_THRESHOLD: None},
             poolclass=NullPool,
             **ENGINE_OPTIONS,
         )
+        _reset_quietly(engine.sync_engine)
+        return engine
 
     @contextmanager
     def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:
@@ -188,7 +222,7 @@ class PostgresDatabase(Database):
             try:
                 yield driver
             finally:
-                if driver.closed:
+                if driver.closed or not _can_be_reset(driver.info):
                     connection.invalidate()
 
 
@@ -246,8 +280,8 @@ def _has_something_to_read(driver: psycopg.Connection[Any]) -> bool:
 def _in_one_trip(
     driver: psycopg.Connection[Any], statements: Sequence[Statement], meanwhile: Callable[[], None]
 ) -> list[list[tuple[Any, ...]]]:
-    cursors = []
-    with driver.pipeline():
+    cursors: list[psycopg.Cursor[Any]] = []
+    with _pipeline(driver):
         for sql, values in statements:
             cursor = psycopg.Cursor(driver, row_factory=tuple_row)
             cursors.append(cursor.execute(sql.encode(), values, binary=True))
@@ -256,3 +290,19 @@ def _in_one_trip(
         # All of it has been sent by now.
         meanwhile()
     return [cursor.fetchall() for cursor in cursors]
+
+
+@contextmanager
+def _pipeline(driver: psycopg.Connection[Any]) -> Iterator[None]:
+    """psycopg's, but that it does not log what it meets when it ends one that has failed."""
+    failed: psycopg.Error | None = None
+    try:
+        with driver.pipeline():
+            try:
+                yield
+            except psycopg.Error as error:
+                failed = error
+    except psycopg.Error as error:
+        raise failed or error from None
+    if failed is not None:
+        raise failed

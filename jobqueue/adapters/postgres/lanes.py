@@ -28,6 +28,10 @@ CREDIT_SECONDS = 1.0
 LONG_AGO = "-infinity"
 
 NOTHING_IS_PAUSED = "NOT EXISTS (SELECT FROM background_queues WHERE paused_at IS NOT NULL)"
+# What `{but}` is where a worker passes over jobs that it does not know, else nothing. They are
+# walked over, which a look does for no more than its share of the time.
+BUT = " AND handler <> ALL (%(passing_over)s::text[])"
+
 _IS_NOT_PAUSED = """NOT EXISTS (
     SELECT FROM background_queues WHERE name = queue AND paused_at IS NOT NULL)"""
 
@@ -37,22 +41,23 @@ _IS_NOT_PAUSED = """NOT EXISTS (
 LOOK_EVERYWHERE = f"""
 WITH RECURSIVE priorities (priority, run_at, id) AS (
     (SELECT priority, run_at, id FROM background_jobs
-     WHERE state = 'ready' AND {NOTHING_IS_PAUSED}
+     WHERE state = 'ready' AND {NOTHING_IS_PAUSED}{{but}}
      ORDER BY priority, run_at, id LIMIT 1)
     UNION ALL
     SELECT following.* FROM priorities CROSS JOIN LATERAL (
         SELECT job.priority, job.run_at, job.id FROM background_jobs AS job
-        WHERE job.state = 'ready' AND job.priority > priorities.priority
+        WHERE job.state = 'ready' AND job.priority > priorities.priority{{but}}
         ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS following
 ),
 lanes (queue, priority, run_at, id) AS (
     (SELECT queue, priority, run_at, id FROM background_jobs
-     WHERE state = 'ready' AND NOT {NOTHING_IS_PAUSED}
+     WHERE state = 'ready' AND NOT {NOTHING_IS_PAUSED}{{but}}
      ORDER BY queue, priority, run_at, id LIMIT 1)
     UNION ALL
     SELECT following.* FROM lanes CROSS JOIN LATERAL (
         SELECT job.queue, job.priority, job.run_at, job.id FROM background_jobs AS job
-        WHERE job.state = 'ready' AND (job.queue, job.priority) > (lanes.queue, lanes.priority)
+        WHERE job.state = 'ready'
+          AND (job.queue, job.priority) > (lanes.queue, lanes.priority){{but}}
         ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT 1) AS following
 )
 SELECT NULL AS queue, priority, run_at, id FROM priorities WHERE run_at <= {{now}}
@@ -67,12 +72,13 @@ WITH RECURSIVE wanted (queue) AS (
 lanes (queue, priority, run_at, id) AS (
     SELECT first.* FROM wanted CROSS JOIN LATERAL (
         SELECT job.queue, job.priority, job.run_at, job.id FROM background_jobs AS job
-        WHERE job.state = 'ready' AND job.queue = wanted.queue
+        WHERE job.state = 'ready' AND job.queue = wanted.queue{{but}}
         ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS first
     UNION ALL
     SELECT following.* FROM lanes CROSS JOIN LATERAL (
         SELECT job.queue, job.priority, job.run_at, job.id FROM background_jobs AS job
-        WHERE job.state = 'ready' AND job.queue = lanes.queue AND job.priority > lanes.priority
+        WHERE job.state = 'ready' AND job.queue = lanes.queue
+          AND job.priority > lanes.priority{{but}}
         ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS following
 )
 SELECT queue, priority, run_at, id FROM lanes WHERE run_at <= {{now}}
@@ -88,7 +94,7 @@ due AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT job.id, job.max_attempts FROM background_jobs AS job
         WHERE job.state = 'ready' AND job.priority = lane.priority AND {in_queue}
-          AND (job.run_at, job.id) >= (lane.run_at, lane.id) AND job.run_at <= {now}
+          AND (job.run_at, job.id) >= (lane.run_at, lane.id) AND job.run_at <= {now}{but}
         ORDER BY job.run_at, job.id
         LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     ) AS first
@@ -108,7 +114,7 @@ candidates AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT job.id, job.priority, job.run_at FROM background_jobs AS job
         WHERE job.state = 'ready' AND job.queue = lane.queue AND job.priority = lane.priority
-          AND (job.run_at, job.id) >= (lane.run_at, lane.id) AND job.run_at <= {now}
+          AND (job.run_at, job.id) >= (lane.run_at, lane.id) AND job.run_at <= {now}{but}
         ORDER BY job.run_at, job.id
         LIMIT lane.share
     ) AS candidate
@@ -143,13 +149,14 @@ _MARK = _MARK_AS_RUNNING.format(
     now="{now}", run_at=_TELLABLE.format("run_at"), created_at=_TELLABLE.format("created_at")
 )
 
-_NO_QUEUE = {"in_queue": "true", "may_run": NOTHING_IS_PAUSED, "now": "{now}"}
+_LATER = {"now": "{now}", "but": "{but}"}
+_NO_QUEUE = {"in_queue": "true", "may_run": NOTHING_IS_PAUSED, **_LATER}
 _ONE_QUEUE = {
     "in_queue": "job.queue = %(queue)s",
     "may_run": _IS_NOT_PAUSED.replace("= queue", "= %(queue)s"),
-    "now": "{now}",
+    **_LATER,
 }
-_QUEUES = {"may_run": _IS_NOT_PAUSED.replace("= queue", "= lane.queue"), "now": "{now}"}
+_QUEUES = {"may_run": _IS_NOT_PAUSED.replace("= queue", "= lane.queue"), **_LATER}
 CLAIM_EVERYWHERE = f"WITH {_FROM_LANES.format(**_NO_QUEUE)}, {_MARK}"
 CLAIM_IN_QUEUE = f"WITH {_FROM_LANES.format(**_ONE_QUEUE)}, {_MARK}"
 CLAIM_IN_QUEUES = f"WITH {_FROM_LANES_OF_QUEUES.format(**_QUEUES)}, {_MARK}"
@@ -173,6 +180,29 @@ class Lane:
     priority: int
     run_at: datetime
     id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """The looks and the claims of an adapter."""
+
+    look_everywhere: str
+    look_in_queues: str
+    claim_everywhere: str
+    claim_in_queue: str
+    claim_in_queues: str
+
+    @classmethod
+    def of(cls, now: str, but: str = "") -> Statements:
+        """Those with a certain idea of what the time is, and of what to pass over."""
+        templates = (
+            LOOK_EVERYWHERE,
+            LOOK_IN_QUEUES,
+            CLAIM_EVERYWHERE,
+            CLAIM_IN_QUEUE,
+            CLAIM_IN_QUEUES,
+        )
+        return cls(*(template.format(now=now, but=but) for template in templates))
 
 
 @dataclass(slots=True)

@@ -14,15 +14,12 @@ from sqlalchemy import Connection
 
 from jobqueue.adapters.postgres import copy_format
 from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
-from jobqueue.adapters.postgres.database import PostgresDatabase, Statement, executing_on_psycopg
+from jobqueue.adapters.postgres.database import PostgresDatabase, Statement
 from jobqueue.adapters.postgres.lanes import (
-    CLAIM_EVERYWHERE,
-    CLAIM_IN_QUEUE,
-    CLAIM_IN_QUEUES,
-    LOOK_EVERYWHERE,
-    LOOK_IN_QUEUES,
+    BUT,
     Lane,
     LowWater,
+    Statements,
     lane_of,
     low_water_of,
     moments_of,
@@ -45,12 +42,12 @@ from jobqueue.adapters.settlement import (
 )
 from jobqueue.adapters.sql.database import FOR_EVER
 from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
+from jobqueue.adapters.sql.execute import Execute, executing_on
 from jobqueue.adapters.sql.path import Done, Meanwhile, SqlPath, in_order_of_claim, seconds
 from jobqueue.adapters.sql.role import SqlParts
-from jobqueue.adapters.sql.sessions import Execute, executing_on
 from jobqueue.adapters.sql.tables import to_utc
 from jobqueue.adapters.stored import StoredJob
-from jobqueue.errors import ConfigurationError, DatabaseError, DatabaseUnavailable
+from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import Claim, ClaimedJob, NewJob, Wakeup
 
 FEWEST_TO_COPY = 1000
@@ -71,11 +68,7 @@ class PostgresPath(SqlPath):
         self._enqueue_one_aloud_sql = ENQUEUE_ONE_ALOUD.format(now=now)
         self._reserve_sql = copy_format.RESERVE.format(now=now)
         self._change_sql = CHANGE.format(now=now)
-        self._look_everywhere_sql = LOOK_EVERYWHERE.format(now=now)
-        self._look_in_queues_sql = LOOK_IN_QUEUES.format(now=now)
-        self._claim_everywhere_sql = CLAIM_EVERYWHERE.format(now=now)
-        self._claim_in_queue_sql = CLAIM_IN_QUEUE.format(now=now)
-        self._claim_in_queues_sql = CLAIM_IN_QUEUES.format(now=now)
+        self._claiming = {False: Statements.of(now), True: Statements.of(now, BUT)}
         self.low_water = lru_cache(maxsize=MOST_CLAIMANTS)(low_water_of)
 
     # --- enqueueing ------------------------------------------------------------------------------
@@ -144,7 +137,7 @@ class PostgresPath(SqlPath):
     def claim(self, claim: Claim) -> list[ClaimedJob]:
         """From the very first job on, whatever has been claimed before."""
         low_water = LowWater(claim.queues)
-        low_water.look(lambda: self.find_lanes(claim.queues))
+        low_water.look(lambda: self.find_lanes(claim.queues, claim.passing_over))
         return self._claim_from(low_water, claim, NOTHING_TO_SETTLE, Meanwhile(None)).claimed
 
     def _settle_and_claim(
@@ -167,29 +160,36 @@ class PostgresPath(SqlPath):
         """Claim from where the last claim ended, or from where a look finds something."""
         if claim.heard is not None:
             low_water.hear(claim.heard)
-        looked = self._look_if_time(low_water, meanwhile)
+        looked = self._look_if_time(low_water, claim, meanwhile)
         done = self._claim_from(low_water, claim, settlements, meanwhile)
         # Who is told that there is nothing goes to sleep.
-        if not (looked or done.claimed or settlements) and self._look_if_time(low_water, meanwhile):
-            found = self._claim_from(low_water, claim, NOTHING_TO_SETTLE, meanwhile)
-            return replace(done, claimed=found.claimed)
-        return done
+        if looked or done.claimed or settlements:
+            return done
+        if not self._look_if_time(low_water, claim, meanwhile):
+            return done
+        found = self._claim_from(low_water, claim, NOTHING_TO_SETTLE, meanwhile)
+        return replace(done, claimed=found.claimed)
 
-    def _look_if_time(self, low_water: LowWater, meanwhile: Meanwhile) -> bool:
+    def _look_if_time(self, low_water: LowWater, claim: Claim, meanwhile: Meanwhile) -> bool:
         is_time = low_water.has_to_look()
         if is_time:
             # A look may take long, and what is to be done meanwhile does not wait for it.
             meanwhile()
-            low_water.look(lambda: self.find_lanes(low_water.queues))
+            low_water.look(lambda: self.find_lanes(low_water.queues, claim.passing_over))
         return is_time
 
-    def find_lanes(self, queues: tuple[str, ...] | None) -> list[Lane]:
+    def find_lanes(
+        self, queues: tuple[str, ...] | None, passing_over: tuple[str, ...] = ()
+    ) -> list[Lane]:
         """Where the first due jobs are: in all queues, or in some."""
         values = self._clock_value()
-        sql = self._look_everywhere_sql
+        statements = self._claiming[bool(passing_over)]
+        sql = statements.look_everywhere
         if queues is not None:
-            sql = self._look_in_queues_sql
+            sql = statements.look_in_queues
             values["queues"] = list(dict.fromkeys(queues))
+        if passing_over:
+            values["passing_over"] = list(passing_over)
         rows = self.database.read(lambda c: c.exec_driver_sql(sql, values).all())
         return [lane_of(*row) for row in rows]
 
@@ -224,13 +224,16 @@ class PostgresPath(SqlPath):
             "ids": [lane.id for lane in lanes],
             **self._clock_value(),
         }
+        statements = self._claiming[bool(claim.passing_over)]
+        if claim.passing_over:
+            values["passing_over"] = list(claim.passing_over)
         queues = [lane.queue for lane in lanes]
         if None in queues:
-            return self._claim_everywhere_sql, values
+            return statements.claim_everywhere, values
         if len(set(queues)) == 1:
-            return self._claim_in_queue_sql, values | {"queue": queues[0]}
+            return statements.claim_in_queue, values | {"queue": queues[0]}
         shares = shares_of(lanes, claim.limit)
-        return self._claim_in_queues_sql, values | {"queues": queues, "shares": shares}
+        return statements.claim_in_queues, values | {"queues": queues, "shares": shares}
 
     def settle_statements(self, settlements: Settlements) -> list[Statement]:
         """The statements that settle a batch, with their values."""
@@ -252,17 +255,6 @@ class PostgresPath(SqlPath):
             rows = execute(SETTLE_AND_COMMIT_SOON.format(settle=sql), values)
             settled.append([row[:-1] for row in rows])
         return _applied(settled, settlements)
-
-    def _executing_on_driver(self, session: Any) -> Execute | None:
-        if isinstance(session, psycopg.AsyncConnection):
-            raise ConfigurationError(
-                "session= was given an asynchronous psycopg connection, which cannot be waited "
-                "for; give perform_later a psycopg.Connection or a SQLAlchemy Session, and "
-                "perform_later_async an AsyncSession"
-            )
-        if not isinstance(session, psycopg.Connection):
-            return None
-        return executing_on_psycopg(session)
 
     def _clock_value(self) -> dict[str, Any]:
         return {"now": self.time.clock.now()} if self.time.clock else {}

@@ -61,7 +61,7 @@ class PostgresTransactions(SqlTransactions):
     database: PostgresDatabase
 
     def _new_transaction(self, session: Session) -> PostgresTransaction:
-        return PostgresTransaction(session, self.database, self._path)
+        return PostgresTransaction(session, self._parts, self._path)
 
     def _new_sync_engine(self) -> Engine:
         return self.database.new_engine_for_jobs()

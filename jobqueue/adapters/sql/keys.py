@@ -16,9 +16,9 @@ from sqlalchemy import (
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.announcer import wakeup_for
+from jobqueue.adapters.sql.execute import executing_on
 from jobqueue.adapters.sql.path import SqlPath
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
-from jobqueue.adapters.sql.sessions import executing_on
 from jobqueue.adapters.sql.tables import (
     KEYS,
     BackgroundKey,

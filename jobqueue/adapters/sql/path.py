@@ -27,8 +27,8 @@ from jobqueue.adapters.settlement import (
 )
 from jobqueue.adapters.sql.announcer import wakeup_for
 from jobqueue.adapters.sql.enqueued import Enqueued
+from jobqueue.adapters.sql.execute import Execute
 from jobqueue.adapters.sql.role import SqlRole
-from jobqueue.adapters.sql.sessions import Execute, connection_of, executing_on
 from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.errors import DatabaseRefused
 from jobqueue.records import Claim, ClaimedJob, NewJob, Outcome, Released, Retried, Turn, Wakeup
@@ -96,10 +96,6 @@ class SqlPath(SqlRole, PathRole):
             meanwhile: what to do while the database works.
         """
 
-    @abstractmethod
-    def _executing_on_driver(self, session: Any) -> Execute | None:
-        """A way to run statements on a driver's own connection, if it is of this database."""
-
     # --- enqueueing ------------------------------------------------------------------------------
 
     def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
@@ -117,18 +113,9 @@ class SqlPath(SqlRole, PathRole):
     def _store_within(self, session: Any, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
         """Store jobs in the caller's transaction, to be announced when that is committed."""
         with self.database.errors_translated():
-            records = self.insert(self.executing_on(session), jobs)
+            records = self.insert(self.sessions.executing_on(session), jobs)
             self.announcer.announce_at_commit(session, wakeup_for(records))
         return records
-
-    def executing_on(self, session: Any) -> Execute:
-        """A way to run statements in the caller's transaction.
-
-        Raises:
-            ConfigurationError: it is not one of this database.
-        """
-        on_driver = self._executing_on_driver(session)
-        return on_driver or executing_on(connection_of(self.database, session))
 
     # --- claiming and settling -------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.sql.announcer import Announcer
 from jobqueue.adapters.sql.database import ANSWER_SECONDS, Database
 from jobqueue.adapters.sql.queries import job_record
+from jobqueue.adapters.sql.sessions import SqlSessions
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.sql.time import DatabaseTime
 from jobqueue.adapters.stored import StoredJob, kept_by
@@ -35,12 +36,14 @@ class SqlParts:
         adapter: which they belong to; the records that they read know it.
         database: the engine, with its transactions.
         time: what rows are compared by.
+        sessions: the caller's own transactions.
         announcer: is told of whatever becomes ready, after the commit.
     """
 
     adapter: Adapter
     database: Database
     time: DatabaseTime
+    sessions: SqlSessions
     announcer: Announcer
 
 
@@ -51,6 +54,7 @@ class SqlRole:
         self.adapter = parts.adapter
         self.database = parts.database
         self.time = parts.time
+        self.sessions = parts.sessions
         self.announcer = parts.announcer
 
     def _records(self, rows: Iterable[Any]) -> list[StoredJob]:

@@ -16,9 +16,9 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from jobqueue.adapters.roles.schedules import SchedulesRole
 from jobqueue.adapters.sql.announcer import wakeup_for
+from jobqueue.adapters.sql.execute import executing_on
 from jobqueue.adapters.sql.path import SqlPath
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
-from jobqueue.adapters.sql.sessions import executing_on
 from jobqueue.adapters.sql.tables import BackgroundSchedule, UtcDateTime
 from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.records import NewJob, NewSchedule, ScheduleRecord

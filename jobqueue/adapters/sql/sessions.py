@@ -1,75 +1,137 @@
-"""The caller's own transactions, and running statements in them."""
+"""The caller's own transactions, which have to be in the database that holds the jobs.
+
+An application whose tests have a database of their own, or whose framework keeps SQLite files in a
+folder of its own, is easily configured with two. Nothing would be found of it before a job is
+looked for, in vain: the tables may be in both.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy import text as sql_text
 
 from jobqueue.adapters.sql.database import Database
-from jobqueue.errors import ConfigurationError
+from jobqueue.adapters.sql.execute import Execute, executing_on
+from jobqueue.errors import ConfigurationError, DatabaseError
 
-NAMED_VALUE = re.compile(r"%\((\w+)\)s")
+OTHER_DATABASE = (
+    "session= is a transaction in {theirs}, but this job is kept in {ours}: {difference}. A "
+    "transaction cannot span two databases: set JOBS_DATABASE_URL (`database_url`) to the one that "
+    "the session writes to, and run `jobqueue migrate` there"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Execute:
-    """Runs statements in the driver's own style, in a transaction that is somebody's.
+class Place:
+    """Where a connection leads, as its other end says.
 
     Args:
-        run: runs one with its values, or with a list of such, and fetches the rows.
-        driver: the driver's own connection.
+        name: a URL, for messages.
+        facts: what tells it from other places, and a word for each of them.
     """
 
-    run: Callable[[str, Any], Sequence[Any]]
-    driver: Any
+    name: str
+    facts: Mapping[str, Any]
 
-    def __call__(self, sql: str, values: Any) -> Sequence[Any]:
-        """The rows of a statement."""
-        return self.run(sql, values)
-
-
-def executing_on(connection: Connection) -> Execute:
-    """Run statements on a SQLAlchemy connection; asyncpg's takes values by their number."""
-
-    def run(sql: str, values: Any) -> Sequence[Any]:
-        result = connection.exec_driver_sql(sql, values)
-        return result.all() if result.returns_rows else ()
-
-    def run_numbered(sql: str, values: Any) -> Sequence[Any]:
-        result = connection.execute(sql_text(NAMED_VALUE.sub(r"(:\1)", sql)), values)
-        return result.all() if result.returns_rows else ()
-
-    is_numbered = connection.dialect.paramstyle == "numeric_dollar"
-    driver = connection.connection.driver_connection
-    return Execute(run_numbered if is_numbered else run, driver)
+    def difference_to(self, ours: Place) -> str | None:
+        """What is not the same; None when all is."""
+        different = [what for what, value in self.facts.items() if ours.facts[what] != value]
+        if not different:
+            return None
+        what = different[0]
+        words = (self.facts[what], ours.facts[what])
+        if all(isinstance(word, str) for word in words):
+            return f"the {what} is {words[0]}, not {words[1]}"
+        return f"it is another {what}"
 
 
-def connection_of(database: Database, session: Any) -> Connection:
-    """The connection of the caller's transaction.
+class SqlSessions(ABC):
+    """Runs statements in sessions that callers bring, and refuses those of other databases.
 
-    Raises:
-        ConfigurationError: it is no session of SQLAlchemy, or one of another kind of database.
+    Args:
+        database: the one that holds the jobs.
     """
-    from sqlalchemy.orm import Session, scoped_session
 
-    if isinstance(session, scoped_session):
-        session = session()
-    connection = session.connection() if isinstance(session, Session) else session
-    if not isinstance(connection, Connection):
-        raise ConfigurationError(
-            f"session= was given a {type(session).__module__}.{type(session).__qualname__}; "
-            "expected a SQLAlchemy Session or Connection, or a connection of the driver. "
-            "With an AsyncSession: await MyJob.set(session=...).perform_later_async(...)"
-        )
-    own, theirs = database.engine.dialect, connection.dialect
-    if own.name != theirs.name:
-        raise ConfigurationError(
-            f"session= is a transaction in {theirs.name}, but this job is kept in {own.name}; "
-            "a transaction cannot span both"
-        )
-    return connection
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known_addresses: set[Any] = set()
+
+    # --- what each database says in its own way --------------------------------------------------
+
+    @abstractmethod
+    def _executing_on_driver(self, session: Any) -> Execute | None:
+        """A way to run statements on a driver's own connection, if it is of this database."""
+
+    @abstractmethod
+    def _address_of(self, execute: Execute) -> Any:
+        """What a connection was made with, if that alone says where it leads; else None."""
+
+    @abstractmethod
+    def _place_of(self, execute: Execute) -> Place:
+        """Where a connection leads."""
+
+    # --- sessions --------------------------------------------------------------------------------
+
+    def executing_on(self, session: Any) -> Execute:
+        """A way to run statements in the caller's transaction.
+
+        Raises:
+            ConfigurationError: it is no session, or one of another database.
+        """
+        execute = self._executing_on_driver(session)
+        if execute is None:
+            return executing_on(self.connection_of(session))
+        self._refuse_other_database(execute)
+        return execute
+
+    def connection_of(self, session: Any) -> Connection:
+        """The connection of the caller's transaction.
+
+        Raises:
+            ConfigurationError: it is no session of SQLAlchemy, or one of another database.
+        """
+        from sqlalchemy.orm import Session, scoped_session
+
+        if isinstance(session, scoped_session):
+            session = session()
+        connection = session.connection() if isinstance(session, Session) else session
+        if not isinstance(connection, Connection):
+            raise ConfigurationError(
+                f"session= was given a {type(session).__module__}.{type(session).__qualname__}; "
+                "expected a SQLAlchemy Session or Connection, or a connection of the driver. "
+                "With an AsyncSession: await MyJob.set(session=...).perform_later_async(...)"
+            )
+        own, theirs = self._database.engine.dialect, connection.dialect
+        if own.name != theirs.name:
+            raise ConfigurationError(
+                f"session= is a transaction in {theirs.name}, but this job is kept in {own.name}; "
+                "a transaction cannot span both"
+            )
+        self._refuse_other_database(executing_on(connection))
+        return connection
+
+    def _refuse_other_database(self, execute: Execute) -> None:
+        """Raise `ConfigurationError` for a connection to another database than the jobs'.
+
+        Each address is looked at once.
+        """
+        address = self._address_of(execute)
+        if address is not None and address in self._known_addresses:
+            return
+        theirs = self._place_of(execute)
+        try:
+            ours = self._database.read(lambda connection: self._place_of(executing_on(connection)))
+        except DatabaseError:
+            # It is away just now, or its connections are all in use. The session is not.
+            return
+        difference = theirs.difference_to(ours)
+        if difference is not None:
+            raise ConfigurationError(
+                OTHER_DATABASE.format(theirs=theirs.name, ours=ours.name, difference=difference)
+            )
+        if address is not None:
+            self._known_addresses.add(address)

@@ -15,7 +15,6 @@ from jobqueue.adapters.settlement import settlements_of
 from jobqueue.adapters.sql.database import Database, forget_connections_after_fork
 from jobqueue.adapters.sql.path import SqlPath
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
-from jobqueue.adapters.sql.sessions import connection_of
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.transaction import AsyncJobTransaction, JobTransaction
 from jobqueue.errors import ConfigurationError
@@ -30,17 +29,17 @@ class SqlTransaction(JobTransaction):
 
     Args:
         session: where the job writes.
-        database: which that is in.
+        parts: what the roles of its adapter share.
         path: settles the job.
     """
 
-    def __init__(self, session: Session, database: Database, path: SqlPath) -> None:
+    def __init__(self, session: Session, parts: SqlParts, path: SqlPath) -> None:
         super().__init__(session)
-        self._database, self._path = database, path
+        self._database, self._sessions, self._path = parts.database, parts.sessions, path
 
     def _settle(self, outcome: Succeeded) -> bool:
         with self._database.errors_translated():
-            connection = connection_of(self._database, self.session)
+            connection = self._sessions.connection_of(self.session)
             return bool(self._path.settle_within(connection, settlements_of([outcome])).pairs)
 
 
@@ -54,7 +53,7 @@ class SqlTransactions(SqlRole, TransactionsRole):
 
     def __init__(self, parts: SqlParts, path: SqlPath) -> None:
         super().__init__(parts)
-        self._path = path
+        self._parts, self._path = parts, path
         self._engines_lock = threading.Lock()
         self._sync_engine: Engine | None = None
         self._async_engine: AsyncEngine | None = None

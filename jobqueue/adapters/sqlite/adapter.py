@@ -9,6 +9,7 @@ from jobqueue.adapters.sqlite.database import open_database
 from jobqueue.adapters.sqlite.leases import SqliteLeases
 from jobqueue.adapters.sqlite.path import SqlitePath
 from jobqueue.adapters.sqlite.schema import SqliteSchema
+from jobqueue.adapters.sqlite.sessions import SqliteSessions
 from jobqueue.adapters.sqlite.time import SqliteTime
 from jobqueue.adapters.sqlite.transactions import SqliteTransactions
 from jobqueue.adapters.sqlite.wakeups import SqliteWakeups
@@ -27,7 +28,14 @@ class SqliteAdapter(SqlAdapter):
     """
 
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
-        parts = SqlParts(self, open_database(url), SqliteTime(clock), Announcer())
+        database = open_database(url)
+        parts = SqlParts(
+            adapter=self,
+            database=database,
+            time=SqliteTime(clock),
+            sessions=SqliteSessions(database),
+            announcer=Announcer(),
+        )
         self.path = SqlitePath(parts)
         super().__init__(
             parts,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -19,13 +18,14 @@ from jobqueue.adapters.settlement import (
     ids_by_token,
 )
 from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
+from jobqueue.adapters.sql.execute import Execute, executing_on
 from jobqueue.adapters.sql.path import Done, Meanwhile, SqlPath, in_order_of_claim, seconds
 from jobqueue.adapters.sql.role import SqlParts
-from jobqueue.adapters.sql.sessions import Execute, executing_on
 from jobqueue.adapters.sql.tables import to_text, to_utc
 from jobqueue.adapters.sqlite.database import readable
 from jobqueue.adapters.sqlite.statements import (
     ARGS_PLACE,
+    BUT,
     CHANGE,
     ENQUEUE,
     FIND_IN_ALL_QUEUES,
@@ -56,9 +56,8 @@ class SqlitePath(SqlPath):
         now, later = self.time.now_sql, self.time.later_sql
         self._enqueue_sql = ENQUEUE.format(now=now, later=later("(value ->> 6)"))
         self._change_sql = CHANGE.format(now=now, later=later(":delay"))
-        self._find_in_all_sql = FIND_IN_ALL_QUEUES.format(now=":now", in_queue="")
-        self._find_in_one_sql = FIND_IN_ALL_QUEUES.format(now=":now", in_queue="AND queue = :queue")
-        self._find_in_some_sql = FIND_IN_QUEUES.format(now=":now")
+        self._find_in_all_sql, self._find_in_one_sql, self._find_in_some_sql = _finding(but="")
+        self._find_but = _finding(but=BUT)
 
     # --- enqueueing ------------------------------------------------------------------------------
 
@@ -143,11 +142,19 @@ class SqlitePath(SqlPath):
             "free_slots": claim.free_slots,
             "now": now,
         }
-        sql = self._find_in_all_sql
+        in_all, in_one, in_some = (
+            self._find_in_all_sql,
+            self._find_in_one_sql,
+            self._find_in_some_sql,
+        )
+        if claim.passing_over:
+            in_all, in_one, in_some = self._find_but
+            values["passing_over"] = json.dumps(claim.passing_over)
+        sql = in_all
         if queues is not None and len(queues) == 1:
-            sql, values["queue"] = self._find_in_one_sql, queues[0]
+            sql, values["queue"] = in_one, queues[0]
         elif queues is not None:
-            sql, values["queues"] = self._find_in_some_sql, json.dumps(queues)
+            sql, values["queues"] = in_some, json.dumps(queues)
         return _decoded(connection.exec_driver_sql(sql, values).scalar_one())
 
     def _now_text(self, connection: Connection) -> str:
@@ -209,19 +216,6 @@ class SqlitePath(SqlPath):
         removed = Applied(self._remove(connection, settlements.removals), {})
         return removed.plus(self._change(connection, settlements.changes))
 
-    def _executing_on_driver(self, session: Any) -> Execute | None:
-        if not isinstance(session, sqlite3.Connection):
-            return None
-
-        def run(sql: str, values: Any) -> list[Any]:
-            cursor = session.cursor()
-            cursor.row_factory = None
-            if isinstance(values, list):
-                return cursor.executemany(sql, values).fetchall()
-            return cursor.execute(sql, values).fetchall()
-
-        return Execute(run, session)
-
 
 def _decoded(rows: bytes) -> list[Any]:
     """The rows that were found, of which one that is no UTF-8 must not spoil the others.
@@ -235,6 +229,15 @@ def _decoded(rows: bytes) -> list[Any]:
         for row in found:
             row[ARGS_PLACE] = readable(row[ARGS_PLACE].encode(errors="surrogateescape"))
     return found
+
+
+def _finding(but: str) -> tuple[str, str, str]:
+    """What finds the jobs to claim: in all queues, in one and in several."""
+    return (
+        FIND_IN_ALL_QUEUES.format(now=":now", in_queue="", but=but),
+        FIND_IN_ALL_QUEUES.format(now=":now", in_queue="AND queue = :queue", but=but),
+        FIND_IN_QUEUES.format(now=":now", but=but),
+    )
 
 
 def claimed_jobs(token: int, now: str, rows: Sequence[Any]) -> list[ClaimedJob]:

@@ -22,6 +22,9 @@ INSERT INTO background_jobs
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
+# What `{but}` is where a worker passes over jobs that it does not know, else nothing.
+BUT = " AND handler NOT IN (SELECT value FROM json_each(:passing_over))"
+
 _PRIORITIES = """
 priorities (priority) AS (
     SELECT (SELECT priority FROM background_jobs WHERE state = 'ready' {in_queue}
@@ -35,7 +38,7 @@ priorities (priority) AS (
 due AS (
     SELECT id, max_attempts FROM background_jobs
     WHERE state = 'ready' {in_queue} AND priority IN (SELECT priority FROM priorities)
-      AND run_at <= {now}
+      AND run_at <= {now}{but}
     ORDER BY priority, run_at, id LIMIT :limit
 )"""
 
@@ -60,7 +63,7 @@ due AS (
     WHERE job.id IN (
         SELECT candidate.id FROM background_jobs AS candidate
         WHERE candidate.state = 'ready' AND candidate.queue = lanes.queue
-          AND candidate.priority = lanes.priority AND candidate.run_at <= {now}
+          AND candidate.priority = lanes.priority AND candidate.run_at <= {now}{but}
         ORDER BY candidate.run_at, candidate.id LIMIT :limit)
     ORDER BY job.priority, job.run_at, job.id LIMIT :limit
 )"""

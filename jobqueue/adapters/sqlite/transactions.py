@@ -9,8 +9,10 @@ from sqlalchemy import Engine, NullPool, create_engine
 from sqlalchemy.orm import Session
 
 from jobqueue.adapters.sql.path import SqlPath
+from jobqueue.adapters.sql.role import SqlParts
 from jobqueue.adapters.sql.transactions import SqlTransaction, SqlTransactions, need
 from jobqueue.adapters.sqlite.database import SqliteDatabase, set_up
+from jobqueue.adapters.sqlite.writer import Writer
 from jobqueue.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -22,9 +24,9 @@ LONGEST_BEGIN_SECONDS = 30.0
 class SqliteTransaction(SqlTransaction):
     """A transaction of a job that is the one writer for as long as it is open."""
 
-    def __init__(self, session: Session, database: SqliteDatabase, path: SqlPath) -> None:
-        super().__init__(session, database, path)
-        self._writer = database.writer
+    def __init__(self, session: Session, parts: SqlParts, path: SqlPath, writer: Writer) -> None:
+        super().__init__(session, parts, path)
+        self._writer = writer
 
     def take_turn(self, wait_seconds: float) -> bool:
         return self._writer.take(self, wait_seconds)
@@ -63,7 +65,7 @@ class SqliteTransactions(SqlTransactions):
     database: SqliteDatabase
 
     def _new_transaction(self, session: Session) -> SqliteTransaction:
-        return SqliteTransaction(session, self.database, self._path)
+        return SqliteTransaction(session, self._parts, self._path, self.database.writer)
 
     def _new_sync_engine(self) -> Engine:
         engine = create_engine(self.database.engine.url, hide_parameters=True)

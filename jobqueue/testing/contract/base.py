@@ -85,6 +85,7 @@ def a_claim(
     free_slots: int | None = None,
     queues: tuple[str, ...] | None = None,
     token: int | None = None,
+    passing_over: tuple[str, ...] = (),
 ) -> Claim:
     """A claim with a fresh token; every job of it would start at once unless said otherwise."""
     return Claim(
@@ -93,6 +94,7 @@ def a_claim(
         limit=limit,
         free_slots=limit if free_slots is None else free_slots,
         queues=queues,
+        passing_over=passing_over,
     )
 
 

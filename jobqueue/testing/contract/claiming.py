@@ -11,7 +11,7 @@ import pytest
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
-from jobqueue.records import JobFilter, JobState, Retried, Succeeded
+from jobqueue.records import JobFilter, JobState, Released, Retried, Succeeded
 from jobqueue.testing.contract.base import (
     ContractBase,
     a_claim,
@@ -61,6 +61,40 @@ class ClaimContract(ContractBase):
     def test_there_may_be_nothing_to_claim(self, adapter: Adapter) -> None:
         assert adapter.claim(a_claim()) == []
         assert adapter.claim(a_claim(queues=("a", "b"))) == []
+
+    @pytest.mark.parametrize("queues", NAMED_QUEUES)
+    def test_what_is_passed_over_is_left_for_others(
+        self, adapter: Adapter, queues: tuple[str, ...] | None
+    ) -> None:
+        handlers = ["A", "B", "A", "C", "B", "A", "D"]
+        made = adapter.enqueue([new_job(handler, queue="a") for handler in handlers])
+        ours = a_claim("worker-1", queues=queues, passing_over=("A", "B", "it's not there"))
+        assert [job.handler for job in adapter.turn([], ours).claimed] == ["C", "D"]
+        again = a_claim("worker-1", queues=queues, passing_over=("A", "B"))
+        assert adapter.turn([], again).claimed == ()
+        assert adapter.claim(a_claim("worker-3", queues=queues, passing_over=("A", "B"))) == []
+        theirs = a_claim("worker-2", queues=queues, limit=2)
+        assert ids(adapter.turn([], theirs).claimed) == [made[0].id, made[1].id]
+        rest = adapter.claim(a_claim("worker-2", queues=queues, passing_over=("B",)))
+        assert ids(rest) == [made[2].id, made[5].id]
+
+    def test_what_was_passed_over_is_found_when_it_no_longer_is(self, adapter: Adapter) -> None:
+        first = enqueue_one(adapter, new_job("A"))
+        enqueue_one(adapter, new_job("B"))
+        (other,) = adapter.turn([], a_claim(passing_over=("A",))).claimed
+        assert other.handler == "B"
+        settle_all(adapter, Succeeded(other))
+        found: list[int] = []
+        while not found:  # it may take until the next look, half a second at most
+            found = ids(adapter.turn([], a_claim()).claimed)
+        assert found == [first.id]
+
+    def test_what_is_given_back_unknown_wakes_others(self, adapter: Adapter) -> None:
+        enqueue_one(adapter, new_job("A"))
+        (job,) = adapter.turn([], a_claim("worker-1")).claimed
+        turn = adapter.turn([Released(job, error="?")], a_claim("worker-1", passing_over=("A",)))
+        assert (turn.rejected, turn.claimed) == ((), ())
+        assert ids(adapter.turn([], a_claim("worker-2")).claimed) == [job.id]
 
     def test_a_job_is_claimed_once(self, adapter: Adapter) -> None:
         enqueue_one(adapter)

@@ -1,0 +1,38 @@
+"""The caller's own transactions in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from jobqueue.adapters.sql.execute import Execute
+from jobqueue.adapters.sql.sessions import Place, SqlSessions
+
+
+class SqliteSessions(SqlSessions):
+    """Runs statements in sessions and connections to a SQLite file."""
+
+    def _executing_on_driver(self, session: Any) -> Execute | None:
+        if not isinstance(session, sqlite3.Connection):
+            return None
+
+        def run(sql: str, values: Any) -> list[Any]:
+            cursor = session.cursor()
+            cursor.row_factory = None
+            if isinstance(values, list):
+                return cursor.executemany(sql, values).fetchall()
+            return cursor.execute(sql, values).fetchall()
+
+        return Execute(run, session)
+
+    def _address_of(self, execute: Execute) -> Any:
+        """Its file: it costs some microseconds to ask, and a path may lead elsewhere by and by."""
+
+    def _place_of(self, execute: Execute) -> Place:
+        files = [file for _, _, file in execute("PRAGMA database_list", ())]
+        path = str(Path(files[0]).resolve()) if files[0] else ""
+        return Place(
+            f"sqlite:///{path}" if path else "a SQLite database in memory",
+            {"file": (path,)},
+        )

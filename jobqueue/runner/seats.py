@@ -1,0 +1,112 @@
+"""The places of a supervisor's workers: who sits there, and when the next may sit down."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobqueue.runner.groups import WorkerGroup
+from jobqueue.runner.process import DATABASE_AWAY, WorkerProcess
+
+HEALTHY_AFTER_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 30.0
+DATABASE_AWAY_PAUSE_SECONDS = 1.0
+OF_ITS_OWN_DOING = frozenset(
+    {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS}
+)
+
+Place = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Seat:
+    """The place of one worker.
+
+    Args:
+        group: the group of who sits there.
+        index: its number in the group.
+        coming: the group as a rolling restart brings it; `group` when none is under way.
+        is_new: whether it is one that a rolling restart adds, and nobody has sat there yet.
+        is_surplus: whether a rolling restart takes it away.
+        finished: whether nobody is to sit there any more.
+    """
+
+    group: WorkerGroup
+    index: int
+    coming: WorkerGroup
+    is_new: bool = False
+    is_surplus: bool = False
+    process: WorkerProcess | None = None
+    deaths_in_a_row: int = 0
+    restart_at: float = 0.0
+    finished: bool = False
+
+    @property
+    def place(self) -> Place:
+        """What tells it from the others."""
+        return self.group.name, self.index
+
+    def is_to_be_filled(self) -> bool:
+        """Whether it is empty, and its pause is over."""
+        is_free = self.process is None and not self.finished and not self.is_new
+        return is_free and time.monotonic() >= self.restart_at
+
+    def take(self, process: WorkerProcess) -> WorkerProcess | None:
+        """Have the successor sit down; who sat there before."""
+        before, self.process = self.process, process
+        self.group, self.is_new = self.coming, False
+        return before
+
+    def pause_after(self, process: WorkerProcess, *, over_a_job: bool) -> float:
+        """How many seconds to wait before the next sits down where that one ended.
+
+        Only who cannot start is waited for longer and longer: that helps nobody who was fine until
+        somebody killed it, and a job that kills its workers is failed at its third crash.
+        """
+        pause = 0.0
+        if process.exit_code == DATABASE_AWAY:
+            pause = DATABASE_AWAY_PAUSE_SECONDS
+        elif _was_fine(process, over_a_job=over_a_job):
+            self.deaths_in_a_row = 0
+        else:
+            self.deaths_in_a_row += 1
+            if self.deaths_in_a_row > 1:
+                pause = min(2.0 ** (self.deaths_in_a_row - 2), LONGEST_PAUSE_SECONDS)
+        self.restart_at = time.monotonic() + pause
+        return pause
+
+
+def _was_fine(process: WorkerProcess, *, over_a_job: bool) -> bool:
+    code = process.exit_code or 0
+    if code == 0 or over_a_job or process.was_overdue:
+        return True
+    if process.age_seconds > HEALTHY_AFTER_SECONDS:
+        return True
+    return process.is_ready and code < 0 and -code not in OF_ITS_OWN_DOING
+
+
+def seats_of(groups: Sequence[WorkerGroup]) -> list[Seat]:
+    """A seat for each worker of some groups."""
+    return [Seat(group, index, group) for group in groups for index in range(group.count)]
+
+
+def rearrange(seats: list[Seat], groups: Sequence[WorkerGroup]) -> None:
+    """Mark which seats a rolling restart is to keep, to add and to take away."""
+    wanted = {seat.place: seat.group for seat in seats_of(groups)}
+    for seat in seats:
+        seat.is_surplus = seat.place not in wanted
+        seat.coming = wanted.pop(seat.place, seat.group)
+        if seat.process is None and not seat.is_new:
+            seat.group = seat.coming
+    seats += [Seat(group, index, group, is_new=True) for (_, index), group in wanted.items()]
+
+
+def settle_arrangement(seats: list[Seat], *, succeeded: bool) -> list[WorkerProcess]:
+    """Carry out what `rearrange` marked, or take it back; those whose seat is gone."""
+    gone = [seat for seat in seats if (seat.is_surplus if succeeded else seat.is_new)]
+    seats[:] = [seat for seat in seats if seat not in gone]
+    for seat in seats:
+        seat.is_surplus, seat.coming = False, seat.group
+    return [seat.process for seat in gone if seat.process is not None]

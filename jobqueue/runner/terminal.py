@@ -1,0 +1,78 @@
+"""The terminal that a process was started from, if it was started from one."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from contextlib import suppress
+
+SETTLE_SECONDS = 0.2
+LOOK_SECONDS = 0.02
+
+
+class Terminal:
+    """The controlling terminal of this process as it is when this is made.
+
+    A process that was started detached has none: by `jobqueue start`, systemd or a container.
+    """
+
+    def __init__(self) -> None:
+        self._fd: int | None = None
+        with suppress(OSError):
+            self._fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        self._is_outlived = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+    @property
+    def is_outlived(self) -> bool:
+        """Whether this process is meant to go on without it: it was started with `nohup`."""
+        return self._is_outlived
+
+    def was_closed(self) -> bool:
+        """Whether there was one, and it is gone; asked when a HUP has come.
+
+        When the shell dies, HUP comes just before the terminal is taken away.
+        """
+        if self._fd is None:
+            return False
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not self._is_gone(self._fd):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOOK_SECONDS)
+        return True
+
+    def has_us_in_front(self) -> bool:
+        """Whether what is typed there, Ctrl-Z too, is for this process."""
+        if self._fd is None:
+            return False
+        try:
+            return os.tcgetpgrp(self._fd) == os.getpgrp()
+        except OSError:
+            return False
+
+    def has_shell(self) -> bool:
+        """Whether there may be a shell that has this process go on when it is suspended.
+
+        There is none where this is the first process of the terminal: `docker run -it`, `ssh -t`.
+        """
+        return os.getsid(0) != os.getpid()
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    @staticmethod
+    def _is_gone(fd: int) -> bool:
+        poll = select.poll()
+        poll.register(fd, 0)
+        if poll.poll(0):
+            return True
+        try:
+            os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+        except OSError:
+            return True
+        return False

@@ -1,0 +1,101 @@
+"""A worker of which a part cannot be started stops the others again, and claims nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from jobqueue import Every, Job, JobQueue
+from jobqueue.adapters import Adapter
+from jobqueue.errors import DatabaseError, DatabaseUnavailable
+from jobqueue.job import registry
+from jobqueue.records import JobFilter, JobState
+from tests.process.conftest import WaitFor
+from tests.sample_jobs import Note, calls
+from tests.test_working import Background
+
+THREADS = (
+    "jobqueue-heart",
+    "jobqueue-steward",
+    "jobqueue-stats",
+    "jobqueue-pruner",
+    "jobqueue-ear",
+    "jobqueue-ticker",
+    "jobqueue-pump",
+)
+
+
+@pytest.fixture
+def recurring() -> Any:
+    before = dict(registry._by_name)
+
+    class Tick(Job):
+        schedule = Every(seconds=3600)
+
+        def perform(self) -> None:
+            calls.append("tick")
+
+    yield Tick
+    registry._by_name.clear()
+    registry._by_name.update(before)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+@pytest.mark.parametrize("name", THREADS)
+def test_a_thread_cannot_be_started(
+    adapter: Adapter,
+    name: str,
+    concurrency: int,
+    recurring: type[Job],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when the machine allows no more of them."""
+    start = threading.Thread.start
+    before = set(threading.enumerate())
+
+    def start_unless(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_unless)
+    calls.clear()
+    job = JobQueue(adapter).enqueue(Note)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        JobQueue(adapter, concurrency=concurrency).worker().run()
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not {name for name in left if name.startswith("jobqueue")}
+    assert adapter.workers() == []
+    (record,) = adapter.list_jobs(JobFilter(ids=(job.id,)), 1)
+    assert (record.state, record.attempts) == (JobState.READY, 0)
+    assert calls == []
+
+
+# --- the heartbeat -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [DatabaseUnavailable, DatabaseError])
+def test_a_beat_that_failed_is_tried_again_soon(
+    adapter: Adapter,
+    error: type[DatabaseError],
+    wait_for: WaitFor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A quarter of the lease would be a minute and a half."""
+    beat, beaten = adapter.beat, []
+
+    def beat_at_the_fourth(worker_ids: Any) -> Any:
+        beaten.append(time.monotonic())
+        if len(beaten) < 4:
+            raise error("not now")
+        return beat(worker_ids)
+
+    monkeypatch.setattr(adapter, "beat", beat_at_the_fourth)
+    with Background(JobQueue(adapter, lease=360).worker()):
+        wait_for(lambda: len(beaten) == 4, "four beats")
+    said = [r for r in caplog.records if r.__dict__.get("event") == "lease_troubled"]
+    assert len(said) == (error is DatabaseError)
