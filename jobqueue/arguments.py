@@ -149,14 +149,18 @@ class Parameters:
 
     def _revive(self, name: str, value: Any) -> Any:
         """A value as `perform` gets it, given either that or its JSON form."""
+        try:
+            plain = as_plain(value) if written_in(value) else value
+        except RecursionError:
+            self._refuse(f"{name}: it contains itself, or is nested too deeply")
         converter = self._converter(name)
         if converter is None or converter is _Plain:
             _refuse_changed(value, lambda why: self._refuse(f"{name}: {why}"))
-            return as_plain(value)
+            return plain
         from pydantic import ValidationError
 
         try:
-            made = self._adapter(name).validate_python(as_plain(value), strict=True)
+            made = self._adapter(name).validate_python(plain, strict=True)
         except ValidationError:
             _require_json(value, lambda why: self._refuse(f"{name}: {why}"))
             return self._read_json(name, value)

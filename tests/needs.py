@@ -95,9 +95,10 @@ def require(name: str) -> str:
     try:
         return find(name)
     except Missing as missing:
-        if NEEDS[name].package and os.environ.get(SKIP) == "nothing":
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+        why = str(missing)
+    if NEEDS[name].package and os.environ.get(SKIP) == "nothing":
+        pytest.fail(why, pytrace=False)
+    pytest.skip(why)
 
 
 def missing_packages() -> list[str]:

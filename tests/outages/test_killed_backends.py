@@ -150,6 +150,8 @@ def test_in_a_stream_of_turns(
     """At any moment of a turn, the sending of a large one among them."""
     queue, times = JobQueue(adapter, poll_interval=0.05), 30
     with Background(queue.worker()), psycopg.connect(postgres_url, autocommit=True) as control:
+        # It has nobody to wait for while it registers: a worker that cannot do that ends.
+        wait_for(lambda: bool(adapter.workers()), "the worker")
         for number in range(times):
             enough = len(calls) + 40 * number
             control.execute(STORE_MANY, {"handler": Note.name})
