@@ -21,10 +21,9 @@ from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.arguments import encode_unchecked
 from jobqueue.config import Settings, load_settings, setting_names
 from jobqueue.defaults import default_configuration
-from jobqueue.ending import EndTeller, usual_ends
-from jobqueue.enqueueing import EnqueueOptions, checked_queue, tell_enqueued
+from jobqueue.ends import EndTeller, usual_ends
+from jobqueue.enqueue import EnqueueOptions, checked_queue, tell_enqueued
 from jobqueue.errors import ConfigurationError, InvalidArguments
-from jobqueue.exactly_once import joined_session
 from jobqueue.hooks import Hooks, Observers
 from jobqueue.job import Job, registry
 from jobqueue.records import (
@@ -34,10 +33,11 @@ from jobqueue.records import (
     NewJob,
 )
 from jobqueue.spelling import did_you_mean
+from jobqueue.transactions import joined_session
 
 if TYPE_CHECKING:
     from jobqueue.runner.in_process import InProcess
-    from jobqueue.worker.telling import Tally
+    from jobqueue.worker.reporter import Tally
     from jobqueue.worker.worker import Worker
 
 DEFAULT_APP = "jobs"

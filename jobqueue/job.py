@@ -39,7 +39,7 @@ from jobqueue.arguments import Parameters
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.cron import Schedule, schedules_of_job
 from jobqueue.defaults import DefaultAdapter, DefaultLogger, default_configuration
-from jobqueue.enqueueing import (
+from jobqueue.enqueue import (
     PRIORITY_RANGE,
     Call,
     EnqueueOptions,
@@ -60,8 +60,7 @@ from jobqueue.errors import (
     InvalidJob,
     UnknownJob,
 )
-from jobqueue.exactly_once import TransactionBlock, WithoutClaim, joined_session
-from jobqueue.hooking import HookMethods, attempt_hooks, why_not_hooks
+from jobqueue.hook_calls import HookMethods, attempt_hooks, why_not_hooks
 from jobqueue.hooks import Observers
 from jobqueue.records import (
     DEFAULT_PRIORITY,
@@ -73,6 +72,7 @@ from jobqueue.records import (
 from jobqueue.retention import KEEP_EXPECTED_IN_CODE, KeepRule, is_keep_rule
 from jobqueue.retry import DEFAULT_RETRY, LONGEST_WAIT, RetryPolicy, as_seconds
 from jobqueue.spelling import close_to, why_not_given
+from jobqueue.transactions import TransactionBlock, WithoutClaim, joined_session
 
 P = ParamSpec("P")
 R = TypeVar("R")

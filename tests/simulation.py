@@ -18,7 +18,7 @@ from threading import Condition
 from typing import Any
 
 from jobqueue.adapters.memory.adapter import MemoryAdapter
-from jobqueue.ending import EndTeller
+from jobqueue.ends import EndTeller
 from jobqueue.hooks import Observers
 from jobqueue.records import (
     Claim,
@@ -36,7 +36,7 @@ from jobqueue.records import (
 )
 from jobqueue.worker.handoff import Handoff, Taken
 from jobqueue.worker.pump import Pump
-from jobqueue.worker.telling import Teller
+from jobqueue.worker.reporter import Teller
 
 POLL = 280.0
 LEASE = 30.0

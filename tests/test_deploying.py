@@ -19,10 +19,10 @@ from jobqueue.adapters import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.config import load_settings
 from jobqueue.defaults import default_configuration
-from jobqueue.execution import ROLLOUT, Executor
 from jobqueue.job import Registry, registry
+from jobqueue.perform.executor import ROLLOUT, Executor
 from jobqueue.records import Claim, Failed, NewJob, Released
-from jobqueue.strangers import MOST_NAMES, Strangers
+from jobqueue.unknown_handlers import MOST_NAMES, Strangers
 from jobqueue.worker.worker import Worker
 
 SOON = 2.0

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from jobqueue.config import Settings
-from jobqueue.execution import Executor
 from jobqueue.job import Job, JobContext, registry
+from jobqueue.perform.executor import Executor
 from jobqueue.records import Discarded, Failed, Outcome, Released, Retried, Succeeded
 from jobqueue.redaction import MAX_ERROR_CHARACTERS
 from tests import sample_jobs

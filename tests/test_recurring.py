@@ -19,7 +19,7 @@ from jobqueue.adapters import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.cron import Schedule, schedule_from
 from jobqueue.job import registry
-from jobqueue.maintenance.schedules import Ticker, Ticks, app_key, schedules_in
+from jobqueue.maintenance.ticker import Ticker, Ticks, app_key, schedules_in
 from jobqueue.records import JobFilter, JobRecord, NewSchedule
 
 PARIS = ZoneInfo("Europe/Paris")

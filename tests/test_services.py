@@ -16,7 +16,7 @@ import pytest
 
 from jobqueue import ConfigurationError
 from jobqueue.runner.health import HealthServer
-from jobqueue.runner.notify import ServiceNotifier
+from jobqueue.runner.service_notifier import ServiceNotifier
 from tests.conftest import Project
 
 

@@ -24,8 +24,8 @@ from jobqueue.defaults import default_configuration
 from jobqueue.job import registry
 from jobqueue.records import JobFilter
 from jobqueue.runner.alarm import SignalAlarm
-from jobqueue.worker.interrupting import Guard, Watcher
-from jobqueue.worker.telling import Tally
+from jobqueue.worker.interruption import Guard, Watcher
+from jobqueue.worker.reporter import Tally
 from jobqueue.worker.worker import Worker
 from tests.sample_jobs import calls
 

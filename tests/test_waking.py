@@ -25,7 +25,7 @@ from jobqueue.adapters.postgres.path import PostgresPath
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import LOOK_ANYWHERE, JobFilter, NewJob, Wakeup
 from jobqueue.runner.relay import WakePipe, enough_for
-from jobqueue.worker.waking import ListeningThread
+from jobqueue.worker.listener import ListeningThread
 from jobqueue.worker.worker import Worker
 from tests.conftest import new_postgres_database
 
@@ -300,7 +300,7 @@ def listening_to(flaky: Flaky, hear: Callable[[Wakeup], None], **options: Any) -
 def test_it_reconnects_and_says_each_thing_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("jobqueue.worker.waking.FIRST_RECONNECT_SECONDS", 0.01)
+    monkeypatch.setattr("jobqueue.worker.listener.FIRST_RECONNECT_SECONDS", 0.01)
     caplog.set_level(logging.INFO, logger="jobqueue")
     heard = threading.Semaphore(0)
     listening: list[bool] = []

@@ -21,7 +21,7 @@ from jobqueue.clock import ManualClock
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.log import LineHandler, TextFormatter
 from jobqueue.records import Claim, ClaimedJob, JobFilter, Turn
-from jobqueue.worker import pace, pump
+from jobqueue.worker import prefetch, pump
 from jobqueue.worker.worker import Worker
 from tests.sample_jobs import (
     Boom,
@@ -545,7 +545,7 @@ def test_a_stream_is_performed_and_told_of_while_the_database_works(
 def test_what_is_not_passed_on_yet_counts_as_held(
     adapter: Adapter, own_log: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "AHEAD_SECONDS", 10)  # as many are held on a slow machine
+    monkeypatch.setattr(prefetch, "AHEAD_SECONDS", 10)  # as many are held on a slow machine
 
     class Counting(Attentive):
         held = most_held = 0
@@ -561,7 +561,7 @@ def test_what_is_not_passed_on_yet_counts_as_held(
     JobQueue(counting, logger=own_log).work_off()
     assert counting.asides > 0
     # A few are performed between counting what there is to settle and what there is room for.
-    assert pace.MOST_JOBS / 2 < counting.most_held < pace.MOST_JOBS * 1.25
+    assert prefetch.MOST_JOBS / 2 < counting.most_held < prefetch.MOST_JOBS * 1.25
 
 
 def test_hooks_are_not_called_while_the_database_works(

@@ -21,32 +21,30 @@ from jobqueue.adapters.roles.tokens import TokensRole
 from jobqueue.adapters.roles.transactions import AsyncTransaction, Transaction, TransactionsRole
 from jobqueue.adapters.roles.wakeups import Listener, WakeupsRole
 from jobqueue.adapters.stored import StoredJob
-from jobqueue.outside import (
-    Count,
-    EnqueuedOnce,
-    Health,
-    Page,
-    Stat,
-    StatOfMinute,
-    TokenRecord,
-    UsedKey,
-)
 from jobqueue.records import (
     Claim,
     ClaimedJob,
+    Count,
     CrashedJob,
+    EnqueuedOnce,
+    Health,
     JobFilter,
     JobState,
     NewJob,
     NewSchedule,
     NewWorker,
     Outcome,
+    Page,
     QueueDepth,
     Rescue,
     ScheduleRecord,
     SchemaStatus,
+    Stat,
+    StatOfMinute,
     Succeeded,
+    TokenRecord,
     Turn,
+    UsedKey,
     WorkerRecord,
 )
 from jobqueue.retention import Keep

@@ -71,7 +71,7 @@ class StoredJob(JobRecord):
     ends: Ends
     """Who is told when it is ended by this record, where that is not as configured."""
     usual_ends: ClassVar[Callable[[], Ends]] = staticmethod(lambda: NO_ENDS)
-    """Who is told as configured; `jobqueue.ending` knows."""
+    """Who is told as configured; `jobqueue.ends` knows."""
     encode_args: ClassVar[Callable[[Mapping[str, Any], str], str]] = staticmethod(encode_unchecked)
     """What turns arguments for a job of a name into JSON; `jobqueue.app` checks them there."""
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobqueue.cli.control import OTHER_DATABASE
 from jobqueue.cli.options import App, AsJson, Concurrency, DatabaseUrl
 from jobqueue.cli.output import Column, print_json, print_table
 from jobqueue.cli.session import Session, note_broken_app, opened, refuse_memory
-from jobqueue.cli.steer import OTHER_DATABASE
 
 if TYPE_CHECKING:
-    from jobqueue.cli.benching import Figure, Tell
+    from jobqueue.cli.bench_runs import Figure, Tell
 
 COLUMNS = (
     Column("BENCHMARK"),
@@ -86,7 +86,7 @@ def _measure(
 ) -> tuple[list[Figure], str]:
     """The figures, and what the database says it is."""
     from jobqueue.adapters.scratch import scratch_beside
-    from jobqueue.cli.benching import Trial, logged_to_nowhere, measurements
+    from jobqueue.cli.bench_runs import Trial, logged_to_nowhere, measurements
     from jobqueue.runner.attached import interruptible
 
     figures, server = [], ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jobqueue.cli.errors import clean_exit
 from jobqueue.cli.session import opened
-from jobqueue.cli.supervising import supervise
+from jobqueue.cli.supervision import supervise
 from jobqueue.runner.daemon import DaemonFiles, StateKeeper
 from jobqueue.runner.groups import Undertaking
 from jobqueue.runner.supervisor import Supervisor

@@ -13,11 +13,11 @@ from typing import Any
 import typer
 
 from jobqueue.adapters import Adapter
-from jobqueue.cli.attendance import living_among, unattended
 from jobqueue.cli.errors import NO_DATABASE, WRONG_USAGE, as_typed, one_line
 from jobqueue.cli.options import App, AsJson, DatabaseUrl
 from jobqueue.cli.output import compact_json, counted, from_now, print_json, print_pairs, span
 from jobqueue.cli.session import Session, opened
+from jobqueue.cli.unattended import living_among, unattended
 from jobqueue.config import (
     ENVIRONMENT_PREFIX,
     Settings,
@@ -27,8 +27,7 @@ from jobqueue.config import (
 )
 from jobqueue.errors import ConfigurationError, DatabaseError
 from jobqueue.job import registry
-from jobqueue.outside import Ailment, Health
-from jobqueue.records import JobFilter, JobState, SchemaStatus, WorkerRecord
+from jobqueue.records import Ailment, Health, JobFilter, JobState, SchemaStatus, WorkerRecord
 from jobqueue.runner.groups import AS_CONFIGURED, WorkerGroup, groups_of
 
 

@@ -10,10 +10,10 @@ import sys
 
 from jobqueue.cli.errors import clean_exit
 from jobqueue.cli.session import opened
-from jobqueue.ending import usual_ends
+from jobqueue.ends import usual_ends
 from jobqueue.log import set_up_logging
-from jobqueue.maintenance.rescued import HooksHere
-from jobqueue.runner.hooks_elsewhere import NOBODY_HEARS, rescues_from_json
+from jobqueue.maintenance.rescue_reports import HooksHere
+from jobqueue.runner.rescue_hooks import NOBODY_HEARS, rescues_from_json
 
 
 def main() -> None:

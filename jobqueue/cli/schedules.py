@@ -20,7 +20,7 @@ from jobqueue.cli.output import (
 )
 from jobqueue.cli.session import Session, note_broken_app, opened
 from jobqueue.defaults import default_configuration
-from jobqueue.enqueueing import tell_enqueued
+from jobqueue.enqueue import tell_enqueued
 from jobqueue.errors import ConfigurationError
 from jobqueue.job import registry
 from jobqueue.maintenance.overview import Shown, all_shown, schedule_json
@@ -78,7 +78,7 @@ def run(
     Examples:
       jobs schedules run NightlyReport
     """
-    from jobqueue.maintenance.schedules import job_of
+    from jobqueue.maintenance.ticker import job_of
 
     with opened({"app": app, "database_url": database_url}) as session:
         note_broken_app(session, OTHER_DATABASE)
@@ -185,7 +185,7 @@ def _steer(
 
 def _found(session: Session, name: str) -> ScheduleRecord:
     """The schedule of this application that a person means."""
-    from jobqueue.maintenance.schedules import app_key
+    from jobqueue.maintenance.ticker import app_key
 
     app, everywhere = app_key(session.settings.app), session.adapter.schedules()
     own = [record for record in everywhere if record.app == app]
@@ -213,7 +213,7 @@ def _not_there(
 
 
 def _undeclared(session: Session) -> list[str]:
-    from jobqueue.maintenance.schedules import app_key
+    from jobqueue.maintenance.ticker import app_key
 
     classes = [found for name in registry.names() if (found := registry.find(name)) is not None]
     in_code = {name for job_class in classes for name in job_class.schedules()}

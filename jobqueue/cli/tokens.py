@@ -13,7 +13,7 @@ from jobqueue.cli.options import AsJson, DatabaseUrl
 from jobqueue.cli.output import Column, from_now, print_json, print_table
 from jobqueue.cli.session import opened, refuse_memory
 from jobqueue.errors import ConfigurationError
-from jobqueue.outside import TokenRecord
+from jobqueue.records import TokenRecord
 from jobqueue.web.access import Scope
 
 COLUMNS = tuple(Column(name) for name in ("ID", "NAME", "SCOPES", "STATE", "CREATED", "EXPIRES"))

@@ -35,10 +35,10 @@ from jobqueue.defaults import default_configuration
 from jobqueue.log import set_up_logging
 from jobqueue.records import JobFilter, JobState
 from jobqueue.runner.groups import AS_CONFIGURED, Undertaking, most_attempts
-from jobqueue.runner.streams import never_fail_to_write, writing_without_fail
+from jobqueue.runner.output_streams import never_fail_to_write, writing_without_fail
 
 if TYPE_CHECKING:
-    from jobqueue.worker.telling import Tally
+    from jobqueue.worker.reporter import Tally
 
 MEMORY_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -126,7 +126,7 @@ def work(
         max_memory_bytes=memory_bytes(max_memory),
         health=health,
     )
-    from jobqueue.cli.supervising import supervise
+    from jobqueue.cli.supervision import supervise
 
     never_fail_to_write()
     with opened(options, app="required") as session:
@@ -163,7 +163,7 @@ def workoff(
     options = settings_among(locals())
     with opened(options, app="required") as session:
         if workers is not None:
-            from jobqueue.cli.supervising import supervise
+            from jobqueue.cli.supervision import supervise
 
             undertaking = Undertaking(workers, options, until_idle=True)
             raise typer.Exit(supervise(undertaking, session))
@@ -185,7 +185,7 @@ def ready_to_work(session: Session) -> bool:
         ConfigurationError: the database is memory, which no other process sees.
         DatabaseError: it does not answer, or has no tables.
     """
-    from jobqueue.runner.waiting import wait_for_database
+    from jobqueue.runner.database_wait import wait_for_database
 
     settings = session.settings
     set_up_logging(settings.log_level, settings.log_format)

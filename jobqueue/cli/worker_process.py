@@ -14,17 +14,17 @@ from jobqueue.defaults import default_configuration
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.job import registry
 from jobqueue.log import set_up_logging
-from jobqueue.maintenance.schedules import schedules_in
+from jobqueue.maintenance.ticker import schedules_in
 from jobqueue.runner.alarm import SignalAlarm
-from jobqueue.runner.alone import LoneLease
 from jobqueue.runner.child import die_with_supervisor, run_child, say_ready
+from jobqueue.runner.database_wait import ping_until_it_answers
 from jobqueue.runner.groups import most_attempts
+from jobqueue.runner.output_streams import never_fail_to_write
 from jobqueue.runner.process import DATABASE_AWAY, WorkerPlan
 from jobqueue.runner.relay import hear_from_supervisor
-from jobqueue.runner.streams import never_fail_to_write
-from jobqueue.runner.waiting import ping_until_it_answers
+from jobqueue.runner.suspended_lease import LoneLease
+from jobqueue.worker.reporter import Tally
 from jobqueue.worker.slots import Slots
-from jobqueue.worker.telling import Tally
 from jobqueue.worker.worker import Worker
 
 

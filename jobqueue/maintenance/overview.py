@@ -9,7 +9,7 @@ from typing import Any
 from jobqueue.adapters.base import Adapter
 from jobqueue.cron import schedule_from
 from jobqueue.errors import InvalidJob
-from jobqueue.maintenance.schedules import is_declared
+from jobqueue.maintenance.ticker import is_declared
 from jobqueue.records import ScheduleRecord, WorkerRecord
 from jobqueue.showing import shown_args
 

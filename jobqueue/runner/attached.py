@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from jobqueue.worker.telling import Tally
+from jobqueue.worker.reporter import Tally
 from jobqueue.worker.worker import Worker
 
 SWITCH_SECONDS = 0.0005

@@ -18,7 +18,7 @@ from jobqueue.records import NewSchedule
 from jobqueue.runner.attached import tune_interpreter
 from jobqueue.runner.groups import RESTING
 from jobqueue.runner.readiness import ready_message
-from jobqueue.worker.telling import Tally
+from jobqueue.worker.reporter import Tally
 from jobqueue.worker.worker import Worker
 
 PR_SET_PDEATHSIG = 1

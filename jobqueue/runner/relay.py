@@ -19,7 +19,7 @@ from typing import Protocol
 from jobqueue.adapters.base import Adapter
 from jobqueue.records import LOOK_ANYWHERE, Wakeup
 from jobqueue.runner.groups import RESTING
-from jobqueue.worker.waking import ListeningThread
+from jobqueue.worker.listener import ListeningThread
 from jobqueue.worker.worker import Worker
 
 LISTENING = "listening"

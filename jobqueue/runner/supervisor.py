@@ -11,16 +11,16 @@ from datetime import timedelta
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.maintenance.rescue import Rescuer
-from jobqueue.maintenance.rescued import RescueTeller
-from jobqueue.maintenance.schedules import Ticker
+from jobqueue.maintenance.rescue_reports import RescueTeller
+from jobqueue.maintenance.rescuer import Rescuer
+from jobqueue.maintenance.ticker import Ticker
 from jobqueue.records import NewSchedule, NewWorker
 from jobqueue.runner.bell import Bell
 from jobqueue.runner.groups import WorkerGroup
-from jobqueue.runner.heart import Death, Heart
+from jobqueue.runner.heartbeats import Death, Heart
 from jobqueue.runner.process import DATABASE_AWAY, WorkerProcess, how_it_ended
 from jobqueue.runner.relay import Relay
-from jobqueue.runner.rolling import RollingRestart, Start
+from jobqueue.runner.rolling_restart import RollingRestart, Start
 from jobqueue.runner.seats import Seat, seats_of
 
 WATCH_SECONDS = 0.2

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from jobqueue.app import find_job
-from jobqueue.enqueueing import checked_wait, checked_wait_until
+from jobqueue.enqueue import checked_wait, checked_wait_until
 from jobqueue.errors import InvalidArguments, JobqueueError
 from jobqueue.job import Job, registry
 from jobqueue.records import DEFAULT_PRIORITY, JobRecord

@@ -17,12 +17,12 @@ from jobqueue.errors import InvalidArguments
 from jobqueue.job import Job, registry
 from jobqueue.records import UNFINISHED_STATES, ClaimedJob, JobFilter
 from jobqueue.retry import as_timedelta
-from jobqueue.testing.adapter import InboxAdapter, TravelClock
 from jobqueue.testing.assertions import expectation_of, refuse_all, refuse_count
+from jobqueue.testing.inbox_adapter import InboxAdapter, TravelClock
 
 if TYPE_CHECKING:
-    from jobqueue.testing.performing import Performance
-    from jobqueue.worker.telling import Tally
+    from jobqueue.testing.inbox_performer import Performance
+    from jobqueue.worker.reporter import Tally
 
 EVERYTHING = 1_000_000_000
 MOST_JOBS = 10_000
@@ -243,7 +243,7 @@ class Inbox:
 
     @contextmanager
     def _performance(self, raise_errors: bool) -> Iterator[Performance]:
-        from jobqueue.testing.performing import Performance
+        from jobqueue.testing.inbox_performer import Performance
 
         with closing(Performance(self.adapter, raise_errors)) as performance:
             yield performance

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from jobqueue.testing.guarding import Guard
+    from jobqueue.testing.guard import Guard
     from jobqueue.testing.inboxes import Inbox
 
 INI_OPTION = "jobqueue_inbox"
@@ -116,7 +116,7 @@ def _add_inbox_for_every_test(config: pytest.Config) -> None:
 
 def _guard_every_test(config: pytest.Config) -> None:
     from jobqueue.defaults import default_configuration
-    from jobqueue.testing.guarding import Guard
+    from jobqueue.testing.guard import Guard
 
     if not config.pluginmanager.has_plugin(GUARD):
         guard = Guard()

@@ -14,13 +14,12 @@ from pydantic_core import to_jsonable_python
 from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.app import import_app
 from jobqueue.defaults import default_configuration
-from jobqueue.ending import delete_some
-from jobqueue.enqueueing import tell_enqueued
+from jobqueue.ends import delete_some
+from jobqueue.enqueue import tell_enqueued
 from jobqueue.errors import StateConflict
 from jobqueue.exact_json import as_texts
 from jobqueue.job import Job, registry
-from jobqueue.outside import EnqueuedOnce, UsedKey
-from jobqueue.records import JobFilter, JobRecord, JobState, NewJob
+from jobqueue.records import EnqueuedOnce, JobFilter, JobRecord, JobState, NewJob, UsedKey
 from jobqueue.redaction import MASK, clean_error
 from jobqueue.showing import classes_meant, shown_args, shown_words
 from jobqueue.web.access import Scope

@@ -8,8 +8,15 @@ from typing import Any
 
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.maintenance.overview import all_shown, is_lost, schedule_json
-from jobqueue.outside import Stat, StatOfMinute
-from jobqueue.records import JobFilter, JobRecord, JobState, QueueDepth, WorkerRecord
+from jobqueue.records import (
+    JobFilter,
+    JobRecord,
+    JobState,
+    QueueDepth,
+    Stat,
+    StatOfMinute,
+    WorkerRecord,
+)
 from jobqueue.web.operations import Answer, Call
 from jobqueue.web.problems import Problem
 

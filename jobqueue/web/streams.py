@@ -16,7 +16,7 @@ import anyio
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from jobqueue.runner.ending import hearing_of_the_end
+from jobqueue.runner.shutdown_signals import hearing_of_the_end
 
 LOOK_SECONDS = 1.0
 LAST_WORD_SECONDS = 1.0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.app import JobQueue
-from jobqueue.outside import TokenRecord
+from jobqueue.records import TokenRecord
 from jobqueue.web.access import Access, Scope
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.settlement import may_be_cancelled, was_called_off
 from jobqueue.clock import SYSTEM_TIMER, Timer, reconnect_pauses
 from jobqueue.errors import DatabaseUnavailable, TransactionOpen
-from jobqueue.execution import delay_before_return
+from jobqueue.perform.executor import delay_before_return
 from jobqueue.records import (
     LOOK_ANYWHERE,
     Cancelled,
@@ -40,10 +40,10 @@ from jobqueue.records import (
     Turn,
     Wakeup,
 )
-from jobqueue.strangers import Strangers
+from jobqueue.unknown_handlers import Strangers
 from jobqueue.worker.handoff import Handoff
-from jobqueue.worker.pace import AHEAD_SECONDS, Pace
-from jobqueue.worker.telling import Teller
+from jobqueue.worker.prefetch import AHEAD_SECONDS, Pace
+from jobqueue.worker.reporter import Teller
 
 # How long a job is held unstarted, and how long one takes that others do not wait for.
 SLOW_JOB_SECONDS = 0.5

@@ -16,8 +16,16 @@ from datetime import timedelta
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
-from jobqueue.outside import Stat
-from jobqueue.records import NO_DELAY, Discarded, Failed, Outcome, Released, Retried, Succeeded
+from jobqueue.records import (
+    NO_DELAY,
+    Discarded,
+    Failed,
+    Outcome,
+    Released,
+    Retried,
+    Stat,
+    Succeeded,
+)
 
 FLUSH_SECONDS = 60.0
 STOP_SECONDS = 5.0

@@ -17,27 +17,27 @@ from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.config import Settings
 from jobqueue.defaults import default_configuration
-from jobqueue.ending import EndTeller, logger_of
+from jobqueue.ends import EndTeller, logger_of
 from jobqueue.errors import DatabaseUnavailable
-from jobqueue.execution import Executor
 from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
-from jobqueue.maintenance.prune import Pruner, PruningThread, prune_quietly
-from jobqueue.maintenance.rescued import HooksHere, RescueTeller
-from jobqueue.maintenance.schedules import Ticker, schedules_in
+from jobqueue.maintenance.pruner import Pruner, PruningThread, prune_quietly
+from jobqueue.maintenance.rescue_reports import HooksHere, RescueTeller
+from jobqueue.maintenance.ticker import Ticker, schedules_in
+from jobqueue.perform.executor import Executor
 from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewSchedule, NewWorker, Wakeup
-from jobqueue.strangers import Strangers
+from jobqueue.unknown_handlers import Strangers
 from jobqueue.worker.handoff import Handoff
-from jobqueue.worker.interrupting import Alarm, WatchedAlarm, Watcher
-from jobqueue.worker.lease import LeaseKeeper
-from jobqueue.worker.performing import Attendant, Concurrently, OnMainThread, Performer
+from jobqueue.worker.heartbeat import LeaseKeeper
+from jobqueue.worker.interruption import Alarm, WatchedAlarm, Watcher
+from jobqueue.worker.listener import RARELY, ListeningThread
+from jobqueue.worker.monitor import Steward
+from jobqueue.worker.performers import Attendant, Concurrently, OnMainThread, Performer
 from jobqueue.worker.pump import Pump
+from jobqueue.worker.reporter import Tally, Teller
 from jobqueue.worker.slots import Slots
 from jobqueue.worker.stats import Stats
-from jobqueue.worker.steward import Steward
-from jobqueue.worker.telling import Tally, Teller
 from jobqueue.worker.threads import ApplicationLoop
-from jobqueue.worker.waking import RARELY, ListeningThread
 
 LAST_TELLING_SECONDS = 10.0
 

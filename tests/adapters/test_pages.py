@@ -19,8 +19,7 @@ from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.adapters.sql import database, depths, pages
 from jobqueue.adapters.sql.adapter import SqlAdapter
 from jobqueue.errors import DatabaseUnavailable
-from jobqueue.outside import Count
-from jobqueue.records import JobFilter, JobState
+from jobqueue.records import Count, JobFilter, JobState
 from jobqueue.testing import AdapterContract
 from tests.adapters.explaining import Plan
 from tests.conftest import build_adapter, new_postgres_database

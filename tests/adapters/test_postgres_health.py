@@ -18,8 +18,7 @@ from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.cli import app
 from jobqueue.defaults import default_configuration
-from jobqueue.outside import Ailment
-from jobqueue.records import NewJob
+from jobqueue.records import Ailment, NewJob
 from tests.conftest import new_postgres_database
 from tests.postgres import private_server
 

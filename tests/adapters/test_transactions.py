@@ -29,7 +29,7 @@ from jobqueue.adapters.sqlite import database as sqlite_database
 from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 from jobqueue.defaults import default_configuration
 from jobqueue.records import JobFilter
-from jobqueue.worker.telling import Tally
+from jobqueue.worker.reporter import Tally
 from tests.conftest import DATABASES, build_adapter
 from tests.process.outage import outage
 

@@ -41,7 +41,7 @@ def without_counting() -> None:
 
 def on_the_floor() -> None:
     """Some jobs are said to have succeeded that were never performed."""
-    from jobqueue.execution import Executor
+    from jobqueue.perform.executor import Executor
     from jobqueue.records import ClaimedJob, Succeeded
 
     perform = Executor.execute
@@ -56,7 +56,7 @@ def on_the_floor() -> None:
 
 def freeing_the_living() -> None:
     """Workers are taken for dead that have just beaten."""
-    from jobqueue.maintenance.rescue import Rescuer
+    from jobqueue.maintenance.rescuer import Rescuer
 
     def still_for(self: Rescuer, worker_id: str, heartbeat: Any) -> float:
         return 3600.0 if random.random() < 1 / ONE_IN else 0.0

@@ -26,7 +26,7 @@ from jobqueue.adapters.postgres.connection import PatientConnection
 from jobqueue.adapters.sql import database, leases
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.job import registry
-from jobqueue.maintenance import prune
+from jobqueue.maintenance import pruner
 from jobqueue.records import JobState, NewJob
 from tests.conftest import TABLES
 from tests.outages.conftest import Said
@@ -210,7 +210,7 @@ def test_every_thread_of_a_worker_goes_on_after_it(
     server: Server, url: str, wait_for: WaitFor, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pump, lease, steward (progress, and cancels), ticker, pruner and listener."""
-    monkeypatch.setattr(prune, "PRUNE_SECONDS", 0.1)
+    monkeypatch.setattr(pruner, "PRUNE_SECONDS", 0.1)
 
     class Tick(Job):
         name = "Tick"

@@ -30,7 +30,7 @@ from jobqueue.adapters.postgres.connection import PatientConnection
 from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 from jobqueue.config import Settings
 from jobqueue.job import registry
-from jobqueue.maintenance.rescue import Rescuer
+from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.records import Claim, CrashedJob, JobRecord, NewWorker, Outcome, Turn
 from jobqueue.worker.slots import Slots
 from jobqueue.worker.worker import Worker

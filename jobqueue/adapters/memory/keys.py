@@ -7,8 +7,7 @@ from datetime import datetime
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.stored import StoredJob
-from jobqueue.outside import EnqueuedOnce, UsedKey
-from jobqueue.records import NewJob
+from jobqueue.records import EnqueuedOnce, NewJob, UsedKey
 
 
 class MemoryKeys(MemoryRole, KeysRole):

@@ -8,8 +8,15 @@ from datetime import datetime, timedelta
 from jobqueue.adapters.memory.store import MemoryRole
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.adapters.stored import StoredJob, kept_by
-from jobqueue.outside import Count, Page
-from jobqueue.records import UNFINISHED_STATES, JobFilter, JobRecord, JobState, QueueDepth
+from jobqueue.records import (
+    UNFINISHED_STATES,
+    Count,
+    JobFilter,
+    JobRecord,
+    JobState,
+    Page,
+    QueueDepth,
+)
 
 
 class MemoryReads(MemoryRole, ReadsRole):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
 from jobqueue.adapters.roles.stats import StatsRole
-from jobqueue.outside import STATS_LIFETIME, Stat, StatOfMinute
+from jobqueue.records import STATS_LIFETIME, Stat, StatOfMinute
 
 
 class MemoryStats(MemoryRole, StatsRole):

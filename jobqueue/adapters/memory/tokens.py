@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
 from jobqueue.adapters.roles.tokens import TokensRole
-from jobqueue.outside import TokenRecord
+from jobqueue.records import TokenRecord
 
 
 class MemoryTokens(MemoryRole, TokensRole):

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
 
 from jobqueue.adapters.sql.tables import Base
-from jobqueue.outside import Ailment, Health
+from jobqueue.records import Ailment, Health
 
 DIALECT: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 OLD_SECONDS = 60.0

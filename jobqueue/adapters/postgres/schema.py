@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from jobqueue.adapters.postgres.health import examine
 from jobqueue.adapters.sql.schema import SqlSchema
-from jobqueue.outside import Health
+from jobqueue.records import Health
 
 MIGRATION_LOCK = int.from_bytes(b"jobqueue")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from jobqueue.adapters.stored import StoredJob
-from jobqueue.outside import EnqueuedOnce, UsedKey
-from jobqueue.records import NewJob
+from jobqueue.records import EnqueuedOnce, NewJob, UsedKey
 
 
 class KeysRole(Protocol):

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from jobqueue.adapters.stored import StoredJob
-from jobqueue.outside import Count, Page
-from jobqueue.records import JobFilter, JobState, QueueDepth
+from jobqueue.records import Count, JobFilter, JobState, Page, QueueDepth
 
 
 class ReadsRole(Protocol):

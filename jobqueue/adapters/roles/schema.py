@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from jobqueue.outside import Health
-from jobqueue.records import SchemaStatus
+from jobqueue.records import Health, SchemaStatus
 
 
 class SchemaRole(Protocol):

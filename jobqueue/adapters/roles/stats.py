@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from jobqueue.outside import Stat, StatOfMinute
+from jobqueue.records import Stat, StatOfMinute
 
 
 class StatsRole(Protocol):

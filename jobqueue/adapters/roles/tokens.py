@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from jobqueue.outside import TokenRecord
+from jobqueue.records import TokenRecord
 
 
 class TokensRole(Protocol):

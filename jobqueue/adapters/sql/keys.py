@@ -26,11 +26,12 @@ from jobqueue.adapters.sql.tables import (
     to_utc,
 )
 from jobqueue.adapters.stored import StoredJob, kept_by
-from jobqueue.outside import (
+from jobqueue.records import (
     EnqueuedOnce,
+    JobFilter,
+    NewJob,
     UsedKey,
 )
-from jobqueue.records import JobFilter, NewJob
 
 # Who comes second waits here for the first to commit, and then finds the key taken.
 TAKE_KEY = text("""

@@ -20,8 +20,7 @@ from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.sql.time import DatabaseTime
 from jobqueue.adapters.stored import StoredJob
-from jobqueue.outside import Count, Page
-from jobqueue.records import FINISHED_STATES, JobFilter, JobState
+from jobqueue.records import FINISHED_STATES, Count, JobFilter, JobState, Page
 
 WINDOW = 10_000
 

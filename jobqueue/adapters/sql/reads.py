@@ -12,8 +12,7 @@ from jobqueue.adapters.sql.depths import capped_depths
 from jobqueue.adapters.sql.pages import Pages
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
 from jobqueue.adapters.stored import StoredJob, kept_by
-from jobqueue.outside import Count, Page
-from jobqueue.records import JobFilter, JobState, QueueDepth
+from jobqueue.records import Count, JobFilter, JobState, Page, QueueDepth
 
 
 class SqlReads(SqlRole, ReadsRole):

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, select, text, t
 from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import STATS, UtcDateTime, to_utc
-from jobqueue.outside import STATS_LIFETIME, Stat, StatOfMinute
+from jobqueue.records import STATS_LIFETIME, Stat, StatOfMinute
 
 # The last flush of a worker may fall into the minute of the one before.
 ADD_STATS = text("""

@@ -9,7 +9,7 @@ from sqlalchemy import Row, insert, select, update
 from jobqueue.adapters.roles.tokens import TokensRole
 from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import TOKENS, to_utc
-from jobqueue.outside import TokenRecord
+from jobqueue.records import TokenRecord
 
 
 class SqlTokens(SqlRole, TokensRole):

@@ -15,7 +15,6 @@ from datetime import timedelta
 import pytest
 
 from jobqueue.adapters.base import Adapter, Listener
-from jobqueue.outside import UsedKey
 from jobqueue.records import (
     NO_DELAY,
     ClaimedJob,
@@ -25,6 +24,7 @@ from jobqueue.records import (
     Outcome,
     Released,
     Retried,
+    UsedKey,
     Wakeup,
 )
 from jobqueue.testing.contract.base import (

@@ -11,8 +11,19 @@ import pytest
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
-from jobqueue.outside import Count, Stat, StatOfMinute, TokenRecord, UsedKey
-from jobqueue.records import Discarded, Failed, JobFilter, JobState, QueueDepth, Succeeded
+from jobqueue.records import (
+    Count,
+    Discarded,
+    Failed,
+    JobFilter,
+    JobState,
+    QueueDepth,
+    Stat,
+    StatOfMinute,
+    Succeeded,
+    TokenRecord,
+    UsedKey,
+)
 from jobqueue.testing.contract.base import (
     ContractBase,
     a_claim,

@@ -24,7 +24,13 @@ from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.json_text import result_writer
 from jobqueue.arguments import Misfit
-from jobqueue.attempt import (
+from jobqueue.config import Settings
+from jobqueue.defaults import default_configuration
+from jobqueue.errors import JobqueueError, JobTimeout
+from jobqueue.hook_calls import attempt_hooks
+from jobqueue.hooks import Observers
+from jobqueue.job import Job, Registry
+from jobqueue.perform.attempt import (
     Attempt,
     NoSteering,
     Plan,
@@ -34,13 +40,7 @@ from jobqueue.attempt import (
     stored_secrets,
     timeout_error,
 )
-from jobqueue.config import Settings
-from jobqueue.defaults import default_configuration
-from jobqueue.errors import JobqueueError, JobTimeout
-from jobqueue.exactly_once import COMMIT_TASK
-from jobqueue.hooking import attempt_hooks
-from jobqueue.hooks import Observers
-from jobqueue.job import Job, Registry
+from jobqueue.perform.tracebacks import error_text
 from jobqueue.records import (
     NO_DELAY,
     Cancelled,
@@ -56,8 +56,8 @@ from jobqueue.records import (
 from jobqueue.redaction import clean_error, mask_values, redact_args
 from jobqueue.retention import retention_of
 from jobqueue.retry import DEFAULT_RETRY, Discard, Retry, as_timedelta, delay_before_retry
-from jobqueue.strangers import Strangers
-from jobqueue.tracebacks import error_text
+from jobqueue.transactions import COMMIT_TASK
+from jobqueue.unknown_handlers import Strangers
 
 RunCoroutine = Callable[[Coroutine[Any, Any, None]], None]
 Within = Callable[[Callable[[], None]], None]

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.maintenance.rescue import Rescuer
+from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.records import CrashedJob, NewWorker, Rescue
-from jobqueue.worker.lease import Beating
+from jobqueue.worker.heartbeat import Beating
 
 
 @dataclass(frozen=True, slots=True)

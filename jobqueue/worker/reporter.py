@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jobqueue import log
-from jobqueue.ending import EndTeller
+from jobqueue.ends import EndTeller
 from jobqueue.hooks import NO_OBSERVERS, Observers
 from jobqueue.records import (
     Cancelled,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
-from jobqueue.maintenance.rescue import Rescuer
+from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.records import NewWorker, Rescue
 
 BEATS_PER_LEASE = 4

@@ -17,10 +17,10 @@ from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.arguments import Parameters
 from jobqueue.errors import InvalidTransaction, JobCancelled, JobTimeout
-from jobqueue.exactly_once import TransactionBlock
-from jobqueue.hooking import AttemptHooks
+from jobqueue.hook_calls import AttemptHooks
 from jobqueue.job import Job
 from jobqueue.records import ClaimedJob, Succeeded
+from jobqueue.transactions import TransactionBlock
 
 CANCELLED = "cancelled while it ran"
 Uninterrupted = Callable[[], AbstractContextManager[None]]

@@ -13,11 +13,11 @@ from typing import Any
 import jobqueue
 from jobqueue.adapters import Adapter
 from jobqueue.defaults import default_configuration
-from jobqueue.execution import Executor, RunCoroutine
 from jobqueue.job import registry
+from jobqueue.perform.executor import Executor, RunCoroutine
 from jobqueue.records import ClaimedJob, Committed, Failed, Outcome, Released, Succeeded, Turn
 from jobqueue.retry import Discard, Retry
-from jobqueue.worker.telling import Tally, as_settled
+from jobqueue.worker.reporter import Tally, as_settled
 
 PACKAGE = str(Path(jobqueue.__file__).parent)
 

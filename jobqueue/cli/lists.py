@@ -21,7 +21,7 @@ from jobqueue.cli.output import (
     print_table,
 )
 from jobqueue.cli.session import Session, note_broken_app, opened
-from jobqueue.cli.watching import watch
+from jobqueue.cli.watch import watch
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import ConfigurationError, UnknownJob
 from jobqueue.job import registry

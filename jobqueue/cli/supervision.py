@@ -14,17 +14,17 @@ from jobqueue.cli.session import Session
 from jobqueue.cli.work import ready_to_work
 from jobqueue.config import Settings, load_settings, setting_names
 from jobqueue.defaults import default_configuration
-from jobqueue.ending import usual_ends
+from jobqueue.ends import usual_ends
 from jobqueue.errors import ConfigurationError
-from jobqueue.maintenance.rescued import RescueTeller
-from jobqueue.maintenance.schedules import Ticker
+from jobqueue.maintenance.rescue_reports import RescueTeller
+from jobqueue.maintenance.ticker import Ticker
 from jobqueue.runner.groups import Undertaking, WorkerGroup, groups_of
 from jobqueue.runner.health import HealthServer
-from jobqueue.runner.hooks_elsewhere import HooksElsewhere
-from jobqueue.runner.notify import ServiceNotifier
 from jobqueue.runner.process import WorkerProcess
 from jobqueue.runner.relay import Relay
-from jobqueue.runner.steering import run_supervised, show_title
+from jobqueue.runner.rescue_hooks import HooksElsewhere
+from jobqueue.runner.service_notifier import ServiceNotifier
+from jobqueue.runner.signals import run_supervised, show_title
 from jobqueue.runner.supervisor import Supervisor
 
 POLL = "poll_interval"

@@ -18,12 +18,12 @@ from functools import partial
 from typing import Protocol
 
 from jobqueue import log
-from jobqueue.attempt import timeout_error
 from jobqueue.errors import JobCancelled
-from jobqueue.execution import Executor, RunCoroutine, StopNow
+from jobqueue.perform.attempt import timeout_error
+from jobqueue.perform.executor import Executor, RunCoroutine, StopNow
 from jobqueue.records import ClaimedJob, Outcome, Released, Succeeded
 from jobqueue.worker.handoff import Handoff, Taken
-from jobqueue.worker.interrupting import Alarm, Guard, Watcher
+from jobqueue.worker.interruption import Alarm, Guard, Watcher
 from jobqueue.worker.slots import Slots
 from jobqueue.worker.threads import Loop, LoopThread, ThreadPool
 

@@ -13,10 +13,10 @@ from typing import Any
 from jobqueue.errors import JobTimeout
 from jobqueue.redaction import clean_error, mask_values
 
-HERE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 OWN_MACHINERY = tuple(
-    str(HERE / name)
-    for name in ("execution.py", "attempt.py", "hooking.py", "exactly_once.py", "worker", "runner")
+    str(PACKAGE / name)
+    for name in ("perform", "hook_calls.py", "transactions.py", "worker", "runner")
 )
 MACHINERY = (*OWN_MACHINERY, contextlib.__file__, str(Path(asyncio.__file__).parent))
 

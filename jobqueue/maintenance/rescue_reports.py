@@ -9,7 +9,7 @@ from typing import Protocol
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.ending import BATCH, EndTeller
+from jobqueue.ends import BATCH, EndTeller
 from jobqueue.errors import DatabaseError
 from jobqueue.records import JobFilter, JobRecord, Rescue
 
