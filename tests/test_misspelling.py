@@ -106,7 +106,7 @@ def test_an_unknown_option_of_a_function_is_refused_close_or_not() -> None:
         def paint() -> None: ...
 
 
-class Plain(Job):
+class Unadorned(Job):
     def perform(self) -> None: ...
 
 
@@ -118,12 +118,12 @@ def a_function() -> None: ...
     ("call", "error", "said"),
     [
         (
-            lambda wrong: Plain.set(**wrong(wiat=5)),
+            lambda wrong: Unadorned.set(**wrong(wiat=5)),
             InvalidArguments,
             r"^\.set\(\) takes no 'wiat'; did you mean 'wait'\? it takes wait, wait_until",
         ),
         (
-            lambda wrong: Plain().set(wait=1).set(**wrong(colour=None)),
+            lambda wrong: Unadorned().set(wait=1).set(**wrong(colour=None)),
             InvalidArguments,
             r"\.set\(\) takes no 'colour'; it takes wait, wait_until, queue, priority, session$",
         ),

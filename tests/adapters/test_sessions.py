@@ -523,3 +523,37 @@ def test_a_database_in_memory_is_refused(adapter: Adapter) -> None:
         pytest.raises(ConfigurationError, match="a SQLite database in memory"),
     ):
         later(connection, 1)
+
+
+@pytest.mark.parametrize("adapter", ["postgresql"], indirect=True)
+def test_a_connection_made_as_ours_are_costs_no_question(
+    adapter: Adapter, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a pooler with one connection, which the session has, it would not be answered."""
+    assert isinstance(adapter, PostgresAdapter)
+    asked: list[None] = []
+    monkeypatch.setattr(adapter, "_own_place", lambda: asked.append(None))
+    url = make_url(postgres_url)
+    sync, own = create_engine(url.set(drivername="postgresql+psycopg")), adapter.transaction()
+    with Session(sync) as session, session.begin(), own.session as mine, mine.begin():
+        later(session, 1)
+        later(mine, 2)
+    with psycopg.connect(postgres_url) as connection:
+        later(connection, 3)
+    sync.dispose()
+    asyncio.run(in_async_sessions(postgres_url, adapter))
+    assert sorted(kept()) == [1, 2, 3, 4, 4, 5]
+    assert asked == []
+
+
+async def in_async_sessions(url: str, adapter: PostgresAdapter) -> None:
+    from sqlalchemy.ext.asyncio import AsyncSession as RealAsyncSession
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    for driver in ("psycopg", "asyncpg"):
+        engine = create_async_engine(make_url(url).set(drivername=f"postgresql+{driver}"))
+        async with RealAsyncSession(engine) as session, session.begin():
+            await SessionJob.set(session=session).perform_later_async(4)
+        await engine.dispose()
+    async with adapter.transaction_async().session as session, session.begin():
+        await SessionJob.set(session=session).perform_later_async(5)

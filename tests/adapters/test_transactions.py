@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -252,7 +253,8 @@ def test_blocks_of_threads_and_of_an_event_loop_take_turns(sqlite: SqlAdapter) -
     ActAsync.within = staticmethod(be_alone_too)
     for job_class in (Act, ActAsync):
         job_class.perform_all_later([()] * 20)
-    assert work_off(sqlite, concurrency=8) == Tally(succeeded=40)
+    # On a slow machine they take so long that some go back unstarted, to be claimed again.
+    assert replace(work_off(sqlite, concurrency=8), released=0) == Tally(succeeded=40)
     assert len(effects(sqlite)) == 40
 
 
@@ -380,7 +382,7 @@ def test_the_application_s_own_async_sessions(postgres: SqlAdapter, driver: str)
 def test_sessions_of_another_database_complete_nothing(
     sqlite: SqlAdapter, migrated_sqlite: Any, tmp_path: Any
 ) -> None:
-    for name, expected in (("empty", "tables of jobqueue are missing"), ("other", "ClaimLost")):
+    for name in ("empty", "other"):
         path = tmp_path / f"{name}.sqlite3"
         path.write_bytes(migrated_sqlite.read_bytes() if name == "other" else b"")
         engine = create_engine(f"sqlite:///{path}")
@@ -389,7 +391,7 @@ def test_sessions_of_another_database_complete_nothing(
         Act.sessions = staticmethod(sessionmaker(engine))
         stored = Act.perform_later()
         assert work_off(sqlite) == Tally(retried=1)
-        assert expected in str(stored.refresh().last_error)
+        assert "transaction cannot span two databases" in str(stored.refresh().last_error)
         with engine.connect() as connection:
             assert connection.execute(text("SELECT count(*) FROM effects")).scalar_one() == 0
         engine.dispose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+from sqlalchemy import URL
 
 from jobqueue.adapters.postgres.database import executing_on_psycopg
 from jobqueue.adapters.sql.database import Database
@@ -18,8 +19,7 @@ SELECT current_user, current_database(), coalesce(host(inet_server_addr()), ''),
        current_setting('port'), pg_postmaster_start_time(),
        to_regclass('background_jobs')::oid::text
 """
-# What a connection was made with that decides where it leads.
-ADDRESS = ("service", "host", "hostaddr", "port", "dbname", "user", "options")
+DEFAULT_PORT = 5432
 
 
 class PostgresSessions(SqlSessions):
@@ -28,8 +28,7 @@ class PostgresSessions(SqlSessions):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         # One that is made as ours are leads where they lead: there is nothing to ask.
-        _, named = database.engine.dialect.create_connect_args(database.engine.url)
-        self._known_addresses.add(tuple(_word(named.get(name)) for name in ADDRESS))
+        self._known_addresses.add(_address_in(database.engine.url))
 
     def _executing_on_driver(self, session: Any) -> Execute | None:
         if isinstance(session, psycopg.AsyncConnection):
@@ -43,10 +42,10 @@ class PostgresSessions(SqlSessions):
         return executing_on_psycopg(session)
 
     def _address_of(self, execute: Execute) -> Any:
-        if not isinstance(execute.driver, psycopg.Connection):
-            return None
-        given = execute.driver.info.get_parameters()
-        return tuple(given.get(name) for name in ADDRESS)
+        if isinstance(execute.driver, psycopg.Connection | psycopg.AsyncConnection):
+            info = execute.driver.info
+            return info.host, str(info.port), info.dbname, info.user, info.options
+        return None if execute.url is None else _address_in(execute.url)
 
     def _place_of(self, execute: Execute) -> Place:
         ((user, database, host, port, started, table),) = execute(FIND_PLACE, {})
@@ -56,5 +55,9 @@ class PostgresSessions(SqlSessions):
         )
 
 
-def _word(value: Any) -> str | None:
-    return None if value is None else str(value)
+def _address_in(url: URL) -> tuple[Any, ...]:
+    """As the driver has it of a connection; what the environment may add is left open."""
+    options = {"host": url.host, "port": url.port, **url.query}
+    port = str(options["port"] or DEFAULT_PORT)
+    database = url.database or url.username
+    return options["host"], port, database, url.username, options.get("options", "")

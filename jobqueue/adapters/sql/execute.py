@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
 from sqlalchemy import text as sql_text
 
 NAMED_VALUE = re.compile(r"%\((\w+)\)s")
@@ -20,10 +20,13 @@ class Execute:
     Args:
         run: runs one with its values, or with a list of such, and fetches the rows.
         driver: the driver's own connection.
+        url: of the engine that the connection belongs to; None when it belongs to none.
+        url: of the engine that it is of, if it is of one.
     """
 
     run: Callable[[str, Any], Sequence[Any]]
     driver: Any
+    url: URL | None = None
 
     def __call__(self, sql: str, values: Any) -> Sequence[Any]:
         """The rows of a statement."""
@@ -43,4 +46,4 @@ def executing_on(connection: Connection) -> Execute:
 
     is_numbered = connection.dialect.paramstyle == "numeric_dollar"
     driver = connection.connection.driver_connection
-    return Execute(run_numbered if is_numbered else run, driver)
+    return Execute(run_numbered if is_numbered else run, driver, connection.engine.url)

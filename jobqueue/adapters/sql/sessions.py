@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from jobqueue.adapters.sql.database import Database
+from jobqueue.adapters.sql.database import LONGEST_LOOK_SECONDS, Database
 from jobqueue.adapters.sql.execute import Execute, executing_on
 from jobqueue.errors import ConfigurationError, DatabaseError
 
@@ -68,7 +68,7 @@ class SqlSessions(ABC):
 
     @abstractmethod
     def _address_of(self, execute: Execute) -> Any:
-        """What a connection was made with, if that alone says where it leads; else None."""
+        """What a connection was made with, as far as it says where it leads."""
 
     @abstractmethod
     def _place_of(self, execute: Execute) -> Place:
@@ -120,18 +120,27 @@ class SqlSessions(ABC):
         Each address is looked at once.
         """
         address = self._address_of(execute)
-        if address is not None and address in self._known_addresses:
+        if address in self._known_addresses:
             return
         theirs = self._place_of(execute)
-        try:
-            ours = self._database.read(lambda connection: self._place_of(executing_on(connection)))
-        except DatabaseError:
-            # It is away just now, or its connections are all in use. The session is not.
-            return
-        difference = theirs.difference_to(ours)
-        if difference is not None:
+        ours = self._own_place()
+        difference = ours and theirs.difference_to(ours)
+        if ours is not None and difference is not None:
             raise ConfigurationError(
                 OTHER_DATABASE.format(theirs=theirs.name, ours=ours.name, difference=difference)
             )
-        if address is not None:
-            self._known_addresses.add(address)
+        self._known_addresses.add(address)
+
+    def _own_place(self) -> Place | None:
+        """Where our own connections lead; None when that cannot be read at once.
+
+        The transaction may hold a pooler's only connection. No job is refused for that, and the
+        next job does not wait for it either.
+        """
+        try:
+            return self._database.read(
+                lambda connection: self._place_of(executing_on(connection)),
+                answer_seconds=LONGEST_LOOK_SECONDS,
+            )
+        except DatabaseError:
+            return None

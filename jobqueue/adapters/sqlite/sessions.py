@@ -27,12 +27,10 @@ class SqliteSessions(SqlSessions):
         return Execute(run, session)
 
     def _address_of(self, execute: Execute) -> Any:
-        """Its file: it costs some microseconds to ask, and a path may lead elsewhere by and by."""
+        return execute("PRAGMA database_list", ())[0][2]
 
     def _place_of(self, execute: Execute) -> Place:
-        files = [file for _, _, file in execute("PRAGMA database_list", ())]
-        path = str(Path(files[0]).resolve()) if files[0] else ""
-        return Place(
-            f"sqlite:///{path}" if path else "a SQLite database in memory",
-            {"file": (path,)},
-        )
+        file = self._address_of(execute)
+        path = str(Path(file).resolve()) if file else ""
+        name = f"sqlite:///{path}" if path else "a SQLite database in memory"
+        return Place(name, {"file": (path,)})
