@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 import psycopg
@@ -50,8 +50,8 @@ def test_an_idle_worker_process_keeps_one(
 
         thread = threading.Thread(target=worker.run)
         thread.start()
-        _use_three_at_once(adapter)
-        assert number() >= 3
+        with _three_in_use(adapter):
+            assert number() >= 3
         wait_for(lambda: number() == 1, "it to keep one connection only")
         JobQueue(adapter).enqueue(Note)
         wait_for(lambda: calls == ["done"], "a job")
@@ -60,10 +60,12 @@ def test_an_idle_worker_process_keeps_one(
         adapter.close()
 
 
-def _use_three_at_once(adapter: PostgresAdapter) -> None:
+@contextmanager
+def _three_in_use(adapter: PostgresAdapter) -> Iterator[None]:
     with ExitStack() as used:
         for _ in range(3):
             used.enter_context(adapter.database.engine.connect())
+        yield
 
 
 @pytest.mark.timeout(20)
@@ -72,7 +74,8 @@ def test_spare_connections_are_closed_and_that_is_all(postgres_url: str, wait_fo
     assert isinstance(adapter, PostgresAdapter)
     made: list[object] = []
     event.listen(adapter.database.engine, "connect", lambda *_: made.append(None))
-    _use_three_at_once(adapter)
+    with _three_in_use(adapter):
+        pass
     for _ in range(3):
         adapter.close_spare_connections()
         adapter.ping()
@@ -82,4 +85,22 @@ def test_spare_connections_are_closed_and_that_is_all(postgres_url: str, wait_fo
         lambda: adapter.database.read(lambda c: c.exec_driver_sql(query).scalar_one()) == 1,
         "the server to see that one is left",
     )
+    adapter.close()
+
+
+@pytest.mark.timeout(20)
+def test_spare_connections_that_were_in_use_are_closed_later(
+    postgres_url: str, wait_for: WaitFor
+) -> None:
+    adapter = connect(f"{postgres_url}&application_name=later")
+    assert isinstance(adapter, PostgresAdapter)
+    with _three_in_use(adapter):
+        adapter.close_spare_connections()
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'later'"
+
+    def is_one_left() -> bool:
+        adapter.close_spare_connections()
+        return bool(adapter.database.read(lambda c: c.exec_driver_sql(query).scalar_one()) == 1)
+
+    wait_for(is_one_left, "one to be left")
     adapter.close()

@@ -172,11 +172,14 @@ class Database:
         """Close pooled connections that are not in use, until one is left in all."""
         pool = self.engine.pool
         assert isinstance(pool, QueuePool)  # noqa: S101 - that of every engine made here
-        if pool.checkedin() + pool.checkedout() <= 1:
+        # Those that were in use at an earlier `dispose` are counted as less than none when they are
+        # back, and hidden from a sum.
+        in_use = max(pool.checkedout(), 0)
+        if pool.checkedin() + in_use <= 1:
             return
         # One that is detached, one by one, leaves an empty place behind, which counts as one.
         with self.errors_translated():
-            kept = None if pool.checkedout() else self.engine.raw_connection()
+            kept = None if in_use else self.engine.raw_connection()
             pool.dispose()
             if kept is not None:
                 kept.close()
