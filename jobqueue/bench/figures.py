@@ -10,7 +10,7 @@ MILLISECONDS = 1000.0
 
 
 class Benchmark(StrEnum):
-    """What can be measured."""
+    """A group of runs, named as on the command line."""
 
     ENQUEUE = "enqueue"
     DRAIN = "drain"
