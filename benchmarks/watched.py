@@ -49,7 +49,7 @@ class Recorder:
         adapter_class.turn = watched  # type: ignore[assignment, method-assign]
 
     def figures(self) -> dict[str, Any]:
-        """What was noted."""
+        """The trace so far."""
         return {"started": self.started, "marks": self.marks}
 
     def write(self) -> None:

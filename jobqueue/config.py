@@ -114,7 +114,6 @@ def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
     return parse
 
 
-TEXT = Kind("some text", _text)
 URL = Kind("a URL such as sqlite:///jobs.sqlite3 or postgresql://user@host/database", _text)
 APP = Kind("the name of a module or package, several with commas", _text)
 BOOLEAN = Kind("true or false", _boolean)
@@ -254,11 +253,6 @@ def hide_password(url: str) -> str:
     """A database URL that can be shown."""
     url = re.sub(r"(//[^/@:]*:)[^/]*@", r"\1***@", url)
     return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1***", url)
-
-
-def parse_queues(text: str) -> tuple[str, ...] | None:
-    """Queue names as the command line has them: `default,email`, or `*` (None) for all."""
-    return _parsed("--queues", "queues", text)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from jobqueue import log
 from jobqueue.errors import JobCancelled, JobTimeout
-from jobqueue.hooks import ATTEMPT_HOOKS, Around, Finish, Hooks, log_failure, overridden
+from jobqueue.hooks import ATTEMPT_HOOKS, Around, Finish, Hooks, overridden
 from jobqueue.retry import Discard, Retry
 
 InTime = Callable[[Any], Awaitable[Any]]
@@ -221,7 +222,7 @@ class AttemptHooks:
             try:
                 _finished(hook())
             except OBSERVER_FAILS as error:
-                log_failure(call.job.logger, hook.func, error)
+                log.hook_failed(call.job.logger, hook.func, error)
 
     # --- an async job ----------------------------------------------------------------------------
 
@@ -249,7 +250,7 @@ class AttemptHooks:
             try:
                 await _awaited(hook())
             except OBSERVER_FAILS as error:
-                log_failure(call.job.logger, hook.func, error)
+                log.hook_failed(call.job.logger, hook.func, error)
 
     # --- both ------------------------------------------------------------------------------------
 

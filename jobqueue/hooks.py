@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
+from jobqueue import log
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import (
     Cancelled,
@@ -166,7 +167,7 @@ class Observers:
             try:
                 hook(*facts)
             except Exception as error:  # noqa: BLE001 - whatever an observer raises
-                log_failure(logger, hook, error)
+                log.hook_failed(logger, hook, error)
 
     def tell_outcomes(
         self, logger: logging.Logger, outcomes: Iterable[Outcome], rejected: Iterable[Outcome]
@@ -208,13 +209,6 @@ def overridden(name: str, hooks: Iterable[Hooks]) -> tuple[Callable[..., Any], .
     """The methods of that name which do something."""
     base = getattr(Hooks, name)
     return tuple(getattr(h, name) for h in hooks if getattr(type(h), name) is not base)
-
-
-def log_failure(logger: logging.Logger, hook: Callable[..., Any], error: BaseException) -> None:
-    """Say that an observer failed."""
-    name = getattr(hook, "__qualname__", repr(hook))
-    facts = {"event": "hook_failed", "error": f"{type(error).__name__}: {error}"}
-    logger.error("the hook %s failed: %s", name, facts["error"], exc_info=error, extra=facts)
 
 
 NO_OBSERVERS = Observers()

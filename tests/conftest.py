@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -357,13 +358,13 @@ JOBS = """
 @pytest.fixture
 def wait_for() -> Callable[[Callable[[], bool], str], None]:
     """Wait until something is so, watching it closely; fail when it is not in the end."""
-    import time
+    return wait_until
 
-    def wait(condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
-            if time.monotonic() > deadline:
-                pytest.fail(f"waited {PATIENCE_SECONDS} s in vain for {what}")
-            time.sleep(0.01)
 
-    return wait
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """As `wait_for`, for fixtures that are shared by several tests."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {PATIENCE_SECONDS} s in vain for {what}")
+        time.sleep(0.01)

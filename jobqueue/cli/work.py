@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -126,11 +127,13 @@ def work(
         max_memory_bytes=memory_bytes(max_memory),
         health=health,
     )
-    from jobqueue.cli.supervision import supervise
+    from jobqueue.processes.supervisor import supervise
 
     never_fail_to_write()
     with opened(options, app="required") as session:
-        exit_code = supervise(undertaking, session)
+        exit_code = supervise(
+            undertaking, session.settings, session.adapter, partial(ready_to_work, session)
+        )
     raise typer.Exit(exit_code)
 
 
@@ -163,10 +166,13 @@ def workoff(
     options = settings_among(locals())
     with opened(options, app="required") as session:
         if workers is not None:
-            from jobqueue.cli.supervision import supervise
+            from jobqueue.processes.supervisor import supervise
 
             undertaking = Undertaking(workers, options, until_idle=True)
-            raise typer.Exit(supervise(undertaking, session))
+            exit_code = supervise(
+                undertaking, session.settings, session.adapter, partial(ready_to_work, session)
+            )
+            raise typer.Exit(exit_code)
         if not ready_to_work(session):
             return
         tally = _work_off_here(session, most_attempts(session.settings, options))
@@ -217,20 +223,10 @@ def memory_bytes(text: str | None) -> int | None:
 
 
 def _work_off_here(session: Session, attempts: int | None) -> Tally:
-    from jobqueue.job import registry
-    from jobqueue.runner.alarm import SignalAlarm
+    from jobqueue.processes.worker import attached_worker
     from jobqueue.runner.attached import run_attached
-    from jobqueue.worker.worker import Worker
 
-    worker = Worker(
-        session.adapter,
-        registry,
-        session.settings,
-        default_configuration.logger,
-        until_idle=True,
-        alarm=SignalAlarm(),
-        most_attempts=attempts,
-    )
+    worker = attached_worker(session.adapter, session.settings, until_idle=True, attempts=attempts)
     with writing_without_fail():
         return run_attached(worker)
 

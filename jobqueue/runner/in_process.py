@@ -13,6 +13,7 @@ from datetime import timedelta
 from types import FrameType, TracebackType
 from typing import Any, Generic, NoReturn, TypeVar
 
+from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.errors import ConfigurationError, DatabaseError
 from jobqueue.worker.worker import Worker
@@ -78,13 +79,8 @@ class WorkerThread:
             self._worker.run()
         except BaseException as raised:  # noqa: BLE001 - raised again at the end of the block
             error = raised
-            self._say_that_it_ended(raised)
+            log.worker_ended(self._logger, self._worker.id, raised)
         self._ended.set_result(error)
-
-    def _say_that_it_ended(self, error: BaseException) -> None:
-        line = "worker %s in this process ended, and performs nothing any more: %s: %s"
-        facts = {"event": "worker_died", "worker": self._worker.id, "error": str(error)}
-        self._logger.error(line, self._worker.id, type(error).__name__, error, extra=facts)
 
 
 class InProcess(Generic[Q]):

@@ -16,8 +16,8 @@ import psycopg
 import pytest
 
 from jobqueue.adapters import connect
-from jobqueue.cli import bench_runs
-from jobqueue.cli.bench_runs import Trial
+from jobqueue.bench import runs
+from jobqueue.bench.runs import Trial
 from jobqueue.config import Settings
 from jobqueue.records import JobFilter
 from jobqueue.runner.attached import interruptible
@@ -174,9 +174,9 @@ def test_ctrl_c_before_the_worker_has_performed_anything(
         wait_for(lambda: adapter.count_by_state() != {}, "the first job")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench_runs, "run_attached", interrupted_at_once)
+    monkeypatch.setattr(runs, "run_attached", interrupted_at_once)
     with pytest.raises(KeyboardInterrupt):
-        bench_runs.latency(Trial(adapter, Settings(), 100, lambda *_: None))
+        runs.latency(Trial(adapter, Settings(), 100, lambda *_: None))
     adapter.close()
 
 

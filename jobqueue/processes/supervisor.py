@@ -1,4 +1,4 @@
-"""Running worker processes under a supervisor, for `work`, `workoff -n` and `start`."""
+"""Wiring of a supervisor, for `work`, `workoff -n` and `start`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from datetime import timedelta
 from typing import Protocol
 
 from jobqueue.adapters import Adapter
-from jobqueue.cli.session import Session
-from jobqueue.cli.work import ready_to_work
 from jobqueue.config import Settings, load_settings, setting_names
 from jobqueue.defaults import default_configuration
 from jobqueue.ends import usual_ends
@@ -32,22 +30,22 @@ WORKER_COMMAND = ("-m", "jobqueue.cli.worker_process")
 HOOKS_COMMAND = ("-m", "jobqueue.cli.hooks_process")
 
 
-class Watcher(Protocol):
-    """Who wants to know how a supervisor gets on."""
+class SupervisorReports(Protocol):
+    """Receives what becomes of a supervisor's workers as a whole."""
 
     def ready(self, supervisor: Supervisor) -> None:
         """All workers are ready for the first time."""
 
     def restarted(self, supervisor: Supervisor, error: str | None) -> None:
-        """A rolling restart has ended, and why it failed if it did."""
+        """A rolling restart has ended; `error` says why it failed, if it did."""
 
 
 class Workforce:
-    """Which workers a supervisor has, as its command line and the configuration say.
+    """The workers of a supervisor, as its command line and the configuration describe them.
 
     Args:
         undertaking: what the command line says.
-        settings: as they are in force, what the application set in code included.
+        settings: the settings in force, those that the application set in code included.
     """
 
     def __init__(self, undertaking: Undertaking, settings: Settings) -> None:
@@ -85,7 +83,13 @@ class Workforce:
         return {name: value for name, value in options.items() if value is not None}
 
     def spawn(self, group: WorkerGroup, index: int, *, waits: bool) -> WorkerProcess:
-        """A worker process of a group; see `Start`."""
+        """Start a worker process of a group.
+
+        Args:
+            group: the group it belongs to.
+            index: its number in the group.
+            waits: whether it waits for a database that does not answer when it starts.
+        """
         return WorkerProcess(
             group,
             index,
@@ -99,23 +103,36 @@ class Workforce:
 
     @property
     def poll_interval(self) -> timedelta:
-        """How often the most impatient of them looks for jobs."""
+        """The shortest poll interval of all groups."""
         own = [load_settings(g.options).poll_interval for g in self.groups if POLL in g.options]
         return min([self._settings.poll_interval, *own])
 
 
-def supervise(undertaking: Undertaking, session: Session, watcher: Watcher | None = None) -> int:
+def supervise(
+    undertaking: Undertaking,
+    settings: Settings,
+    adapter: Adapter,
+    reach_database: Callable[[], bool],
+    reports: SupervisorReports | None = None,
+) -> int:
     """Run the workers until they end or are stopped, and return the exit code.
+
+    Args:
+        undertaking: what the command line says.
+        settings: the settings in force.
+        adapter: where the jobs are.
+        reach_database: returns when the database can be worked with; False to start nothing.
+            Health probes are answered meanwhile.
+        reports: told when the workers are ready and when they have been replaced.
 
     Raises:
         ConfigurationError: they cannot be run as they are asked for.
         DatabaseError: the database does not answer, or has no tables.
     """
-    settings, adapter = session.settings, session.adapter
     workforce = Workforce(undertaking, settings)
-    probed = Probed()
-    with answering(undertaking.health, probed):
-        if not ready_to_work(session):
+    probed = ProbedSupervisor()
+    with _answered_probes(undertaking.health, probed):
+        if not reach_database():
             return 0
         lasting = not undertaking.until_idle
         hooks = HooksElsewhere(HOOKS_COMMAND, workforce.given, default_configuration.logger)
@@ -134,19 +151,15 @@ def supervise(undertaking: Undertaking, session: Session, watcher: Watcher | Non
             rescues=RescueTeller(usual_ends(), hooks),
         )
         supervisor.on_new_code = hooks.forget
-        _tell(supervisor, workforce, watcher)
-        alarm = _stop_after(undertaking.ttl_seconds, supervisor)
-        try:
+        _report(supervisor, workforce, reports)
+        with _stopped_after(undertaking.ttl_seconds, supervisor):
             return run_supervised(supervisor)
-        finally:
-            if alarm is not None:
-                alarm.cancel()
 
 
 def _relay(
     workforce: Workforce, settings: Settings, adapter: Adapter
 ) -> Callable[[Callable[[], Sequence[WorkerProcess]]], Relay] | None:
-    """How the workers hear of jobs, looked for as often as the most impatient of them would."""
+    """Makes the relay by which the workers hear of new jobs, if `listen` is set."""
     if not settings.listen:
         return None
     interval, logger = workforce.poll_interval, default_configuration.logger
@@ -157,21 +170,23 @@ def _ticker(settings: Settings, adapter: Adapter) -> Ticker:
     return Ticker(adapter, settings.app, default_configuration.logger)
 
 
-def _tell(supervisor: Supervisor, workforce: Workforce, watcher: Watcher | None) -> None:
-    """Tell systemd, `ps` and the watcher how the supervisor gets on."""
+def _report(
+    supervisor: Supervisor, workforce: Workforce, reports: SupervisorReports | None
+) -> None:
+    """Have the supervisor report to systemd, in its title in `ps`, and to `reports`."""
     service = ServiceNotifier()
 
     def ready() -> None:
         service.ready()
-        if watcher is not None:
-            watcher.ready(supervisor)
+        if reports is not None:
+            reports.ready(supervisor)
 
     def restarted(error: str | None) -> None:
         show_title(supervisor)
         if supervisor.relay is not None:
             supervisor.relay.look_every(workforce.poll_interval)
-        if watcher is not None:
-            watcher.restarted(supervisor, error)
+        if reports is not None:
+            reports.restarted(supervisor, error)
 
     def turn() -> None:
         service.alive()
@@ -183,13 +198,17 @@ def _tell(supervisor: Supervisor, workforce: Workforce, watcher: Watcher | None)
 
 
 @dataclass(slots=True)
-class Probed:
-    """What health probes ask about: a supervisor, once the database has been reached."""
+class ProbedSupervisor:
+    """The answers to health probes, also while the supervisor waits for the database.
+
+    Args:
+        supervisor: None until the database has been reached.
+    """
 
     supervisor: Supervisor | None = None
 
     def is_alive(self) -> bool:
-        """Whether work is done, or the database waited for."""
+        """Whether the supervisor does its work, or waits for the database."""
         return self.supervisor is None or self.supervisor.is_alive
 
     def is_ready(self) -> bool:
@@ -198,8 +217,8 @@ class Probed:
 
 
 @contextmanager
-def answering(address: str | None, probed: Probed) -> Iterator[None]:
-    """Answer health probes for the time of a block, if there is an address to do so."""
+def _answered_probes(address: str | None, probed: ProbedSupervisor) -> Iterator[None]:
+    """Answer health probes during a block, if there is an address for them."""
     if address is None:
         yield
         return
@@ -211,11 +230,17 @@ def answering(address: str | None, probed: Probed) -> Iterator[None]:
         health.stop()
 
 
-def _stop_after(ttl_seconds: float | None, supervisor: Supervisor) -> threading.Timer | None:
+@contextmanager
+def _stopped_after(ttl_seconds: float | None, supervisor: Supervisor) -> Iterator[None]:
+    """Stop a supervisor when its time to live is over, if it has one."""
     if ttl_seconds is None:
-        return None
+        yield
+        return
     why = f"its {ttl_seconds:g} s are over (--ttl)"
     alarm = threading.Timer(ttl_seconds, supervisor.stop, [why])
     alarm.daemon = True
     alarm.start()
-    return alarm
+    try:
+        yield
+    finally:
+        alarm.cancel()

@@ -1,7 +1,7 @@
-"""Measuring a database: how fast jobs are enqueued and drained, and how soon one is performed.
+"""Runs of a benchmark: how fast jobs are enqueued and drained, and how soon one is performed.
 
-Everything goes the way that an application's jobs go: the public API, and a worker in this
-process, with the log lines of production written to nowhere.
+Jobs go the same way as an application's: through the public API and a worker in this process.
+Log lines are formatted as in production, and written to nowhere.
 """
 
 from __future__ import annotations
@@ -16,79 +16,41 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 from jobqueue.adapters import Adapter
+from jobqueue.adapters.scratch import scratch_beside
 from jobqueue.app import JobQueue
-from jobqueue.cli.bench import Benchmark
+from jobqueue.bench.figures import Benchmark, Figure, percentiles
+from jobqueue.bench.jobs import NoOp, Ping
+from jobqueue.bench.timed_turns import TimedTurns
 from jobqueue.config import Settings
-from jobqueue.defaults import default_configuration
-from jobqueue.job import Job, registry
 from jobqueue.log import set_up_logging
-from jobqueue.records import Claim, Outcome, Turn
-from jobqueue.runner.alarm import SignalAlarm
+from jobqueue.processes.worker import attached_worker
 from jobqueue.runner.attached import run_attached
-from jobqueue.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from jobqueue.worker.worker import Worker
 
 MOST_IN_ONE_CALL = 20_000
 SHARE_OF_SINGLES = 10
 SHARE_OF_PINGS = 100
 PINGING_SECONDS = 10.0
 PAUSE_SECONDS = (0.02, 0.08)
-MILLISECONDS = 1000.0
 
 Tell = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """What was measured.
-
-    Args:
-        name: `enqueue`, `enqueue_bulk`, `drain` or `latency`.
-        title: the same for people.
-        jobs: how many it was measured on.
-        jobs_per_second: the rate; None for latency.
-        p50_ms: what half of the jobs stayed under, in milliseconds; None where only all of them
-            together were measured.
-        p99_ms: what 99 of 100 stayed under.
-    """
-
-    name: str
-    title: str
-    jobs: int
-    jobs_per_second: float | None = None
-    p50_ms: float | None = None
-    p99_ms: float | None = None
-
-
-class NoOp(Job):
-    """What is enqueued and drained. Its argument is checked, stored and decoded as any."""
-
-    def perform(self, number: int) -> None:
-        """Do nothing."""
-
-
-class Ping(Job):
-    """What latency is measured with."""
-
-    begun: ClassVar[SimpleQueue[float | None]]
-
-    def perform(self, number: int) -> None:  # noqa: ARG002 - it has an argument as NoOp has
-        """Say when it was begun."""
-        self.begun.put(time.perf_counter())
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What something is measured on.
+    """The conditions of a run.
 
     Args:
-        adapter: without any jobs.
-        settings: those that the worker is to have.
+        adapter: a database without any jobs.
+        settings: the worker's settings.
         jobs: how many jobs were asked for.
-        tell: told how far it is.
+        tell: called with the progress. It may raise to end the run.
     """
 
     adapter: Adapter
@@ -97,8 +59,33 @@ class Trial:
     tell: Tell
 
 
+def measure(
+    benchmarks: Sequence[Benchmark], adapter: Adapter, settings: Settings, jobs: int, tell: Tell
+) -> tuple[list[Figure], str]:
+    """Measure in scratch tables beside an adapter's own, each run in empty ones.
+
+    Args:
+        benchmarks: what to measure.
+        adapter: the database to measure. Its jobs are not touched.
+        settings: the worker's settings, except for its queues.
+        jobs: how many jobs.
+        tell: called with the progress. It may raise to end the runs.
+
+    Returns:
+        The figures, and the name and version of the database server.
+    """
+    figures, server = [], ""
+    with _logged_to_nowhere(settings):
+        for run in [one for benchmark in benchmarks for one in _runs_of(benchmark)]:
+            with scratch_beside(adapter) as scratch:
+                server = scratch.schema_status().server
+                tell("starting", 0, jobs)
+                figures.append(run(Trial(scratch, settings, jobs, tell)))
+    return figures, server
+
+
 @contextmanager
-def logged_to_nowhere(settings: Settings) -> Iterator[None]:
+def _logged_to_nowhere(settings: Settings) -> Iterator[None]:
     """Format every log line as in production, and show none of them."""
     root = logging.getLogger()
     root.handlers.clear()
@@ -111,8 +98,8 @@ def logged_to_nowhere(settings: Settings) -> Iterator[None]:
             root.handlers.clear()
 
 
-def measurements(benchmark: Benchmark) -> Sequence[Callable[[Trial], Figure]]:
-    """What a benchmark is made of."""
+def _runs_of(benchmark: Benchmark) -> Sequence[Callable[[Trial], Figure]]:
+    """The runs that a benchmark consists of."""
     return {
         Benchmark.ENQUEUE: (enqueue_one_by_one, enqueue_in_bulk),
         Benchmark.DRAIN: (drain,),
@@ -132,7 +119,7 @@ def enqueue_one_by_one(trial: Trial) -> Figure:
         before = now
         trial.tell(title, done + 1, number)
     rate = number / (before - started)
-    return Figure("enqueue", title, number, rate, *_percentiles(durations))
+    return Figure("enqueue", title, number, rate, *percentiles(durations))
 
 
 def enqueue_in_bulk(trial: Trial) -> Figure:
@@ -145,11 +132,11 @@ def enqueue_in_bulk(trial: Trial) -> Figure:
 def drain(trial: Trial) -> Figure:
     """One worker, from its first claim until the last job is settled."""
     _fill(trial, "drain, filling")
-    watched = _WatchedTurns(trial.adapter, lambda done: trial.tell("drain", done, trial.jobs))
-    tally = run_attached(_worker(cast("Adapter", watched), trial.settings, until_idle=True))
+    timed = TimedTurns(trial.adapter, lambda done: trial.tell("drain", done, trial.jobs))
+    tally = run_attached(_worker(cast("Adapter", timed), trial.settings, until_idle=True))
     if tally.succeeded < trial.jobs:
         raise KeyboardInterrupt
-    return Figure("drain", "drain", trial.jobs, trial.jobs / watched.seconds)
+    return Figure("drain", "drain", trial.jobs, trial.jobs / timed.seconds)
 
 
 def latency(trial: Trial) -> Figure:
@@ -166,7 +153,7 @@ def latency(trial: Trial) -> Figure:
         durations = pinging.result()
     if not durations:
         raise KeyboardInterrupt
-    return Figure("latency", "latency", len(durations), None, *_percentiles(durations))
+    return Figure("latency", "latency", len(durations), None, *percentiles(durations))
 
 
 def _fill(trial: Trial, title: str) -> None:
@@ -177,46 +164,15 @@ def _fill(trial: Trial, title: str) -> None:
 
 
 def _worker(adapter: Adapter, settings: Settings, *, until_idle: bool = False) -> Worker:
-    """As `jobqueue workoff` has it, but for the queues, whose names are not those of these jobs."""
-    return Worker(
-        adapter,
-        registry,
-        replace(settings, queues=None),
-        default_configuration.logger,
-        until_idle=until_idle,
-        alarm=SignalAlarm(),
-    )
-
-
-class _WatchedTurns:
-    """An adapter whose turns are timed, and the jobs that they settle counted."""
-
-    def __init__(self, adapter: Adapter, tell: Callable[[int], None]) -> None:
-        self._adapter, self._tell = adapter, tell
-        self._settled = 0
-        self._first = self._last = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._adapter, name)
-
-    def turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
-        """See `Adapter.turn`."""
-        self._first = self._first or time.perf_counter()
-        turn = self._adapter.turn(outcomes, claim)
-        if outcomes:
-            self._last = time.perf_counter()
-            self._settled += len(outcomes)
-            self._tell(self._settled)
-        return turn
-
-    @property
-    def seconds(self) -> float:
-        """From the beginning of the first turn to the end of the last that settled something."""
-        return self._last - self._first
+    """A worker on all queues: the configured ones are those of the application's jobs."""
+    return attached_worker(adapter, replace(settings, queues=None), until_idle=until_idle)
 
 
 def _ping_and_stop(trial: Trial, worker: Worker, number: int, over: threading.Event) -> list[float]:
-    """Enqueue a job at a time, each into an idle worker; how long each took, if not interrupted."""
+    """Enqueue one job at a time for an idle worker, and return how long each took.
+
+    Returns nothing if it was interrupted.
+    """
     queue = JobQueue(trial.adapter)
     try:
         durations: list[float] = []
@@ -240,10 +196,3 @@ def _ping(queue: JobQueue) -> float | None:
     queue.enqueue(Ping, 1)
     begun = Ping.begun.get()
     return None if begun is None else begun - started
-
-
-def _percentiles(durations: Sequence[float]) -> tuple[float, float]:
-    """The median and the 99th percentile, in milliseconds."""
-    ordered = sorted(durations)
-    middle, high = (ordered[int((len(ordered) - 1) * share)] for share in (0.5, 0.99))
-    return middle * MILLISECONDS, high * MILLISECONDS
