@@ -33,7 +33,6 @@ from typing import (
 )
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.json_text import progress_text
 from jobqueue.adapters.stored import StoredJob
 from jobqueue.arguments import Parameters
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
@@ -60,8 +59,10 @@ from jobqueue.errors import (
     InvalidJob,
     UnknownJob,
 )
+from jobqueue.event_loop import loop_is_running
 from jobqueue.hook_calls import HookMethods, attempt_hooks, why_not_hooks
 from jobqueue.hooks import Observers
+from jobqueue.json_text import progress_text
 from jobqueue.records import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
@@ -489,7 +490,7 @@ class Job(HookMethods):
         job._attempt = None  # noqa: SLF001 - a copy of this very object
         job.context = JobContext(None, 1, self.attempts_allowed(), self.queue, None)
         answer = job.call_within_hooks(args, kwargs)
-        if not inspect.iscoroutine(answer) or _loop_is_running():
+        if not inspect.iscoroutine(answer) or loop_is_running():
             return answer
         import asyncio
 
@@ -528,16 +529,6 @@ JOB_OPTIONS = tuple(name for name in Job.__annotations__ if not name.startswith(
 def _new_parameters(job_class: type[Job]) -> Parameters:
     function, is_method = job_class.performing_function()
     return Parameters(function, job_class.name, is_method=is_method, redact=tuple(job_class.redact))
-
-
-def _loop_is_running() -> bool:
-    import asyncio
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def refuse_main(job_class: type[Job]) -> None:

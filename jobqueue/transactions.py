@@ -19,6 +19,7 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.roles.transactions import AsyncTransaction, CommitFailed, Transaction
 from jobqueue.clock import reconnect_pauses
 from jobqueue.errors import DatabaseError, DatabaseUnavailable, InvalidTransaction
+from jobqueue.event_loop import loop_is_running
 from jobqueue.records import Succeeded
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class TransactionBlock:
     # --- in a job --------------------------------------------------------------------------------
 
     def __enter__(self) -> Session:
-        if self._is_async and _loop_is_running():
+        if self._is_async and loop_is_running():
             raise InvalidTransaction(
                 "in an async job it is `async with self.transaction()`: the event loop would stand "
                 "still in this one; or have a thread do it, with asyncio.to_thread"
@@ -334,13 +335,3 @@ async def _to_its_end(work: Awaitable[T]) -> T:
 
 async def _awaiting(work: Awaitable[T]) -> T:
     return await work
-
-
-def _loop_is_running() -> bool:
-    import asyncio
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

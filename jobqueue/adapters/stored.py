@@ -9,7 +9,6 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from jobqueue.adapters.json_text import progress_text
 from jobqueue.arguments import encode_unchecked
 from jobqueue.errors import (
     ConfigurationError,
@@ -17,6 +16,7 @@ from jobqueue.errors import (
     JobNotFound,
     StateConflict,
 )
+from jobqueue.json_text import progress_text
 from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState, NewJob
 from jobqueue.redaction import summary_of
 from jobqueue.retry import as_seconds

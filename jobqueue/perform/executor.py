@@ -22,7 +22,6 @@ from typing import Any
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.json_text import result_writer
 from jobqueue.arguments import Misfit
 from jobqueue.config import Settings
 from jobqueue.defaults import default_configuration
@@ -40,6 +39,7 @@ from jobqueue.perform.attempt import (
     stored_secrets,
     timeout_error,
 )
+from jobqueue.perform.results import result_writer
 from jobqueue.perform.tracebacks import error_text
 from jobqueue.records import (
     NO_DELAY,
