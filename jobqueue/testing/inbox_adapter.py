@@ -8,10 +8,10 @@ from typing import Any
 
 from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.adapters.roles.transactions import AsyncTransaction, Transaction
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import SystemClock
 from jobqueue.defaults import default_configuration
 from jobqueue.records import Claim, ClaimedJob, NewJob
+from jobqueue.stored import StoredJob
 
 WORKER = "jobqueue.testing"
 
