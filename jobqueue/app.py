@@ -130,7 +130,7 @@ def get(job_id: int) -> StoredJob:
 
 
 async def get_async(job_id: int) -> StoredJob:
-    """As `get`, on a thread, while the event loop goes on."""
+    """Read a job like `get`, without blocking the event loop."""
     import asyncio
 
     return await asyncio.to_thread(get, job_id)
@@ -221,7 +221,7 @@ class JobQueue:
 
     @property
     def ends(self) -> EndTeller:
-        """What tells of its jobs that are ended here without being performed."""
+        """Tells of its jobs that are ended here without being performed."""
         return EndTeller(self.logger, self.observers)
 
     def enqueue(self, job: Any, *args: Any, **kwargs: Any) -> StoredJob:

@@ -203,7 +203,7 @@ class StoredJob(JobRecord):
         raise self._not_in_time(timeout)
 
     async def wait_async(self, timeout: timedelta | float | None = None) -> Any:  # noqa: ASYNC109 - as `wait`
-        """As `wait`, while the event loop goes on."""
+        """Wait like `wait`, without blocking the event loop."""
         import asyncio
 
         for pause in self._looks(timeout):
@@ -214,7 +214,7 @@ class StoredJob(JobRecord):
         raise self._not_in_time(timeout)
 
     def _looks(self, timeout: timedelta | float | None) -> Iterator[float]:
-        """The pauses after each look at the row, growing; the last look is when the time is up."""
+        """The pauses after each look at the row; the last look is when the time is up."""
         deadline = None if timeout is None else time.monotonic() + as_seconds(timeout)
         pause = FIRST_LOOK_SECONDS
         while deadline is None or (left := deadline - time.monotonic()) > 0:

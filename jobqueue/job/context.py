@@ -31,7 +31,7 @@ class OngoingAttempt(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """What a running job can know of itself, as `self.context`.
+    """The facts that a running job can know about itself, as `self.context`.
 
     Args:
         job_id: stable over all attempts, so good as an idempotency key; None in `perform_now`.

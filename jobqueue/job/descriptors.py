@@ -62,7 +62,7 @@ class PerformLaterAsync:
         job = owner() if instance is None else instance
 
         async def perform_later_async(*args: Any, **kwargs: Any) -> StoredJob:
-            """As `perform_later`, while the event loop goes on."""
+            """Store the job like `perform_later`, without blocking the event loop."""
             record: StoredJob = await job.enqueue_call_async(args, kwargs)
             return record
 
@@ -99,7 +99,7 @@ class PerformNow:
 
 
 class OptionSetter(Protocol[J_co]):
-    """What `.set` is, on a class and on an instance."""
+    """The type of `.set`, on a class and on an instance."""
 
     def __call__(
         self,
@@ -127,7 +127,7 @@ class SetOptions:
 
 
 class AllLater(Protocol):
-    """What `perform_all_later` is."""
+    """The type of `perform_all_later`."""
 
     def __call__(self, calls: Iterable[CallArguments]) -> Sequence[StoredJob]: ...
 
@@ -147,7 +147,7 @@ class PerformAllLater:
 
 
 class AllLaterAsync(Protocol):
-    """What `perform_all_later_async` is."""
+    """The type of `perform_all_later_async`."""
 
     async def __call__(self, calls: Iterable[CallArguments]) -> Sequence[StoredJob]: ...
 
@@ -159,7 +159,7 @@ class PerformAllLaterAsync:
         job = owner() if instance is None else instance
 
         async def perform_all_later_async(calls: Iterable[CallArguments]) -> Sequence[StoredJob]:
-            """As `perform_all_later`, while the event loop goes on."""
+            """Store jobs like `perform_all_later`, without blocking the event loop."""
             records: Sequence[StoredJob] = await job.enqueue_calls_async(list(calls))
             return records
 

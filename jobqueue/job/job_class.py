@@ -137,7 +137,7 @@ class Job(HookMethods):
 
     @functools.cached_property
     def context(self) -> JobContext:
-        """What this attempt can know of itself; there while `perform` runs."""
+        """The facts about this attempt. It is there while `perform` runs."""
         attempt = self._attempt
         assert attempt is not None, "context is there while perform runs"  # noqa: S101
         claimed = attempt.claimed
@@ -203,7 +203,7 @@ class Job(HookMethods):
         """Become the attempt at a claimed job."""
         self._attempt = attempt
 
-    # What the descriptors call.
+    # --- called by the descriptors ---------------------------------------------------------------
 
     def with_options(self, **options: Any) -> Self:
         """A copy of this job to be enqueued with the given options; `.set()` by another name."""
@@ -244,11 +244,11 @@ class Job(HookMethods):
     async def enqueue_call_async(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> StoredJob:
-        """As `enqueue_call`, while the event loop goes on."""
+        """Store a job like `enqueue_call`, without blocking the event loop."""
         return (await self._without_blocking(lambda job: [job.enqueue_call(args, kwargs)]))[0]
 
     async def enqueue_calls_async(self, calls: Sequence[CallArguments]) -> Sequence[StoredJob]:
-        """As `enqueue_calls`, while the event loop goes on."""
+        """Store jobs like `enqueue_calls`, without blocking the event loop."""
         return await self._without_blocking(lambda job: job.enqueue_calls(calls))
 
     async def _without_blocking(
@@ -265,7 +265,7 @@ class Job(HookMethods):
         return self._enqueue([self.new_job(args)], adapter)[0]
 
     def new_job(self, args: Mapping[str, Any]) -> NewJob:
-        """What `enqueue_mapping` stores.
+        """The job that `enqueue_mapping` stores.
 
         Raises:
             InvalidArguments: they do not fit `perform`.
@@ -288,7 +288,7 @@ class Job(HookMethods):
         )
 
     def _new_job(self) -> Callable[[str], NewJob]:
-        """What makes a new job of the text of its arguments."""
+        """A function that makes a new job of the text of its arguments."""
         options, handler = self._options, self.name
         queue = options.queue or checked_queue(self.queue)
         priority = self.priority if options.priority is None else options.priority
@@ -316,7 +316,7 @@ class Job(HookMethods):
         return asyncio.run(answer)
 
     def call_within_hooks(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Call `perform`, and what goes around an attempt."""
+        """Call `perform` within the hooks around an attempt."""
         hooks = attempt_hooks(type(self), default_configuration.observers.hooks)
         if hooks is not None:
             return hooks.perform(self, args, kwargs, lambda coroutine: coroutine)
@@ -329,7 +329,7 @@ class Job(HookMethods):
 
     @classmethod
     def performing_function(cls) -> tuple[Callable[..., Any], bool]:
-        """What is called with the job's arguments, and whether it takes `self` before them."""
+        """The function that takes the job's arguments, and whether it takes `self` before them."""
         return cls.perform, True  # type: ignore[attr-defined]
 
     @classmethod

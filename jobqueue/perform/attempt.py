@@ -1,4 +1,4 @@
-"""An attempt at a claimed job, and what is known of its class to make it."""
+"""An attempt at a claimed job."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ CANCELLED = "cancelled while it ran"
 Uninterrupted = Callable[[], AbstractContextManager[None]]
 
 
-class Steering(Protocol):
-    """What passes between jobs that run and those who watch them."""
+class AttemptMonitor(Protocol):
+    """Takes the progress of running jobs, and knows which of them are to end."""
 
     cancelled: Mapping[tuple[int, int], str]
     """The running jobs that somebody wants to end, by (id, token), and why."""
@@ -37,8 +37,8 @@ class Steering(Protocol):
         ...
 
 
-class NoSteering:
-    """For jobs that nobody watches."""
+class NoMonitor:
+    """Takes no progress, and ends no job."""
 
     cancelled: Mapping[tuple[int, int], str] = MappingProxyType({})
 
@@ -48,7 +48,7 @@ class NoSteering:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be known of a job class to perform its jobs, worked out once."""
+    """The facts about a job class that are needed to perform its jobs, worked out once."""
 
     job_class: type[Job]
     parameters: Parameters
@@ -76,7 +76,7 @@ class Attempt:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     started: float
-    steering: Steering
+    monitor: AttemptMonitor
     progress: str | None = None
     answer: Any = None
     saw_cancel: bool = False
@@ -86,7 +86,7 @@ class Attempt:
     committed: bool = False
 
     def call(self) -> Any:
-        """Call `perform` on a new instance; what is to be awaited has to end in its time."""
+        """Call `perform` on a new instance. A coroutine that it returns has to end in time."""
         job = self.plan.job_class()
         job.attempt_at(self)
         if self.plan.hooks is not None:
@@ -106,9 +106,9 @@ class Attempt:
     def report(self, progress: str) -> None:
         """Store how far the job is, as JSON, sooner or later."""
         self.progress = progress
-        # What is reported within a transaction is part of it, and its row is complete afterwards.
+        # Progress within a transaction is part of its commit, and afterwards the job is complete.
         if self.block is None or not (self.block.is_open or self.committed):
-            self.steering.report(self.claimed, progress)
+            self.monitor.report(self.claimed, progress)
 
     def is_cancelled(self) -> bool:
         """Whether somebody wants the job to end. Who asks is taken to heed it."""
@@ -126,7 +126,6 @@ class Attempt:
         return TransactionBlock(adapter, self, self.plan.is_async, sessions)
 
     def begin_transaction(self, block: TransactionBlock) -> None:
-        """See `Completion.begin_transaction`."""
         if self.plan.result_text is not None:
             raise InvalidTransaction(
                 f"{self.plan.job_class.name} has keep_result, and self.transaction() completes it "
@@ -140,17 +139,14 @@ class Attempt:
         self.block = block
 
     def success(self) -> Succeeded:
-        """See `Completion.success`."""
-        if self.steering.cancelled and self.has_heeded_cancel():
+        if self.monitor.cancelled and self.has_heeded_cancel():
             raise JobCancelled
         return Succeeded(self.claimed, keep=self.plan.keep_succeeded, progress=self.progress)
 
     def succeed(self, outcome: Succeeded) -> None:  # noqa: ARG002 - it is the one of `success`
-        """See `Completion.succeed`."""
         self.committed = True
 
     def waits_for_database(self, outcome: Succeeded, error: BaseException) -> None:  # noqa: ARG002
-        """See `Completion.waits_for_database`."""
         log.commit_unknown(self.plan.job_class.logger, self.claimed, error)
 
     def has_committed(self) -> bool:
@@ -160,7 +156,7 @@ class Attempt:
         return self.committed
 
     def _is_wanted_to_end(self) -> bool:
-        reason = self.steering.cancelled.get((self.claimed.id, self.claimed.token))
+        reason = self.monitor.cancelled.get((self.claimed.id, self.claimed.token))
         if reason is None:
             return False
         self.cancel_reason = reason

@@ -31,9 +31,9 @@ from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
 from jobqueue.perform.attempt import (
     Attempt,
-    NoSteering,
+    AttemptMonitor,
+    NoMonitor,
     Plan,
-    Steering,
     Uninterrupted,
     secrets_of,
     stored_secrets,
@@ -64,8 +64,8 @@ Within = Callable[[Callable[[], None]], None]
 SHORTEST_RETURN = timedelta(seconds=5)
 LONGEST_RETURN = timedelta(seconds=60)
 ROLLOUT = timedelta(hours=1)
-"""How long two releases may work side by side: so long, a job whose arguments do not fit one of
-them is left for the other. It counts from when it was first given back for that."""
+"""The time that two releases may work side by side. For so long, a job whose arguments do not fit
+one of them is left for the other, counted from when it was first given back for that."""
 
 
 SHORTEST_WAIT_FOR_RELEASE = timedelta(seconds=1)
@@ -88,7 +88,7 @@ class StopNow(BaseException):
 
 
 def delay_before_return(claimed: ClaimedJob) -> timedelta:
-    """How long a job is put off that this worker cannot perform, longer the older it is."""
+    """The delay of a job that this worker cannot perform: the older the job, the longer."""
     age = claimed.locked_at - claimed.created_at
     return min(max(age / 2, SHORTEST_RETURN), LONGEST_RETURN)
 
@@ -104,7 +104,7 @@ class Executor:
         registry: the job classes that rows can name.
         settings: the defaults for classes that do not set their own.
         observers: the hooks for all jobs; the configured ones by default.
-        steering: takes their progress, and knows which of them are to end.
+        monitor: takes their progress, and knows which of them are to end.
         adapter: where they come from; by default that of each class.
         strangers: the names that are passed over from when they are first met; by default jobs of
             unknown names are put off, each by itself.
@@ -115,7 +115,7 @@ class Executor:
         registry: Registry,
         settings: Settings,
         observers: Observers | None = None,
-        steering: Steering | None = None,
+        monitor: AttemptMonitor | None = None,
         adapter: Adapter | None = None,
         strangers: Strangers | None = None,
     ) -> None:
@@ -124,7 +124,7 @@ class Executor:
         self._settings = settings
         self._observers = observers or default_configuration.observers
         self._plans: dict[str, Plan] = {}
-        self._steering = steering or NoSteering()
+        self._monitor = monitor or NoMonitor()
         self._adapter = adapter
         self._runner: asyncio.Runner | None = None
         self._is_stopping = False
@@ -162,7 +162,7 @@ class Executor:
         return self._after_success(attempt)
 
     async def execute_async(self, claimed: ClaimedJob, *, on_shared_loop: bool = False) -> Outcome:
-        """As `execute`, for an async job, in the task that awaits it.
+        """Perform an async job like `execute`, in the task that awaits this.
 
         Args:
             on_shared_loop: whether an application may cancel that task, with all that is on its
@@ -191,7 +191,7 @@ class Executor:
         return plan is not None and plan.is_async
 
     def max_runtime(self, claimed: ClaimedJob) -> timedelta | None:
-        """How long an attempt may take: as its class says, or else the setting."""
+        """The limit to the time of an attempt: that of its class, or else the setting."""
         plan = self._plan_of(claimed)
         return plan.max_runtime if plan is not None else None
 
@@ -263,7 +263,7 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - somebody's validators may raise anything
             text = error_text(error, stored_secrets(plan.job_class, claimed))
             return Failed(claimed, _since(started), text, keep=plan.keep_failed)
-        attempt = Attempt(plan, claimed, args, kwargs, started, self._steering)
+        attempt = Attempt(plan, claimed, args, kwargs, started, self._monitor)
         _log_start(attempt)
         return attempt
 
@@ -309,7 +309,7 @@ class Executor:
         plan, run_time = attempt.plan, _since(attempt.started)
         if attempt.block is not None and attempt.has_committed():
             return _committed(attempt)
-        if self._steering.cancelled and attempt.has_heeded_cancel():
+        if self._monitor.cancelled and attempt.has_heeded_cancel():
             return _cancelled(attempt)
         if plan.result_text is None and attempt.progress is None:
             return Succeeded(attempt.claimed, run_time, plan.keep_succeeded)

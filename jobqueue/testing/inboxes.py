@@ -1,4 +1,4 @@
-"""Where the jobs of a test go: into an inbox where nothing runs, or through it at once."""
+"""The inbox that the jobs of a test go into, to wait there or to be performed at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_JOBS = 10_000
 
 
 class _Line:
-    """The jobs that a call of `perform_later` waits for, where everything is performed at once."""
+    """The jobs that are performed before a call of `perform_later` returns, in inline mode."""
 
     def __init__(self, owner: Inbox, job_ids: Iterable[int]) -> None:
         self._lock = threading.Lock()
@@ -212,7 +212,7 @@ class Inbox:
         raise_errors: bool = True,
         limit: int = MOST_JOBS,
     ) -> Tally:
-        """As `perform_all`, with async jobs on the event loop that awaits this."""
+        """Perform like `perform_all`, with async jobs on the event loop that awaits this."""
         __tracebackhide__ = True
         with self._performance(raise_errors) as performance:
             for claimed in self._due(self._moment(until), queue, limit):
