@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.app import JobQueue, configure, enqueue, get, get_async
 from jobqueue.cron import Cron, Every
 from jobqueue.errors import (
@@ -41,6 +40,7 @@ from jobqueue.job import Job, JobContext, job
 from jobqueue.records import JobRecord, JobState
 from jobqueue.retention import Keep
 from jobqueue.retry import Constant, Discard, Exponential, Polynomial, Retry
+from jobqueue.stored import StoredJob
 
 if TYPE_CHECKING:
     from jobqueue.adapters.memory.adapter import MemoryAdapter

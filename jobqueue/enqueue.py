@@ -1,42 +1,35 @@
-"""How a job is enqueued: its options, and `perform_later` with its siblings.
-
-These are descriptors, so that type checkers see the parameters of the class's own `perform` on
-them: on the class, on an instance, and after `.set()`.
-"""
+"""Enqueueing: its options, and `store`, which all ways to enqueue end in."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, overload
 
+from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.sessions import after_commit
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import InvalidArguments
 from jobqueue.hooks import Observers
-from jobqueue.records import NO_DELAY, NewJob
+from jobqueue.records import NO_DELAY, EnqueuedOnce, NewJob, UsedKey
 from jobqueue.retry import LONGEST_WAIT, as_timedelta
 from jobqueue.spelling import why_not_given
-
-P = ParamSpec("P")
-R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-J = TypeVar("J")
-J_co = TypeVar("J_co", covariant=True)
+from jobqueue.stored import StoredJob
+from jobqueue.transactions import joined_session
 
 PRIORITY_RANGE = range(-(2**31), 2**31)
 
-# --- how a job is enqueued -----------------------------------------------------------------------
+# --- options -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class EnqueueOptions:
-    """What `.set()` was told."""
+    """The options that `.set()` was given."""
 
     wait: timedelta | None = None
     wait_until: datetime | None = None
@@ -114,12 +107,12 @@ def checked_priority(priority: int) -> int:
     return priority
 
 
-Call = tuple[Any, ...] | Mapping[str, Any]
+CallArguments = tuple[Any, ...] | Mapping[str, Any]
 """The arguments of a call: positional ones, or keyword ones."""
 NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
 
 
-# --- what is to be enqueued ----------------------------------------------------------------------
+# --- the jobs of many calls ----------------------------------------------------------------------
 
 
 class NewJobs(Sequence[NewJob]):
@@ -137,7 +130,7 @@ class NewJobs(Sequence[NewJob]):
 
     def __init__(
         self,
-        calls: Sequence[Call],
+        calls: Sequence[CallArguments],
         dump: Callable[[tuple[Any, ...], Mapping[str, Any]], str],
         make: Callable[[str], NewJob],
     ) -> None:
@@ -178,176 +171,69 @@ def _split(call: object) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     )
 
 
-# --- what has been enqueued ----------------------------------------------------------------------
+# --- storing them --------------------------------------------------------------------------------
 
 
-def tell_enqueued(
+def store(
+    jobs: Sequence[NewJob],
+    adapter: Adapter,
+    *,
+    session: Any = None,
+    observers: Observers,
+    logger: logging.Logger,
+) -> Sequence[StoredJob]:
+    """Store jobs, all or none, and return their records in the same order.
+
+    Every way to enqueue ends here or in `store_once`, except for recurring jobs, whose tick is
+    stored together with them.
+
+    Args:
+        jobs: the new jobs.
+        adapter: where they are kept.
+        session: the caller's transaction; by default that of the `self.transaction()` around the
+            call, if there is one, and otherwise one of their own.
+        observers: the hooks that are told of the jobs when they are committed.
+        logger: where a hook is logged that fails.
+    """
+    session = session or joined_session(adapter)
+    records = adapter.enqueue(jobs, session=session)
+    _call_hooks(records, session, observers, logger)
+    return records
+
+
+def store_once(
+    key: UsedKey,
+    job: NewJob,
+    adapter: KeysRole,
+    *,
+    observers: Observers,
+    logger: logging.Logger,
+) -> EnqueuedOnce[StoredJob]:
+    """Store a job in a transaction of its own, unless the key was used before."""
+    once = adapter.enqueue_once(key, job)
+    if once.is_new and once.job is not None:
+        _call_hooks([once.job], None, observers, logger)
+    return once
+
+
+def _call_hooks(
     records: Sequence[StoredJob], session: Any, observers: Observers, logger: logging.Logger
 ) -> None:
     """Call the hooks `job_enqueued` for jobs, once they are committed."""
     if not observers.hears("job_enqueued"):
         return
 
-    def tell() -> None:
+    def call_hooks() -> None:
         for record in records:
             observers.tell(logger, "job_enqueued", record)
 
     if session is None:
-        tell()
+        call_hooks()
     else:
-        after_commit(session, tell)
+        after_commit(session, call_hooks)
 
 
-# --- what type checkers see ----------------------------------------------------------------------
-
-
-class Performs(Protocol[P, R_co]):
-    """Anything with a `perform` that takes `P` and returns `R_co`."""
-
-    @property
-    def perform(self) -> Callable[P, R_co]: ...
-
-
-class PerformLater:
-    """Makes `perform_later` take exactly the parameters of `perform`."""
-
-    @overload
-    def __get__(
-        self, instance: None, owner: Callable[..., Performs[P, Any]]
-    ) -> Callable[P, StoredJob]: ...
-    @overload
-    def __get__(self, instance: Performs[P, Any], owner: Any) -> Callable[P, StoredJob]: ...
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        job = owner() if instance is None else instance
-
-        def perform_later(*args: Any, **kwargs: Any) -> StoredJob:
-            """Store the job, to be performed by a worker, and return its record."""
-            record: StoredJob = job.enqueue_call(args, kwargs)
-            return record
-
-        return perform_later
-
-
-class PerformLaterAsync:
-    """Makes `perform_later_async` take exactly the parameters of `perform`."""
-
-    @overload
-    def __get__(
-        self, instance: None, owner: Callable[..., Performs[P, Any]]
-    ) -> Callable[P, Coroutine[Any, Any, StoredJob]]: ...
-    @overload
-    def __get__(
-        self, instance: Performs[P, Any], owner: Any
-    ) -> Callable[P, Coroutine[Any, Any, StoredJob]]: ...
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        job = owner() if instance is None else instance
-
-        async def perform_later_async(*args: Any, **kwargs: Any) -> StoredJob:
-            """As `perform_later`, while the event loop goes on."""
-            record: StoredJob = await job.enqueue_call_async(args, kwargs)
-            return record
-
-        return perform_later_async
-
-
-class PerformNow:
-    """Makes `perform_now` take the parameters of `perform` and return what it returns.
-
-    Of an `async def perform` it returns the result where no event loop runs, and something to
-    await where one does; hence `Any`.
-    """
-
-    @overload
-    def __get__(
-        self, instance: None, owner: Callable[..., Performs[P, Coroutine[Any, Any, Any]]]
-    ) -> Callable[P, Any]: ...
-    @overload
-    def __get__(self, instance: None, owner: Callable[..., Performs[P, R]]) -> Callable[P, R]: ...
-    @overload
-    def __get__(
-        self, instance: Performs[P, Coroutine[Any, Any, Any]], owner: Any
-    ) -> Callable[P, Any]: ...
-    @overload
-    def __get__(self, instance: Performs[P, R], owner: Any) -> Callable[P, R]: ...
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        job = owner() if instance is None else instance
-
-        def perform_now(*args: Any, **kwargs: Any) -> Any:
-            """Run the job here and now, without the database."""
-            return job.run_here(args, kwargs)
-
-        return perform_now
-
-
-class OptionSetter(Protocol[J_co]):
-    """What `.set` is, on a class and on an instance."""
-
-    def __call__(
-        self,
-        *,
-        wait: timedelta | float | None = None,
-        wait_until: datetime | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
-        session: Any = None,
-    ) -> J_co:
-        """The same job, to be enqueued with these options."""
-        ...
-
-
-class SetOptions:
-    """Makes `.set` give back a job of the class that it is called on."""
-
-    @overload
-    def __get__(self, instance: None, owner: type[J]) -> OptionSetter[J]: ...
-    @overload
-    def __get__(self, instance: J, owner: Any) -> OptionSetter[J]: ...
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        job = owner() if instance is None else instance
-        return job.with_options
-
-
-class AllLater(Protocol):
-    """What `perform_all_later` is."""
-
-    def __call__(self, calls: Iterable[Call]) -> Sequence[StoredJob]: ...
-
-
-class PerformAllLater:
-    """Makes `perform_all_later` work on a class and on an instance."""
-
-    def __get__(self, instance: Any, owner: Any) -> AllLater:
-        job = owner() if instance is None else instance
-
-        def perform_all_later(calls: Iterable[Call]) -> Sequence[StoredJob]:
-            """Store one job for each call, in one statement, all or none, in that order."""
-            records: Sequence[StoredJob] = job.enqueue_calls(list(calls))
-            return records
-
-        return perform_all_later
-
-
-class AllLaterAsync(Protocol):
-    """What `perform_all_later_async` is."""
-
-    async def __call__(self, calls: Iterable[Call]) -> Sequence[StoredJob]: ...
-
-
-class PerformAllLaterAsync:
-    """Makes `perform_all_later_async` work on a class and on an instance."""
-
-    def __get__(self, instance: Any, owner: Any) -> AllLaterAsync:
-        job = owner() if instance is None else instance
-
-        async def perform_all_later_async(calls: Iterable[Call]) -> Sequence[StoredJob]:
-            """As `perform_all_later`, while the event loop goes on."""
-            records: Sequence[StoredJob] = await job.enqueue_calls_async(list(calls))
-            return records
-
-        return perform_all_later_async
-
-
-async def enqueue_without_blocking(
+async def without_blocking(
     session: Any, enqueue: Callable[[Any], Sequence[StoredJob]]
 ) -> Sequence[StoredJob]:
     """Call `enqueue` with a session that it can use: in a thread, or within an async session.

@@ -1,4 +1,4 @@
-"""The hooks of job classes, and calling all hooks around an attempt."""
+"""Calls the hooks around an attempt: those of the job class, and those for all jobs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from jobqueue.retry import Discard, Retry
 
 InTime = Callable[[Any], Awaitable[Any]]
 
-# What `perform` can end by that is the attempt's own: not `StopNow`, and not being cancelled.
+# Errors that end an attempt by itself: not `StopNow`, and not being cancelled.
 ENDS_BY_ITSELF = (Exception, SystemExit, JobTimeout)
-# What an observer can end by. The time of a job may be over while one runs.
+# Errors of an observer. The time of a job may be over while one runs.
 OBSERVER_FAILS = (Exception, JobTimeout)
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -42,7 +42,7 @@ NO_AROUND = (
 class HookMethods:
     """The hooks of a job class, for the attempts at its own jobs.
 
-    They name those of `perform`'s parameters that they want. Those of an async job may be async.
+    Each takes those parameters of `perform` that it names. Hooks of an async job may be async.
     """
 
     def before_perform(self, *args: Any, **kwargs: Any) -> Finish:
@@ -55,15 +55,15 @@ class HookMethods:
         """`perform` was called, whatever came of it. An error in here is only logged."""
 
     def after_success(self, *args: Any, **kwargs: Any) -> Finish:
-        """`perform` returned; name `result` to have what. An error in here is only logged."""
+        """`perform` returned, and `result` is what. An error in here is only logged."""
 
     def after_failure(self, *args: Any, **kwargs: Any) -> Finish:
-        """The attempt raised an error, which is given as `error`. One in here is only logged."""
+        """The attempt raised `error`. An error in here is only logged."""
 
 
 @dataclass(slots=True)
-class Call:
-    """A call of `perform`: its object, its arguments, these by name, and whether it was made."""
+class PerformCall:
+    """A call of `perform`: the job, its arguments, the same by name, and whether it was made."""
 
     job: Any
     args: tuple[Any, ...]
@@ -75,11 +75,11 @@ class Call:
 class OwnHook:
     """A hook of a job class, which is given those arguments of `perform` that it names.
 
-    One with `*args` is given all of them as `perform` is, `after_failure` the error before them.
+    A hook with `*args` is given all of them as `perform` is. `after_failure` gets the error first.
 
     Args:
-        job_class: whose it is.
-        name: what it is called.
+        job_class: the class that has the hook.
+        name: the name of the method.
         perform: the signature of `perform`, without `self`.
     """
 
@@ -92,7 +92,7 @@ class OwnHook:
         self._takes_kwargs = inspect.Parameter.VAR_KEYWORD in kinds.values()
         self._perform = perform
 
-    def bound(self, call: Call, **more: Any) -> partial[Any]:
+    def bound(self, call: PerformCall, **more: Any) -> partial[Any]:
         """The hook of the object that performs; `more` is the error, or the result."""
         method = getattr(call.job, self.name)
         if self._takes_args:
@@ -102,7 +102,9 @@ class OwnHook:
         wanted = unnamed.union(self._wanted)
         return partial(method, **{name: given[name] for name in given if name in wanted})
 
-    def _as_performed(self, method: Any, call: Call, more: Mapping[str, Any]) -> partial[Any]:
+    def _as_performed(
+        self, method: Any, call: PerformCall, more: Mapping[str, Any]
+    ) -> partial[Any]:
         given = {**call.kwargs, **more}
         kwargs = {name: given[name] for name in self._keyword_only if name in given}
         if self._takes_kwargs:
@@ -111,7 +113,7 @@ class OwnHook:
         return partial(method, *first, *call.args, **kwargs)
 
     def why_not(self) -> str | None:
-        """Why it cannot be called, if it cannot: it wants what there is not."""
+        """Why it cannot be called, if it cannot: it names a parameter that there is not."""
         kinds = {p.kind for p in self._perform.parameters.values()}
         if self._takes_args or inspect.Parameter.VAR_KEYWORD in kinds:
             return None
@@ -145,7 +147,7 @@ def _is_own(job_class: type, name: str) -> bool:
 
 
 def why_not_hooks(job_class: Any) -> str | None:
-    """What is wrong with the hooks of a job class, if anything is."""
+    """Say what is wrong with the hooks of a job class, if anything is."""
     may_be_async = inspect.iscoroutinefunction(job_class.perform)
     for name, hook in own_hooks_of(job_class).items():
         if not may_be_async and _is_async(getattr(job_class, name)):
@@ -164,11 +166,11 @@ def _is_async(method: Any) -> bool:
 
 
 class AttemptHooks:
-    """What goes around the attempts at jobs of one class: the hooks for all jobs, and its own.
+    """Calls `perform` of one class within the hooks for all jobs and those of the class.
 
     Args:
-        own: those of the class.
-        shared: those for all jobs.
+        own: the hooks of the class.
+        shared: the hooks for all jobs.
         perform: the signature of `perform`, without `self`.
         is_async: whether `perform` is.
     """
@@ -188,7 +190,7 @@ class AttemptHooks:
     def perform(
         self, job: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], in_time: InTime
     ) -> Any:
-        """Call `perform` with all that goes around it; of an async job, return what to await.
+        """Call `perform` within the hooks; of an async job, return an awaitable that does.
 
         Args:
             in_time: awaits something for no longer than the job may take.
@@ -198,7 +200,7 @@ class AttemptHooks:
 
     # --- a sync job ------------------------------------------------------------------------------
 
-    def _run(self, call: Call) -> Any:
+    def _run(self, call: PerformCall) -> Any:
         try:
             result = self._perform_within(call)
         except ENDS_BY_ITSELF as error:
@@ -207,7 +209,7 @@ class AttemptHooks:
         self._observe(call, "after_success", result=result)
         return result
 
-    def _perform_within(self, call: Call) -> Any:
+    def _perform_within(self, call: PerformCall) -> Any:
         with ExitStack() as stack:
             for before in self._hooks("before_perform", call):
                 _finished(before())
@@ -217,7 +219,7 @@ class AttemptHooks:
             return _finished(call.job.perform(*call.args, **call.kwargs))
         return None  # an around_perform has swallowed an error
 
-    def _observe(self, call: Call, outcome: str | None, **more: Any) -> None:
+    def _observe(self, call: PerformCall, outcome: str | None, **more: Any) -> None:
         for hook in self._observers(call, outcome, more):
             try:
                 _finished(hook())
@@ -226,7 +228,7 @@ class AttemptHooks:
 
     # --- an async job ----------------------------------------------------------------------------
 
-    async def _run_async(self, call: Call, in_time: InTime) -> Any:
+    async def _run_async(self, call: PerformCall, in_time: InTime) -> Any:
         try:
             result = await in_time(self._perform_within_async(call))
         except ENDS_BY_ITSELF as error:
@@ -235,7 +237,7 @@ class AttemptHooks:
         await self._observe_async(call, "after_success", result=result)
         return result
 
-    async def _perform_within_async(self, call: Call) -> Any:
+    async def _perform_within_async(self, call: PerformCall) -> Any:
         async with AsyncExitStack() as stack:
             for before in self._hooks("before_perform", call):
                 await _awaited(before())
@@ -245,7 +247,7 @@ class AttemptHooks:
             return await call.job.perform(*call.args, **call.kwargs)
         return None  # as above
 
-    async def _observe_async(self, call: Call, outcome: str | None, **more: Any) -> None:
+    async def _observe_async(self, call: PerformCall, outcome: str | None, **more: Any) -> None:
         for hook in self._observers(call, outcome, more):
             try:
                 await _awaited(hook())
@@ -255,15 +257,15 @@ class AttemptHooks:
     # --- both ------------------------------------------------------------------------------------
 
     def _observers(
-        self, call: Call, outcome: str | None, more: Mapping[str, Any]
+        self, call: PerformCall, outcome: str | None, more: Mapping[str, Any]
     ) -> list[partial[Any]]:
-        """What to call afterwards: the class's own first."""
+        """The hooks to call afterwards: the class's own first."""
         ended = self._hooks("after_perform", call) if call.was_made else []
         judged = self._hooks(outcome, call, **more) if outcome else []
         return [*reversed(ended), *reversed(judged)]
 
-    def _hooks(self, name: str, call: Call, **more: Any) -> list[partial[Any]]:
-        """What to call: the hooks for all jobs first."""
+    def _hooks(self, name: str, call: PerformCall, **more: Any) -> list[partial[Any]]:
+        """The hooks of one name: those for all jobs first."""
         hooks = [partial(h, call.job, call.by_name, *more.values()) for h in self._shared[name]]
         if name in self._own:
             hooks.append(self._own[name].bound(call, **more))
@@ -271,7 +273,7 @@ class AttemptHooks:
 
 
 def attempt_hooks(job_class: Any, shared: Sequence[Hooks]) -> AttemptHooks | None:
-    """What goes around the attempts at jobs of a class; None when nothing does."""
+    """The hooks around the attempts at jobs of a class; None when there are none."""
     is_own = any(_is_own(job_class, name) for name in ATTEMPT_HOOKS)
     if not is_own and not any(overridden(name, shared) for name in ATTEMPT_HOOKS):
         return None
@@ -280,15 +282,15 @@ def attempt_hooks(job_class: Any, shared: Sequence[Hooks]) -> AttemptHooks | Non
     return AttemptHooks(own_hooks_of(job_class), shared, perform, is_async)
 
 
-def _call_of(job: Any, bound: inspect.BoundArguments) -> Call:
-    """A call, with its arguments by name: defaults too, and what `**kwargs` takes among them."""
+def _call_of(job: Any, bound: inspect.BoundArguments) -> PerformCall:
+    """A call with its arguments by name, those with defaults and those of `**kwargs` included."""
     args, kwargs = bound.args, bound.kwargs
     bound.apply_defaults()
     by_name = dict(bound.arguments)
     for parameter in bound.signature.parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             by_name |= by_name.pop(parameter.name)
-    return Call(job, args, kwargs, by_name)
+    return PerformCall(job, args, kwargs, by_name)
 
 
 def _outcome(error: BaseException) -> str | None:
@@ -296,7 +298,7 @@ def _outcome(error: BaseException) -> str | None:
 
 
 def _finished(answer: Any) -> Any:
-    """What was returned, unless it would have to be awaited."""
+    """The answer of a plain call. Refuses a coroutine, which would have to be awaited."""
     if inspect.iscoroutine(answer):
         answer.close()
         raise TypeError(

@@ -1,4 +1,4 @@
-"""`with self.transaction() as session:`: what a job writes commits with its completion, or not.
+"""The block `with self.transaction() as session:` commits a job's writes and its completion.
 
 The completion is the block's last statement, fenced as every settle is: where the job is no longer
 held, everything that was written is rolled back. Whatever kills the process, at whatever moment,
@@ -19,12 +19,13 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.roles.transactions import AsyncTransaction, CommitFailed, Transaction
 from jobqueue.clock import reconnect_pauses
 from jobqueue.errors import DatabaseError, DatabaseUnavailable, InvalidTransaction
+from jobqueue.event_loop import loop_is_running
 from jobqueue.records import Succeeded
 
 if TYPE_CHECKING:
     import asyncio
 
-    from jobqueue.adapters.transaction import AsyncSession, Session
+    from jobqueue.adapters.roles.transactions import AsyncSession, Session
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class Completion(Protocol):
     """The attempt that a transaction completes."""
 
     def begin_transaction(self, block: TransactionBlock) -> None:
-        """Have a block begin.
+        """Take note that a block begins.
 
         Raises:
             InvalidTransaction: this attempt cannot have one, or not another.
@@ -54,7 +55,7 @@ class Completion(Protocol):
         ...
 
     def uninterrupted(self) -> AbstractContextManager[None]:
-        """A stretch in which the attempt is not interrupted; it is at its end, if it was to be."""
+        """A stretch in which the attempt is not interrupted. An interruption comes at its end."""
         ...
 
     def succeed(self, outcome: Succeeded) -> None:
@@ -70,22 +71,22 @@ class WithoutClaim:
     """For `perform_now`: a transaction that completes nothing."""
 
     def begin_transaction(self, block: TransactionBlock) -> None:
-        """Nothing is in the way of it."""
+        """Do nothing: any number of blocks may begin."""
 
     def success(self) -> None:
-        """There is nothing to settle."""
+        """Nothing: there is no row to settle."""
 
     @contextmanager
     def uninterrupted(self) -> Iterator[None]:
-        """Nobody interrupts."""
+        """A plain stretch: nobody interrupts."""
         yield
 
     def succeed(self, outcome: Succeeded | None) -> None:
-        """Nobody has to know."""
+        """Do nothing."""
 
 
 class TransactionBlock:
-    """What `self.transaction()` gives: `with` it in a job, or `async with` it in an async one.
+    """The block of `self.transaction()`: `with` in a job, `async with` in an async one.
 
     Args:
         adapter: whose database it is.
@@ -117,7 +118,7 @@ class TransactionBlock:
 
     @property
     def session(self) -> Any:
-        """Where the job writes, while it is open."""
+        """The session that the job writes in, while the block is open."""
         made = self._async_transaction or self._transaction
         return None if made is None else made.session
 
@@ -129,7 +130,7 @@ class TransactionBlock:
     # --- in a job --------------------------------------------------------------------------------
 
     def __enter__(self) -> Session:
-        if self._is_async and _loop_is_running():
+        if self._is_async and loop_is_running():
             raise InvalidTransaction(
                 "in an async job it is `async with self.transaction()`: the event loop would stand "
                 "still in this one; or have a thread do it, with asyncio.to_thread"
@@ -168,12 +169,12 @@ class TransactionBlock:
             transaction.end()
 
     def abandon_if_left(self) -> None:
-        """As `abandon`, where its job has ended without ending it."""
+        """Abandon it, if its job has ended without ending it."""
         if self._thread_id == threading.get_ident():
             self.abandon()
 
     def _commit(self) -> tuple[Any, CommitFailed | None]:
-        """The outcome, and why it is not known whether it was committed, if so."""
+        """The outcome; and the failure, if it is not known whether the commit took place."""
         assert self._transaction is not None, "the block is open"  # noqa: S101
         self._transaction.flush()
         outcome = self._completion.success()
@@ -186,7 +187,7 @@ class TransactionBlock:
         return outcome, None
 
     def _find_out(self, outcome: Succeeded | None, failure: CommitFailed) -> None:
-        """Raise what the commit raised, unless it has taken place for all that."""
+        """Raise the error of the commit, unless it has taken place in spite of it."""
         for pause in self._looks(outcome, failure):
             time.sleep(pause)
             with suppress(DatabaseUnavailable):
@@ -292,10 +293,10 @@ class TransactionBlock:
 
 
 def joined_session(adapter: Adapter, *, is_awaited: bool = False) -> Any:
-    """The session of the block that is open here, for jobs that are enqueued on an adapter.
+    """The session of the block around the caller, if jobs of an adapter can be part of it.
 
     Raises:
-        InvalidTransaction: it is that of an async job, and would have to be awaited.
+        InvalidTransaction: it is an async session, and the caller cannot await it.
     """
     block = _open.get()
     if block is None or not block.is_open or not block.adapter.is_same_database(adapter):
@@ -316,7 +317,7 @@ def _cause_of(failure: CommitFailed) -> BaseException:
 
 
 async def _to_its_end(work: Awaitable[T]) -> T:
-    """Await it, and be cancelled only when it is done."""
+    """Await `work`. A cancellation waits until it is done."""
     import asyncio
 
     task = asyncio.create_task(_awaiting(work), name=COMMIT_TASK)
@@ -334,13 +335,3 @@ async def _to_its_end(work: Awaitable[T]) -> T:
 
 async def _awaiting(work: Awaitable[T]) -> T:
     return await work
-
-
-def _loop_is_running() -> bool:
-    import asyncio
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

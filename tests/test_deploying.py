@@ -20,7 +20,8 @@ from jobqueue.clock import ManualClock
 from jobqueue.config import load_settings
 from jobqueue.defaults import default_configuration
 from jobqueue.job import Registry, registry
-from jobqueue.perform.executor import ROLLOUT, Executor
+from jobqueue.perform.executor import Executor
+from jobqueue.perform.foreign_jobs import ROLLOUT
 from jobqueue.records import Claim, Failed, NewJob, Released
 from jobqueue.unknown_handlers import MOST_NAMES, Strangers
 from jobqueue.worker.worker import Worker

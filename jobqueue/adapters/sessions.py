@@ -1,4 +1,4 @@
-"""Joining a transaction of SQLAlchemy without being in its database: what happens at its commit."""
+"""Actions at the commit of a SQLAlchemy session or connection."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Action = Callable[[], None]
 
 
 def after_commit(session: Any, action: Action) -> None:
-    """Do something when the transaction of `session` has committed, and never if it does not.
+    """Call `action` when the transaction of `session` has committed, and never if it does not.
 
     Without a session, or with one whose commit cannot be seen (a connection of the driver's own),
-    it is done at once.
+    `action` is called at once.
     """
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session, scoped_session
@@ -32,16 +32,16 @@ def after_commit(session: Any, action: Action) -> None:
 
 
 class JoinedTransactions:
-    """Does things when a `Session` or `Connection` commits, and never when it rolls back.
+    """Calls actions when a `Session` or `Connection` commits, and never when it rolls back.
 
-    A savepoint that is rolled back takes with it what was asked for since it was set.
+    The rollback of a savepoint drops the actions that were added since it was set.
     """
 
     def __init__(self) -> None:
         self._pending: weakref.WeakKeyDictionary[Any, _Pending] = weakref.WeakKeyDictionary()
 
     def at_commit(self, session: Any, action: Action) -> None:
-        """Do something when the transaction of `session` commits.
+        """Call `action` when the transaction of `session` commits.
 
         Raises:
             ConfigurationError: it is nothing whose commit can be watched.
@@ -83,7 +83,7 @@ def _watching(session: Session | Connection) -> _Pending:
 
 
 class _Pending:
-    """What is to be done at the commit, in order, with marks where savepoints were set."""
+    """The actions of one session, in order, with marks where savepoints were set."""
 
     def __init__(self) -> None:
         self._entries: list[tuple[Any, Action | None]] = []
@@ -95,7 +95,7 @@ class _Pending:
         self._entries.append((savepoint, None))
 
     def roll_back_to(self, savepoint: Any) -> None:
-        """A savepoint without a mark was set before anything was asked for: all of it goes."""
+        """Drop what came after a savepoint; all of it, if there was nothing when it was set."""
         marks = [place for place, (mark, _) in enumerate(self._entries) if mark is savepoint]
         del self._entries[marks[0] if marks and savepoint is not None else 0 :]
 

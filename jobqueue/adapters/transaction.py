@@ -1,4 +1,4 @@
-"""The transaction of a job: a session's, which only its owner can commit."""
+"""The transaction of a job: that of a session which only the transaction's block can commit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jobqueue.records import Succeeded
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-    from sqlalchemy.ext.asyncio import AsyncSession as AsyncSession  # noqa: PLC0414 - also for others
-    from sqlalchemy.orm import Session as Session  # noqa: PLC0414 - as above
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import Session
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ CLOSED_WITHIN = (
 
 
 class JobTransaction:
-    """A session's transaction, which only its owner can commit."""
+    """A transaction of a session, which the job that writes in it cannot commit itself."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -44,11 +44,6 @@ class JobTransaction:
         return True
 
     def begin(self) -> None:
-        """See `Transaction.begin`.
-
-        Raises:
-            InvalidTransaction: the session is in use.
-        """
         if self.session.in_transaction():
             raise InvalidTransaction(
                 "self.transaction() was given sessions, and got one with a transaction that is "
@@ -134,7 +129,7 @@ class JobTransaction:
             raise InvalidTransaction(COMMITTED_BY_ITSELF)
 
     def _note_rollback(self, _: Session) -> None:
-        """One that the job wants: what it writes from now on is what counts."""
+        """Note a rollback that the job wants. What it writes from now on counts."""
         self._is_rolling_back = True
 
     def _note_end(self, _: Session, transaction: Any) -> None:
@@ -144,7 +139,7 @@ class JobTransaction:
 
 
 class AsyncJobTransaction:
-    """As a transaction of an `AsyncSession`'s own session, on an event loop."""
+    """The transaction of an async job: that of the session within an `AsyncSession`."""
 
     def __init__(self, inner: Transaction, session: AsyncSession) -> None:
         self.inner = inner

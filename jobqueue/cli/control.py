@@ -11,12 +11,13 @@ import typer
 
 from jobqueue.adapters import Adapter
 from jobqueue.adapters.stored import StoredJob, not_found
+from jobqueue.bulk import delete_all
 from jobqueue.cli.errors import WORK_FAILED, say_error
 from jobqueue.cli.lists import job_filter
 from jobqueue.cli.options import App, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import note_broken_app, opened
-from jobqueue.ends import delete_all, usual_ends
+from jobqueue.ends import usual_ends
 from jobqueue.errors import ConfigurationError, JobqueueError, StateConflict
 from jobqueue.records import JobFilter, JobState
 

@@ -25,7 +25,7 @@ from jobqueue.cli.watch import watch
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import ConfigurationError, UnknownJob
 from jobqueue.job import registry
-from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState
+from jobqueue.records import FINISHED_STATES, LARGEST_ID, JobFilter, JobRecord, JobState
 from jobqueue.redaction import printable, summary_of
 from jobqueue.showing import hides_unknown, shown_args
 
@@ -39,7 +39,6 @@ COLUMNS = (
     Column("ARGS", flexible=True),
     Column("ERROR", flexible=True),
 )
-LARGEST = 2**63 - 1
 MASKED_NOTE = (
     "arguments of jobs that are not known here are shown as ***; `jobqueue show ID --reveal`"
 )
@@ -50,11 +49,11 @@ def list_jobs(
     queue: OnlyQueues = None,
     handler: OnlyHandlers = None,
     limit: Annotated[
-        int, typer.Option(min=1, max=LARGEST, metavar="NUMBER", help="How many at most.")
+        int, typer.Option(min=1, max=LARGEST_ID, metavar="NUMBER", help="How many at most.")
     ] = 50,
     before: Annotated[
         int | None,
-        typer.Option(max=LARGEST, metavar="ID", help="Only jobs with lower ids: the next page."),
+        typer.Option(max=LARGEST_ID, metavar="ID", help="Only jobs with lower ids: the next page."),
     ] = None,
     app: App = None,
     database_url: DatabaseUrl = None,

@@ -20,7 +20,7 @@ from jobqueue.cli.output import (
 )
 from jobqueue.cli.session import Session, note_broken_app, opened
 from jobqueue.defaults import default_configuration
-from jobqueue.enqueue import tell_enqueued
+from jobqueue.enqueue import store
 from jobqueue.errors import ConfigurationError
 from jobqueue.job import registry
 from jobqueue.maintenance.overview import Shown, all_shown, schedule_json
@@ -83,8 +83,12 @@ def run(
     with opened({"app": app, "database_url": database_url}) as session:
         note_broken_app(session, OTHER_DATABASE)
         schedule = _found(session, name)
-        [record] = enqueued = session.adapter.enqueue([job_of(schedule)])
-        tell_enqueued(enqueued, None, default_configuration.observers, default_configuration.logger)
+        [record] = store(
+            [job_of(schedule)],
+            session.adapter,
+            observers=default_configuration.observers,
+            logger=default_configuration.logger,
+        )
     if json_:
         print_json(as_json(record))
         return

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.ends import BATCH, EndTeller
+from jobqueue.bulk import BATCH
+from jobqueue.ends import EndTeller
 from jobqueue.errors import DatabaseError
 from jobqueue.records import JobFilter, JobRecord, Rescue
 

@@ -1,4 +1,4 @@
-"""An attempt at a claimed job, and what is known of its class to make it."""
+"""An attempt at a claimed job."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import json
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,11 +15,9 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from jobqueue import log
-from jobqueue.adapters.base import Adapter
-from jobqueue.arguments import Parameters
 from jobqueue.errors import InvalidTransaction, JobCancelled, JobTimeout
-from jobqueue.hook_calls import AttemptHooks
 from jobqueue.job import Job
+from jobqueue.perform.plan import Plan
 from jobqueue.records import ClaimedJob, Succeeded
 from jobqueue.transactions import TransactionBlock
 
@@ -26,8 +25,12 @@ CANCELLED = "cancelled while it ran"
 Uninterrupted = Callable[[], AbstractContextManager[None]]
 
 
-class Steering(Protocol):
-    """What passes between jobs that run and those who watch them."""
+class StopNow(BaseException):
+    """Raised in the thread that performs a job when the process is to stop at once."""
+
+
+class AttemptMonitor(Protocol):
+    """Takes the progress of running jobs, and knows which of them are to end."""
 
     cancelled: Mapping[tuple[int, int], str]
     """The running jobs that somebody wants to end, by (id, token), and why."""
@@ -37,34 +40,13 @@ class Steering(Protocol):
         ...
 
 
-class NoSteering:
-    """For jobs that nobody watches."""
+class NoMonitor:
+    """Takes no progress, and ends no job."""
 
     cancelled: Mapping[tuple[int, int], str] = MappingProxyType({})
 
     def report(self, claimed: ClaimedJob, progress: str) -> None:
         """Do nothing; the last progress is part of the outcome."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be known of a job class to perform its jobs, worked out once."""
-
-    job_class: type[Job]
-    parameters: Parameters
-    is_async: bool
-    max_runtime: timedelta | None
-    keep_succeeded: bool
-    keep_failed: bool
-    interrupt_on_cancel: bool
-    result_text: Callable[[Any], str] | None
-    hooks: AttemptHooks | None
-    adapter: Adapter | None
-
-    @property
-    def can_be_interrupted(self) -> bool:
-        """Whether an attempt's time is limited, or its class wants to be interrupted."""
-        return self.max_runtime is not None or self.interrupt_on_cancel
 
 
 @dataclass(slots=True)
@@ -76,7 +58,7 @@ class Attempt:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     started: float
-    steering: Steering
+    monitor: AttemptMonitor
     progress: str | None = None
     answer: Any = None
     saw_cancel: bool = False
@@ -86,7 +68,7 @@ class Attempt:
     committed: bool = False
 
     def call(self) -> Any:
-        """Call `perform` on a new instance; what is to be awaited has to end in its time."""
+        """Call `perform` on a new instance. A coroutine that it returns has to end in time."""
         job = self.plan.job_class()
         job.attempt_at(self)
         if self.plan.hooks is not None:
@@ -106,9 +88,9 @@ class Attempt:
     def report(self, progress: str) -> None:
         """Store how far the job is, as JSON, sooner or later."""
         self.progress = progress
-        # What is reported within a transaction is part of it, and its row is complete afterwards.
+        # Progress within a transaction is part of its commit, and afterwards the job is complete.
         if self.block is None or not (self.block.is_open or self.committed):
-            self.steering.report(self.claimed, progress)
+            self.monitor.report(self.claimed, progress)
 
     def is_cancelled(self) -> bool:
         """Whether somebody wants the job to end. Who asks is taken to heed it."""
@@ -126,7 +108,6 @@ class Attempt:
         return TransactionBlock(adapter, self, self.plan.is_async, sessions)
 
     def begin_transaction(self, block: TransactionBlock) -> None:
-        """See `Completion.begin_transaction`."""
         if self.plan.result_text is not None:
             raise InvalidTransaction(
                 f"{self.plan.job_class.name} has keep_result, and self.transaction() completes it "
@@ -140,17 +121,14 @@ class Attempt:
         self.block = block
 
     def success(self) -> Succeeded:
-        """See `Completion.success`."""
-        if self.steering.cancelled and self.has_heeded_cancel():
+        if self.monitor.cancelled and self.has_heeded_cancel():
             raise JobCancelled
         return Succeeded(self.claimed, keep=self.plan.keep_succeeded, progress=self.progress)
 
     def succeed(self, outcome: Succeeded) -> None:  # noqa: ARG002 - it is the one of `success`
-        """See `Completion.succeed`."""
         self.committed = True
 
     def waits_for_database(self, outcome: Succeeded, error: BaseException) -> None:  # noqa: ARG002
-        """See `Completion.waits_for_database`."""
         log.commit_unknown(self.plan.job_class.logger, self.claimed, error)
 
     def has_committed(self) -> bool:
@@ -160,7 +138,7 @@ class Attempt:
         return self.committed
 
     def _is_wanted_to_end(self) -> bool:
-        reason = self.steering.cancelled.get((self.claimed.id, self.claimed.token))
+        reason = self.monitor.cancelled.get((self.claimed.id, self.claimed.token))
         if reason is None:
             return False
         self.cancel_reason = reason
@@ -170,6 +148,12 @@ class Attempt:
         """The arguments by the names of the parameters."""
         signature = self.plan.parameters.signature
         return dict(signature.bind(*self.args, **self.kwargs).arguments)
+
+
+def since(started: float) -> timedelta:
+    """The time since a moment of `time.perf_counter`."""
+    # By position it takes two thirds of the time that it takes by name.
+    return timedelta(0, time.perf_counter() - started)
 
 
 async def _in_time(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 from jobqueue.records.base import NO_DELAY, record
 
 DEFAULT_QUEUE = "default"
-
-
 DEFAULT_PRIORITY = 50
+LARGEST_ID = 2**63 - 1
+"""The largest id that a row can have."""
 
 
 class JobState(StrEnum):

@@ -23,7 +23,7 @@ REFUSED = (
 )
 
 
-class Guard:
+class DatabaseGuard:
     """Refuses jobs without a session in the database that is configured when tests begin.
 
     What tests and their `conftest.py` configure afterwards is theirs, and so are the adapters that

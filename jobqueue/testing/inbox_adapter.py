@@ -8,10 +8,10 @@ from typing import Any
 
 from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.adapters.roles.transactions import AsyncTransaction, Transaction
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import SystemClock
 from jobqueue.defaults import default_configuration
 from jobqueue.records import Claim, ClaimedJob, NewJob
+from jobqueue.stored import StoredJob
 
 WORKER = "jobqueue.testing"
 
@@ -43,8 +43,8 @@ class InboxAdapter(MemoryAdapter):
         self.after_store: Callable[[Sequence[StoredJob]], None] | None = None
 
     def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
-        """See `Adapter.enqueue`. A driver's own connection cannot be watched: its jobs are here."""
         if _is_driver_connection(session):
+            # Its commit cannot be seen, so the jobs are stored at once.
             session = None
         records = super().enqueue(jobs, session=session)
         if session is not None:
@@ -52,11 +52,9 @@ class InboxAdapter(MemoryAdapter):
         return records
 
     def transaction(self, sessions: Callable[[], Any] | None = None) -> Transaction:
-        """See `Adapter.transaction`: by default of the database that is configured."""
         return super().transaction(sessions or _session_of_database)
 
     def transaction_async(self, sessions: Callable[[], Any] | None = None) -> AsyncTransaction:
-        """See `Adapter.transaction_async`, likewise."""
         return super().transaction_async(sessions or _async_session_of_database)
 
     def _note_stored(self, records: Sequence[StoredJob]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import jobqueue
 from jobqueue.adapters import Adapter
 from jobqueue.defaults import default_configuration
+from jobqueue.event_loop import loop_is_running
 from jobqueue.job import registry
 from jobqueue.perform.executor import Executor, RunCoroutine
 from jobqueue.records import ClaimedJob, Committed, Failed, Outcome, Released, Succeeded, Turn
@@ -39,7 +40,7 @@ class Performance:
     def perform(self, claimed: ClaimedJob) -> None:
         """Perform one on this thread; an async one elsewhere, if an event loop runs on this."""
         __tracebackhide__ = True
-        self._perform(claimed, _on_another_thread if _loop_is_running() else None)
+        self._perform(claimed, _on_another_thread if loop_is_running() else None)
 
     async def perform_async(self, claimed: ClaimedJob) -> None:
         """Perform one: an async one on the loop that awaits this, any other on its thread."""
@@ -109,11 +110,3 @@ def _on_another_thread(coroutine: Coroutine[Any, Any, None]) -> None:
     context = contextvars.copy_context()
     with ThreadPoolExecutor(1, "jobqueue-testing") as threads:
         threads.submit(context.run, asyncio.run, coroutine).result()
-
-
-def _loop_is_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -13,9 +13,9 @@ from pydantic_core import to_jsonable_python
 
 from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.app import import_app
+from jobqueue.bulk import delete_some
 from jobqueue.defaults import default_configuration
-from jobqueue.ends import delete_some
-from jobqueue.enqueue import tell_enqueued
+from jobqueue.enqueue import store, store_once
 from jobqueue.errors import StateConflict
 from jobqueue.exact_json import as_texts
 from jobqueue.job import Job, registry
@@ -57,8 +57,8 @@ def enqueue(call: Call) -> Answer:
     key = call.request.headers.get("idempotency-key")
     if key is not None:
         return _enqueue_once(call, job, new_job, key)
-    [record] = call.adapter.enqueue([new_job])
-    return _created(call, job, record)
+    [record] = store([new_job], call.adapter, observers=call.queue.observers, logger=job.logger)
+    return _created(call, record)
 
 
 def _enqueue_once(call: Call, job: Job, new_job: NewJob, key: str) -> Answer:
@@ -68,9 +68,11 @@ def _enqueue_once(call: Call, job: Job, new_job: NewJob, key: str) -> Answer:
     written = {**body.model_dump(), "args": as_texts(body.args)}
     fingerprint = _digest(to_jsonable_python(written))
     used = UsedKey(_digest([call.access.who, key]), fingerprint)
-    once = call.adapter.enqueue_once(used, new_job)
+    once = store_once(
+        used, new_job, call.adapter, observers=call.queue.observers, logger=job.logger
+    )
     if once.is_new and once.job is not None:
-        return _created(call, job, once.job)
+        return _created(call, once.job)
     if once.fingerprint != fingerprint:
         raise Problem(422, "this Idempotency-Key was used with another body; use another key")
     now = once.job if Scope.READ in call.access.scopes else None
@@ -79,8 +81,7 @@ def _enqueue_once(call: Call, job: Job, new_job: NewJob, key: str) -> Answer:
     return Answer(job_json(record), 200, headers)
 
 
-def _created(call: Call, job: Job, record: StoredJob) -> Answer:
-    tell_enqueued([record], None, call.queue.observers, job.logger)
+def _created(call: Call, record: StoredJob) -> Answer:
     call.note("enqueued", f"{record.handler} #{record.id}", record.id)
     return Answer(job_json(record), 201, {"Location": call.url(f"/api/job/{record.id}")})
 
@@ -155,7 +156,7 @@ def change(call: Call) -> Answer:
     _refuse_masks(job_class.redact, call.body)
 
     def merged(seen: StoredJob) -> str:
-        return StoredJob.encode_args({**seen.args, **call.body}, seen.handler)
+        return registry.encode_args({**seen.args, **call.body}, seen.handler)
 
     if not call.adapter.change_args(record.id, merged):
         raise started(record, "changed")

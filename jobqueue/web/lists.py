@@ -9,7 +9,7 @@ from typing import Any
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.stored import StoredJob
-from jobqueue.ends import cancel_some, delete_some
+from jobqueue.bulk import cancel_some, delete_some
 from jobqueue.records import JobFilter, JobState
 from jobqueue.showing import names_meant
 from jobqueue.web.jobs import cancel_reason, delete_reason, job_json

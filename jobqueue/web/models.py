@@ -8,11 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from jobqueue.config import QUEUE_NAME
-from jobqueue.records import JobState
+from jobqueue.records import LARGEST_ID, JobState
 
 MOST_VALUES = 50
 MOST_IDS = 1_000
-LARGEST_ID = 2**63 - 1
 
 QueueName = Annotated[str, Field(pattern=f"^{QUEUE_NAME.pattern}$", examples=["email"])]
 JobName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]

@@ -11,7 +11,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from jobqueue import __version__
-from jobqueue.web.models import LARGEST_ID, ProblemAnswer
+from jobqueue.records import LARGEST_ID
+from jobqueue.web.models import ProblemAnswer
 from jobqueue.web.operations import Operation
 
 REFERENCE = "#/components/schemas/{model}"

@@ -52,7 +52,7 @@ class Steward:
         self._thread: threading.Thread | None = None
 
     def report(self, claimed: ClaimedJob, progress: str) -> None:
-        """See `Steering.report`. From any thread; it does not wait for the database."""
+        """See `AttemptMonitor.report`. From any thread; it does not wait for the database."""
         with self._changed:
             if not self._reports:
                 self._changed.notify()

@@ -19,8 +19,8 @@ from typing import Protocol
 
 from jobqueue import log
 from jobqueue.errors import JobCancelled
-from jobqueue.perform.attempt import timeout_error
-from jobqueue.perform.executor import Executor, RunCoroutine, StopNow
+from jobqueue.perform.attempt import StopNow, timeout_error
+from jobqueue.perform.executor import Executor, RunCoroutine
 from jobqueue.records import ClaimedJob, Outcome, Released, Succeeded
 from jobqueue.worker.handoff import Handoff, Taken
 from jobqueue.worker.interruption import Alarm, Guard, Watcher

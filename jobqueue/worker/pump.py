@@ -22,7 +22,7 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.settlement import may_be_cancelled, was_called_off
 from jobqueue.clock import SYSTEM_TIMER, Timer, reconnect_pauses
 from jobqueue.errors import DatabaseUnavailable, TransactionOpen
-from jobqueue.perform.executor import delay_before_return
+from jobqueue.perform.foreign_jobs import delay_before_return
 from jobqueue.records import (
     LOOK_ANYWHERE,
     Cancelled,

@@ -32,7 +32,7 @@ class PostgresTransaction(SqlTransaction):
     """A transaction of a job in PostgreSQL."""
 
     def commit(self, outcome: Succeeded | None) -> None:
-        """See `Transaction.commit`: the job's own statements took as long as they took."""
+        # The job's own statements may take as long as they like, unlike the settle and the COMMIT.
         with self._patient():
             super().commit(outcome)
 

@@ -1,4 +1,4 @@
-"""The transaction that a job writes in, and that its completion is part of."""
+"""The protocol of the transaction that a job writes in, and that its completion is part of."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from jobqueue.errors import ConfigurationError
 from jobqueue.records import Succeeded
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
-    from sqlalchemy.orm import Session
+    # The block of `self.transaction()` needs these names too, and must not import SQLAlchemy.
+    from sqlalchemy.ext.asyncio import AsyncSession as AsyncSession  # noqa: PLC0414
+    from sqlalchemy.orm import Session as Session  # noqa: PLC0414
 
 T = TypeVar("T")
 
@@ -21,22 +22,27 @@ NO_TRANSACTIONS = (
 
 
 class Transaction(Protocol):
-    """A session whose transaction ends with the completion of a job. Made by an adapter.
+    """A session whose transaction ends with the completion of a job. An adapter makes it.
 
-    `take_turn` comes first, until it is True, then `begin`; whatever has happened, `end` is last.
+    Call `take_turn` first, until it is True, then `begin`. Call `end` last, whatever has happened.
     """
 
     @property
     def session(self) -> Session:
-        """Where the job writes."""
+        """The session that the job writes in."""
         ...
 
     def take_turn(self, wait_seconds: float) -> bool:
-        """Whether it may begin, waiting for that: a database may have one writer at a time."""
+        """Wait for the turn to write; True when it is there. Some databases have one writer."""
         ...
 
     def begin(self) -> None:
-        """Be ready for the job's statements."""
+        """Be ready for the job's statements.
+
+        Raises:
+            InvalidTransaction: the session is in use.
+            DatabaseUnavailable: the database cannot begin a transaction.
+        """
         ...
 
     def flush(self) -> None:
@@ -66,20 +72,20 @@ class Transaction(Protocol):
 
 
 class AsyncTransaction(Protocol):
-    """As `Transaction`, on an event loop."""
+    """The transaction of an async job."""
 
     @property
     def session(self) -> AsyncSession:
-        """Where the job writes."""
+        """The session that the job writes in."""
         ...
 
     @property
     def inner(self) -> Transaction:
-        """What it consists of. What waits for the database is to be called by `run`."""
+        """The plain transaction. Call its steps that wait for the database through `run`."""
         ...
 
     def run(self, step: Callable[..., T], *args: Any) -> Awaitable[T]:
-        """Call a step of `inner`; what it waits for is awaited."""
+        """Call a step of `inner` without blocking the event loop."""
         ...
 
 
@@ -108,7 +114,7 @@ class TransactionsRole(Protocol):
         self,
         sessions: Callable[[], Any] | None = None,  # noqa: ARG002 - others can
     ) -> AsyncTransaction:
-        """As `transaction`, for an async job."""
+        """A transaction for an async job to write in."""
         raise ConfigurationError(NO_TRANSACTIONS.format(type(self).__name__))
 
     def was_committed(self, outcome: Succeeded) -> bool:

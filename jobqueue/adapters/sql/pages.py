@@ -20,7 +20,7 @@ from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.sql.time import DatabaseTime
 from jobqueue.adapters.stored import StoredJob
-from jobqueue.records import FINISHED_STATES, Count, JobFilter, JobState, Page
+from jobqueue.records import FINISHED_STATES, LARGEST_ID, Count, JobFilter, JobState, Page
 
 WINDOW = 10_000
 
@@ -212,5 +212,5 @@ def _lane_of_finished(state: JobState, rest: JobFilter) -> Lane:
 
 
 def _before(where: JobFilter) -> int:
-    highest = queries.LARGEST_ID
+    highest = LARGEST_ID
     return highest if where.before_id is None else min(max(where.before_id, 0), highest)

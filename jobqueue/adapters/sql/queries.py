@@ -11,10 +11,9 @@ from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, select
 
 from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_utc
 from jobqueue.adapters.stored import StoredJob
-from jobqueue.records import JobFilter, JobState, QueueDepth, WorkerRecord
+from jobqueue.records import LARGEST_ID, JobFilter, JobState, QueueDepth, WorkerRecord
 
 UNDECODABLE = "(undecodable)"
-LARGEST_ID = 2**63 - 1
 
 # The JSON of a row is read as text and decoded here: one bad row must not spoil a whole list.
 _JSON_COLUMNS = ("args", "progress", "result")
