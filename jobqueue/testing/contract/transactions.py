@@ -12,7 +12,7 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.roles.transactions import Transaction
 from jobqueue.errors import ClaimLost
 from jobqueue.records import ClaimedJob, JobFilter, JobState, Retried, Succeeded
-from jobqueue.testing.contract.announcing import idling
+from jobqueue.testing.contract.announcements import idling
 from jobqueue.testing.contract.base import (
     ContractBase,
     a_claim,

@@ -36,7 +36,7 @@ from jobqueue.testing.contract.base import (
     new_worker,
     settle_all,
 )
-from jobqueue.testing.contract.recurring import declared
+from jobqueue.testing.contract.schedules import declared
 
 HOUR = timedelta(hours=1)
 PATIENCE_SECONDS = 10.0
@@ -307,7 +307,7 @@ def idling(adapter: Adapter) -> Iterator[Idler]:
             waiting.join()
 
 
-class AnnounceContract(ContractBase):
+class AnnouncementsContract(ContractBase):
     """Every method that makes a job ready wakes a listener, when the job can be claimed."""
 
     def test_it_is_decided_of_every_method(self) -> None:

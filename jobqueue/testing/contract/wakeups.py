@@ -22,7 +22,7 @@ HOUR = timedelta(hours=1)
 PATIENCE_SECONDS = 10.0
 
 
-class WakeContract(ContractBase):
+class WakeupsContract(ContractBase):
     """What `listen` and `due_in` promise."""
 
     @pytest.fixture
