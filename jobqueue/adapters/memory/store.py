@@ -17,7 +17,7 @@ from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.clock import Clock
 from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState, Wakeup, WorkerRecord
 
-Place = tuple[int, datetime, int]
+Position = tuple[int, datetime, int]
 Change = Callable[[StoredJob, datetime], StoredJob]
 
 
@@ -45,7 +45,7 @@ class MemoryStore:
         self.next_id = 1
         self.rows: dict[int, Row] = {}
         self.running: dict[int, None] = {}
-        self.due: dict[str, list[Place]] = {}
+        self.due: dict[str, list[Position]] = {}
         self.later: list[tuple[datetime, int]] = []
         self.workers: dict[str, WorkerRecord] = {}
         self.paused: set[str] = set()
@@ -69,8 +69,8 @@ class MemoryStore:
 
     def _announce(self, record: JobRecord) -> None:
         if self.listeners and record.run_at <= self.now():
-            place = (record.priority, record.run_at, record.id)
-            self.wake(Wakeup(frozenset((record.queue,)), place, 1))
+            position = (record.priority, record.run_at, record.id)
+            self.wake(Wakeup(frozenset((record.queue,)), position, 1))
 
     def wake(self, wakeup: Wakeup) -> None:
         """Tell all who listen."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC
-from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -14,14 +13,13 @@ from sqlalchemy import Connection
 
 from jobqueue.adapters.postgres import copy_format
 from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
+from jobqueue.adapters.postgres.claim_statements import BUT, ClaimStatements
 from jobqueue.adapters.postgres.database import PostgresDatabase, Statement
-from jobqueue.adapters.postgres.lanes import (
-    BUT,
+from jobqueue.adapters.postgres.low_water import (
     Lane,
     LowWater,
-    Statements,
+    LowWaterMarks,
     lane_of,
-    low_water_of,
     moments_of,
     shares_of,
 )
@@ -51,7 +49,6 @@ from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import Claim, ClaimedJob, NewJob, Wakeup
 
 FEWEST_TO_COPY = 1000
-MOST_CLAIMANTS = 64
 
 
 class PostgresPath(SqlPath):
@@ -68,8 +65,8 @@ class PostgresPath(SqlPath):
         self._enqueue_one_aloud_sql = ENQUEUE_ONE_ALOUD.format(now=now)
         self._reserve_sql = copy_format.RESERVE.format(now=now)
         self._change_sql = CHANGE.format(now=now)
-        self._claiming = {False: Statements.of(now), True: Statements.of(now, BUT)}
-        self.low_water = lru_cache(maxsize=MOST_CLAIMANTS)(low_water_of)
+        self._claiming = {False: ClaimStatements.of(now), True: ClaimStatements.of(now, BUT)}
+        self.low_water_marks = LowWaterMarks()
 
     # --- enqueueing ------------------------------------------------------------------------------
 
@@ -149,7 +146,7 @@ class PostgresPath(SqlPath):
     ) -> Done:
         if claim is None:
             return Done(self._settle_at_once(settlements, meanwhile), [])
-        low_water = self.low_water(claim.worker_id, claim.queues)
+        low_water = self.low_water_marks.of(claim.worker_id, claim.queues)
         done = self._claim_on(low_water, claim, settlements, meanwhile)
         low_water.given_back(given_back)
         return replace(done, look_again_in=low_water.put_off_for())

@@ -9,7 +9,7 @@ import psycopg
 from jobqueue.adapters.postgres.database import executing_on_psycopg
 from jobqueue.adapters.sql.database import Database
 from jobqueue.adapters.sql.execute import Execute
-from jobqueue.adapters.sql.sessions import Place, SqlSessions
+from jobqueue.adapters.sql.sessions import Destination, SqlSessions
 from jobqueue.errors import ConfigurationError
 
 # Where a connection leads, however it got there: names and poolers may have many addresses.
@@ -48,9 +48,9 @@ class PostgresSessions(SqlSessions):
         given = execute.driver.info.get_parameters()
         return tuple(given.get(name) for name in ADDRESS)
 
-    def _place_of(self, execute: Execute) -> Place:
+    def _destination_of(self, execute: Execute) -> Destination:
         ((user, database, host, port, started, table),) = execute(FIND_PLACE, {})
-        return Place(
+        return Destination(
             f"postgresql://{user}@{host}:{port}/{database}",
             {"database": database, "server": (started, port), "schema": (table,)},
         )

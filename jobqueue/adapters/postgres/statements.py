@@ -1,4 +1,5 @@
-"""The statements by which PostgreSQL enqueues and settles jobs; those that claim are in `lanes.py`.
+"""The statements by which PostgreSQL enqueues and settles jobs; those that claim are in
+`claim_statements.py`.
 
 They are written out, and run in psycopg's own style, because their plans are what keeps a claim
 fast (`docs/architecture.md` explains each) and because a caller's bare psycopg connection has to

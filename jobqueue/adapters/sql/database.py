@@ -90,7 +90,7 @@ class Database:
             try:
                 return self._transact(work, answer_seconds)
             except exc.DBAPIError as error:
-                if not _was_dead_before(error) or isinstance(error, _CommitFailed):
+                if not _was_dead_before(error) or isinstance(error, _CommitUnanswered):
                     raise
             return self._transact(work, answer_seconds)
 
@@ -108,7 +108,7 @@ class Database:
             try:
                 connection.commit()
             except exc.DBAPIError as error:
-                raise _CommitFailed.of(error) from error
+                raise _CommitUnanswered.of(error) from error
             return result
 
     def read(
@@ -191,11 +191,11 @@ def _was_dead_before(error: exc.DBAPIError) -> bool:
     return error.connection_invalidated and not isinstance(error.orig, TimeoutError)
 
 
-class _CommitFailed(exc.DBAPIError):
+class _CommitUnanswered(exc.DBAPIError):
     """A commit whose answer did not come: whether it happened is not known."""
 
     @classmethod
-    def of(cls, error: exc.DBAPIError) -> _CommitFailed:
+    def of(cls, error: exc.DBAPIError) -> _CommitUnanswered:
         return cls(
             error.statement,
             error.params,

@@ -26,7 +26,7 @@ OTHER_DATABASE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Destination:
     """Where a connection leads, as its other end says.
 
     Args:
@@ -37,7 +37,7 @@ class Place:
     name: str
     facts: Mapping[str, Any]
 
-    def difference_to(self, ours: Place) -> str | None:
+    def difference_to(self, ours: Destination) -> str | None:
         """What is not the same; None when all is."""
         different = [what for what, value in self.facts.items() if ours.facts[what] != value]
         if not different:
@@ -71,7 +71,7 @@ class SqlSessions(ABC):
         """What a connection was made with, if that alone says where it leads; else None."""
 
     @abstractmethod
-    def _place_of(self, execute: Execute) -> Place:
+    def _destination_of(self, execute: Execute) -> Destination:
         """Where a connection leads."""
 
     # --- sessions --------------------------------------------------------------------------------
@@ -122,9 +122,11 @@ class SqlSessions(ABC):
         address = self._address_of(execute)
         if address is not None and address in self._known_addresses:
             return
-        theirs = self._place_of(execute)
+        theirs = self._destination_of(execute)
         try:
-            ours = self._database.read(lambda connection: self._place_of(executing_on(connection)))
+            ours = self._database.read(
+                lambda connection: self._destination_of(executing_on(connection))
+            )
         except DatabaseError:
             # It is away just now, or its connections are all in use. The session is not.
             return

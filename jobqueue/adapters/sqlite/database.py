@@ -26,8 +26,11 @@ OLDEST_VERSION = (3, 38, 0)
 READ_OPTION = "jobqueue_read"
 
 
-class _Hold:
-    """One that is held by a call."""
+class _Write:
+    """A call of `write`, which waits for its turn and then has it.
+
+    `Writer` refers to it weakly: an interrupted call does not keep its turn.
+    """
 
 
 class SqliteDatabase(Database):
@@ -45,7 +48,7 @@ class SqliteDatabase(Database):
         Raises:
             TransactionOpen: a job's transaction was open all the while; nothing was done.
         """
-        hold = _Hold()
+        this_write = _Write()
         try:
             if self.writer.has_transaction_of_this_thread():
                 raise TransactionOpen(
@@ -53,11 +56,11 @@ class SqliteDatabase(Database):
                     "is open on this very thread; do this after its block, or through its session "
                     "(and in async jobs await perform_later_async)"
                 )
-            if not self.writer.take(hold, BUSY_TIMEOUT_SECONDS):
+            if not self.writer.take(this_write, BUSY_TIMEOUT_SECONDS):
                 raise self._why_not()
             return super().write(work, answer_seconds=answer_seconds)
         finally:
-            self.writer.give_up(hold)
+            self.writer.give_up(this_write)
 
     def look(self, work: Callable[[Connection], T]) -> T:
         """See `Database.look`: SQLite asks now and then whether to go on."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jobqueue.adapters.sql.execute import Execute
-from jobqueue.adapters.sql.sessions import Place, SqlSessions
+from jobqueue.adapters.sql.sessions import Destination, SqlSessions
 
 
 class SqliteSessions(SqlSessions):
@@ -29,10 +29,10 @@ class SqliteSessions(SqlSessions):
     def _address_of(self, execute: Execute) -> Any:
         """Its file: it costs some microseconds to ask, and a path may lead elsewhere by and by."""
 
-    def _place_of(self, execute: Execute) -> Place:
+    def _destination_of(self, execute: Execute) -> Destination:
         files = [file for _, _, file in execute("PRAGMA database_list", ())]
         path = str(Path(files[0]).resolve()) if files[0] else ""
-        return Place(
+        return Destination(
             f"sqlite:///{path}" if path else "a SQLite database in memory",
             {"file": (path,)},
         )
