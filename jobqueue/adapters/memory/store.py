@@ -130,22 +130,21 @@ class MemoryStore:
         return True
 
     def _settled(self, record: StoredJob, settlement: Settlement) -> StoredJob:
-        now = self.now()
-        delay, state, progress = settlement.delay, settlement.state, settlement.progress
-        if state is JobState.READY and record.cancel_requested_at is not None:
-            state = JobState.CANCELLED
-        finished = state in FINISHED_STATES
-        keeps_error = settlement.keeps_error or state is not settlement.state
+        now, delay, progress = self.now(), settlement.delay, settlement.progress
+        is_cancelled = settlement.heeds_cancel and record.cancel_requested_at is not None
+        state = JobState.CANCELLED if is_cancelled else settlement.state
+        keeps_error = settlement.keeps_error or is_cancelled
         return replace(
             record,
             state=state,
             attempts=record.attempts - settlement.refund,
+            crashes=record.crashes + settlement.crashes,
             run_at=record.run_at if delay is None else now + delay,
             locked_at=None,
             locked_by=None,
             last_error=record.last_error if keeps_error else settlement.error,
-            failed_at=now if settlement.state is JobState.FAILED else None,
-            finished_at=now if finished else None,
+            failed_at=now if state is JobState.FAILED else None,
+            finished_at=now if state in FINISHED_STATES else None,
             progress=record.progress if progress is None else json.loads(progress),
             result=json.loads(settlement.result) if settlement.result else None,
             updated_at=now,

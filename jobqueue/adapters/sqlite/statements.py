@@ -118,6 +118,8 @@ DELETE FROM background_jobs
 WHERE claim_token = :token AND id IN (SELECT value FROM json_each(:ids))
 """
 REMOVE_SOME = f"{REMOVE} RETURNING id, claim_token"
+# The rule of `settlement.py` is written out here for speed: one statement runs for all changes.
+# A job that becomes ready, and that somebody has cancelled, ends cancelled and keeps the reason.
 CHANGE = """
 UPDATE background_jobs
 SET state = CASE WHEN :state = 'ready' AND cancel_requested_at IS NOT NULL
