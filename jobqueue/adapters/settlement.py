@@ -195,7 +195,7 @@ def was_called_off(record: JobRecord) -> bool:
 def cancelled_among(
     outcomes: Sequence[Outcome], reasons: Mapping[Pair, str]
 ) -> tuple[Cancelled, ...]:
-    """The outcomes of jobs that ended cancelled. Of several outcomes of a claim the first counts."""
+    """The outcomes of jobs that ended cancelled. The first outcome of a claim counts."""
     if not reasons:
         return ()
     first = {(o.job.id, o.job.token): o for o in reversed(outcomes)}

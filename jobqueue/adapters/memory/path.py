@@ -26,7 +26,7 @@ class MemoryPath(MemoryRole, PathRole):
     """Enqueues, claims and settles jobs in memory."""
 
     on_stored: Callable[[Sequence[StoredJob]], None] | None = None
-    """Is called with jobs as they are stored, at the commit of the session that they came in."""
+    """Is called with jobs when they are stored: with a session, when it commits."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)
@@ -102,7 +102,7 @@ class MemoryPath(MemoryRole, PathRole):
         return candidates
 
     def _put_back(self, row: Row) -> None:
-        """Leave it to others. They know of it; to be told, who claims would wake itself."""
+        """Leave the job to others. No wake-up, since the claim would only wake itself."""
         heapq.heappush(self._store.later, (row.record.run_at, row.record.id))
 
     def _claim_row(self, row: Row, claim: Claim) -> ClaimedJob:

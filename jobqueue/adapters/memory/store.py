@@ -1,4 +1,4 @@
-"""What the roles of the memory adapter share: the rows, and one lock."""
+"""The rows of the memory adapter and their lock, which all its roles share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Change = Callable[[StoredJob, datetime], StoredJob]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A job, its arguments as they came, and the token that it is claimed under."""
+    """A job, the text of its arguments, and the token of its claim."""
 
     record: StoredJob
     args: str
@@ -31,11 +31,11 @@ class Row:
 
 
 class MemoryStore:
-    """Rows, and what is known of them.
+    """The rows, indexes of them, workers and listeners.
 
     Args:
-        adapter: which they belong to; the records that are read know it.
-        clock: where the time comes from.
+        adapter: the adapter that the records belong to.
+        clock: tells the time.
     """
 
     def __init__(self, adapter: Adapter, clock: Clock) -> None:
@@ -52,7 +52,7 @@ class MemoryStore:
         self.listeners: weakref.WeakSet[MemoryListener] = weakref.WeakSet()
 
     def now(self) -> datetime:
-        """The time that everything here is compared by."""
+        """The current time."""
         return self.clock.now()
 
     def put(self, row: Row) -> None:
@@ -73,7 +73,7 @@ class MemoryStore:
             self.wake(Wakeup(frozenset((record.queue,)), position, 1))
 
     def wake(self, wakeup: Wakeup) -> None:
-        """Tell all who listen."""
+        """Pass a wake-up to every listener."""
         for listener in list(self.listeners):
             listener.hear(wakeup)
 
@@ -108,7 +108,7 @@ class MemoryStore:
         changed: Change,
         args: str | None = None,
     ) -> list[StoredJob]:
-        """Change the rows that match, and their arguments, if new ones are given; return them."""
+        """Change the rows that match, and their arguments if new ones are given; return them."""
         now, records = self.now(), []
         with self.lock:
             for row in self.matching(where):
@@ -119,7 +119,7 @@ class MemoryStore:
         return kept_by(self.adapter, records)
 
     def apply(self, settlement: Settlement) -> bool:
-        """Settle a job, if it still runs under that claim; whether it did."""
+        """Settle a job if it still runs under that claim; return whether it did."""
         row = self.rows.get(settlement.id)
         if row is None or row.token != settlement.token:
             return False

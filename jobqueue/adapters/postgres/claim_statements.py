@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from jobqueue.adapters.postgres.connection import DAWN, DUSK
 
 NOTHING_IS_PAUSED = "NOT EXISTS (SELECT FROM background_queues WHERE paused_at IS NOT NULL)"
-# What `{but}` is where a worker passes over jobs that it does not know, else nothing. They are
-# walked over, which a look does for no more than its share of the time.
+# The value of `{but}` for a worker that passes over jobs that it does not know. A look walks over
+# such jobs, for no more than its share of the time.
 BUT = " AND handler <> ALL (%(passing_over)s::text[])"
 
 _IS_NOT_PAUSED = """NOT EXISTS (
@@ -126,7 +126,7 @@ RETURNING id, handler, args::text, queue, priority, attempts, max_attempts, cras
           {run_at}, {created_at}, locked_at
 """
 
-# What was written by hand may be '-infinity', or in 44 BC: it is claimed, and told as `DAWN`.
+# A time written by hand may be '-infinity', or in 44 BC. The job is claimed, its time is `DAWN`.
 _TELLABLE = f"greatest(least({{}}, '{DUSK}'), '{DAWN}')"
 _MARK = _MARK_AS_RUNNING.format(
     now="{now}", run_at=_TELLABLE.format("run_at"), created_at=_TELLABLE.format("created_at")
@@ -157,7 +157,7 @@ class ClaimStatements:
 
     @classmethod
     def of(cls, now: str, but: str = "") -> ClaimStatements:
-        """Those with a certain idea of what the time is, and of what to pass over."""
+        """The statements with an expression for the time, and a condition for jobs to pass over."""
         templates = (
             LOOK_EVERYWHERE,
             LOOK_IN_QUEUES,

@@ -34,7 +34,7 @@ Mark = tuple[datetime, int]
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Where to go on claiming jobs of a priority: of any queue, or of one.
+    """A lane and its mark: where to go on claiming.
 
     Args:
         queue: None for any.
@@ -51,7 +51,7 @@ class Lane:
 
 @dataclass(slots=True)
 class LowWater:
-    """The position in each lane up to which everything has been claimed.
+    """The marks of one worker: in each lane, the position up to which everything has been claimed.
 
     Args:
         queues: the queues that are claimed from; None for all.
@@ -68,14 +68,14 @@ class LowWater:
     _is_put_off: bool = False
 
     def has_to_look(self) -> bool:
-        """Whether the lanes are to be looked for, which is not done for more than its share."""
+        """Whether it is time for a look. Looks take no more than their share of the time."""
         now = self.monotonic()
         wanted = self._runs_dry or now - self._looked_at >= LOOK_AGAIN_SECONDS
         self._is_put_off = wanted and now < self._may_look_at
         return wanted and not self._is_put_off
 
     def put_off_for(self) -> timedelta | None:
-        """How long the look has to wait that there was no time for; None when there was."""
+        """The time until a look that was put off may take place; None if none was."""
         if not self._is_put_off:
             return None
         return timedelta(seconds=max(self._may_look_at - self.monotonic(), 0.0))
@@ -92,7 +92,7 @@ class LowWater:
         self._runs_dry = not lanes
 
     def hear(self, wakeup: Wakeup) -> None:
-        """Go back to where jobs have just been enqueued; without being told, look for them."""
+        """Go back to the position in a wake-up; if it has none, look for the jobs."""
         queues = self._queues_of(wakeup)
         self._runs_dry = wakeup.lowest is None or not queues
         if wakeup.lowest is None:
@@ -103,7 +103,7 @@ class LowWater:
             self._marks[queue, priority] = min(place, (run_at, job_id))
 
     def given_back(self, jobs: Iterable[ClaimedJob]) -> None:
-        """Go back to jobs that are ready again, each at its old place."""
+        """Go back to jobs that are ready again at their old positions."""
         for job in jobs:
             queue = job.queue if self._is_by_queue else None
             place = self._marks.get((queue, job.priority), (job.run_at, job.id))
@@ -115,7 +115,7 @@ class LowWater:
         return sorted(lanes, key=lambda lane: (lane.priority, lane.run_at, lane.id))
 
     def claimed(self, jobs: Sequence[ClaimedJob], limit: int) -> None:
-        """Go on from behind these jobs, which are in the order of the claim."""
+        """Go on after these jobs, which are in the order of the claim."""
         for job in jobs:
             queue = job.queue if self._is_by_queue else None
             self._marks[queue, job.priority] = (job.run_at, job.id)
@@ -170,18 +170,18 @@ class LowWaterMarks:
 
 
 def shares_of(lanes: Sequence[Lane], limit: int) -> list[int]:
-    """How many candidates to take from each lane, to have some to spare of each priority."""
+    """The number of candidates to take from each lane: for each priority more than needed."""
     beside = Counter(lane.priority for lane in lanes)
     return [limit * 2 // beside[lane.priority] + 10 for lane in lanes]
 
 
 def lane_of(queue: str | None, priority: int, run_at: datetime, job_id: int) -> Lane:
-    """A row that a look returned."""
+    """The lane in a row that a look returned."""
     return Lane(queue, priority, run_at.astimezone(UTC), job_id)
 
 
 def moments_of(lanes: Sequence[Lane]) -> Sequence[datetime | str]:
-    """Where each lane goes on, for the database: one that is told as `DAWN` may be before it."""
+    """The mark of each lane, for the database. A time that is read as `DAWN` may be before it."""
     if all(lane.run_at > DAWN for lane in lanes):
         return [lane.run_at for lane in lanes]
     return [LONG_AGO if lane.run_at <= DAWN else lane.run_at.isoformat() for lane in lanes]

@@ -12,13 +12,13 @@ from jobqueue.adapters.sql.execute import Execute
 from jobqueue.adapters.sql.sessions import Destination, SqlSessions
 from jobqueue.errors import ConfigurationError
 
-# Where a connection leads, however it got there: names and poolers may have many addresses.
+# The database that a connection leads to. Names and poolers may have many addresses.
 FIND_PLACE = """
 SELECT current_user, current_database(), coalesce(host(inet_server_addr()), ''),
        current_setting('port'), pg_postmaster_start_time(),
        to_regclass('background_jobs')::oid::text
 """
-# What a connection was made with that decides where it leads.
+# The parameters of a connection that decide where it leads.
 ADDRESS = ("service", "host", "hostaddr", "port", "dbname", "user", "options")
 
 
@@ -27,7 +27,7 @@ class PostgresSessions(SqlSessions):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        # One that is made as ours are leads where they lead: there is nothing to ask.
+        # A connection with the same parameters as ours leads to the same database.
         _, named = database.engine.dialect.create_connect_args(database.engine.url)
         self._known_addresses.add(tuple(_word(named.get(name)) for name in ADDRESS))
 

@@ -87,7 +87,7 @@ class SqlLeases(SqlRole, LeasesRole):
         unchanged = (WORKERS.c.id == seen.id) & (WORKERS.c.heartbeat_at == seen.heartbeat_at)
 
         def work(connection: Connection) -> Rescue | None:
-            # It may have been frozen when it was seen, and go on by now, waiting to beat.
+            # The worker may have been frozen when it was seen, and be about to beat now.
             if self.is_living(seen):
                 return None
             if connection.execute(delete(WORKERS).where(unchanged)).rowcount == 0:

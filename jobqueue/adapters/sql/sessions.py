@@ -1,8 +1,8 @@
 """The caller's own transactions, which have to be in the database that holds the jobs.
 
 An application whose tests have a database of their own, or whose framework keeps SQLite files in a
-folder of its own, is easily configured with two. Nothing would be found of it before a job is
-looked for, in vain: the tables may be in both.
+folder of its own, is easily configured with two databases. Without a check nobody would notice
+until a job is missing, since the tables may be in both.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ OTHER_DATABASE = (
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a connection leads, as its other end says.
+    """The database that a connection leads to, as the server says.
 
     Args:
         name: a URL, for messages.
-        facts: what tells it from other places, and a word for each of them.
+        facts: the values that distinguish databases, by what they are.
     """
 
     name: str
     facts: Mapping[str, Any]
 
     def difference_to(self, ours: Destination) -> str | None:
-        """What is not the same; None when all is."""
+        """The first difference, in words; None when both are the same database."""
         different = [what for what, value in self.facts.items() if ours.facts[what] != value]
         if not different:
             return None
@@ -64,15 +64,15 @@ class SqlSessions(ABC):
 
     @abstractmethod
     def _executing_on_driver(self, session: Any) -> Execute | None:
-        """A way to run statements on a driver's own connection, if it is of this database."""
+        """A way to run statements on a connection of the driver; None if it is none."""
 
     @abstractmethod
     def _address_of(self, execute: Execute) -> Any:
-        """What a connection was made with, if that alone says where it leads; else None."""
+        """The parameters of a connection, if they alone say where it leads; else None."""
 
     @abstractmethod
     def _destination_of(self, execute: Execute) -> Destination:
-        """Where a connection leads."""
+        """The database that a connection leads to."""
 
     # --- sessions --------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ class SqlSessions(ABC):
     def _refuse_other_database(self, execute: Execute) -> None:
         """Raise `ConfigurationError` for a connection to another database than the jobs'.
 
-        Each address is looked at once.
+        Each address is checked once.
         """
         address = self._address_of(execute)
         if address is not None and address in self._known_addresses:
@@ -128,7 +128,7 @@ class SqlSessions(ABC):
                 lambda connection: self._destination_of(executing_on(connection))
             )
         except DatabaseError:
-            # It is away just now, or its connections are all in use. The session is not.
+            # Our own connection is not to be had just now. The session works, so let it.
             return
         difference = theirs.difference_to(ours)
         if difference is not None:

@@ -43,10 +43,10 @@ class SqliteDatabase(Database):
     def write(
         self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
     ) -> T:
-        """See `Database.write`.
+        """Do something in a transaction and commit it, when no other write is under way.
 
         Raises:
-            TransactionOpen: a job's transaction was open all the while; nothing was done.
+            TransactionOpen: a job's transaction was open all the time; nothing was done.
         """
         this_write = _Write()
         try:
@@ -63,8 +63,6 @@ class SqliteDatabase(Database):
             self.writer.give_up(this_write)
 
     def look(self, work: Callable[[Connection], T]) -> T:
-        """See `Database.look`: SQLite asks now and then whether to go on."""
-
         def limited(connection: Connection) -> T:
             driver: Any = connection.connection.driver_connection
             give_up_at = time.monotonic() + LONGEST_LOOK_SECONDS
@@ -115,12 +113,12 @@ def begin_immediate(engine: Engine) -> Engine:
 
 
 def readable(text: bytes) -> str:
-    """Text from a column, with what is no UTF-8 spelled out."""
+    """Text from a column. Bytes that are no UTF-8 are escaped."""
     return text.decode(errors="backslashreplace")
 
 
 def open_database(url: str) -> SqliteDatabase:
-    """An engine for a SQLite file that is there already: SQLite itself would quietly make one."""
+    """An engine for a SQLite file that exists. SQLite itself would create a missing one."""
     _refuse_old_sqlite()
     parsed = parse_url(url).set(drivername="sqlite+pysqlite")
     _refuse_memory(parsed)
@@ -136,7 +134,7 @@ def open_database(url: str) -> SqliteDatabase:
 
 
 def set_up(engine: Engine) -> None:
-    """What is to be done with each connection, and each transaction."""
+    """Set up each connection and each transaction of an engine."""
     file = engine.url.database
 
     @event.listens_for(engine, "do_connect")
@@ -157,7 +155,7 @@ def set_up(engine: Engine) -> None:
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:
-    """Switch a file to WAL, waiting for others that do the same: the busy timeout does not."""
+    """Switch a file to WAL, and wait for others that do the same: the busy timeout does not."""
     deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
     while True:
         try:

@@ -27,7 +27,7 @@ class SqliteSessions(SqlSessions):
         return Execute(run, session)
 
     def _address_of(self, execute: Execute) -> Any:
-        """Its file: it costs some microseconds to ask, and a path may lead elsewhere by and by."""
+        """None: asking for the file takes microseconds, and a path may lead elsewhere later."""
 
     def _destination_of(self, execute: Execute) -> Destination:
         files = [file for _, _, file in execute("PRAGMA database_list", ())]

@@ -22,7 +22,7 @@ INSERT INTO background_jobs
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
-# What `{but}` is where a worker passes over jobs that it does not know, else nothing.
+# The value of `{but}` for a worker that passes over jobs that it does not know.
 BUT = " AND handler NOT IN (SELECT value FROM json_each(:passing_over))"
 
 _PRIORITIES = """

@@ -1,4 +1,4 @@
-"""Whatever makes a job ready is announced: somebody who is idle hears of it, and finds the job.
+"""Every method that makes a job ready announces it: an idle worker hears of it and finds the job.
 
 Each method of `Adapter` is either in `MAKES_READY`, with what shows that it wakes, or in
 `MAKES_NOTHING_READY`. One that is added later has to be put into one of them.

@@ -1,4 +1,4 @@
-"""Wake-ups: what `listen` hears of, and what `due_in` knows."""
+"""Wake-ups: listeners, and the time until the next job is due."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 10.0
 
 
 class WakeupsContract(ContractBase):
-    """What `listen` and `due_in` promise."""
+    """Tests `listen` and `due_in`."""
 
     @pytest.fixture
     def listener(self, adapter: Adapter) -> Iterator[Listener]:

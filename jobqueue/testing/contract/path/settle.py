@@ -1,4 +1,4 @@
-"""Settle: what each outcome does to its row, and the fence in front of it."""
+"""Settling: the change that each outcome makes to its row, and the fence."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ with_text = pytest.mark.parametrize(
 
 
 class SettleContract(ContractBase):
-    """What `settle` and `turn` promise."""
+    """Tests `settle` and `turn`."""
 
     # --- each outcome ----------------------------------------------------------------------------
 
