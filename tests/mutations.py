@@ -106,16 +106,16 @@ MUTATIONS = (
     ),
     Mutation(
         "charging a crash",
-        "adapters/sql",
-        "JOBS.c.crashes + int(job.guilty)",
-        "JOBS.c.crashes + 0",
+        "adapters/settlement.py",
+        "crashes=int(job.guilty),",
+        "crashes=0,",
         (CONTRACT, f"{SQLITE} and crash"),
     ),
     Mutation(
         "the third crash, which becomes the fourth",
         "adapters/sql",
-        "(crashes >= MOST_CRASHES)",
-        "(crashes > MOST_CRASHES)",
+        "JOBS.c.crashes + freed.crashes >= freed.most_crashes",
+        "JOBS.c.crashes + freed.crashes > freed.most_crashes",
         (CONTRACT, f"{SQLITE} and crash"),
     ),
     Mutation(
@@ -129,7 +129,7 @@ MUTATIONS = (
     Mutation(
         "the refund of what a dead worker had not started",
         "adapters/sql",
-        "attempts=JOBS.c.attempts - 1,",
+        "attempts=JOBS.c.attempts - freed.refund,",
         "attempts=JOBS.c.attempts,",
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
@@ -139,6 +139,20 @@ MUTATIONS = (
         "CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NULL",
         "CASE WHEN false",
         (CONTRACT, f"{POSTGRES} and cancel"),
+    ),
+    Mutation(
+        "remembering that a job is to be cancelled whose worker is gone",
+        "adapters/sql",
+        "                    (CANCEL_REQUESTED, JobState.CANCELLED.value),\n",
+        "",
+        (CONTRACT, f"{SQLITE} and dead_workers"),
+    ),
+    Mutation(
+        "remembering that a running job is to be cancelled, in memory",
+        "adapters/memory",
+        "settlement.heeds_cancel and record.cancel_requested_at is not None",
+        "False",
+        (CONTRACT, f"{MEMORY} and cancel"),
     ),
     Mutation(
         "the heartbeat that a rescue has seen",
@@ -200,11 +214,10 @@ MUTATIONS = (
         "taking the worker's row first",
         "adapters/sql",
         """            connection.execute(_without(worker_id))
-            released = connection.execute(self._release(worker_id))
+            freed = connection.execute(self._free(worker_id, GIVEN_BACK))
 """,
-        """            released = connection.execute(self._release(worker_id))
+        """            freed = connection.execute(self._free(worker_id, GIVEN_BACK)).all()
             connection.execute(_without(worker_id))
-            return released
 """,
         (INTERLEAVINGS, "expire and sign"),
     ),

@@ -1,4 +1,4 @@
-"""What a database has to do to carry jobs: the interface that every adapter implements.
+"""The interface that every adapter implements.
 
 It works in batches throughout: many jobs are enqueued by one call, many claimed by one call and
 many settled by one call. It consists of roles, each in a file of its own in `roles/`, and in a file
@@ -65,7 +65,7 @@ class Adapter(
         return Turn(tuple(rejected), tuple(claimed), cancelled=cancelled)
 
     def _reasons_of_cancelled(self, settled: Sequence[Outcome]) -> dict[Pair, str]:
-        """By reading the jobs once more, since there may be no transaction."""
+        """Why jobs ended cancelled. The jobs are read again, since there may be no transaction."""
         reasons = {}
         for outcome in settled:
             record = self.get(outcome.job.id) if may_be_cancelled(outcome) else None

@@ -1,4 +1,4 @@
-"""An adapter that is put together out of roles: each call goes to the one that it belongs to."""
+"""An adapter that consists of role objects: each method calls the role that it belongs to."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ from jobqueue.retention import Keep
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """What an adapter consists of."""
+    """One object for each role."""
 
     path: PathRole
     transactions: TransactionsRole
@@ -72,7 +72,7 @@ class ComposedAdapter(Adapter):
     """An adapter whose methods are those of its roles.
 
     Args:
-        roles: what it consists of.
+        roles: the objects that do the work.
     """
 
     def __init__(self, roles: Roles) -> None:

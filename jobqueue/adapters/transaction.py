@@ -1,8 +1,12 @@
-"""The transaction of a job: that of a session which only the transaction's block can commit."""
+"""The transaction of a job: that of a session, which only its owner can commit.
+
+Each database overrides the small steps, not `begin`, `commit` and `end`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobqueue.adapters.roles.transactions import CommitFailed, Transaction
@@ -29,7 +33,11 @@ CLOSED_WITHIN = (
 
 
 class JobTransaction:
-    """A transaction of a session, which the job that writes in it cannot commit itself."""
+    """The transaction of a session, which only its owner can commit.
+
+    Args:
+        session: where the job writes.
+    """
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -50,6 +58,7 @@ class JobTransaction:
                 "open already; give a sessionmaker, which makes a new one each time"
             )
         self._watch()
+        self._wait_for_lock()
 
     def flush(self) -> None:
         if self._was_closed:
@@ -59,36 +68,56 @@ class JobTransaction:
         self.session.flush()
 
     def commit(self, outcome: Succeeded | None) -> None:
-        if outcome is not None and not self._settle(outcome):
-            raise ClaimLost(
-                f"job {outcome.job.id} ({outcome.job.handler}) is no longer this worker's: it was "
-                "silent past its lease, or somebody removed the job; what was written in its "
-                "transaction is rolled back"
-            )
-        self._is_ending = True
-        try:
-            self.session.commit()
-        except BaseException as error:
-            raise CommitFailed from error
+        with self._committing(outcome):
+            if outcome is not None and not self._settle(outcome):
+                raise ClaimLost(
+                    f"job {outcome.job.id} ({outcome.job.handler}) is no longer this worker's: it "
+                    "was silent past its lease, or somebody removed the job; what was written in "
+                    "its transaction is rolled back"
+                )
+            self._is_ending = True
+            try:
+                self.session.commit()
+            except BaseException as error:
+                raise CommitFailed from error
 
     def end(self) -> None:
-        self._is_ending = True
-        self._unwatch()
         try:
+            self._is_ending = True
+            self._unwatch()
             self._close()
-        except Exception:  # noqa: BLE001 - whatever a driver raises on a connection that is gone
-            # The server rolls back what it no longer hears of.
-            self.session.invalidate()
-
-    def _settle(self, outcome: Succeeded) -> bool:
-        """Settle in the same transaction; whether the job was still held."""
-        raise NotImplementedError
+        finally:
+            self._give_up_turn()
 
     def _close(self) -> None:
-        if self._is_spoilt:
+        try:
+            if self._is_spoilt or self._was_interrupted():
+                self.session.invalidate()
+            else:
+                self.session.close()
+        except Exception:  # noqa: BLE001 - whatever a driver raises on a connection that is gone
+            # The server rolls back a transaction whose connection is closed.
             self.session.invalidate()
-        else:
-            self.session.close()
+
+    # --- what each database does in its own way --------------------------------------------------
+
+    def _settle(self, outcome: Succeeded) -> bool:
+        """Settle in the same transaction; return whether the job was still held."""
+        raise NotImplementedError
+
+    def _committing(self, outcome: Succeeded | None) -> AbstractContextManager[None]:  # noqa: ARG002
+        """A context in which the outcome is settled and the transaction committed."""
+        return nullcontext()
+
+    def _wait_for_lock(self) -> None:
+        """Wait for a lock that the database needs before the job writes."""
+
+    def _was_interrupted(self) -> bool:
+        """Whether a statement was interrupted, after which the connection is of no more use."""
+        return False
+
+    def _give_up_turn(self) -> None:
+        """Let others write, where the database has one writer at a time."""
 
     # --- nobody else ends it ---------------------------------------------------------------------
 
@@ -129,7 +158,7 @@ class JobTransaction:
             raise InvalidTransaction(COMMITTED_BY_ITSELF)
 
     def _note_rollback(self, _: Session) -> None:
-        """Note a rollback that the job wants. What it writes from now on counts."""
+        """Note that the job itself rolls back. It may go on writing afterwards."""
         self._is_rolling_back = True
 
     def _note_end(self, _: Session, transaction: Any) -> None:
@@ -139,7 +168,12 @@ class JobTransaction:
 
 
 class AsyncJobTransaction:
-    """The transaction of an async job: that of the session within an `AsyncSession`."""
+    """The transaction of an `AsyncSession`, on an event loop.
+
+    Args:
+        inner: the transaction of the session within.
+        session: where the job writes.
+    """
 
     def __init__(self, inner: Transaction, session: AsyncSession) -> None:
         self.inner = inner

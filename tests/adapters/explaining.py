@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.adapters.postgres.database import Statement
-from jobqueue.adapters.postgres.lanes import Lane
+from jobqueue.adapters.postgres.low_water import Lane
 from jobqueue.adapters.settlement import settlements_of
 from jobqueue.records import Claim, Outcome
 

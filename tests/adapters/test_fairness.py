@@ -13,7 +13,7 @@ import pytest
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
-from jobqueue.adapters.postgres.lanes import LOOK_AGAIN_SECONDS
+from jobqueue.adapters.postgres.low_water import LOOK_AGAIN_SECONDS
 from jobqueue.adapters.sql.announcer import wakeup_for
 from jobqueue.records import (
     Claim,
@@ -47,7 +47,7 @@ class Stream:
         self._held: Sequence[ClaimedJob] = ()
         self._tokens = itertools.count(1)
         if isinstance(adapter, PostgresAdapter):
-            adapter.path.low_water("w", queues).monotonic = self._seconds
+            adapter.path.low_water_marks.of("w", queues).monotonic = self._seconds
         enqueued(adapter, "busy", BACKLOG)
 
     def _seconds(self) -> float:

@@ -317,7 +317,7 @@ class Theatre:
     def run(self, choices: Sequence[int], *, by_statement: bool = True) -> list[Choice]:
         self.monitor.execute(BEGIN_ANEW)
         adapters = (self.world.old, self.world.new)
-        adapters[0].path.low_water.cache_clear()
+        adapters[0].path.low_water_marks.clear()
         self.callers = [
             Caller(
                 name=("A", "B")[number],

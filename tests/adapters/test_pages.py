@@ -24,7 +24,7 @@ from jobqueue.testing import AdapterContract
 from tests.adapters.explaining import Plan
 from tests.conftest import build_adapter, new_postgres_database
 
-contract: Any = sys.modules[AdapterContract.__module__ + ".outside"]
+contract: Any = sys.modules[AdapterContract.__module__ + ".reads"]
 WINDOW = 200
 READY, RUNNING = JobState.READY, JobState.RUNNING
 SUCCEEDED, FAILED, CANCELLED = JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED
@@ -236,7 +236,7 @@ def test_nothing_is_missed_between_small_windows(
 ) -> None:
     adapter = build_adapter(request, kind)
     monkeypatch.setattr(pages, "WINDOW", 3)
-    contract.OutsideContract().test_pages_have_all_that_a_list_has(adapter, where)
+    contract.ReadsContract().test_pages_have_all_that_a_list_has(adapter, where)
     adapter.close()
 
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, make_url
 
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
-from jobqueue.adapters.postgres.lanes import (
+from jobqueue.adapters.postgres.low_water import (
     LOOK_AGAIN_SECONDS,
 )
 from jobqueue.adapters.sql.announcer import wakeup_for
@@ -59,7 +59,7 @@ def test_the_server_works_meanwhile(
 ) -> None:
     """It has committed before the answer is read, which is not before the work is over."""
     _, job_id = ids(enqueued(adapter, 2))
-    adapter.path.low_water("w", None).monotonic = lambda: 0.0
+    adapter.path.low_water_marks.of("w", None).monotonic = lambda: 0.0
     adapter.turn([], Claim("w", next(TOKENS), 1, 1))  # which looks for where the jobs are
     other.autocommit = True
     running = "SELECT 1 FROM background_jobs WHERE id = %s AND state = 'running'"

@@ -26,7 +26,7 @@ class MemoryAdapter(ComposedAdapter):
     commits and never do when it rolls back.
 
     Args:
-        clock: where the time comes from; the machine's clock by default.
+        clock: tells the time; the machine's clock by default.
     """
 
     def __init__(self, *, clock: Clock | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What people do to jobs and queues, in memory."""
+"""The control of jobs and queues by people, in memory."""
 
 from __future__ import annotations
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from jobqueue.adapters.memory.store import MemoryRole, MemoryStore, Row
+from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
 from jobqueue.adapters.roles.leases import LeasesRole
-from jobqueue.adapters.settlement import Settlement
-from jobqueue.adapters.stored import StoredJob, kept_by
-from jobqueue.records import MOST_CRASHES, CrashedJob, JobState, NewWorker, Rescue, WorkerRecord
+from jobqueue.adapters.settlement import GIVEN_BACK, Freed
+from jobqueue.adapters.stored import kept_by
+from jobqueue.records import CrashedJob, JobState, NewWorker, Rescue, WorkerRecord
 
 
 class MemoryLeases(MemoryRole, LeasesRole):
@@ -47,7 +47,7 @@ class MemoryLeases(MemoryRole, LeasesRole):
     def unregister_worker(self, worker_id: str) -> Rescue:
         with self._store.lock:
             self._store.workers.pop(worker_id, None)
-            return self._freed(worker_id, self._release_jobs_of(worker_id))
+            return self._rescue(worker_id, self._free_jobs_of(worker_id, GIVEN_BACK))
 
     def workers(self) -> list[WorkerRecord]:
         with self._store.lock:
@@ -61,38 +61,20 @@ class MemoryLeases(MemoryRole, LeasesRole):
             if known is None or known.heartbeat_at != seen.heartbeat_at:
                 return None
             del self._store.workers[seen.id]
-            return self._free_jobs_of(seen.id, error)
+            return self._rescue(seen.id, self._free_jobs_of(seen.id, Freed.lost(error)))
 
     def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
         with self._store.lock:
             self._store.workers.pop(worker_id, None)
             ended = [job.id for job in performing if self._end_crashed(worker_id, job)]
-            return self._freed(worker_id, ended + self._release_jobs_of(worker_id))
+            given_back = self._free_jobs_of(worker_id, GIVEN_BACK)
+            return self._rescue(worker_id, ended + given_back)
 
     def _end_crashed(self, worker_id: str, job: CrashedJob) -> bool:
         row = self._store.rows.get(job.id)
-        if row is None or row.token != job.token or row.record.locked_by != worker_id:
+        if row is None or row.record.locked_by != worker_id:
             return False
-        now, record = self._store.now(), row.record
-        crashes = record.crashes + int(job.guilty)
-        used_up = record.attempts >= record.max_attempts or crashes >= MOST_CRASHES or job.final
-        state = JobState.FAILED if used_up else JobState.READY
-        if record.cancel_requested_at is not None:
-            state = JobState.CANCELLED
-        changed = replace(
-            record,
-            state=state,
-            crashes=crashes,
-            run_at=now + job.delay if job.delay else record.run_at,
-            locked_at=None,
-            locked_by=None,
-            last_error=_reason_or(job.error, record),
-            failed_at=now if state is JobState.FAILED else None,
-            finished_at=None if state is JobState.READY else now,
-            updated_at=now,
-        )
-        self._store.put(Row(changed, row.args))
-        return True
+        return self._store.apply(Freed.crashed(job).settlement_of(row.record, job.token))
 
     def orphaned_workers(self) -> list[str]:
         with self._store.lock:
@@ -101,41 +83,29 @@ class MemoryLeases(MemoryRole, LeasesRole):
 
     def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
         with self._store.lock:
-            return (
-                None if worker_id in self._store.workers else self._free_jobs_of(worker_id, error)
-            )
+            if worker_id in self._store.workers:
+                return None
+            return self._rescue(worker_id, self._free_jobs_of(worker_id, Freed.lost(error)))
 
-    def _free_jobs_of(self, worker_id: str, error: str) -> Rescue:
-        now = self._store.now()
-        rows = [row for row in self._store.running_rows() if row.record.locked_by == worker_id]
-        for row in rows:
-            record = row.record
-            unlocked = replace(record, locked_at=None, locked_by=None, updated_at=now)
-            unlocked = replace(unlocked, last_error=_reason_or(error, record))
-            if record.cancel_requested_at is not None:
-                freed = replace(unlocked, state=JobState.CANCELLED, finished_at=now)
-            elif record.attempts < record.max_attempts:
-                freed = replace(unlocked, state=JobState.READY)
-            else:
-                freed = replace(unlocked, state=JobState.FAILED, failed_at=now, finished_at=now)
-            self._store.put(Row(freed, row.args))
-        return self._freed(worker_id, [row.record.id for row in rows])
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
+        with self._store.lock:
+            return self._rescue(worker_id, self._free_jobs_of(worker_id, GIVEN_BACK, but=held))
 
-    def _freed(self, worker_id: str, job_ids: Iterable[int]) -> Rescue:
+    def _free_jobs_of(
+        self, worker_id: str, freed: Freed, but: Collection[tuple[int, int]] = ()
+    ) -> list[int]:
+        """Free the jobs of a worker, except for some (id, token) pairs; return their ids."""
+        claims = [claim for claim in self._store.claims_of(worker_id) if claim[0] not in but]
+        for (_, token), record in claims:
+            self._store.apply(freed.settlement_of(record, token))
+        return [record.id for _, record in claims]
+
+    def _rescue(self, worker_id: str, job_ids: Iterable[int]) -> Rescue:
+        """Tell what became of the jobs that were freed."""
         records = [self._store.rows[job_id].record for job_id in sorted(job_ids)]
         states = {record.id: record.state for record in records}
         ended = [record for record in records if record.state is not JobState.READY]
         return Rescue.of(worker_id, states, kept_by(self._store.adapter, ended))
-
-    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
-        with self._store.lock:
-            return self._freed(worker_id, self._release_jobs_of(worker_id, held))
-
-    def _release_jobs_of(self, worker_id: str, held: Collection[tuple[int, int]] = ()) -> list[int]:
-        strays = [pair for pair, _ in self._store.claims_of(worker_id) if pair not in held]
-        for job_id, token in strays:
-            self._store.apply(Settlement(job_id, token, JobState.READY, refund=1, keeps_error=True))
-        return [job_id for job_id, _ in strays]
 
     def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
         with self._store.lock:
@@ -147,8 +117,3 @@ class MemoryLeases(MemoryRole, LeasesRole):
             return {
                 i: set(names) for i, names in self._handlers.items() if i in self._store.workers
             }
-
-
-def _reason_or(error: str, record: StoredJob) -> str | None:
-    """Why somebody had cancelled a job, which stays; otherwise what became of its worker."""
-    return error if record.cancel_requested_at is None else record.last_error

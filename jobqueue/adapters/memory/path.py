@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
-from jobqueue.adapters.memory.store import MemoryRole, MemoryStore, Place, Row
+from jobqueue.adapters.memory.store import MemoryRole, MemoryStore, Position, Row
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.sessions import JoinedTransactions
 from jobqueue.adapters.settlement import (
@@ -26,7 +26,7 @@ class MemoryPath(MemoryRole, PathRole):
     """Enqueues, claims and settles jobs in memory."""
 
     on_stored: Callable[[Sequence[StoredJob]], None] | None = None
-    """Is called with jobs as they are stored, at the commit of the session that they came in."""
+    """Is called with jobs when they are stored: with a session, when it commits."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)
@@ -72,8 +72,8 @@ class MemoryPath(MemoryRole, PathRole):
             run_at, job_id = heapq.heappop(self._store.later)
             row = self._store.rows.get(job_id)
             if row and row.record.state is JobState.READY and row.record.run_at == run_at:
-                place = (row.record.priority, run_at, job_id)
-                heapq.heappush(self._store.due.setdefault(row.record.queue, []), place)
+                position = (row.record.priority, run_at, job_id)
+                heapq.heappush(self._store.due.setdefault(row.record.queue, []), position)
 
     def _take_candidates(self, claim: Claim) -> list[Row]:
         wanted = self._store.due if claim.queues is None else dict.fromkeys(claim.queues)
@@ -84,25 +84,25 @@ class MemoryPath(MemoryRole, PathRole):
         ]
         heapq.heapify(heads)
         candidates: list[Row] = []
-        passed_over: list[tuple[str, Place]] = []
+        passed_over: list[tuple[str, Position]] = []
         while heads and len(candidates) < claim.limit:
-            place, queue = heapq.heappop(heads)
+            position, queue = heapq.heappop(heads)
             heapq.heappop(self._store.due[queue])
-            row = self._store.rows.get(place[2])
+            row = self._store.rows.get(position[2])
             again = bool(candidates) and candidates[-1] is row
-            if row is not None and not again and is_ready_at(row.record, place):
+            if row is not None and not again and is_ready_at(row.record, position):
                 if row.record.handler in claim.passing_over:
-                    passed_over.append((queue, place))
+                    passed_over.append((queue, position))
                 else:
                     candidates.append(row)
             if self._store.due[queue]:
                 heapq.heappush(heads, (self._store.due[queue][0], queue))
-        for queue, place in passed_over:
-            heapq.heappush(self._store.due[queue], place)
+        for queue, position in passed_over:
+            heapq.heappush(self._store.due[queue], position)
         return candidates
 
     def _put_back(self, row: Row) -> None:
-        """Leave it to others. They know of it; to be told, who claims would wake itself."""
+        """Leave the job to others. No wake-up, since the claim would only wake itself."""
         heapq.heappush(self._store.later, (row.record.run_at, row.record.id))
 
     def _claim_row(self, row: Row, claim: Claim) -> ClaimedJob:
@@ -167,5 +167,7 @@ class MemoryPath(MemoryRole, PathRole):
         return reasons
 
 
-def is_ready_at(record: JobRecord, place: Place) -> bool:
-    return record.state is JobState.READY and (record.priority, record.run_at, record.id) == place
+def is_ready_at(record: JobRecord, position: Position) -> bool:
+    return (
+        record.state is JobState.READY and (record.priority, record.run_at, record.id) == position
+    )

@@ -1,4 +1,4 @@
-"""What became of attempts, by the minute, in memory."""
+"""Statistics of attempts, by the minute, in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobqueue.records import STATS_LIFETIME, Stat, StatOfMinute
 
 
 class MemoryStats(MemoryRole, StatsRole):
-    """Keeps what became of attempts in memory."""
+    """Keeps statistics of attempts in memory."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)

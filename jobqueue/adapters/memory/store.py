@@ -1,4 +1,4 @@
-"""What the roles of the memory adapter share: the rows, and one lock."""
+"""The rows of the memory adapter and their lock, which all its roles share."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.clock import Clock
 from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState, Wakeup, WorkerRecord
 
-Place = tuple[int, datetime, int]
+Position = tuple[int, datetime, int]
 Change = Callable[[StoredJob, datetime], StoredJob]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A job, its arguments as they came, and the token that it is claimed under."""
+    """A job, the text of its arguments, and the token of its claim."""
 
     record: StoredJob
     args: str
@@ -31,11 +31,11 @@ class Row:
 
 
 class MemoryStore:
-    """Rows, and what is known of them.
+    """The rows, indexes of them, workers and listeners.
 
     Args:
-        adapter: which they belong to; the records that are read know it.
-        clock: where the time comes from.
+        adapter: the adapter that the records belong to.
+        clock: tells the time.
     """
 
     def __init__(self, adapter: Adapter, clock: Clock) -> None:
@@ -45,14 +45,14 @@ class MemoryStore:
         self.next_id = 1
         self.rows: dict[int, Row] = {}
         self.running: dict[int, None] = {}
-        self.due: dict[str, list[Place]] = {}
+        self.due: dict[str, list[Position]] = {}
         self.later: list[tuple[datetime, int]] = []
         self.workers: dict[str, WorkerRecord] = {}
         self.paused: set[str] = set()
         self.listeners: weakref.WeakSet[MemoryListener] = weakref.WeakSet()
 
     def now(self) -> datetime:
-        """The time that everything here is compared by."""
+        """The current time."""
         return self.clock.now()
 
     def put(self, row: Row) -> None:
@@ -69,11 +69,11 @@ class MemoryStore:
 
     def _announce(self, record: JobRecord) -> None:
         if self.listeners and record.run_at <= self.now():
-            place = (record.priority, record.run_at, record.id)
-            self.wake(Wakeup(frozenset((record.queue,)), place, 1))
+            position = (record.priority, record.run_at, record.id)
+            self.wake(Wakeup(frozenset((record.queue,)), position, 1))
 
     def wake(self, wakeup: Wakeup) -> None:
-        """Tell all who listen."""
+        """Pass a wake-up to every listener."""
         for listener in list(self.listeners):
             listener.hear(wakeup)
 
@@ -108,7 +108,7 @@ class MemoryStore:
         changed: Change,
         args: str | None = None,
     ) -> list[StoredJob]:
-        """Change the rows that match, and their arguments, if new ones are given; return them."""
+        """Change the rows that match, and their arguments if new ones are given; return them."""
         now, records = self.now(), []
         with self.lock:
             for row in self.matching(where):
@@ -119,7 +119,7 @@ class MemoryStore:
         return kept_by(self.adapter, records)
 
     def apply(self, settlement: Settlement) -> bool:
-        """Settle a job, if it still runs under that claim; whether it did."""
+        """Settle a job if it still runs under that claim; return whether it did."""
         row = self.rows.get(settlement.id)
         if row is None or row.token != settlement.token:
             return False
@@ -130,22 +130,21 @@ class MemoryStore:
         return True
 
     def _settled(self, record: StoredJob, settlement: Settlement) -> StoredJob:
-        now = self.now()
-        delay, state, progress = settlement.delay, settlement.state, settlement.progress
-        if state is JobState.READY and record.cancel_requested_at is not None:
-            state = JobState.CANCELLED
-        finished = state in FINISHED_STATES
-        keeps_error = settlement.keeps_error or state is not settlement.state
+        now, delay, progress = self.now(), settlement.delay, settlement.progress
+        is_cancelled = settlement.heeds_cancel and record.cancel_requested_at is not None
+        state = JobState.CANCELLED if is_cancelled else settlement.state
+        keeps_error = settlement.keeps_error or is_cancelled
         return replace(
             record,
             state=state,
             attempts=record.attempts - settlement.refund,
+            crashes=record.crashes + settlement.crashes,
             run_at=record.run_at if delay is None else now + delay,
             locked_at=None,
             locked_by=None,
             last_error=record.last_error if keeps_error else settlement.error,
-            failed_at=now if settlement.state is JobState.FAILED else None,
-            finished_at=now if finished else None,
+            failed_at=now if state is JobState.FAILED else None,
+            finished_at=now if state in FINISHED_STATES else None,
             progress=record.progress if progress is None else json.loads(progress),
             result=json.loads(settlement.result) if settlement.result else None,
             updated_at=now,

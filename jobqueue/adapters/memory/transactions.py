@@ -1,8 +1,9 @@
-"""Transactions of an application's database that jobs in memory are completed with: for tests."""
+"""Transactions of an application's database, whose commits settle jobs in memory: for tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
@@ -22,16 +23,17 @@ if TYPE_CHECKING:
 
 
 class MemoryTransaction(JobTransaction):
-    """A transaction elsewhere, at whose commit a job in memory is settled."""
+    """A transaction in an application's database. Its commit settles a job in memory."""
 
     def __init__(self, session: Session, store: MemoryStore) -> None:
         super().__init__(session)
         self._store = store
 
-    def commit(self, outcome: Succeeded | None) -> None:
-        """Nobody can take the job in between."""
+    @contextmanager
+    def _committing(self, outcome: Succeeded | None) -> Iterator[None]:
+        """Settle the job after the commit. The lock keeps others from taking it in between."""
         with self._store.lock:
-            super().commit(outcome)
+            yield
             if outcome is not None:
                 self._store.apply(settlement_of(outcome))
 
@@ -41,7 +43,7 @@ class MemoryTransaction(JobTransaction):
 
 
 class MemoryTransactions(MemoryRole, TransactionsRole):
-    """Lets jobs write elsewhere, where they say in which sessions."""
+    """Lets jobs write in sessions of an application's database."""
 
     def transaction(self, sessions: Callable[[], Any] | None = None) -> Transaction:
         if sessions is None:

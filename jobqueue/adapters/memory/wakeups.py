@@ -1,4 +1,4 @@
-"""Hearing of jobs in memory."""
+"""Wake-ups in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobqueue.records import JobFilter, JobState
 
 
 class MemoryWakeups(MemoryRole, WakeupsRole):
-    """Tells those who wait of jobs in memory."""
+    """Wakes those who wait for jobs in memory."""
 
     def listen(self, url: str | None = None) -> MemoryListener:  # noqa: ARG002 - memory has one
         listener = MemoryListener()

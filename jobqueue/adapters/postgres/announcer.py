@@ -1,8 +1,8 @@
-"""Announcing jobs in PostgreSQL: NOTIFY.
+"""The announcer of PostgreSQL: NOTIFY.
 
-NOTIFY takes a lock of the whole database when its transaction commits, so that a notification
-inside the transaction of a job would have all commits wait for each other's disk writes. It goes
-out after the commit, therefore, wherever that can be known.
+NOTIFY locks the whole database when its transaction commits: with a notification inside every
+enqueueing transaction, all commits would wait for each other's disk writes. So the notification is
+sent after the commit, wherever the commit can be observed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class PostgresAnnouncer(Announcer):
             self._stream.forget()
 
     def announce_at_commit(self, session: Any, wakeup: Wakeup | None) -> None:
-        """After a session's commit; in the transaction, where its end cannot be seen."""
+        """Announce after the commit, or in the transaction if its end cannot be observed."""
         if wakeup is None:
             return
         if isinstance(session, scoped_session):
@@ -71,15 +71,14 @@ class PostgresAnnouncer(Announcer):
             _executing_on(session)(NOTIFY, {"payload": payload})
 
     def what_to_say(self, wakeup: Wakeup) -> Wakeup | None:
-        """What to say of a job that is announced by the transaction that stores it.
+        """The wake-up for a job that its own transaction announces; None when it need not be.
 
-        None when it need not be announced. What is said is taken for said: call `forget` if the
-        transaction fails.
+        The wake-up counts as sent. Call `forget` if the transaction fails.
         """
         return self._stream.what_to_say(wakeup)
 
     def forget(self) -> None:
-        """Nothing that was said can be relied on."""
+        """Forget what was sent, since it may not have arrived."""
         self._stream.forget()
 
     def say(self, payload: str) -> None:
@@ -91,7 +90,7 @@ class PostgresAnnouncer(Announcer):
         self._database.write_alone(NOTIFY, {"payload": payload})
 
     def _notify(self, wakeup: Wakeup) -> bool:
-        """Say it now, if that is possible: what it is about is stored already."""
+        """Send a wake-up if that is possible. The jobs are stored in any case."""
         try:
             self.say(wakeup.to_json())
         except DatabaseError:
@@ -105,7 +104,7 @@ class PostgresAnnouncer(Announcer):
         self._pending[session] = wakeup if before is None else before.merged(wakeup)
 
     def _after_commit(self, session: Session) -> None:
-        """Also called for a savepoint; after a rollback, what was pending is said in vain."""
+        """Announce pending jobs. Also called for savepoints; after a rollback it is harmless."""
         wakeup = self._pending.get(session)
         if wakeup is not None and session.get_nested_transaction() is None:
             self._pending[session] = None
@@ -113,10 +112,9 @@ class PostgresAnnouncer(Announcer):
 
 
 def _off_the_event_loop(say: Callable[[], None]) -> None:
-    """Do it here, or on a thread where it would hold up an event loop.
+    """Call it here, or on a thread if an event loop runs here.
 
-    What the loop holds up then may be what it waits for: other transactions, which have all of a
-    pooler's connections.
+    On the loop it could wait for a pooler's connection that a transaction of the same loop holds.
     """
     import asyncio
 
@@ -140,13 +138,13 @@ class Stream:
         self.forget()
 
     def forget(self) -> None:
-        """Nothing that was said can be relied on."""
+        """Forget what was sent, since it may not have arrived."""
         with self._lock:
             self._last_said = self._quiet_until = float("-inf")
             self._quiet_about: frozenset[str] | None = frozenset()
 
     def what_to_say(self, wakeup: Wakeup) -> Wakeup | None:
-        """What to say of jobs that have been stored, now; None when it is said already."""
+        """The wake-up to send now for stored jobs; None when an earlier one covers them."""
         now = time.monotonic()
         with self._lock:
             if now < self._quiet_until and self._covers(wakeup):

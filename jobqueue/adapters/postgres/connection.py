@@ -1,8 +1,8 @@
-"""A connection to PostgreSQL that waits for an answer so long, and knows a pooler when it sees one.
+"""A connection to PostgreSQL that limits its waits, and recognizes a pooler.
 
-Nothing but a limit of our own ends the wait for a server that is gone without a word behind a proxy
-or a pooler: the proxy still acknowledges every packet, so neither TCP nor the server's own
-`statement_timeout` notices.
+A server behind a proxy or a pooler may vanish without a word. The proxy still acknowledges every
+packet, so that neither TCP nor the server's own `statement_timeout` notices. Only a limit of our
+own ends the wait.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class NoAnswer(psycopg.OperationalError, TimeoutError):
 
 
 class _ReadableMoment(TimestamptzLoader):
-    """A moment that Python has no number for is the next one that it has a number for.
+    """Reads a timestamp that Python cannot represent as `DAWN` or `DUSK`.
 
-    Such a row was written by hand: "for ever" and "long ago" is what it means.
+    Such a row was written by hand, and means "long ago" or "for ever".
     """
 
     def load(self, data: Buffer) -> datetime:
@@ -64,7 +64,7 @@ class _ReadableMoment(TimestamptzLoader):
 
 
 class _ReadingCursor(psycopg.Cursor[Any]):
-    """What SQLAlchemy reads with."""
+    """A cursor that reads any timestamp. SQLAlchemy uses it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -72,17 +72,17 @@ class _ReadingCursor(psycopg.Cursor[Any]):
 
 
 class PatientConnection(psycopg.Connection[Any]):
-    """A connection that waits for each answer so long, and no longer."""
+    """A connection with a limit on how long it waits for each answer."""
 
     patience_seconds: float | None = ANSWER_SECONDS
     servers_own_seconds: float = 0.0
-    """After how long the server itself ends a statement; 0 for never."""
+    """The server's own `statement_timeout`; 0 for none."""
 
     def get_to_know(self) -> None:
-        """Learn what is at the other end.
+        """Find out whether there is a pooler, and read the server's `statement_timeout`.
 
-        Through a pooler no statements are prepared: the next transaction may be on another of its
-        connections to the server.
+        Through a pooler no statements are prepared, since the next transaction may use another
+        connection to the server.
         """
         ((pid, self.servers_own_seconds),) = self.execute(GET_TO_KNOW.encode()).fetchall()
         if pid != self.info.backend_pid:
@@ -90,7 +90,7 @@ class PatientConnection(psycopg.Connection[Any]):
 
     @contextmanager
     def patient(self, seconds: float | None) -> Iterator[None]:
-        """Wait so long for each answer within the block; None for as long as it takes."""
+        """Wait at most so long for each answer within the block; None for no limit."""
         usual, self.patience_seconds = self.patience_seconds, seconds
         try:
             yield
@@ -98,7 +98,6 @@ class PatientConnection(psycopg.Connection[Any]):
             self.patience_seconds = usual
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        """See psycopg."""
         limit = self._limit_seconds()
         if limit is None:
             return super().wait(gen, *args, **kwargs)
@@ -109,14 +108,14 @@ class PatientConnection(psycopg.Connection[Any]):
             raise
 
     def _limit_seconds(self) -> float | None:
-        """The server is left to end a statement itself where it does."""
+        """The limit of a wait. It leaves the server time to end a statement itself."""
         if not self.servers_own_seconds:
             return self.patience_seconds
         own = self.servers_own_seconds + AFTER_SERVERS_OWN_SECONDS
         return own if self.patience_seconds is None else min(own, self.patience_seconds)
 
     def _hang_up(self) -> None:
-        """And have the server stop, if it is only busy: it would not notice for long."""
+        """Close the connection, and cancel the statement: a busy server would go on with it."""
         if psycopg.capabilities.has_cancel_safe():
             with suppress(psycopg.Error):
                 self.cancel_safe(timeout=CANCEL_SECONDS)
@@ -124,7 +123,7 @@ class PatientConnection(psycopg.Connection[Any]):
 
 
 def _within(seconds: float, waiting: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-    """What psycopg does step by step, as the socket becomes ready and ten times a second."""
+    """Drive psycopg's generator, and raise `NoAnswer` after so many seconds."""
     deadline = time.monotonic() + seconds
     try:
         wanted = next(waiting)

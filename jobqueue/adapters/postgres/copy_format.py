@@ -81,7 +81,7 @@ def _text(value: str, *, encoding: str) -> bytes:
 def _facts(
     queue: str, priority: int, max_attempts: int, run_at: datetime, *, now: datetime, text: Encode
 ) -> bytes:
-    """What comes after the arguments; the same for many jobs as a rule."""
+    """The columns after the arguments, which are the same for many jobs."""
     try:
         numbers = _int(4, priority) + _int(4, max_attempts)
     except struct.error:

@@ -47,7 +47,7 @@ ENGINE_OPTIONS: dict[str, Any] = {
 }
 
 Statement = tuple[str, dict[str, Any]]
-"""What to run, in the driver's own style, and its values."""
+"""A statement in the driver's own style, and its values."""
 
 
 def open_database(url: str) -> PostgresDatabase:
@@ -65,7 +65,7 @@ def open_database(url: str) -> PostgresDatabase:
 
 
 def new_engine(url: URL, connect_args: dict[str, Any], **options: Any) -> Engine:
-    """An engine whose connections know a pooler, and wait for each answer so long."""
+    """An engine whose connections recognize a pooler and limit their waits."""
     engine = create_engine(url, connect_args=connect_args, **ENGINE_OPTIONS, **options)
     _reset_quietly(engine)
 
@@ -79,10 +79,10 @@ def new_engine(url: URL, connect_args: dict[str, Any], **options: Any) -> Engine
 
 
 def _reset_quietly(engine: Engine) -> None:
-    """Roll back what goes back to the pool, and close what cannot be rolled back.
+    """Roll back connections that return to the pool, and close those that cannot be.
 
-    SQLAlchemy would log fifty lines of traceback for that. Whoever used the connection has met the
-    error before, and says so.
+    SQLAlchemy would log fifty lines of traceback. The user of the connection has met the error
+    already.
     """
 
     @event.listens_for(engine, "reset")
@@ -99,7 +99,7 @@ def _reset_quietly(engine: Engine) -> None:
 
 
 def _can_be_reset(info: psycopg.ConnectionInfo) -> bool:
-    """Whether nothing is under way that would have to be waited for, as after Ctrl-C."""
+    """Whether no statement is under way, as there may be after Ctrl-C."""
     is_active = info.transaction_status == TransactionStatus.ACTIVE
     return info.pipeline_status == PipelineStatus.OFF and not is_active
 
@@ -127,7 +127,7 @@ class PostgresDatabase(Database):
         self._connect_args = connect_args
 
     def new_engine_for_jobs(self) -> Engine:
-        """One for as many transactions as are open, whose statements take as long as they take."""
+        """An engine for any number of open transactions, without a limit on their statements."""
         engine = new_engine(self.engine.url, self._connect_args, max_overflow=-1)
 
         @event.listens_for(engine, "checkout")
@@ -139,7 +139,7 @@ class PostgresDatabase(Database):
         return engine
 
     def new_async_engine_for_jobs(self) -> AsyncEngine:
-        """As that, for any event loop: it keeps no connection, since each belongs to its loop."""
+        """An async engine like that. It keeps no connections: each belongs to an event loop."""
         from sqlalchemy.ext.asyncio import create_async_engine
 
         engine = create_async_engine(
@@ -158,8 +158,6 @@ class PostgresDatabase(Database):
             yield connection
 
     def look(self, work: Callable[[Connection], T]) -> T:
-        """See `Database.look`: its settings are the transaction's own."""
-
         def limited(connection: Connection) -> T:
             connection.exec_driver_sql(LOOK, {"milliseconds": str(LONGEST_LOOK_MS)})
             return work(connection)
@@ -167,10 +165,7 @@ class PostgresDatabase(Database):
         return self.write(limited)
 
     def write_giving_way(self, work: Callable[[Connection], T]) -> T:
-        """See `Database.write_giving_way`: it lets go before the server calls it a deadlock and
-        ends one of the two, which might be the worker that settles.
-        """
-
+        # The server would end one of the two, and that might be the worker that settles.
         def limited(connection: Connection) -> T:
             connection.exec_driver_sql(LIMIT_WAIT, {"milliseconds": str(LONGEST_WAIT_MS)})
             return work(connection)
@@ -188,7 +183,7 @@ class PostgresDatabase(Database):
     ) -> list[list[tuple[Any, ...]]]:
         """Run statements in a transaction, in one round trip; the rows of each.
 
-        Nothing is known of it when the connection breaks, so that it is not tried again here.
+        It is not tried again when the connection breaks, since it may have been committed.
 
         Args:
             statements: what to run.
@@ -227,7 +222,7 @@ class PostgresDatabase(Database):
 
 
 def executing_on_psycopg(connection: psycopg.Connection[Any]) -> Execute:
-    """Run statements on a connection of the driver that is somebody's."""
+    """Run statements on a psycopg connection of the caller."""
 
     def run(sql: str, values: Any) -> list[tuple[Any, ...]]:
         with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
@@ -243,7 +238,7 @@ def _waited_for_a_lock(error: DatabaseUnavailable) -> bool:
 
 
 def _end_autocommit(driver: psycopg.Connection[Any]) -> None:
-    """Or close it: after Ctrl-C a statement may still be under way, and nothing can be changed."""
+    """End autocommit, or close a connection on which a statement is still under way (Ctrl-C)."""
     if driver.info.transaction_status == TransactionStatus.IDLE:
         driver.autocommit = False
     else:
@@ -256,9 +251,10 @@ def _driver_of(connection: Connection) -> PatientConnection:
 
 
 def _was_cut(driver: psycopg.Connection[Any]) -> bool:
-    """Whether the server has hung up since it was last used, which costs nothing to see.
+    """Whether the server has closed the connection since it was last used.
 
-    A server says something unasked when it ends, and seldom otherwise; only then is it asked.
+    A server that closes it sends something unasked, which costs nothing to see. Only then is it
+    asked.
     """
     if not _has_something_to_read(driver):
         return False
@@ -271,7 +267,7 @@ def _was_cut(driver: psycopg.Connection[Any]) -> bool:
 
 
 def _has_something_to_read(driver: psycopg.Connection[Any]) -> bool:
-    """Not by `select`: that takes no descriptor above 1,023."""
+    """Whether something has arrived. (`select` takes no descriptor above 1,023.)"""
     sockets = poll()
     sockets.register(driver.fileno(), POLLIN)
     return bool(sockets.poll(0))
@@ -294,7 +290,7 @@ def _in_one_trip(
 
 @contextmanager
 def _pipeline(driver: psycopg.Connection[Any]) -> Iterator[None]:
-    """psycopg's, but that it does not log what it meets when it ends one that has failed."""
+    """A pipeline of psycopg that does not log errors at the end of a failed pipeline."""
     failed: psycopg.Error | None = None
     try:
         with driver.pipeline():

@@ -1,4 +1,4 @@
-"""What hurts a queue in PostgreSQL, and what to do about it.
+"""Problems that slow a queue down in PostgreSQL, and their remedies.
 
 A queue replaces its rows all the time, and lives from vacuum: whatever keeps vacuum from removing
 dead rows (an old snapshot, an open transaction, a slot that nobody reads, a prepared transaction)
@@ -97,7 +97,7 @@ def examine(connection: Connection) -> Health:
 
 
 def _oldest(sessions: Sequence[Row[Any]]) -> dict[str, Any] | None:
-    """Who holds the oldest snapshot: of those, the first."""
+    """The session that holds the oldest snapshot."""
     if not sessions or sessions[0].holds is None:
         return None
     oldest = sessions[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC
-from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -14,14 +13,13 @@ from sqlalchemy import Connection
 
 from jobqueue.adapters.postgres import copy_format
 from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
+from jobqueue.adapters.postgres.claim_statements import BUT, ClaimStatements
 from jobqueue.adapters.postgres.database import PostgresDatabase, Statement
-from jobqueue.adapters.postgres.lanes import (
-    BUT,
+from jobqueue.adapters.postgres.low_water import (
     Lane,
     LowWater,
-    Statements,
+    LowWaterMarks,
     lane_of,
-    low_water_of,
     moments_of,
     shares_of,
 )
@@ -51,7 +49,6 @@ from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import Claim, ClaimedJob, NewJob, Wakeup
 
 FEWEST_TO_COPY = 1000
-MOST_CLAIMANTS = 64
 
 
 class PostgresPath(SqlPath):
@@ -68,8 +65,8 @@ class PostgresPath(SqlPath):
         self._enqueue_one_aloud_sql = ENQUEUE_ONE_ALOUD.format(now=now)
         self._reserve_sql = copy_format.RESERVE.format(now=now)
         self._change_sql = CHANGE.format(now=now)
-        self._claiming = {False: Statements.of(now), True: Statements.of(now, BUT)}
-        self.low_water = lru_cache(maxsize=MOST_CLAIMANTS)(low_water_of)
+        self._claiming = {False: ClaimStatements.of(now), True: ClaimStatements.of(now, BUT)}
+        self.low_water_marks = LowWaterMarks()
 
     # --- enqueueing ------------------------------------------------------------------------------
 
@@ -91,8 +88,8 @@ class PostgresPath(SqlPath):
             self.announcer.forget()
             raise
         except DatabaseError:
-            # Nothing was stored. It may be notifications that the server takes no more of, while
-            # somebody listens to them without an end, and no job is refused for that.
+            # Nothing was stored. The server may refuse notifications, since its queue of them is
+            # full. That is no reason to refuse a job.
             self.announcer.forget()
             return self._insert_quietly(jobs), False
         return _records(jobs, [stored]), True
@@ -135,7 +132,7 @@ class PostgresPath(SqlPath):
     # --- claiming and settling -------------------------------------------------------------------
 
     def claim(self, claim: Claim) -> list[ClaimedJob]:
-        """From the very first job on, whatever has been claimed before."""
+        """Claim from the first job on, whatever has been claimed before."""
         low_water = LowWater(claim.queues)
         low_water.look(lambda: self.find_lanes(claim.queues, claim.passing_over))
         return self._claim_from(low_water, claim, NOTHING_TO_SETTLE, Meanwhile(None)).claimed
@@ -149,7 +146,7 @@ class PostgresPath(SqlPath):
     ) -> Done:
         if claim is None:
             return Done(self._settle_at_once(settlements, meanwhile), [])
-        low_water = self.low_water(claim.worker_id, claim.queues)
+        low_water = self.low_water_marks.of(claim.worker_id, claim.queues)
         done = self._claim_on(low_water, claim, settlements, meanwhile)
         low_water.given_back(given_back)
         return replace(done, look_again_in=low_water.put_off_for())
@@ -162,7 +159,7 @@ class PostgresPath(SqlPath):
             low_water.hear(claim.heard)
         looked = self._look_if_time(low_water, claim, meanwhile)
         done = self._claim_from(low_water, claim, settlements, meanwhile)
-        # Who is told that there is nothing goes to sleep.
+        # If the result is empty the worker goes to sleep, so look before that.
         if looked or done.claimed or settlements:
             return done
         if not self._look_if_time(low_water, claim, meanwhile):
@@ -173,7 +170,7 @@ class PostgresPath(SqlPath):
     def _look_if_time(self, low_water: LowWater, claim: Claim, meanwhile: Meanwhile) -> bool:
         is_time = low_water.has_to_look()
         if is_time:
-            # A look may take long, and what is to be done meanwhile does not wait for it.
+            # A look may take long, and `meanwhile` does not wait for it.
             meanwhile()
             low_water.look(lambda: self.find_lanes(low_water.queues, claim.passing_over))
         return is_time
@@ -181,7 +178,7 @@ class PostgresPath(SqlPath):
     def find_lanes(
         self, queues: tuple[str, ...] | None, passing_over: tuple[str, ...] = ()
     ) -> list[Lane]:
-        """Where the first due jobs are: in all queues, or in some."""
+        """The lanes that have due jobs, in all queues or in some."""
         values = self._clock_value()
         statements = self._claiming[bool(passing_over)]
         sql = statements.look_everywhere
@@ -196,7 +193,7 @@ class PostgresPath(SqlPath):
     def _claim_from(
         self, low_water: LowWater, claim: Claim, settlements: Settlements, meanwhile: Meanwhile
     ) -> Done:
-        """BEGIN, what there is to settle, the claim, COMMIT."""
+        """Settle and claim in one round trip: BEGIN, settlements, claim, COMMIT."""
         lanes = low_water.lanes()
         if not lanes:
             return Done(self._settle_at_once(settlements, meanwhile), [])
@@ -261,7 +258,7 @@ class PostgresPath(SqlPath):
 
 
 def _applied(results: Sequence[Sequence[Any]], settlements: Settlements) -> Applied:
-    """The rows that `settle_statements` return: those of changes come last, with a reason each."""
+    """The rows of `settle_statements`. Those of changes come last, each with a reason."""
     *removed, changed = results if settlements.changes else (*results, ())
     pairs = list(chain.from_iterable(removed))
     pairs += [(job_id, token) for job_id, token, _ in changed]
@@ -290,7 +287,7 @@ def _records(jobs: Sequence[NewJob], rows: Iterable[Any]) -> Sequence[StoredJob]
 
 
 def claimed_jobs(token: int, rows: Sequence[Any]) -> list[ClaimedJob]:
-    """The rows that a claim returned, all of them locked at the same moment."""
+    """The jobs in the rows of a claim, all of them locked at the same moment."""
     if not rows:
         return []
     locked_at = rows[0][-1].astimezone(UTC)
@@ -303,7 +300,7 @@ def claimed_jobs(token: int, rows: Sequence[Any]) -> list[ClaimedJob]:
 
 
 def _array(numbers: Iterable[int]) -> str:
-    """An array as the server reads it; made by the driver it takes ten times as long."""
+    """An array as the server reads it. The driver takes ten times as long to make it."""
     return "{" + ",".join(map(str, numbers)) + "}"
 
 

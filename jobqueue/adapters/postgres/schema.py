@@ -1,4 +1,4 @@
-"""The tables in PostgreSQL, and how the server is."""
+"""The tables in PostgreSQL, and the health of the server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MIGRATION_LOCK = int.from_bytes(b"jobqueue")
 
 
 class PostgresSchema(SqlSchema):
-    """Creates the tables in PostgreSQL, and says how the server is."""
+    """Creates the tables in PostgreSQL, and examines the server."""
 
     def health(self) -> Health:
         return self.database.read(examine)

@@ -10,10 +10,10 @@ from sqlalchemy import URL
 from jobqueue.adapters.postgres.database import executing_on_psycopg
 from jobqueue.adapters.sql.database import Database
 from jobqueue.adapters.sql.execute import Execute
-from jobqueue.adapters.sql.sessions import Place, SqlSessions
+from jobqueue.adapters.sql.sessions import Destination, SqlSessions
 from jobqueue.errors import ConfigurationError
 
-# Where a connection leads, however it got there: names and poolers may have many addresses.
+# The database that a connection leads to. Names and poolers may have many addresses.
 FIND_PLACE = """
 SELECT current_user, current_database(), coalesce(host(inet_server_addr()), ''),
        current_setting('port'), pg_postmaster_start_time(),
@@ -47,9 +47,9 @@ class PostgresSessions(SqlSessions):
             return info.host, str(info.port), info.dbname, info.user, info.options
         return None if execute.url is None else _address_in(execute.url)
 
-    def _place_of(self, execute: Execute) -> Place:
+    def _destination_of(self, execute: Execute) -> Destination:
         ((user, database, host, port, started, table),) = execute(FIND_PLACE, {})
-        return Place(
+        return Destination(
             f"postgresql://{user}@{host}:{port}/{database}",
             {"database": database, "server": (started, port), "schema": (table,)},
         )

@@ -1,4 +1,5 @@
-"""The statements by which PostgreSQL enqueues and settles jobs; those that claim are in `lanes.py`.
+"""The statements by which PostgreSQL enqueues and settles jobs; those that claim are in
+`claim_statements.py`.
 
 They are written out, and run in psycopg's own style, because their plans are what keeps a claim
 fast (`docs/architecture.md` explains each) and because a caller's bare psycopg connection has to
@@ -49,6 +50,9 @@ WHERE id = ANY (%(ids)s::bigint[]) AND claim_token = %(token)s
 RETURNING id, claim_token
 """
 
+# The rule of `settlement.py` is written out here for speed: a batch is one statement, whatever its
+# outcomes. A job that becomes ready, and that somebody has cancelled, ends cancelled and keeps the
+# reason, which is in `last_error`.
 CHANGE = """
 UPDATE background_jobs AS job
 SET state = CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NULL

@@ -11,7 +11,7 @@ from jobqueue.adapters.sql.time import DatabaseTime
 
 
 class PostgresTime(DatabaseTime):
-    """The server's time. That of the statement: `now()` is when the transaction began, long ago."""
+    """The server's time at the statement. `now()` would be the time when the transaction began."""
 
     def _of_statement(self) -> ColumnElement[Any]:
         return func.statement_timestamp()

@@ -31,24 +31,17 @@ FROM settled
 class PostgresTransaction(SqlTransaction):
     """A transaction of a job in PostgreSQL."""
 
-    def commit(self, outcome: Succeeded | None) -> None:
-        # The job's own statements may take as long as they like, unlike the settle and the COMMIT.
-        with self._patient():
-            super().commit(outcome)
-
-    def _patient(self) -> AbstractContextManager[None]:
+    def _committing(self, outcome: Succeeded | None) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Limit how long an answer is waited for. The job's own statements have no limit."""
         patient = getattr(self._driver(), "patient", None)
         return nullcontext() if patient is None else patient(ANSWER_SECONDS)
 
-    def _close(self) -> None:
-        """A connection that was interrupted in the middle of a statement is of no more use."""
+    def _was_interrupted(self) -> bool:
         info = getattr(self._driver(), "info", None)
-        if getattr(info, "transaction_status", None) is TransactionStatus.ACTIVE:
-            self._is_spoilt = True
-        super()._close()
+        return getattr(info, "transaction_status", None) is TransactionStatus.ACTIVE
 
     def _driver(self) -> Any:
-        """The connection of the driver, if there is one still; an application's may be another."""
+        """The driver's connection, if it is still there. An application may use another driver."""
         connection = self._connection
         if connection is None or connection.closed or connection.invalidated:
             return None

@@ -38,13 +38,13 @@ LISTEN_OPTIONS = {
 
 
 class PostgresWakeups(SqlWakeups):
-    """Hears of jobs in PostgreSQL."""
+    """Listens for jobs in PostgreSQL."""
 
     database: PostgresDatabase
     announcer: PostgresAnnouncer
 
     def listen(self, url: str | None = None) -> PostgresListener:
-        """Verified by a notification that takes the way of all others."""
+        """Listen, and verify with a notification that notifications arrive."""
         listener = PostgresListener(self.database, url)
         try:
             listener.begin()
@@ -59,7 +59,7 @@ class PostgresListener:
     """A connection that listens.
 
     Args:
-        database: whose errors are told.
+        database: names the database in errors.
         url: of the connection, where it is not the adapter's own.
 
     Raises:
@@ -81,10 +81,10 @@ class PostgresListener:
             self._connection.execute(f'LISTEN "{channel}"'.encode())
 
     def verify(self, say: Callable[[str], None]) -> None:
-        """Return when a notification that is said elsewhere has been heard here.
+        """Send a notification on another connection, and wait until it arrives here.
 
         Raises:
-            DatabaseError: it has not been, within a second.
+            DatabaseError: it does not arrive within a second.
         """
         token = secrets.token_hex(8)
         say(json.dumps({"verify": token}))
@@ -142,7 +142,7 @@ def _connected(database: Database, url: str | None) -> psycopg.Connection[Any]:
 
 
 def json_of(payload: str) -> dict[str, Any]:
-    """The facts of a notification; none when it is not from us."""
+    """The content of a notification; empty when it is not ours."""
     try:
         facts = json.loads(payload)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What people do to jobs and queues: retry, cancel, change, delete, pause."""
+"""The control of jobs and queues by people: retry, cancel, change, delete, pause."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ControlRole(Protocol):
         ...
 
     def cancel_each(self, where: JobFilter, reason: str) -> list[StoredJob]:
-        """As `cancel`, for a few jobs at a time, whose ids are given: return them as they are now.
+        """Cancel a few jobs, whose ids are given, as `cancel` does; return them as they are now.
 
         Each is returned to one caller only, however many cancel it.
         """
@@ -33,14 +33,14 @@ class ControlRole(Protocol):
     def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
         """End a job that has not started, as `cancel` does, or ask for the end of a running one.
 
-        Returns the job as it is then: cancelled or running; None when it has ended before, or is
-        not there. What was asked of a running job is not forgotten when its attempt ends: where it
-        would become ready again it is cancelled, with this reason as its `last_error`.
+        Returns the job as it is then, cancelled or running; None when it has ended before, or is
+        not there. A running job keeps the request until its attempt ends. If it would become ready
+        again, it is cancelled instead, with this reason as its `last_error`.
         """
         ...
 
     def cancel_requests(self, worker_id: str) -> Mapping[tuple[int, int], str]:
-        """Why somebody wants running jobs of a worker to end, by their (id, token). Cheap."""
+        """The running jobs of a worker that are to end: (id, token) to reason. Cheap."""
         ...
 
     def update_args(self, job_id: int, args: str) -> bool:
@@ -51,10 +51,10 @@ class ControlRole(Protocol):
         ...
 
     def change_args(self, job_id: int, change: Callable[[StoredJob], str]) -> bool:
-        """Give a ready job the arguments that `change` makes of it, with nothing in between.
+        """Give a ready job the arguments that `change` returns for it, in one transaction.
 
-        What `change` raises comes out, and nothing is changed then. Returns whether there was one
-        of that id.
+        If `change` raises, the error is passed on and nothing is changed. Returns whether there
+        was a ready job of that id.
         """
         ...
 
@@ -63,7 +63,7 @@ class ControlRole(Protocol):
         ...
 
     def report_progress(self, reports: Mapping[tuple[int, int], str]) -> None:
-        """Store the progress, as JSON, of claimed jobs, by (id, token), but of no lost claim."""
+        """Store the progress, as JSON, of claimed jobs by (id, token). A lost claim is ignored."""
         ...
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
@@ -71,15 +71,15 @@ class ControlRole(Protocol):
         ...
 
     def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
-        """As `delete`, for a few jobs at a time, whose ids are given: return them as they were."""
+        """Delete a few jobs, whose ids are given, as `delete` does; return them as they were."""
         ...
 
     def pause_queues(self, queues: Collection[str]) -> set[str]:
         """Let nothing be claimed from queues; return those that were not paused before.
 
-        A claim that begins after this has returned passes them over, on every machine, until
-        `resume_queues`. What was claimed before is performed and settled. A queue need not have
-        had a job yet.
+        Claims that begin after this has returned pass them over, on every machine, until
+        `resume_queues`. Jobs that were claimed before are performed and settled. A queue need not
+        have had a job yet.
         """
         ...
 

@@ -12,9 +12,9 @@ class KeysRole(Protocol):
     """Stores one job for each idempotency key."""
 
     def enqueue_once(self, key: UsedKey, job: NewJob) -> EnqueuedOnce[StoredJob]:
-        """Store a job, unless the key was used before: then return what it made.
+        """Store a job, unless the key was used before: then return the job that was stored then.
 
-        Of several that use it at the same moment, one makes the job and the others get that.
+        Of several calls at the same moment, one stores the job and the others return it.
         """
         ...
 

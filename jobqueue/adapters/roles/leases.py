@@ -20,9 +20,9 @@ class LeasesRole(Protocol):
         ...
 
     def unregister_worker(self, worker_id: str) -> Rescue:
-        """Take a worker off the list. The jobs that it still holds become ready, refunded.
+        """Remove a worker. The jobs that it still holds become ready, with the attempt refunded.
 
-        Those that somebody had cancelled end so.
+        Jobs that somebody has cancelled end cancelled.
         """
         ...
 
@@ -31,9 +31,9 @@ class LeasesRole(Protocol):
         ...
 
     def is_living(self, worker: WorkerRecord) -> bool | None:  # noqa: ARG002 - others can tell
-        """Whether a worker's process lives, where that can be known without its heartbeat.
+        """Whether a worker's process lives, if that can be known without its heartbeat.
 
-        None, where only the heartbeat tells: in a database that many machines share.
+        None if only the heartbeat tells, as in a database that many machines share.
         """
         return None
 
@@ -47,11 +47,11 @@ class LeasesRole(Protocol):
         ...
 
     def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
-        """Free the jobs of a worker whose process was seen to die, and take it off the list.
+        """Free the jobs of a worker whose process was seen to die, and remove the worker.
 
-        What it was `performing` keeps the attempt spent, and the guilty are charged a crash: they
-        become ready after their delay, or are failed when their attempts are used up or they have
-        crashed three times. What it had claimed and not started is refunded and due at once.
+        For the jobs that it was `performing` the attempt is spent, and the guilty are charged a
+        crash. They become ready after their delay, or fail when their attempts are used up or
+        they have crashed three times. Jobs that it had not started are refunded and due at once.
         """
         ...
 
@@ -60,23 +60,25 @@ class LeasesRole(Protocol):
         ...
 
     def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
-        """As `rescue`, for a worker without a row; None when it has one after all."""
+        """Free the jobs of a worker that is not registered, as `rescue` does; None when it is."""
         ...
 
     def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
-        """Give back, refunded, what a worker has claimed without knowing.
+        """Give back jobs that a worker has claimed without knowing: the answer was lost.
 
-        What somebody had cancelled ends so.
+        They become ready, with the attempt refunded. Jobs that somebody has cancelled end
+        cancelled.
 
         Args:
-            held: the (id, token) pairs that it does know of, settled or not.
+            worker_id: the worker.
+            held: the (id, token) pairs that the worker knows of, settled or not.
         """
         ...
 
     def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
-        """Note which classes a registered worker has in its code; nothing if it is not there."""
+        """Note the job names that a registered worker has in its code. Others are ignored."""
         ...
 
     def declared_handlers(self) -> dict[str, set[str]]:
-        """What registered workers have declared, by their ids."""
+        """The job names that each registered worker has declared, by worker id."""
         ...

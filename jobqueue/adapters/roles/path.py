@@ -35,11 +35,11 @@ class PathRole(Protocol):
         ...
 
     def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Store what became of claimed jobs, and return the outcomes that were rejected.
+        """Store the outcomes of claimed jobs, and return those that were rejected.
 
         An outcome applies only while its job is still running under the token it was claimed
-        with; a rejected one changes nothing. An outcome whose text the database refuses is stored
-        without that text, and does not take others with it.
+        with; a rejected one changes nothing. If the database refuses the text of an outcome, that
+        outcome is stored without the text, and the others as they are.
         """
         ...
 
@@ -51,13 +51,13 @@ class PathRole(Protocol):
     ) -> Turn:
         """Settle, and then claim, in one transaction where the database has them.
 
-        It says which jobs were cancelled instead, and why.
+        The turn also has the jobs that ended cancelled instead, with the reasons.
 
         Args:
             outcomes: what to settle.
             claim: what to claim; None for nothing.
-            meanwhile: is called once, on this thread: while the database works on the turn, where
-                it can, or before. It may use the adapter, but must not wait for the rows that the
-                turn settles and claims.
+            meanwhile: is called once, on this thread: while the database works on the turn, if
+                the adapter can do that, or before. It may use the adapter, but must not wait for
+                rows that the turn settles or claims.
         """
         ...

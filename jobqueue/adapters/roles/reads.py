@@ -22,38 +22,38 @@ class ReadsRole(Protocol):
         ...
 
     def count_jobs(self, where: JobFilter) -> int:
-        """How many jobs match."""
+        """The number of jobs that match."""
         ...
 
     def count_by_state(self) -> Mapping[JobState, int]:
-        """How many jobs there are in each state that has any."""
+        """The number of jobs in each state that has any."""
         ...
 
     def page_jobs(self, where: JobFilter, limit: int) -> Page[StoredJob]:
         """At most `limit` jobs, the newest first, and where the next page begins.
 
-        Costs about the same whatever the filter and however many jobs there are. Where finding
-        them would mean to look at too many rows it returns fewer.
+        Costs about the same whatever the filter and however many jobs there are. It returns fewer
+        jobs when it would have to look at too many rows to find more.
         """
         ...
 
     def count_up_to(self, where: JobFilter, most: int) -> Count:
-        """How many jobs match, counting no further than `most`; as cheap as `page_jobs`."""
+        """The number of jobs that match, counted up to `most`; as cheap as `page_jobs`."""
         ...
 
     def queue_depths(self, most: int | None = None) -> list[QueueDepth]:
-        """What there is to do in each queue that has unfinished jobs or is paused, by name.
+        """The depth of each queue that has unfinished jobs or is paused, ordered by name.
 
         Args:
-            most: how many jobs of one priority of a queue to count at most, which makes it cheap
-                however many there are; None to count them all.
+            most: count at most so many jobs of one priority of a queue, which is cheap however
+                many there are; None to count them all.
         """
         ...
 
     def running_jobs(self, limit: int) -> list[StoredJob]:
-        """At most `limit` running jobs, those that were claimed first coming first."""
+        """At most `limit` running jobs, in the order in which they were claimed."""
         ...
 
     def now(self) -> datetime:
-        """The time that everything here is compared by."""
+        """The current time by the clock that all times are compared with."""
         ...

@@ -13,7 +13,7 @@ class RetentionRole(Protocol):
     """Removes finished jobs that need not be kept."""
 
     def finished_handlers(self, state: JobState) -> list[str]:
-        """The names that finished jobs in a state have. Cheap, however many jobs there are."""
+        """The names of the finished jobs in a state. Cheap, however many jobs there are."""
         ...
 
     def prune(self, state: JobState, handlers: Collection[str], keep: Keep, limit: int) -> int:
@@ -23,8 +23,9 @@ class RetentionRole(Protocol):
         passed over, and nobody's claim waits.
 
         Args:
-            state: of the jobs.
-            handlers: all the names of one class; they count together.
-            keep: what stays.
+            state: the state of the jobs to remove.
+            handlers: all the names of one class; their jobs are counted together.
+            keep: how many jobs stay, and for how long.
+            limit: how many to remove at most.
         """
         ...

@@ -16,13 +16,13 @@ class SchedulesRole(Protocol):
     def declare_schedules(self, app: str, schedules: Sequence[NewSchedule]) -> None:
         """Store schedules as an application has them now, over what is there of the same names.
 
-        A new one, and one with another rule, ticks from now on. Others go on from their last
-        tick, and what is paused stays paused. Those of other names are left as they are.
+        A new schedule, and one with another rule, ticks from now on. Others go on from their last
+        tick. Paused schedules stay paused. Schedules of other names are left as they are.
         """
         ...
 
     def renew_schedules(self, app: str, names: Collection[str]) -> set[str]:
-        """Note that living workers still have these; return those that are there."""
+        """Note that a living worker still has these schedules; return those that are stored."""
         ...
 
     def schedules(self, app: str | None = None) -> list[ScheduleRecord]:
@@ -40,9 +40,9 @@ class SchedulesRole(Protocol):
         ...
 
     def pause_schedule(self, app: str, name: str) -> bool:
-        """Let a schedule enqueue nothing; return whether it is there and was not paused."""
+        """Pause a schedule; return whether there was one that was not paused."""
         ...
 
     def resume_schedule(self, app: str, name: str) -> bool:
-        """Let a paused schedule tick again, from now on; return whether there was one."""
+        """Let a paused schedule tick again, from now on; return whether there was a paused one."""
         ...

@@ -8,7 +8,7 @@ from jobqueue.records import Health, SchemaStatus
 
 
 class SchemaRole(Protocol):
-    """Creates the tables, and says how the database is."""
+    """Creates the tables, and examines the database."""
 
     def ping(self) -> None:
         """Return if the database answers and its tables are there; raise otherwise."""
@@ -19,14 +19,14 @@ class SchemaRole(Protocol):
         ...
 
     def downgrade(self, revision: str) -> None:
-        """Take the tables back to a revision; `base` removes them and every job in them."""
+        """Return the tables to an older revision; `base` removes them and every job in them."""
         ...
 
     def migration_sql(self, start: str | None = None) -> str:
-        """The statements that bring the tables to this release's revision, for others to run.
+        """The SQL statements that bring the tables to this release's revision.
 
         Args:
-            start: the revision that they are at; None where there are none.
+            start: the present revision of the tables; None if there are no tables.
 
         Raises:
             SchemaError: there is no such revision.
@@ -34,21 +34,20 @@ class SchemaRole(Protocol):
         ...
 
     def schema_status(self) -> SchemaStatus:
-        """What answers, and which revision of the tables it has."""
+        """The server that answers, and the revision of the tables there."""
         ...
 
     def health(self) -> Health:
-        """What of the database hurts the queue. An adapter that cannot tell need not have it."""
+        """Problems of the database that slow the queue down. Optional."""
         return Health()
 
     def close_spare_connections(self) -> None:
         """Keep one connection at most of those that nobody uses just now.
 
-        Called now and then in a process that does nothing but work. An adapter without connections
-        need not have it.
+        Worker processes call this now and then. Optional.
         """
         return
 
     def close(self) -> None:
-        """Give up connections and other resources. The adapter is not used afterwards."""
+        """Close connections and other resources. The adapter is not used afterwards."""
         ...

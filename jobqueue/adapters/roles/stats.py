@@ -1,4 +1,4 @@
-"""What became of attempts, by the minute."""
+"""Statistics of attempts, by the minute."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jobqueue.records import Stat, StatOfMinute
 
 
 class StatsRole(Protocol):
-    """Keeps what became of attempts, by the minute."""
+    """Keeps statistics of attempts, by the minute."""
 
     def add_stats(self, worker_id: str, stats: Sequence[Stat]) -> None:
-        """Store what became of a worker's attempts since it did this last, about a minute ago."""
+        """Add the statistics of a worker's attempts since its last call, about a minute ago."""
         ...
 
     def stats(self, period: timedelta) -> list[StatOfMinute]:
-        """The stats of all workers since then, the latest minute last. Never reads jobs."""
+        """The statistics of all workers over a period, the latest minute last. Reads no jobs."""
         ...
 
     def prune_stats(self, limit: int) -> int:

@@ -15,7 +15,7 @@ class TokensRole(Protocol):
         ...
 
     def find_token(self, token_id: str) -> TokenRecord | None:
-        """A token, revoked or expired ones too; None when there is none of that id."""
+        """The token of an id, even if it is revoked or expired; None when there is none."""
         ...
 
     def tokens(self) -> list[TokenRecord]:
@@ -23,5 +23,5 @@ class TokensRole(Protocol):
         ...
 
     def revoke_token(self, token_id: str) -> bool:
-        """Let a token be of no use any more; return whether there was one that was."""
+        """Revoke a token; return whether there was one that was not revoked."""
         ...

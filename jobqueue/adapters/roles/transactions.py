@@ -1,4 +1,4 @@
-"""The protocol of the transaction that a job writes in, and that its completion is part of."""
+"""The transaction in which a job writes and is completed."""
 
 from __future__ import annotations
 
@@ -22,34 +22,37 @@ NO_TRANSACTIONS = (
 
 
 class Transaction(Protocol):
-    """A session whose transaction ends with the completion of a job. An adapter makes it.
+    """A session whose transaction ends with the completion of a job, made by an adapter.
 
-    Call `take_turn` first, until it is True, then `begin`. Call `end` last, whatever has happened.
+    Call `take_turn` until it returns True, then `begin`. Call `end` last, whatever has happened.
     """
 
     @property
     def session(self) -> Session:
-        """The session that the job writes in."""
+        """The session in which the job writes."""
         ...
 
     def take_turn(self, wait_seconds: float) -> bool:
-        """Wait for the turn to write; True when it is there. Some databases have one writer."""
+        """Wait until the transaction may begin; return whether it may.
+
+        A database may have one writer at a time.
+        """
         ...
 
     def begin(self) -> None:
-        """Be ready for the job's statements.
+        """Prepare for the job's statements.
 
         Raises:
-            InvalidTransaction: the session is in use.
+            InvalidTransaction: the session is in use already.
             DatabaseUnavailable: the database cannot begin a transaction.
         """
         ...
 
     def flush(self) -> None:
-        """Send what the job has written so far.
+        """Send the job's changes to the database.
 
         Raises:
-            InvalidTransaction: the job has closed the session, and with it lost what it wrote.
+            InvalidTransaction: the job has closed the session, which undid its changes.
         """
         ...
 
@@ -67,30 +70,30 @@ class Transaction(Protocol):
         ...
 
     def end(self) -> None:
-        """Roll back what has not been committed, and give everything up. It does not raise."""
+        """Roll back changes that were not committed, and close the session. Does not raise."""
         ...
 
 
 class AsyncTransaction(Protocol):
-    """The transaction of an async job."""
+    """A `Transaction` on an event loop."""
 
     @property
     def session(self) -> AsyncSession:
-        """The session that the job writes in."""
+        """The session in which the job writes."""
         ...
 
     @property
     def inner(self) -> Transaction:
-        """The plain transaction. Call its steps that wait for the database through `run`."""
+        """The transaction within. Call those of its steps that wait for the database by `run`."""
         ...
 
     def run(self, step: Callable[..., T], *args: Any) -> Awaitable[T]:
-        """Call a step of `inner` without blocking the event loop."""
+        """Call a step of `inner`, and await the database meanwhile."""
         ...
 
 
 class CommitFailed(Exception):
-    """A commit raised an error: whether it has taken place is not known."""
+    """A commit raised an error. It is not known whether the changes were committed."""
 
 
 class TransactionsRole(Protocol):
@@ -118,12 +121,12 @@ class TransactionsRole(Protocol):
         raise ConfigurationError(NO_TRANSACTIONS.format(type(self).__name__))
 
     def was_committed(self, outcome: Succeeded) -> bool:
-        """Whether a transaction with this outcome has been committed whose answer was lost.
+        """Whether a transaction with this outcome was committed, after its answer was lost.
 
-        A commit that may still be under way is waited for, so that the answer is final.
+        Waits for a commit that may still be under way, so that the answer is final.
         """
         ...
 
     def is_same_database(self, other: TransactionsRole) -> bool:
-        """Whether a transaction of this adapter can take in jobs that are enqueued on another."""
+        """Whether jobs enqueued on another adapter can be part of a transaction of this one."""
         return self is other

@@ -1,4 +1,4 @@
-"""Hearing of jobs that are due, instead of looking for them."""
+"""Wake-ups: waiting workers hear of jobs that become due."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from jobqueue.records import Wakeup
 
 
 class Listener(Protocol):
-    """Hears of jobs that become due. Made by `Adapter.listen`."""
+    """Receives wake-ups. `Adapter.listen` makes it."""
 
     def wait(self, timeout_seconds: float) -> Wakeup | None:
-        """What has been heard since the last call, waiting for it; None when nothing has.
+        """Wait for a wake-up and return it; None if there is none in time.
+
+        Wake-ups since the last call are returned at once, merged into one.
 
         Only one thread may call this. It returns early when the listener is closed.
 
@@ -22,30 +24,30 @@ class Listener(Protocol):
         ...
 
     def close(self) -> None:
-        """Hear no more. May be called from any thread, and more than once."""
+        """Stop listening. May be called from any thread, and more than once."""
         ...
 
 
 class WakeupsRole(Protocol):
-    """Tells those who wait of jobs that are due."""
+    """Wakes waiting workers when jobs become due."""
 
     def listen(self, url: str | None = None) -> Listener:
-        """Hear of jobs that become due now: enqueued, retried, freed, or of a resumed queue.
+        """Listen for jobs that become due now: enqueued, retried, freed, or of a resumed queue.
 
-        Nobody relies on it: a wake-up can be lost, and jobs whose time comes later are never
-        announced, so who waits also looks by itself now and then.
+        A wake-up can be lost, and jobs whose time comes later are not announced. So a worker that
+        waits also polls now and then.
 
         Args:
             url: of a connection to listen on, where that differs from the adapter's own.
 
         Raises:
-            DatabaseError: it cannot be listened to now, or what is said is not delivered.
+            DatabaseError: the database cannot be listened to now, or does not deliver.
         """
         ...
 
     def due_in(self) -> timedelta | None:
-        """How long until the first ready job is due, whatever its queue; None when there is none.
+        """The time until the first ready job of any queue is due; None when there is none.
 
-        Nothing (or less) when one is due. Cheap, however many jobs wait.
+        Zero or less when a job is due now. Cheap, however many jobs wait.
         """
         ...

@@ -1,4 +1,4 @@
-"""The adapters for SQL databases: put together out of the same roles, but for those that differ."""
+"""The base of the adapters for SQL databases, which share most of their roles."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class SqlAdapter(ComposedAdapter):
 
     Args:
         parts: what the roles share.
-        path: a role that each database has its own of, as are those that follow.
-        transactions: as `path`.
-        wakeups: as `path`.
-        leases: as `path`.
-        schema: as `path`.
+        path: the database's own path.
+        transactions: the database's own transactions.
+        wakeups: the database's own wake-ups.
+        leases: the database's own leases.
+        schema: the database's own schema.
     """
 
     def __init__(

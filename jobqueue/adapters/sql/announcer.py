@@ -1,4 +1,4 @@
-"""Announcing that jobs are ready, to those who wait for them."""
+"""The announcer tells waiting workers that jobs are ready."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ MOST_JOBS_LOOKED_AT = 1000
 
 
 class Announcer:
-    """Announces nothing: for a database that is watched by those who wait."""
+    """Announces nothing: for a database that listeners watch by themselves."""
 
     def announce(self, wakeup: Wakeup | None) -> None:
-        """Say that jobs are ready, which have been committed already; nothing when it is None."""
+        """Announce jobs that are ready and committed; nothing when it is None."""
 
     def announce_new(self, wakeup: Wakeup | None) -> None:
-        """As `announce`, of jobs just enqueued, of which there may be a stream."""
+        """Announce jobs that were just enqueued, perhaps one of a stream of such calls."""
 
     def announce_at_commit(self, session: Any, wakeup: Wakeup | None) -> None:
-        """As `announce_new`, of jobs in a session's transaction, when that has been committed."""
+        """Announce jobs enqueued in a session's transaction, when it has been committed."""
 
 
 def wakeup_for(records: Sequence[JobRecord]) -> Wakeup | None:
-    """Word of those among jobs just enqueued that are due now; None when none is."""
+    """The wake-up for jobs just enqueued that are due now; None when none is."""
     if len(records) > MOST_JOBS_LOOKED_AT:
         return Wakeup(jobs=len(records))
     due = [record for record in records if record.run_at <= record.created_at]

@@ -1,4 +1,4 @@
-"""What people do to jobs and queues: portable SQLAlchemy Core."""
+"""The control of jobs and queues by people: portable SQLAlchemy Core."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class SqlControl(SqlRole, ControlRole):
         return statement.where(JOBS.c.state != JobState.RUNNING.value)
 
     def _execute_for_records(self, statement: Update | Delete) -> list[StoredJob]:
-        """The jobs that a statement changed or removed, by their ids: RETURNING has no order."""
+        """Run a statement; return the jobs that it changed or removed, ordered by id."""
         returning = statement.returning(*queries.record_columns())
         rows = self.database.write(lambda connection: connection.execute(returning).all())
         return self._records(sorted(rows, key=attrgetter("id")))
@@ -174,7 +174,7 @@ class SqlControl(SqlRole, ControlRole):
     def _set_paused(
         self, connection: Connection, queues: Collection[str], *, paused: bool
     ) -> set[str]:
-        """Pause or resume; return the queues that this was news to."""
+        """Pause or resume queues; return those that changed."""
         was_paused, now = BackgroundQueue.paused_at.is_not(None), self.time.now()
         change: Any = (
             update(BackgroundQueue)
@@ -189,5 +189,5 @@ class SqlControl(SqlRole, ControlRole):
 
 
 def _in_order(names: Collection[str]) -> list[str]:
-    """Each once, and in the same order everywhere: nobody waits for one who waits for them."""
+    """Each name once, in the same order everywhere, so that two calls cannot deadlock."""
     return sorted(set(names))

@@ -1,4 +1,4 @@
-"""Connections and transactions, and the database's errors in our own words."""
+"""Connections and transactions, and the errors of databases as those of `jobqueue.errors`."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ SCHEMA_CODES = {"42P01", "42703", "3F000", "42704"}
 PASSING_CODES = {"25006", "40001", "40P01", "55P03", "57014"}
 PASSING_CLASSES = {"08", "53", "57", "58"}
 ANSWER_SECONDS = 30.0
-# Of a heartbeat, well below a lease: workers must not seem dead since one connection hangs.
+# For heartbeats. Well below a lease, so that one hanging connection does not let workers seem dead.
 BEAT_SECONDS = 5.0
-# What may touch any number of rows takes as long as it takes.
+# For statements that may touch any number of rows.
 FOR_EVER = None
 SQLITE_PASSING = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")
 SQLITE_SCHEMA_WORDS = ("no such table", "no such column", "has no column")
@@ -51,7 +51,7 @@ def parse_url(url: str) -> URL:
             "sqlite:///jobs.sqlite3 or postgresql://user@host/database"
         ) from None
     if "@" in (parsed.host or ""):
-        # What stands before the last one is not told: it is part of a password, most likely.
+        # The text before the last @ is not shown: it is probably part of a password.
         raise InvalidDatabaseUrl(
             f"{hide_password(url)!r} is no database URL (there are two @ before the host); within "
             "a user's name or password, write %40"
@@ -60,7 +60,7 @@ def parse_url(url: str) -> URL:
 
 
 class Database:
-    """An engine, with its transactions and its errors.
+    """An engine, its transactions and its errors.
 
     Args:
         engine: the engine for writes.
@@ -90,15 +90,15 @@ class Database:
             try:
                 return self._transact(work, answer_seconds)
             except exc.DBAPIError as error:
-                if not _was_dead_before(error) or isinstance(error, _CommitFailed):
+                if not _was_dead_before(error) or isinstance(error, _CommitUnanswered):
                     raise
             return self._transact(work, answer_seconds)
 
     def write_giving_way(self, work: Callable[[Connection], T]) -> T:
-        """As `write`, for what touches the jobs of another worker: where it waits for a row while
-        that worker waits for one that it has locked itself, it lets go and does all of it anew.
+        """Write to jobs of another worker, without a deadlock between the two.
 
-        A file has one writer at a time, and nothing to wait for in the middle.
+        If the transaction waits long for a row, it is rolled back and begun again. A file has one
+        writer at a time, so that no transaction waits there.
         """
         return self.write(work)
 
@@ -108,7 +108,7 @@ class Database:
             try:
                 connection.commit()
             except exc.DBAPIError as error:
-                raise _CommitFailed.of(error) from error
+                raise _CommitUnanswered.of(error) from error
             return result
 
     def read(
@@ -128,22 +128,22 @@ class Database:
             return work(connection)
 
     def look(self, work: Callable[[Connection], T]) -> T:
-        """Do reads for somebody who waits, and give up when they take longer than two seconds.
+        """Do reads that somebody waits for, and give up after two seconds.
 
         Raises:
-            DatabaseUnavailable: they do.
+            DatabaseUnavailable: the reads took longer.
         """
         return self.read(work)
 
     @contextmanager
     def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:  # noqa: ARG002
-        """A connection out of the pool, whose statements are given up after so long."""
+        """A pooled connection. It waits at most so long for each answer."""
         with engine.connect() as connection:
             yield connection
 
     @contextmanager
     def errors_translated(self) -> Iterator[None]:
-        """Turn what SQLAlchemy and the drivers raise into the errors of `jobqueue.errors`."""
+        """Turn errors of SQLAlchemy and the drivers into those of `jobqueue.errors`."""
         try:
             yield
         except exc.TimeoutError as error:
@@ -177,7 +177,8 @@ class Database:
         in_use = max(pool.checkedout(), 0)
         if pool.checkedin() + in_use <= 1:
             return
-        # One that is detached, one by one, leaves an empty place behind, which counts as one.
+        # `dispose` closes the connections that are checked in. Detaching them one by one would not
+        # do: the pool goes on counting a detached connection.
         with self.errors_translated():
             kept = None if in_use else self.engine.raw_connection()
             pool.dispose()
@@ -190,15 +191,15 @@ class Database:
 
 
 def _was_dead_before(error: exc.DBAPIError) -> bool:
-    """Whether the connection was lost, and not given up since no answer came."""
+    """Whether the connection was lost before. False if we gave it up for want of an answer."""
     return error.connection_invalidated and not isinstance(error.orig, TimeoutError)
 
 
-class _CommitFailed(exc.DBAPIError):
-    """A commit whose answer did not come: whether it happened is not known."""
+class _CommitUnanswered(exc.DBAPIError):
+    """A commit without an answer. It is not known whether it took place."""
 
     @classmethod
-    def of(cls, error: exc.DBAPIError) -> _CommitFailed:
+    def of(cls, error: exc.DBAPIError) -> _CommitUnanswered:
         return cls(
             error.statement,
             error.params,
@@ -208,7 +209,7 @@ class _CommitFailed(exc.DBAPIError):
 
 
 def translated(error: BaseException, database: str) -> DatabaseError:
-    """A driver's error in our own words: what happened, and what to do next."""
+    """The error of `jobqueue.errors` for one of a driver: what happened, and what to do next."""
     code = getattr(error, "sqlstate", None) or ""
     text = _text_of(error)
     # With a code, the words may be those of a row that the message quotes.
@@ -243,7 +244,7 @@ def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
             "is locked: a write transaction is kept open, by another program or by this one "
             f"({text}); to enqueue inside a transaction of yours, pass it as `session=`"
         )
-    # The last is what psycopg raises when a pooler goes down with an answer on its lips.
+    # psycopg raises InternalError when a pooler goes down in the middle of an answer.
     if code == "" and _is_a(error, "OperationalError", "InterfaceError", "InternalError"):
         return (
             f"does not answer ({text}); is it running, and is the URL right? "

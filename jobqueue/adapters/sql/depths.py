@@ -1,8 +1,7 @@
-"""How much there is to do in each queue, however much that is: counts that stop at a limit.
+"""The depths of queues, counted up to a limit, so that they cost little however many jobs wait.
 
-A lane is a priority within a queue. They are found by one probe of the index
-(queue, priority, run_at, id) each, and of each no more jobs are counted than all of them together
-may cost.
+A lane is a priority within a queue. Each lane is found by one probe of the index (queue, priority,
+run_at, id). The more lanes there are, the fewer jobs are counted in each.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ SELECT running.queue, count(*) FROM (
 def capped_depths(
     connection: Connection, now: datetime, paused: set[str], most: int
 ) -> list[QueueDepth]:
-    """What there is to do in each queue, counting at most so many jobs of one priority of it."""
+    """The depth of each queue, counting at most `most` jobs of each lane."""
     limits = {"most_lanes": MOST_LANES}
     lanes = connection.execute(COUNT_LANES, limits).scalar_one()
     each = min(most, max(FEWEST_OF_A_LANE, MOST_ROWS // max(lanes, 1)))

@@ -15,10 +15,10 @@ NAMED_VALUE = re.compile(r"%\((\w+)\)s")
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """Runs statements in the driver's own style, in a transaction that is somebody's.
+    """Runs statements in the driver's own style, in a transaction of the caller.
 
     Args:
-        run: runs one with its values, or with a list of such, and fetches the rows.
+        run: runs a statement with its values, or once for each of a list of values.
         driver: the driver's own connection.
         url: of the engine that the connection belongs to; None when it belongs to none.
         url: of the engine that it is of, if it is of one.

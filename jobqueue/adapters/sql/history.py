@@ -37,7 +37,7 @@ def upgrade(connection: Connection, revision: str) -> None:
 
 
 def downgrade(connection: Connection, revision: str) -> None:
-    """Take the tables back to a revision."""
+    """Return the tables to an older revision."""
     alembic.command.downgrade(_config(connection=connection), revision)
 
 
@@ -60,7 +60,7 @@ def upgrade_sql(dialect_name: str, start: str | None = None) -> str:
 
 
 def migrate_within(start: str | None, end: str | None) -> None:
-    """See `jobqueue.adapters.sql.schema.migrate_within`."""
+    """Run the migrations between two revisions in the application's own migration."""
     revisions = [None, *_revisions()]
     first, last = revisions.index(_known(start)), revisions.index(_known(end))
     scripts = ScriptDirectory.from_config(_config())

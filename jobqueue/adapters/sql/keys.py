@@ -33,7 +33,7 @@ from jobqueue.records import (
     UsedKey,
 )
 
-# Who comes second waits here for the first to commit, and then finds the key taken.
+# A second call waits here until the first commits, and then finds the key taken.
 TAKE_KEY = text("""
 INSERT INTO background_keys (key, job_id, fingerprint, expires_at, created_at)
 VALUES (:key, 0, :fingerprint, :expires_at, :now)

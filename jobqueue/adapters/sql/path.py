@@ -1,7 +1,7 @@
 """The path of a job in a SQL database: enqueue, claim, settle.
 
-The statements themselves are each database's own, since their plans are what makes them fast. What
-is done with them is said here once.
+Each database has its own statements for the steps, since their plans make them fast. The steps are
+put together here.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from jobqueue.records import Claim, ClaimedJob, NewJob, Outcome, Released, Retri
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a transaction has settled and claimed.
+    """The result of a transaction that settles and claims.
 
     Args:
-        applied: what still matched and was settled.
-        claimed: the jobs that run now, in the order of the claim.
+        applied: the settled jobs.
+        claimed: the claimed jobs, in the order of the claim.
         look_again_in: when to look again although nothing was found; None for whenever.
     """
 
@@ -50,13 +50,13 @@ class Done:
 
 
 class Meanwhile:
-    """What is to be done once while the database works, at the first opportunity."""
+    """Work to do once, at the first moment when the database is busy."""
 
     def __init__(self, work: Callable[[], None] | None) -> None:
         self._work = work
 
     def __call__(self) -> None:
-        """Do it, unless it has been done."""
+        """Do the work, unless it has been done."""
         work, self._work = self._work, None
         if work is not None:
             work()
@@ -69,15 +69,15 @@ class SqlPath(SqlRole, PathRole):
 
     @abstractmethod
     def insert(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
-        """Insert jobs, in order, in somebody's transaction."""
+        """Insert jobs, in order, in a transaction of the caller."""
 
     @abstractmethod
     def _insert_and_commit(self, jobs: Sequence[NewJob]) -> tuple[Sequence[StoredJob], bool]:
-        """Insert jobs in a transaction of their own; whether it has announced them, too."""
+        """Insert jobs in a transaction of their own; return whether it has announced them, too."""
 
     @abstractmethod
     def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
-        """Settle in somebody's transaction, about to be committed."""
+        """Settle in a transaction of the caller, who commits it at once."""
 
     @abstractmethod
     def _settle_and_claim(
@@ -91,9 +91,9 @@ class SqlPath(SqlRole, PathRole):
 
         Args:
             settlements: what to settle.
-            claim: what to claim.
-            given_back: the jobs of those that are settled which become ready where they were.
-            meanwhile: what to do while the database works.
+            claim: what to claim; None for nothing.
+            given_back: the settled jobs that become ready at their old place in the queue.
+            meanwhile: is called while the database works.
         """
 
     # --- enqueueing ------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ class SqlPath(SqlRole, PathRole):
         return records
 
     def _store_within(self, session: Any, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
-        """Store jobs in the caller's transaction, to be announced when that is committed."""
+        """Store jobs in the caller's transaction, and announce them when it is committed."""
         with self.database.errors_translated():
             records = self.insert(self.sessions.executing_on(session), jobs)
             self.announcer.announce_at_commit(session, wakeup_for(records))
@@ -140,14 +140,14 @@ class SqlPath(SqlRole, PathRole):
                 raise
             done = Done(self._settle_one_by_one(settlements), [])
         once()
-        # Whoever gave jobs back has something else to do; others may sleep for minutes.
-        self.announcer.announce(_word_of(given_back))
+        # A worker that gives jobs back does not take them itself. Others may be asleep for minutes.
+        self.announcer.announce(_wakeup_of(given_back))
         rejected = _rejected(outcomes, done.applied.pairs)
         cancelled = cancelled_among(outcomes, done.applied.reasons)
         return Turn(rejected, tuple(done.claimed), done.look_again_in, cancelled=cancelled)
 
     def _settle_one_by_one(self, settlements: Settlements) -> Applied:
-        """Settle a batch of which the database refused something, halving it to find out what."""
+        """Settle a batch in halves, since the database refused something in it."""
         try:
             return self._settle_alone(settlements)
         except DatabaseRefused as error:
@@ -162,12 +162,12 @@ class SqlPath(SqlRole, PathRole):
 
 
 def in_order_of_claim(jobs: list[ClaimedJob]) -> list[ClaimedJob]:
-    """RETURNING promises no order."""
+    """Sort jobs in the order of the claim, since RETURNING has none."""
     return sorted(jobs, key=attrgetter("priority", "run_at", "id"))
 
 
 def without_refused_text(settlement: Settlement, error: DatabaseRefused) -> Settlement:
-    """A settlement whose text the database takes, whatever its encoding: plain ASCII."""
+    """A settlement with its text in ASCII, which a database of any encoding takes."""
     text = settlement.error
     if text is not None:
         text = text.replace("\0", "").encode("ascii", "backslashreplace").decode("ascii")
@@ -177,11 +177,11 @@ def without_refused_text(settlement: Settlement, error: DatabaseRefused) -> Sett
 
 
 def seconds(delay: timedelta | None) -> float | None:
-    """A delay as a number for the database."""
+    """A delay in seconds."""
     return None if delay is None else delay.total_seconds()
 
 
-def _word_of(jobs: Sequence[ClaimedJob]) -> Wakeup | None:
+def _wakeup_of(jobs: Sequence[ClaimedJob]) -> Wakeup | None:
     if not jobs:
         return None
     return Wakeup(
@@ -192,7 +192,7 @@ def _word_of(jobs: Sequence[ClaimedJob]) -> Wakeup | None:
 
 
 def _rejected(outcomes: Sequence[Outcome], applied: Sequence[Pair]) -> tuple[Outcome, ...]:
-    """What did not apply; of several outcomes for one claim, only the first can have."""
+    """The outcomes that did not apply. Of several outcomes of a claim only the first can."""
     if len(applied) == len(outcomes):
         return ()
     unseen, rejected = set(applied), []

@@ -1,4 +1,4 @@
-"""The reads behind lists and pages, and the rows as records."""
+"""The queries behind lists and pages, and the records of rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _TIME_COLUMNS = tuple(name for name in _RECORD_COLUMNS if name.endswith("_at"))
 
 
 def record_columns() -> list[Any]:
-    """What `job_record` needs of a row."""
+    """The columns that `job_record` needs."""
     columns: list[Any] = [JOBS.c[name] for name in _RECORD_COLUMNS]
     return columns + [cast(JOBS.c[name], Text).label(name) for name in _JSON_COLUMNS]
 
@@ -52,12 +52,12 @@ def jobs_query(where: JobFilter, now: ColumnElement[Any], limit: int) -> Select[
 
 
 def count_query(where: JobFilter, now: ColumnElement[Any]) -> Select[Any]:
-    """How many jobs match."""
+    """The number of jobs that match."""
     return select(func.count()).select_from(JOBS).where(*conditions(where, now))
 
 
 def count_by_state_query() -> Select[Any]:
-    """How many jobs there are in each state."""
+    """The number of jobs in each state."""
     return select(JOBS.c.state, func.count()).group_by(JOBS.c.state)
 
 
@@ -72,7 +72,7 @@ def paused_queues_query() -> Select[Any]:
 
 
 def depths_query(now: ColumnElement[Any]) -> Select[Any]:
-    """How much there is to do in each queue with unfinished jobs, and what the time is."""
+    """The depth of each queue with unfinished jobs, and the current time."""
     ready, running = JOBS.c.state == JobState.READY.value, JOBS.c.state == JobState.RUNNING.value
     due = ready & (JOBS.c.run_at <= now)
     return (
@@ -91,13 +91,13 @@ def depths_query(now: ColumnElement[Any]) -> Select[Any]:
 
 
 def running_query(now: ColumnElement[Any], limit: int) -> Select[Any]:
-    """Running jobs, those that were claimed first coming first."""
+    """Running jobs, in the order in which they were claimed."""
     query = jobs_query(JobFilter(states=(JobState.RUNNING,)), now, limit)
     return query.order_by(None).order_by(JOBS.c.locked_at, JOBS.c.id)
 
 
 def queue_depths(rows: Sequence[Row[Any]], paused: set[str]) -> list[QueueDepth]:
-    """The rows of `depths_query`, and the queues that are paused, as records."""
+    """The records for the rows of `depths_query` and for paused queues."""
     found = {row.queue: _queue_depth(row, row.queue in paused) for row in rows}
     for name in paused - set(found):
         found[name] = QueueDepth(name, 0, 0, 0, timedelta(0), paused=True)
@@ -110,7 +110,7 @@ def _queue_depth(row: Row[Any], paused: bool) -> QueueDepth:
 
 
 def orphans_query() -> Select[Any]:
-    """Who has running jobs locked without being registered."""
+    """The ids in `locked_by` of running jobs that no registered worker has."""
     registered = select(WORKERS.c.id).where(WORKERS.c.id == JOBS.c.locked_by).exists()
     return (
         select(JOBS.c.locked_by)
@@ -123,7 +123,7 @@ def orphans_query() -> Select[Any]:
 def conditions(
     where: JobFilter, now: ColumnElement[Any], of: Any = JOBS.c
 ) -> list[ColumnElement[bool]]:
-    """A filter as conditions on `background_jobs`, or on the columns of rows taken out of it."""
+    """The conditions of a filter, on `background_jobs` or on columns of a subquery of it."""
     found: list[ColumnElement[bool]] = []
     ids = where.ids and tuple(job_id for job_id in where.ids if can_be_id(job_id))
     for column, values in (
@@ -142,7 +142,7 @@ def conditions(
 
 
 def can_be_id(job_id: int) -> bool:
-    """Whether a number fits the column; neither driver takes one that does not."""
+    """Whether a number fits the column. Neither driver takes one that does not."""
     return 0 < job_id <= LARGEST_ID
 
 
@@ -158,13 +158,13 @@ def job_record(row: Row[Any]) -> StoredJob:
 
 
 def decoded_args(text: str) -> Mapping[str, Any]:
-    """The arguments of a row; under one odd key when they are not what they should be."""
+    """The arguments of a row; if they are no JSON object, their text under `UNDECODABLE`."""
     args = decoded(text)
     return args if isinstance(args, dict) else {UNDECODABLE: text}
 
 
 def decoded(text: str | None) -> Any:
-    """JSON from a column, or its bare text when it is none."""
+    """The value of JSON in a column, or the text if it is no JSON."""
     if text is None:
         return None
     try:

@@ -19,7 +19,7 @@ from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.records import JobState
 from jobqueue.retention import Keep
 
-# From name to name, each one probe of the index, however many rows there are of it.
+# One probe of the index for each name, however many rows it has.
 FINISHED_HANDLERS = text("""
 WITH RECURSIVE finished (handler) AS (
     SELECT (SELECT handler FROM background_jobs
@@ -45,7 +45,7 @@ class SqlRetention(SqlRole, RetentionRole):
 
     def prune(self, state: JobState, handlers: Collection[str], keep: Keep, limit: int) -> int:
         of_class = _finished(state, handlers)
-        # A look before the transaction: on SQLite only one at a time can write.
+        # Read before the transaction: on SQLite only one transaction at a time can write.
         if not self.database.read(lambda c: self._too_many(c, of_class, keep, 1)):
             return 0
 
@@ -65,7 +65,7 @@ class SqlRetention(SqlRole, RetentionRole):
         *,
         locked: bool = False,
     ) -> list[int]:
-        """The ids of the oldest rows that need not be kept, but for what others are locking."""
+        """The ids of the oldest rows that need not be kept, without those that others lock."""
         ids: list[int] = []
         for bound in self._bounds(connection, of_class, keep):
             oldest = select(JOBS.c.id).where(of_class, bound, JOBS.c.id.not_in(ids))
@@ -78,7 +78,7 @@ class SqlRetention(SqlRole, RetentionRole):
     def _bounds(
         self, connection: Connection, of_class: ColumnElement[bool], keep: Keep
     ) -> Iterator[ColumnElement[bool]]:
-        """What is beyond the age, and what is beyond the count."""
+        """The conditions for rows that are too old, and for rows beyond the count."""
         if keep.age is not None:
             yield JOBS.c.finished_at <= self.time.later(-keep.age)
         if keep.count is not None:

@@ -1,4 +1,4 @@
-"""What the roles of a SQL adapter are made with."""
+"""The base of SQL roles, and the parts that the roles of one adapter share."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ CANCEL_REQUESTED: ColumnElement[bool] = JOBS.c.cancel_requested_at.is_not(None)
 
 
 def held_by(worker_id: str) -> ColumnElement[bool]:
-    """The jobs that a worker holds."""
+    """The condition that a worker holds a job."""
     return (JOBS.c.locked_by == worker_id) & (JOBS.c.state == JobState.RUNNING.value)
 
 
 @dataclass(frozen=True, slots=True)
 class SqlParts:
-    """What the roles of one SQL adapter share.
+    """The parts that the roles of one SQL adapter share.
 
     Args:
-        adapter: which they belong to; the records that they read know it.
-        database: the engine, with its transactions.
-        time: what rows are compared by.
-        sessions: the caller's own transactions.
-        announcer: is told of whatever becomes ready, after the commit.
+        adapter: the adapter that the records belong to.
+        database: the engine and its transactions.
+        time: the time in statements.
+        sessions: the transactions of callers.
+        announcer: announces jobs that become ready, after the commit.
     """
 
     adapter: Adapter
@@ -58,11 +58,11 @@ class SqlRole:
         self.announcer = parts.announcer
 
     def _records(self, rows: Iterable[Any]) -> list[StoredJob]:
-        """Rows as records that know where they are kept."""
+        """The records of rows, which know their adapter."""
         return kept_by(self.adapter, map(job_record, rows))
 
     def _announce_if(self, something: object) -> None:
-        """Announce that anything can have become ready, if something has."""
+        """If there is something, announce that jobs are ready, without saying where."""
         self.announcer.announce(LOOK_ANYWHERE if something else None)
 
     def _execute(

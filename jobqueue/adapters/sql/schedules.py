@@ -1,7 +1,7 @@
 """Recurring jobs and their ticks: portable SQLAlchemy Core.
 
-A tick is enqueued once because its job is inserted in the transaction that moves `last_tick` on
-from where it was seen: of all who want to, one finds it there still.
+A tick is enqueued once: its job is inserted in the transaction that moves `last_tick` on, and only
+one of several workers still finds `last_tick` as it was.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class SqlSchedules(SqlRole, SchedulesRole):
     def declare_schedules(self, app: str, schedules: Sequence[NewSchedule]) -> None:
 
         def work(connection: Connection) -> None:
-            # Everywhere in the same order: nobody waits for one who waits for them.
+            # In the same order everywhere, so that two calls cannot deadlock.
             for schedule in sorted(schedules, key=lambda schedule: schedule.name):
                 self._declare(connection, app, schedule)
 
@@ -150,7 +150,7 @@ def _is(app: str, name: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def _definition(schedule: NewSchedule) -> dict[str, Any]:
-    """What is kept in the column `schedule`, but for since when it ticks."""
+    """The content of the column `schedule`, without `since`."""
     return {
         "rule": dict(schedule.rule),
         "catch_up": schedule.catch_up,

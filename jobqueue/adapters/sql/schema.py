@@ -29,9 +29,12 @@ class SqlSchema(SqlRole, SchemaRole):
 
     # --- what each database says in its own way --------------------------------------------------
 
+    def _prepare(self) -> None:
+        """Create what has to be there before the tables can be."""
+
     @abstractmethod
     def _lock_migrations(self, connection: Connection) -> None:
-        """Hold every other migration off until the transaction ends."""
+        """Keep other migrations waiting until the transaction ends."""
 
     @abstractmethod
     def _server_version(self, connection: Connection) -> str:
@@ -46,6 +49,7 @@ class SqlSchema(SqlRole, SchemaRole):
     def migrate(self, revision: str = "head") -> None:
         from jobqueue.adapters.sql import history
 
+        self._prepare()
         self.migrating(lambda connection: history.upgrade(connection, revision))
 
     def downgrade(self, revision: str) -> None:
@@ -71,7 +75,7 @@ class SqlSchema(SqlRole, SchemaRole):
         )
 
     def migrating(self, work: Callable[[Connection], None]) -> None:
-        """Change the tables in one transaction, alone: others that want to wait their turn."""
+        """Change the tables in one transaction, while no other migration does."""
 
         def locked(connection: Connection) -> None:
             self._lock_migrations(connection)
@@ -100,7 +104,7 @@ def is_ours(name: str | None, kind: str, parents: Any = None) -> bool:  # noqa: 
 
 
 def alembic_options() -> dict[str, Any]:
-    """What `migrations/env.py` configures Alembic with."""
+    """The options that `migrations/env.py` passes to Alembic."""
     return {
         "target_metadata": Base.metadata,
         "version_table": VERSION_TABLE,
@@ -129,7 +133,7 @@ def migrate_within(start: str | None, end: str | None) -> None:
 
 
 def render_item(kind: str, item: Any, context: Any) -> str | Literal[False]:
-    """How autogenerate writes the types of jobqueue's columns, so that a revision needs no import.
+    """Render the types of jobqueue's columns for autogenerate, so that a revision needs no import.
 
     An application whose own migrations have jobqueue's tables passes it to `context.configure` in
     its `migrations/env.py`.

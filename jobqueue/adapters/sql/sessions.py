@@ -1,8 +1,8 @@
 """The caller's own transactions, which have to be in the database that holds the jobs.
 
 An application whose tests have a database of their own, or whose framework keeps SQLite files in a
-folder of its own, is easily configured with two. Nothing would be found of it before a job is
-looked for, in vain: the tables may be in both.
+folder of its own, is easily configured with two databases. Without a check nobody would notice
+until a job is missing, since the tables may be in both.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ OTHER_DATABASE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a connection leads, as its other end says.
+class Destination:
+    """The database that a connection leads to, as the server says.
 
     Args:
         name: a URL, for messages.
-        facts: what tells it from other places, and a word for each of them.
+        facts: the values that distinguish databases, by what they are.
     """
 
     name: str
     facts: Mapping[str, Any]
 
-    def difference_to(self, ours: Place) -> str | None:
-        """What is not the same; None when all is."""
+    def difference_to(self, ours: Destination) -> str | None:
+        """The first difference, in words; None when both are the same database."""
         different = [what for what, value in self.facts.items() if ours.facts[what] != value]
         if not different:
             return None
@@ -64,15 +64,15 @@ class SqlSessions(ABC):
 
     @abstractmethod
     def _executing_on_driver(self, session: Any) -> Execute | None:
-        """A way to run statements on a driver's own connection, if it is of this database."""
+        """A way to run statements on a connection of the driver; None if it is none."""
 
     @abstractmethod
     def _address_of(self, execute: Execute) -> Any:
-        """What a connection was made with, as far as it says where it leads."""
+        """The parameters that a connection was made with, as far as they say where it leads."""
 
     @abstractmethod
-    def _place_of(self, execute: Execute) -> Place:
-        """Where a connection leads."""
+    def _destination_of(self, execute: Execute) -> Destination:
+        """The database that a connection leads to."""
 
     # --- sessions --------------------------------------------------------------------------------
 
@@ -117,13 +117,13 @@ class SqlSessions(ABC):
     def _refuse_other_database(self, execute: Execute) -> None:
         """Raise `ConfigurationError` for a connection to another database than the jobs'.
 
-        Each address is looked at once.
+        Each address is checked once.
         """
         address = self._address_of(execute)
         if address in self._known_addresses:
             return
-        theirs = self._place_of(execute)
-        ours = self._own_place()
+        theirs = self._destination_of(execute)
+        ours = self._own_destination()
         difference = ours and theirs.difference_to(ours)
         if ours is not None and difference is not None:
             raise ConfigurationError(
@@ -131,7 +131,7 @@ class SqlSessions(ABC):
             )
         self._known_addresses.add(address)
 
-    def _own_place(self) -> Place | None:
+    def _own_destination(self) -> Destination | None:
         """Where our own connections lead; None when that cannot be read at once.
 
         The transaction may hold a pooler's only connection. No job is refused for that, and the
@@ -139,7 +139,7 @@ class SqlSessions(ABC):
         """
         try:
             return self._database.read(
-                lambda connection: self._place_of(executing_on(connection)),
+                lambda connection: self._destination_of(executing_on(connection)),
                 answer_seconds=LONGEST_LOOK_SECONDS,
             )
         except DatabaseError:

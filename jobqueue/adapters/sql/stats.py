@@ -1,4 +1,4 @@
-"""What became of attempts, by the minute: portable SQLAlchemy Core."""
+"""Statistics of attempts, by the minute: portable SQLAlchemy Core."""
 
 from __future__ import annotations
 

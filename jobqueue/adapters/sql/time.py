@@ -1,4 +1,4 @@
-"""The time that rows are compared by: the database's own, or in tests that of a clock."""
+"""The time in statements: the database's own or, in tests, that of a clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobqueue.clock import Clock
 
 
 class DatabaseTime(ABC):
-    """The time, for use in statements.
+    """Expressions for the time in statements.
 
     Args:
         clock: a clock to use in place of the database's own; for tests.
@@ -29,20 +29,20 @@ class DatabaseTime(ABC):
 
     @abstractmethod
     def _after_statement(self, delay: timedelta) -> ColumnElement[Any]:
-        """The database's time, some time after the moment of the statement."""
+        """The database's time, a delay after the moment of the statement."""
 
     def now(self) -> ColumnElement[Any]:
-        """The time to compare with."""
+        """The current time."""
         if self.clock is None:
             return self._of_statement()
         return bindparam(None, self.clock.now(), type_=UtcDateTime)
 
     def later(self, delay: timedelta) -> ColumnElement[Any]:
-        """The time to compare with, some time from now."""
+        """The time after a delay from now."""
         if self.clock is None:
             return self._after_statement(delay)
         return bindparam(None, self.clock.now() + delay, type_=UtcDateTime)
 
     def read(self, connection: Connection) -> datetime:
-        """The time of a database, as a moment."""
+        """The current time, as a datetime."""
         return to_utc(connection.execute(select(self.now())).scalar_one())

@@ -1,4 +1,4 @@
-"""Transactions that jobs write in, and that their completion is part of."""
+"""Transactions in which jobs write and are completed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class SqlTransactions(SqlRole, TransactionsRole):
 
     @abstractmethod
     def _new_async_engine(self) -> AsyncEngine:
-        """An engine for async jobs. Its connections are of one event loop, and not kept."""
+        """An async engine like that. It keeps no connections: each belongs to an event loop."""
 
     # --- the transactions ------------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class SqlTransactions(SqlRole, TransactionsRole):
         return AsyncJobTransaction(self._new_transaction(session.sync_session), session)
 
     def was_committed(self, outcome: Succeeded) -> bool:
-        # The lock waits for a commit that is still under way.
+        """Read the row with a lock, so that a commit under way is waited for."""
         query = select(JOBS.c.state, JOBS.c.claim_token).where(JOBS.c.id == outcome.job.id)
         row = self.database.write(lambda c: c.execute(query.with_for_update()).first())
         return row is None or (row.state == JobState.SUCCEEDED.value and row.claim_token is None)

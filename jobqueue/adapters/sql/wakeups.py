@@ -12,7 +12,7 @@ from jobqueue.adapters.roles.wakeups import Listener, WakeupsRole
 from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import UtcDateTime, to_utc
 
-# One probe of the claim index for each priority, as in the claim: by priority comes before by time.
+# One probe of the claim index for each priority, since the index has the priority before the time.
 FIRST_RUN_AT = """(
 WITH RECURSIVE priorities (priority) AS (
     SELECT (SELECT priority FROM background_jobs WHERE state = 'ready' ORDER BY priority LIMIT 1)
@@ -29,7 +29,7 @@ FROM priorities WHERE priority IS NOT NULL)"""
 
 
 class SqlWakeups(SqlRole, WakeupsRole):
-    """Says when the next job is due in a SQL database; each has a way of its own to listen."""
+    """Reads when the next job is due. Each database listens in its own way."""
 
     @abstractmethod
     def listen(self, url: str | None = None) -> Listener: ...

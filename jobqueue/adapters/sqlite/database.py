@@ -26,8 +26,11 @@ OLDEST_VERSION = (3, 38, 0)
 READ_OPTION = "jobqueue_read"
 
 
-class _Hold:
-    """One that is held by a call."""
+class _Write:
+    """A call of `write`, which waits for its turn and then has it.
+
+    `Writer` refers to it weakly: an interrupted call does not keep its turn.
+    """
 
 
 class SqliteDatabase(Database):
@@ -40,12 +43,12 @@ class SqliteDatabase(Database):
     def write(
         self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
     ) -> T:
-        """See `Database.write`.
+        """Do something in a transaction and commit it, when no other write is under way.
 
         Raises:
-            TransactionOpen: a job's transaction was open all the while; nothing was done.
+            TransactionOpen: a job's transaction was open all the time; nothing was done.
         """
-        hold = _Hold()
+        this_write = _Write()
         try:
             if self.writer.has_transaction_of_this_thread():
                 raise TransactionOpen(
@@ -53,15 +56,13 @@ class SqliteDatabase(Database):
                     "is open on this very thread; do this after its block, or through its session "
                     "(and in async jobs await perform_later_async)"
                 )
-            if not self.writer.take(hold, BUSY_TIMEOUT_SECONDS):
+            if not self.writer.take(this_write, BUSY_TIMEOUT_SECONDS):
                 raise self._why_not()
             return super().write(work, answer_seconds=answer_seconds)
         finally:
-            self.writer.give_up(hold)
+            self.writer.give_up(this_write)
 
     def look(self, work: Callable[[Connection], T]) -> T:
-        """See `Database.look`: SQLite asks now and then whether to go on."""
-
         def limited(connection: Connection) -> T:
             driver: Any = connection.connection.driver_connection
             give_up_at = time.monotonic() + LONGEST_LOOK_SECONDS
@@ -112,12 +113,12 @@ def begin_immediate(engine: Engine) -> Engine:
 
 
 def readable(text: bytes) -> str:
-    """Text from a column, with what is no UTF-8 spelled out."""
+    """Text from a column. Bytes that are no UTF-8 are escaped."""
     return text.decode(errors="backslashreplace")
 
 
 def open_database(url: str) -> SqliteDatabase:
-    """An engine for a SQLite file that is there already: SQLite itself would quietly make one."""
+    """An engine for a SQLite file that exists. SQLite itself would create a missing one."""
     _refuse_old_sqlite()
     parsed = parse_url(url).set(drivername="sqlite+pysqlite")
     _refuse_memory(parsed)
@@ -133,7 +134,7 @@ def open_database(url: str) -> SqliteDatabase:
 
 
 def set_up(engine: Engine) -> None:
-    """What is to be done with each connection, and each transaction."""
+    """Set up each connection and each transaction of an engine."""
     file = engine.url.database
 
     @event.listens_for(engine, "do_connect")
@@ -154,7 +155,7 @@ def set_up(engine: Engine) -> None:
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:
-    """Switch a file to WAL, waiting for others that do the same: the busy timeout does not."""
+    """Switch a file to WAL, and wait for others that do the same: the busy timeout does not."""
     deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
     while True:
         try:

@@ -12,9 +12,10 @@ class SqliteLeases(SqlLeases):
     """Keeps workers in a SQLite file, and frees the jobs of those whose process is gone."""
 
     def is_living(self, worker: WorkerRecord) -> bool | None:
-        """By its process id and start time: a long transaction elsewhere holds back heartbeats.
+        """Look for the process by its id and start time.
 
-        Of a process that is stopped the heartbeat decides, as on other databases.
+        A long transaction of another program can hold back heartbeats on SQLite. For a process
+        that is stopped, the heartbeat decides.
         """
         import psutil
 

@@ -84,9 +84,9 @@ class SqlitePath(SqlPath):
         return [record_of_new(job, *row) for job, row in zip(jobs, rows, strict=True)]
 
     def _enqueue_row_by_row(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
-        """One statement run for each: quicker than taking many apart out of one JSON text.
+        """Insert jobs one by one, which is faster for many than reading them from one JSON text.
 
-        Nobody else can write meanwhile, so the ids that they are given follow on each other.
+        Nobody else can write meanwhile, so the ids are consecutive.
         """
         ((now_text,),) = execute(f"SELECT {self.time.now_sql}", self.time.values())
         now = to_utc(now_text)
@@ -136,7 +136,7 @@ class SqlitePath(SqlPath):
     def _find_due(
         self, connection: Connection, claim: Claim, queues: Sequence[str] | None, now: str
     ) -> list[Any]:
-        """What to claim, as the rows will be then."""
+        """The rows to claim, with the values that they will have."""
         values: dict[str, Any] = {
             "limit": claim.limit,
             "free_slots": claim.free_slots,
@@ -158,12 +158,12 @@ class SqlitePath(SqlPath):
         return _decoded(connection.exec_driver_sql(sql, values).scalar_one())
 
     def _now_text(self, connection: Connection) -> str:
-        """The time, told once: SQLite would work it out anew for every row of a statement."""
+        """The current time, read once: SQLite would compute it for every row of a statement."""
         select_now = f"SELECT {self.time.now_sql}"
         return str(connection.exec_driver_sql(select_now, self.time.values()).scalar_one())
 
     def _queues_to_claim_from(self, connection: Connection, claim: Claim) -> list[str] | None:
-        """None for all; the transaction is the only writer, so what it reads stays true."""
+        """The queues to claim from; None for all. Nobody else can write meanwhile."""
         paused = set(connection.exec_driver_sql(PAUSED).scalars())
         if claim.queues is None and not paused:
             return None
@@ -218,9 +218,9 @@ class SqlitePath(SqlPath):
 
 
 def _decoded(rows: bytes) -> list[Any]:
-    """The rows that were found, of which one that is no UTF-8 must not spoil the others.
+    """The rows that were found. One that is no UTF-8 does not spoil the others.
 
-    Its arguments are to be refused when they are read, as JSON that has `\\xff` in it.
+    Its arguments have `\\xff` in them, and are refused when they are read.
     """
     try:
         found: list[Any] = json.loads(rows)
@@ -232,7 +232,7 @@ def _decoded(rows: bytes) -> list[Any]:
 
 
 def _finding(but: str) -> tuple[str, str, str]:
-    """What finds the jobs to claim: in all queues, in one and in several."""
+    """The statements that find jobs to claim: in all queues, in one, and in several."""
     return (
         FIND_IN_ALL_QUEUES.format(now=":now", in_queue="", but=but),
         FIND_IN_ALL_QUEUES.format(now=":now", in_queue="AND queue = :queue", but=but),
@@ -241,7 +241,7 @@ def _finding(but: str) -> tuple[str, str, str]:
 
 
 def claimed_jobs(token: int, now: str, rows: Sequence[Any]) -> list[ClaimedJob]:
-    """The rows that a claim found, all of them locked at the same moment."""
+    """The jobs in the rows of a claim, all of them locked at the same moment."""
     locked_at, read = to_utc(now), datetime.fromisoformat
     return [
         ClaimedJob(

@@ -14,11 +14,7 @@ from jobqueue.errors import DatabaseUnavailable
 class SqliteSchema(SqlSchema):
     """Creates the tables in a SQLite file, and the file."""
 
-    def migrate(self, revision: str = "head") -> None:
-        self._create_file()
-        super().migrate(revision)
-
-    def _create_file(self) -> None:
+    def _prepare(self) -> None:
         path = Path(str(self.database.engine.url.database))
         if not path.parent.is_dir():
             raise DatabaseUnavailable(

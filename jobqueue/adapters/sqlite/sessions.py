@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jobqueue.adapters.sql.execute import Execute
-from jobqueue.adapters.sql.sessions import Place, SqlSessions
+from jobqueue.adapters.sql.sessions import Destination, SqlSessions
 
 
 class SqliteSessions(SqlSessions):
@@ -29,8 +29,8 @@ class SqliteSessions(SqlSessions):
     def _address_of(self, execute: Execute) -> Any:
         return execute("PRAGMA database_list", ())[0][2]
 
-    def _place_of(self, execute: Execute) -> Place:
+    def _destination_of(self, execute: Execute) -> Destination:
         file = self._address_of(execute)
         path = str(Path(file).resolve()) if file else ""
         name = f"sqlite:///{path}" if path else "a SQLite database in memory"
-        return Place(name, {"file": (path,)})
+        return Destination(name, {"file": (path,)})

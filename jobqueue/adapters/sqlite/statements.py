@@ -22,7 +22,7 @@ INSERT INTO background_jobs
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
-# What `{but}` is where a worker passes over jobs that it does not know, else nothing.
+# The value of `{but}` for a worker that passes over jobs that it does not know.
 BUT = " AND handler NOT IN (SELECT value FROM json_each(:passing_over))"
 
 _PRIORITIES = """
@@ -118,6 +118,8 @@ DELETE FROM background_jobs
 WHERE claim_token = :token AND id IN (SELECT value FROM json_each(:ids))
 """
 REMOVE_SOME = f"{REMOVE} RETURNING id, claim_token"
+# The rule of `settlement.py` is written out here for speed: one statement runs for all changes.
+# A job that becomes ready, and that somebody has cancelled, ends cancelled and keeps the reason.
 CHANGE = """
 UPDATE background_jobs
 SET state = CASE WHEN :state = 'ready' AND cancel_requested_at IS NOT NULL

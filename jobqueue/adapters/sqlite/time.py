@@ -16,15 +16,15 @@ TIME_LATER = "strftime('%Y-%m-%d %H:%M:%f', {moment}, printf('%+.3f seconds', {d
 
 
 class SqliteTime(DatabaseTime):
-    """The machine's time, as SQLite tells it."""
+    """The machine's time, in SQLite's own format."""
 
     @property
     def now_sql(self) -> str:
-        """The time as SQLite writes it, in statements that are written out."""
+        """The current time, in statements that are written out."""
         return TIME.format(moment=self._moment())
 
     def later_sql(self, delay: str) -> str:
-        """As `now_sql`, so many seconds from now; `delay` is SQL as well."""
+        """The time `delay` seconds from now, in such statements; `delay` is SQL."""
         return TIME_LATER.format(moment=self._moment(), delay=delay)
 
     def values(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ LONGEST_BEGIN_SECONDS = 30.0
 
 
 class SqliteTransaction(SqlTransaction):
-    """A transaction of a job that is the one writer for as long as it is open."""
+    """A transaction of a job. While it is open, nothing else of the process writes."""
 
     def __init__(self, session: Session, parts: SqlParts, path: SqlPath, writer: Writer) -> None:
         super().__init__(session, parts, path)
@@ -31,13 +31,12 @@ class SqliteTransaction(SqlTransaction):
     def take_turn(self, wait_seconds: float) -> bool:
         return self._writer.take(self, wait_seconds)
 
-    def begin(self) -> None:
-        """SQLite's lock is waited for as well, that of other processes.
+    def _wait_for_lock(self) -> None:
+        """Wait until no other process holds the write lock of the file.
 
         Raises:
-            DatabaseUnavailable: they did not let go of it for half a minute.
+            DatabaseUnavailable: another process held it for half a minute.
         """
-        super().begin()
         give_up_at = time.monotonic() + LONGEST_BEGIN_SECONDS
         while not self._has_begun(give_up_at):
             pass
@@ -52,11 +51,8 @@ class SqliteTransaction(SqlTransaction):
             return False
         return True
 
-    def end(self) -> None:
-        try:
-            super().end()
-        finally:
-            self._writer.give_up(self)
+    def _give_up_turn(self) -> None:
+        self._writer.give_up(self)
 
 
 class SqliteTransactions(SqlTransactions):

@@ -1,8 +1,8 @@
-"""SQLite: nobody can be notified, so the file is watched.
+"""Wake-ups in SQLite, which has no notifications: the listener watches the file.
 
-`PRAGMA data_version` changes when any other connection commits, and is asked without a lock and
-in some microseconds. What has been enqueued since is then read by id. Of other changes, which may
-be a retry or a released job, it is only known that there were some.
+`PRAGMA data_version` changes when any other connection commits. Reading it takes some microseconds
+and no lock. Jobs enqueued since are then read by id. Other changes, such as a retry or a released
+job, give a wake-up that does not say what changed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SqliteWakeups(SqlWakeups):
 
 
 class SqliteListener:
-    """A connection that sees that others have written.
+    """A connection that notices when others have written.
 
     Args:
         database: the file that is watched.
@@ -95,7 +95,7 @@ class SqliteListener:
         return Wakeup(frozenset(row[0] for row in rows), lowest, len(rows))
 
     def _other_changes(self) -> Wakeup | None:
-        """Said some time after the first of them, once for all."""
+        """The wake-up for other changes: one for all, some time after the first of them."""
         since = self._other_changes_since
         if not since or time.monotonic() - since < OTHER_CHANGES_SECONDS:
             return None
@@ -110,7 +110,7 @@ class SqliteListener:
 
 
 def _own_connection(database: Database) -> sqlite3.Connection:
-    """A connection made as all others are, and then taken out of the pool."""
+    """A connection made like all others, and then taken out of the pool."""
     pooled = database.engine.raw_connection()
     connection = pooled.driver_connection
     pooled.detach()

@@ -1,4 +1,4 @@
-"""One writer at a time, within a process: SQLite has but one, and a job's transaction may be it."""
+"""The writes of a process take turns, since SQLite has one writer at a time."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ STEPS_BETWEEN_LOOKS = 10_000
 
 
 class Writer:
-    """Whose turn it is to write in this process: a job's transaction alone, or others together.
+    """Gives out the turn to write: to the transaction of one job, or to any number of other writes.
 
-    Who waits at SQLite's own lock gets an error after a while, and never knows whom it waits for.
-    Here they come in as they came. A turn is held for as long as the object lives that took it:
-    what is interrupted before it could give it up does not keep the others out for ever.
+    SQLite's own lock gives an error after a while, and does not say who holds it. Here turns are
+    given in the order in which they were asked for. A turn is referred to weakly: if its object is
+    gone, because it was interrupted, the turn is free.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Writer:
         self._thread_id = 0
 
     def take(self, who: object, wait_seconds: float) -> bool:
-        """Whether the turn is taken, waiting for it. If not, the place in the row is kept."""
+        """Wait for the turn; return whether it was taken. If not, the place in the row is kept."""
         deadline = time.monotonic() + wait_seconds
         with self._changed:
             if not any(waiting() is who for waiting in self._waiting):
@@ -60,18 +60,18 @@ class Writer:
             return True
 
     def give_up(self, who: object) -> None:
-        """Let others write, and wait no more."""
+        """Give the turn up, or the place in the row."""
         with self._changed:
             self._leave_row(who)
             self._writing.discard(who)
 
     def transaction(self) -> object | None:
-        """The job's transaction that is the writer, if one is."""
+        """The job's transaction that has the turn, if one has."""
         with self._changed:
             return next((who for who in self._writing if _is_alone(who)), None)
 
     def has_transaction_of_this_thread(self) -> bool:
-        """Whether waiting here would keep the transaction itself from ending."""
+        """Whether a transaction of this thread has the turn, so that a wait would never end."""
         return self._thread_id == threading.get_ident() and self.transaction() is not None
 
     def _is_next(self, who: object) -> bool:

@@ -1,9 +1,8 @@
-"""Recurring jobs: declaring schedules, enqueueing their ticks once, pausing."""
+"""The schedules of recurring jobs, and their ticks."""
 
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.records import JobFilter, NewJob, NewSchedule, ScheduleRecord
-from jobqueue.testing.contract.base import TEXTS, ContractBase, a_claim, ids, new_job
+from jobqueue.testing.contract.base import TEXTS, ContractBase, a_claim, at_once, ids, new_job
 
 MINUTE = timedelta(minutes=1)
 EVERY_MINUTE = {"every_seconds": 60.0}
@@ -43,14 +42,8 @@ def the_schedule(adapter: Adapter, name: str = "Report") -> ScheduleRecord:
     return found
 
 
-class RecurringContract(ContractBase):
-    """What `declare_schedules`, `enqueue_ticks` and their siblings promise."""
-
-    def test_the_time_is_the_clocks(self, adapter: Adapter, clock: ManualClock) -> None:
-        before = adapter.now()
-        assert before == clock.now()
-        clock.advance(MINUTE)
-        assert adapter.now() - before == MINUTE
+class SchedulesContract(ContractBase):
+    """Tests the methods that declare, read and pause schedules, and `enqueue_ticks`."""
 
     # --- declaring -------------------------------------------------------------------------------
 
@@ -212,23 +205,3 @@ class RecurringContract(ContractBase):
         assert not adapter.pause_schedule("shop", "Other")
         assert not adapter.pause_schedule("blog", "Report")
         assert not adapter.resume_schedule("blog", "Report")
-
-
-def at_once(*actions: Any) -> None:
-    """Do things in as many threads, all beginning at the same moment."""
-    begin, errors = threading.Barrier(len(actions)), list[BaseException]()
-
-    def act(action: Any) -> None:
-        begin.wait()
-        try:
-            action()
-        except Exception as error:  # noqa: BLE001 - raised again below, on the test's own thread
-            errors.append(error)
-
-    threads = [threading.Thread(target=act, args=(action,)) for action in actions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]

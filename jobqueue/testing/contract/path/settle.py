@@ -1,7 +1,8 @@
-"""Settle: what each outcome does to its row, and the fence in front of it."""
+"""Settling: the change that each outcome makes to its row, and the fence."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -77,7 +78,7 @@ with_text = pytest.mark.parametrize(
 
 
 class SettleContract(ContractBase):
-    """What `settle` and `turn` promise."""
+    """Tests `settle` and `turn`."""
 
     # --- each outcome ----------------------------------------------------------------------------
 
@@ -346,3 +347,19 @@ class SettleContract(ContractBase):
         assert adapter.turn([], None, lambda: done.append("once")).claimed == ()
         assert adapter.turn([], a_claim()).claimed == ()
         assert done == ["once"]
+
+    @pytest.mark.parametrize("text", TEXTS)
+    def test_a_result_and_a_note_are_stored(self, adapter: Adapter, text: str) -> None:
+        job, other = claim_new(adapter), claim_new(adapter)
+        result = json.dumps({"text": text}, ensure_ascii=False)
+        settle_all(
+            adapter,
+            Succeeded(job, keep=True, result=result),
+            Succeeded(other, keep=True, note=text),
+        )
+        assert record(adapter, job.id).result == {"text": text}
+        assert record(adapter, job.id).last_error is None
+        assert (record(adapter, other.id).result, record(adapter, other.id).last_error) == (
+            None,
+            text,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,7 +10,13 @@ import pytest
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
-from jobqueue.records import CrashedJob, JobFilter, JobState, Rescue, Retried
+from jobqueue.records import (
+    CrashedJob,
+    JobFilter,
+    JobState,
+    Rescue,
+    Retried,
+)
 from jobqueue.testing.contract.base import (
     LEASE,
     TEXTS,
@@ -29,8 +36,8 @@ from jobqueue.testing.contract.base import (
 MINUTE = timedelta(minutes=1)
 
 
-class WorkerContract(ContractBase):
-    """What the methods about workers promise."""
+class LeasesContract(ContractBase):
+    """Tests the methods about workers, their heartbeats and their jobs."""
 
     @pytest.mark.parametrize("queues", [None, ("default",), ("email", "a_b.c:d-e")])
     def test_a_registered_worker(
@@ -269,3 +276,44 @@ class WorkerContract(ContractBase):
         assert adapter.rescue_crashed("worker-1", [stale]).released == (job.id,)
         row = record(adapter, job.id)
         assert (row.state, row.attempts, row.crashes) == (JobState.READY, 0, 0)
+
+    def test_workers_declare_what_their_code_has(self, adapter: Adapter) -> None:
+        adapter.declare_handlers("worker-1", ["A"])
+        assert adapter.declared_handlers() == {}
+        for number in (1, 2):
+            adapter.register_worker(new_worker(f"worker-{number}"))
+        assert adapter.declared_handlers() == {}
+        adapter.declare_handlers("worker-1", ["A", "B"])
+        adapter.declare_handlers("worker-2", ["C"])
+        assert adapter.declared_handlers() == {"worker-1": {"A", "B"}, "worker-2": {"C"}}
+        adapter.unregister_worker("worker-1")
+        assert adapter.declared_handlers() == {"worker-2": {"C"}}
+
+    @pytest.mark.parametrize(
+        "how", ["signed off", "strays", "crashed", "crashed aside", "lost", "orphan"]
+    )
+    def test_a_dead_workers_job_is_cancelled_rather_than_freed(
+        self, adapter: Adapter, clock: ManualClock, how: str
+    ) -> None:
+        if how != "orphan":
+            adapter.register_worker(new_worker())
+        job = claim_new(adapter)
+        adapter.request_cancel(job.id, "called off")
+        ways: dict[str, Callable[[], Rescue | None]] = {
+            "signed off": lambda: adapter.unregister_worker("worker-1"),
+            "strays": lambda: adapter.release_strays("worker-1", ()),
+            "crashed": lambda: adapter.rescue_crashed(
+                "worker-1", [CrashedJob(job.id, job.token, "killed")]
+            ),
+            "crashed aside": lambda: adapter.rescue_crashed("worker-1", []),
+            "lost": lambda: adapter.rescue(adapter.workers()[0], "lost"),
+            "orphan": lambda: adapter.rescue_orphans("worker-1", "lost"),
+        }
+        rescue = ways[how]()
+        now = record(adapter, job.id)
+        assert rescue == Rescue("worker-1", cancelled=(job.id,))
+        assert rescue.ended == (now,)
+        assert (now.state, now.finished_at, now.failed_at) == ("cancelled", clock.now(), None)
+        assert now.last_error == "called off"
+        assert_unlocked(now)
+        assert adapter.claim(a_claim()) == []

@@ -1,4 +1,4 @@
-"""Claim: which jobs, in which order, and to whom."""
+"""Claiming: which jobs, in which order, and by whom."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMED_QUEUES: tuple[tuple[str, ...] | None, ...] = (None, ("a",), ("a", "b"))
 
 
 class ClaimContract(ContractBase):
-    """What `claim` promises."""
+    """Tests `claim`."""
 
     def test_a_claimed_job_is_running(self, adapter: Adapter, clock: ManualClock) -> None:
         made = enqueue_one(adapter, new_job("Greet", '{"n": 1}', queue="email", priority=7))

@@ -1,35 +1,18 @@
-"""The claim on PostgreSQL: where it looks for jobs, and how it takes them.
+"""The statements by which PostgreSQL finds lanes and claims jobs from them.
 
-A *lane* is a priority, or a priority within a queue, in which jobs are due. A claim takes from each
-lane in turn, from a position on that is remembered: the one up to which everything has been
-claimed. What lies before it in the index are dead entries of jobs that are done, which vacuum
-cannot remove while somebody holds an old snapshot; a claim that began at the first entry would walk
-over all of them every time. The lanes, and where the first job of each is, are found by a *look*,
-which does walk over them. It takes place when the known lanes are empty, and now and then for what
-was committed late or is ready again; never for more than a twentieth of the time.
+A lane is a priority, or a priority within a queue, in which jobs are due; see `low_water.py`. A
+claim takes jobs from each lane in turn, from the lane's mark on.
 """
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 
 from jobqueue.adapters.postgres.connection import DAWN, DUSK
-from jobqueue.records import ClaimedJob, Wakeup
-
-LOOK_AGAIN_SECONDS = 0.5
-SHARE_OF_TIME = 1 / 20
-# Cheap looks may follow each other closely; what they cost is made up for within this time.
-CREDIT_SECONDS = 1.0
-
-LONG_AGO = "-infinity"
 
 NOTHING_IS_PAUSED = "NOT EXISTS (SELECT FROM background_queues WHERE paused_at IS NOT NULL)"
-# What `{but}` is where a worker passes over jobs that it does not know, else nothing. They are
-# walked over, which a look does for no more than its share of the time.
+# The value of `{but}` for a worker that passes over jobs that it does not know. A look walks over
+# such jobs, for no more than its share of the time.
 BUT = " AND handler <> ALL (%(passing_over)s::text[])"
 
 _IS_NOT_PAUSED = """NOT EXISTS (
@@ -143,7 +126,7 @@ RETURNING id, handler, args::text, queue, priority, attempts, max_attempts, cras
           {run_at}, {created_at}, locked_at
 """
 
-# What was written by hand may be '-infinity', or in 44 BC: it is claimed, and told as `DAWN`.
+# A time written by hand may be '-infinity', or in 44 BC. The job is claimed, its time is `DAWN`.
 _TELLABLE = f"greatest(least({{}}, '{DUSK}'), '{DAWN}')"
 _MARK = _MARK_AS_RUNNING.format(
     now="{now}", run_at=_TELLABLE.format("run_at"), created_at=_TELLABLE.format("created_at")
@@ -161,29 +144,9 @@ CLAIM_EVERYWHERE = f"WITH {_FROM_LANES.format(**_NO_QUEUE)}, {_MARK}"
 CLAIM_IN_QUEUE = f"WITH {_FROM_LANES.format(**_ONE_QUEUE)}, {_MARK}"
 CLAIM_IN_QUEUES = f"WITH {_FROM_LANES_OF_QUEUES.format(**_QUEUES)}, {_MARK}"
 
-Key = tuple[str | None, int]
-Position = tuple[datetime, int]
-
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """Where to go on claiming jobs of a priority: of any queue, or of one.
-
-    Args:
-        queue: None for any.
-        priority: theirs.
-        run_at: of the first that may be there.
-        id: of the first that may be there.
-    """
-
-    queue: str | None
-    priority: int
-    run_at: datetime
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Statements:
+class ClaimStatements:
     """The looks and the claims of an adapter."""
 
     look_everywhere: str
@@ -193,8 +156,8 @@ class Statements:
     claim_in_queues: str
 
     @classmethod
-    def of(cls, now: str, but: str = "") -> Statements:
-        """Those with a certain idea of what the time is, and of what to pass over."""
+    def of(cls, now: str, but: str = "") -> ClaimStatements:
+        """The statements with an expression for the time, and a condition for jobs to pass over."""
         templates = (
             LOOK_EVERYWHERE,
             LOOK_IN_QUEUES,
@@ -203,105 +166,3 @@ class Statements:
             CLAIM_IN_QUEUES,
         )
         return cls(*(template.format(now=now, but=but) for template in templates))
-
-
-@dataclass(slots=True)
-class LowWater:
-    """The position in each lane up to which everything has been claimed.
-
-    Args:
-        queues: the queues that are claimed from; None for all.
-        monotonic: seconds that only go up; for tests.
-    """
-
-    queues: tuple[str, ...] | None
-    monotonic: Callable[[], float] = time.monotonic
-    _positions: dict[Key, Position] = field(default_factory=dict)
-    _looked_at: float = float("-inf")
-    _may_look_at: float = float("-inf")
-    _is_by_queue: bool = False
-    _runs_dry: bool = True
-    _is_put_off: bool = False
-
-    def has_to_look(self) -> bool:
-        """Whether the lanes are to be looked for, which is not done for more than its share."""
-        now = self.monotonic()
-        wanted = self._runs_dry or now - self._looked_at >= LOOK_AGAIN_SECONDS
-        self._is_put_off = wanted and now < self._may_look_at
-        return wanted and not self._is_put_off
-
-    def put_off_for(self) -> timedelta | None:
-        """How long the look has to wait that there was no time for; None when there was."""
-        if not self._is_put_off:
-            return None
-        return timedelta(seconds=max(self._may_look_at - self.monotonic(), 0.0))
-
-    def look(self, find: Callable[[], Sequence[Lane]]) -> None:
-        """Find the lanes anew."""
-        begun = self.monotonic()
-        lanes = find()
-        self._looked_at = self.monotonic()
-        paid_until = max(self._may_look_at, self._looked_at - CREDIT_SECONDS)
-        self._may_look_at = paid_until + (self._looked_at - begun) / SHARE_OF_TIME
-        self._positions = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
-        self._is_by_queue = self.queues is not None or any(lane.queue is not None for lane in lanes)
-        self._runs_dry = not lanes
-
-    def hear(self, wakeup: Wakeup) -> None:
-        """Go back to where jobs have just been enqueued; without being told, look for them."""
-        queues = self._queues_of(wakeup)
-        self._runs_dry = wakeup.lowest is None or not queues
-        if wakeup.lowest is None:
-            return
-        priority, run_at, job_id = wakeup.lowest
-        for queue in queues:
-            place = self._positions.get((queue, priority), (run_at, job_id))
-            self._positions[queue, priority] = min(place, (run_at, job_id))
-
-    def given_back(self, jobs: Iterable[ClaimedJob]) -> None:
-        """Go back to jobs that are ready again, each at its old place."""
-        for job in jobs:
-            queue = job.queue if self._is_by_queue else None
-            place = self._positions.get((queue, job.priority), (job.run_at, job.id))
-            self._positions[queue, job.priority] = min(place, (job.run_at, job.id))
-
-    def lanes(self) -> list[Lane]:
-        """Where to claim, the most urgent first."""
-        lanes = [Lane(*key, *position) for key, position in self._positions.items()]
-        return sorted(lanes, key=lambda lane: (lane.priority, lane.run_at, lane.id))
-
-    def claimed(self, jobs: Sequence[ClaimedJob], limit: int) -> None:
-        """Go on from behind these jobs, which are in the order of the claim."""
-        for job in jobs:
-            queue = job.queue if self._is_by_queue else None
-            self._positions[queue, job.priority] = (job.run_at, job.id)
-        self._runs_dry = len(jobs) < limit
-
-    def _queues_of(self, wakeup: Wakeup) -> Collection[str | None]:
-        if not self._is_by_queue:
-            return [None]
-        told = wakeup.queues or frozenset()
-        return told if self.queues is None else told.intersection(self.queues)
-
-
-def shares_of(lanes: Sequence[Lane], limit: int) -> list[int]:
-    """How many candidates to take from each lane, to have some to spare of each priority."""
-    beside = Counter(lane.priority for lane in lanes)
-    return [limit * 2 // beside[lane.priority] + 10 for lane in lanes]
-
-
-def lane_of(queue: str | None, priority: int, run_at: datetime, job_id: int) -> Lane:
-    """A row that a look returned."""
-    return Lane(queue, priority, run_at.astimezone(UTC), job_id)
-
-
-def moments_of(lanes: Sequence[Lane]) -> Sequence[datetime | str]:
-    """Where each lane goes on, for the database: one that is told as `DAWN` may be before it."""
-    if all(lane.run_at > DAWN for lane in lanes):
-        return [lane.run_at for lane in lanes]
-    return [LONG_AGO if lane.run_at <= DAWN else lane.run_at.isoformat() for lane in lanes]
-
-
-def low_water_of(worker_id: str, queues: tuple[str, ...] | None) -> LowWater:  # noqa: ARG001 - each has its own
-    """That of a worker which has claimed nothing yet."""
-    return LowWater(queues)

@@ -1,4 +1,4 @@
-"""Pausing: which queues are passed over, and from when until when."""
+"""Pausing queues: no job of a paused queue is claimed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AWKWARD_NAMES = ("A", "a.b", "a:b", "a-b", "a_b", "a" * 128)
 
 
 class PauseContract(ContractBase):
-    """What `pause_queues` and `resume_queues` promise."""
+    """Tests `pause_queues`, `resume_queues` and `paused_queues`."""
 
     @pytest.mark.parametrize("queues", WAYS_TO_CLAIM)
     def test_a_paused_queue_is_not_claimed_from(

@@ -1,4 +1,4 @@
-"""Whatever makes a job ready is announced: somebody who is idle hears of it, and finds the job.
+"""Every method that makes a job ready announces it: an idle worker hears of it and finds the job.
 
 Each method of `Adapter` is either in `MAKES_READY`, with what shows that it wakes, or in
 `MAKES_NOTHING_READY`. One that is added later has to be put into one of them.
@@ -36,7 +36,7 @@ from jobqueue.testing.contract.base import (
     new_worker,
     settle_all,
 )
-from jobqueue.testing.contract.recurring import declared
+from jobqueue.testing.contract.schedules import declared
 
 HOUR = timedelta(hours=1)
 PATIENCE_SECONDS = 10.0
@@ -307,7 +307,7 @@ def idling(adapter: Adapter) -> Iterator[Idler]:
             waiting.join()
 
 
-class AnnounceContract(ContractBase):
+class AnnouncementsContract(ContractBase):
     """Every method that makes a job ready wakes a listener, when the job can be claimed."""
 
     def test_it_is_decided_of_every_method(self) -> None:

@@ -1,4 +1,4 @@
-"""Wake-ups: what `listen` hears of, and what `due_in` knows."""
+"""Wake-ups: listeners, and the time until the next job is due."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ HOUR = timedelta(hours=1)
 PATIENCE_SECONDS = 10.0
 
 
-class WakeContract(ContractBase):
-    """What `listen` and `due_in` promise."""
+class WakeupsContract(ContractBase):
+    """Tests `listen` and `due_in`."""
 
     @pytest.fixture
     def listener(self, adapter: Adapter) -> Iterator[Listener]:

@@ -1,4 +1,4 @@
-"""Enqueue: what is stored, and in which order."""
+"""Enqueueing: the stored values, and their order."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXACT_ARGS = (
 
 
 class EnqueueContract(ContractBase):
-    """What `enqueue` promises."""
+    """Tests `enqueue`."""
 
     def test_the_record_says_what_was_given(self, adapter: Adapter, clock: ManualClock) -> None:
         job = NewJob("Greet", '{"name": "Ada"}', "email", 7, 3)

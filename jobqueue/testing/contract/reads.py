@@ -1,21 +1,21 @@
-"""Reads: single jobs, lists, filters and counts."""
+"""Reads: single jobs, lists, pages, filters, counts and depths."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
+    Count,
     Discarded,
     Failed,
     JobFilter,
     JobState,
     QueueDepth,
-    Released,
     Succeeded,
 )
 from jobqueue.testing.contract.base import (
@@ -25,6 +25,7 @@ from jobqueue.testing.contract.base import (
     enqueue_one,
     ids,
     new_job,
+    one_of_each_state,
     settle_all,
 )
 
@@ -32,22 +33,54 @@ HOUR = timedelta(hours=1)
 NO_IDS = (0, -1, 999_999_999, 2**31, 2**63 - 1, 2**63, 10**30, -(10**30))
 
 
-def one_of_each_state(adapter: Adapter) -> dict[JobState, StoredJob]:
-    """A job in every state, enqueued in the order of `JobState`."""
-    made = adapter.enqueue([new_job(str(state)) for state in JobState])
-    jobs = {JobState(job.handler): job for job in adapter.claim(a_claim("worker-1"))}
+FILTERS = (
+    JobFilter(),
+    JobFilter(states=(JobState.READY,)),
+    JobFilter(states=(JobState.SUCCEEDED,)),
+    JobFilter(states=(JobState.FAILED, JobState.CANCELLED, JobState.READY)),
+    JobFilter(states=(JobState.READY, JobState.READY)),
+    JobFilter(states=()),
+    JobFilter(queues=("a",)),
+    JobFilter(queues=("a", "b", "a", "none")),
+    JobFilter(handlers=("One",)),
+    JobFilter(handlers=("One", "Two", "One")),
+    JobFilter(handlers=("One",), queues=("b",), states=(JobState.FAILED, JobState.READY)),
+    JobFilter(due=True),
+    JobFilter(due=False, queues=("a",)),
+    JobFilter(ids=(1, 2, 3, 10**30), states=(JobState.READY, JobState.SUCCEEDED)),
+    JobFilter(before_id=20, queues=("a",)),
+)
+
+
+def some_of_each(adapter: Adapter) -> None:
+    """Jobs of two classes in two queues, in every state, in no order."""
+    for number in range(30):
+        handler, queue = ("One", "Two")[number % 2], ("a", "b")[number // 2 % 2]
+        delay = timedelta(hours=number % 3)
+        adapter.enqueue([new_job(handler, queue=queue, delay=delay, priority=number % 4)])
+    first, second, third, *_ = adapter.claim(a_claim(limit=7))
     settle_all(
         adapter,
-        Released(jobs[JobState.READY]),
-        Succeeded(jobs[JobState.SUCCEEDED], keep=True),
-        Failed(jobs[JobState.FAILED], error="broken"),
-        Discarded(jobs[JobState.CANCELLED], reason="unwanted"),
+        Succeeded(first, keep=True),
+        Failed(second, error="broken"),
+        Discarded(third, reason="unwanted"),
     )
-    return {JobState(job.handler): job for job in made}
+    adapter.cancel(JobFilter(ids=(20, 21)), "no")
 
 
-class ReadContract(ContractBase):
-    """What the reads promise."""
+def pages_of(adapter: Adapter, where: JobFilter, limit: int) -> list[list[int]]:
+    """The ids of every page."""
+    pages, before = [], where.before_id
+    while True:
+        page = adapter.page_jobs(replace(where, before_id=before), limit)
+        pages.append(ids(list(page.jobs)))
+        before = page.next_before_id
+        if before is None:
+            return pages
+
+
+class ReadsContract(ContractBase):
+    """Tests the methods that read jobs and change nothing."""
 
     def test_an_empty_database(self, adapter: Adapter) -> None:
         assert adapter.get(1) is None
@@ -148,12 +181,6 @@ class ReadContract(ContractBase):
         found = [job.result for job in reversed(adapter.list_jobs(JobFilter(), 100))]
         assert found == [None, 0, False, "", [], {}, "\u00e9\U0001f600", 1.5, [1, 2]]
 
-    def test_ping_and_status(self, adapter: Adapter) -> None:
-        adapter.ping()
-        status = adapter.schema_status()
-        assert status.server
-        assert (status.current or "") == status.head
-
     def test_the_depth_of_each_queue(self, adapter: Adapter, clock: ManualClock) -> None:
         adapter.enqueue([new_job(queue="b"), new_job(queue="b"), new_job(queue="a")])
         adapter.enqueue([new_job(queue="b", delay=timedelta(hours=1))])
@@ -169,3 +196,52 @@ class ReadContract(ContractBase):
             ("a", 0),
             ("b", 0),
         ]
+
+    # --- pages and limited counts ----------------------------------------------------------------
+
+    @pytest.mark.parametrize("where", FILTERS, ids=str)
+    def test_pages_have_all_that_a_list_has(self, adapter: Adapter, where: JobFilter) -> None:
+        some_of_each(adapter)
+        wanted = ids(adapter.list_jobs(where, 1_000))
+        for limit in (1, 4, 1_000):
+            pages = pages_of(adapter, where, limit)
+            assert [job_id for page in pages for job_id in page] == wanted
+            assert max(map(len, pages)) <= limit
+
+    @pytest.mark.parametrize("where", FILTERS, ids=str)
+    def test_a_page_of_everything_is_the_last(self, adapter: Adapter, where: JobFilter) -> None:
+        some_of_each(adapter)
+        page = adapter.page_jobs(where, 1_000)
+        assert (len(page.jobs), page.next_before_id) == (adapter.count_jobs(where), None)
+
+    @pytest.mark.parametrize("where", FILTERS, ids=str)
+    def test_capped_counts(self, adapter: Adapter, where: JobFilter) -> None:
+        some_of_each(adapter)
+        number = adapter.count_jobs(where)
+        assert adapter.count_up_to(where, 1_000) == Count(number)
+        assert adapter.count_up_to(where, 2) == Count(min(number, 2), number > 2)
+
+    def test_pages_know_where_their_jobs_are_kept(self, adapter: Adapter) -> None:
+        enqueue_one(adapter)
+        [job] = adapter.page_jobs(JobFilter(), 1).jobs
+        assert job.cancel() is JobState.CANCELLED
+
+    def test_depths_that_are_counted_up_to_a_limit(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        some_of_each(adapter)
+        adapter.pause_queues(["paused"])
+        clock.advance(90)
+        assert adapter.queue_depths(1_000) == adapter.queue_depths()
+        adapter.delete(JobFilter(), include_running=True)
+        assert adapter.queue_depths(10) == [
+            QueueDepth("paused", 0, 0, 0, timedelta(0), paused=True)
+        ]
+
+    # --- the time --------------------------------------------------------------------------------
+
+    def test_the_time_is_the_clocks(self, adapter: Adapter, clock: ManualClock) -> None:
+        before = adapter.now()
+        assert before == clock.now()
+        clock.advance(timedelta(minutes=1))
+        assert adapter.now() - before == timedelta(minutes=1)

@@ -15,7 +15,6 @@ from jobqueue.testing.contract.base import (
     enqueue_one,
     ids,
     new_job,
-    new_worker,
     settle_all,
 )
 
@@ -23,8 +22,8 @@ MINUTE = timedelta(minutes=1)
 SUCCEEDED, FAILED, CANCELLED = JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED
 
 
-class PruneContract(ContractBase):
-    """What is removed, and what stays."""
+class RetentionContract(ContractBase):
+    """Tests `prune` and `finished_handlers`."""
 
     def test_the_latest_so_many_stay(self, adapter: Adapter, clock: ManualClock) -> None:
         done = [succeed(adapter, clock) for _ in range(5)]
@@ -103,21 +102,6 @@ class PruneContract(ContractBase):
         assert adapter.finished_handlers(SUCCEEDED) == ["A", "B", "C"]
         assert adapter.finished_handlers(FAILED) == ["D"]
         assert adapter.finished_handlers(CANCELLED) == []
-
-    def test_workers_declare_what_their_code_has(self, adapter: Adapter) -> None:
-        adapter.declare_handlers("worker-1", ["A"])
-        assert adapter.declared_handlers() == {}
-        for number in (1, 2):
-            adapter.register_worker(new_worker(f"worker-{number}"))
-        assert adapter.declared_handlers() == {}
-        adapter.declare_handlers("worker-1", ["A", "B"])
-        adapter.declare_handlers("worker-2", ["C"])
-        assert adapter.declared_handlers() == {"worker-1": {"A", "B"}, "worker-2": {"C"}}
-        adapter.unregister_worker("worker-1")
-        assert adapter.declared_handlers() == {"worker-2": {"C"}}
-
-    def test_no_keys_to_remove(self, adapter: Adapter) -> None:
-        assert adapter.prune_keys(100) == 0
 
 
 def succeed(adapter: Adapter, clock: ManualClock, handler: str = "Work") -> int:
