@@ -191,6 +191,13 @@ def steward_troubled(logger: logging.Logger, worker: str, error: Exception) -> N
     _emit(logger, logging.ERROR, line, "steward_troubled", worker, error=str(error))
 
 
+def service_failed(logger: logging.Logger, service: str, error: Exception) -> None:
+    """A thread of a worker or supervisor met an error that was not expected, and goes on."""
+    line = f"{service} failed, and goes on: {type(error).__name__}: {error}"
+    extra = {"event": "service_failed", "error": str(error)}
+    logger.log(logging.ERROR, "%s", printable(line), extra=extra, exc_info=error)
+
+
 def strays_released(logger: logging.Logger, worker: str, number: int) -> None:
     """Jobs were given back that the database gave to a worker, and the worker never received."""
     jobs = "1 job that was" if number == 1 else f"{number} jobs that were"
