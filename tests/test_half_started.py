@@ -18,11 +18,11 @@ from tests.sample_jobs import Note, calls
 from tests.test_working import Background
 
 THREADS = (
-    "jobqueue-heart",
-    "jobqueue-steward",
+    "jobqueue-heartbeat",
+    "jobqueue-monitor",
     "jobqueue-stats",
     "jobqueue-pruner",
-    "jobqueue-ear",
+    "jobqueue-listener",
     "jobqueue-ticker",
     "jobqueue-pump",
 )

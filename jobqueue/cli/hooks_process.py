@@ -12,8 +12,8 @@ from jobqueue.cli.errors import clean_exit
 from jobqueue.cli.session import opened
 from jobqueue.ends import usual_ends
 from jobqueue.log import set_up_logging
-from jobqueue.maintenance.rescue_reports import HooksHere
-from jobqueue.runner.rescue_hooks import NOBODY_HEARS, rescues_from_json
+from jobqueue.maintenance.rescue_reports import HooksInProcess
+from jobqueue.runner.rescue_hooks import NO_HOOKS, rescues_from_json
 
 
 def main() -> None:
@@ -22,9 +22,9 @@ def main() -> None:
     text = sys.stdin.read()
     with clean_exit(), opened(options, app="required") as session:
         set_up_logging(session.settings.log_level, session.settings.log_format)
-        hooks = HooksHere(session.adapter, usual_ends())
+        hooks = HooksInProcess(session.adapter, usual_ends())
         if not hooks.are_wanted():
-            raise SystemExit(NOBODY_HEARS)
+            raise SystemExit(NO_HOOKS)
         hooks.call(rescues_from_json(text, session.adapter))
 
 

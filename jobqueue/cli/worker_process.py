@@ -22,7 +22,7 @@ from jobqueue.runner.groups import most_attempts
 from jobqueue.runner.output_streams import never_fail_to_write
 from jobqueue.runner.process import DATABASE_AWAY, WorkerPlan
 from jobqueue.runner.relay import hear_from_supervisor
-from jobqueue.runner.suspended_lease import LoneLease
+from jobqueue.runner.suspended_lease import SuspendedLease
 from jobqueue.worker.reporter import Tally
 from jobqueue.worker.slots import Slots
 from jobqueue.worker.worker import Worker
@@ -55,8 +55,10 @@ def _work_and_end(plan: WorkerPlan, session: Session) -> None:
 def _work(plan: WorkerPlan, session: Session) -> Tally:
     _reach_database(plan, session)
     worker = _worker(plan, session)
-    lone_lease = LoneLease(session.adapter, plan.worker_id, session.settings.lease.total_seconds())
-    hear_from_supervisor(plan.wake_fd, worker, lone_lease.keep)
+    lease_seconds = session.settings.lease.total_seconds()
+    logger = default_configuration.logger
+    lease = SuspendedLease(session.adapter, plan.worker_id, lease_seconds, logger)
+    hear_from_supervisor(plan.wake_fd, worker, lease.keep)
     schedules = schedules_in(registry, session.adapter)
     on_ready = partial(say_ready, plan.ready_fd, schedules)
     return run_child(worker, f"jobs worker {plan.name}", on_ready)

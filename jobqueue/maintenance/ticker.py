@@ -1,4 +1,4 @@
-"""Enqueueing recurring jobs when their time comes.
+"""Enqueues recurring jobs when their time comes.
 
 Every supervisor has a `Ticker`, and so has a worker without one. There is no leader: whoever is
 first enqueues a tick, in a transaction that only one of them can commit.
@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import inspect
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.arguments import encode_args
+from jobqueue.background import Service
 from jobqueue.cron import Schedule, schedule_from
 from jobqueue.defaults import DefaultAdapter
-from jobqueue.errors import DatabaseError, DatabaseUnavailable, InvalidJob
+from jobqueue.errors import InvalidJob
 from jobqueue.job import Job, Registry, refuse_main
 from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
 
@@ -31,7 +32,6 @@ ON_TIME = timedelta(seconds=5)
 LOOK_SECONDS = 5.0
 RENEW_SECONDS = 10.0
 DECLARED_FOR = timedelta(seconds=3 * RENEW_SECONDS)
-RETRY_SECONDS = 0.5
 SHORTEST_PAUSE_SECONDS = 0.001
 MOST_AT_ONCE = 1000
 STOP_SECONDS = 5.0
@@ -211,55 +211,37 @@ class Ticks:
 
 
 class Ticker:
-    """A thread that enqueues recurring jobs when their time comes.
+    """Enqueues recurring jobs when their time comes, until it is stopped.
 
-    It sleeps until the next tick, and for ever where there are no schedules.
+    It waits for the next tick. Its thread starts with the first schedule.
 
     Args:
-        adapter: where they are.
+        adapter: where the schedules are.
         app: the application that they belong to.
-        logger: where ticks are told.
+        logger: where ticks are logged.
     """
 
     def __init__(self, adapter: Adapter, app: str | None, logger: logging.Logger) -> None:
         self._ticks = Ticks(adapter, app, logger)
-        self._logger = logger
         self._given: tuple[NewSchedule, ...] = ()
-        self._wake = threading.Event()
-        self._stopped = False
-        self._thread: threading.Thread | None = None
+        self._service = Service(
+            "jobqueue-ticker",
+            self._step,
+            logger,
+            on_trouble=partial(log.schedules_troubled, logger),
+        )
 
     def mind(self, schedules: Sequence[NewSchedule]) -> None:
-        """Look after these from now on: what the living workers have in their code."""
+        """Look after these schedules from now on: those in the code of the living workers."""
         if self._given != tuple(schedules):
             self._given = tuple(schedules)
-            self._start()
-            self._wake.set()
-
-    def _start(self) -> None:
-        if self._thread is None and not self._stopped:
-            self._thread = threading.Thread(target=self._run, name="jobqueue-ticker", daemon=True)
-            self._thread.start()
+            self._service.start()
+            self._service.wake()
 
     def stop(self) -> None:
         """Enqueue no more. A database that does not answer is not waited for."""
-        self._stopped = True
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(STOP_SECONDS)
+        self._service.stop(STOP_SECONDS)
 
-    def _run(self) -> None:
-        while not self._stopped:
-            self._ticks.take(self._given)
-            self._wake.wait(self._look())
-            self._wake.clear()
-
-    def _look(self) -> float | None:
-        try:
-            return self._ticks.look()
-        except DatabaseUnavailable:
-            # The workers wait for the database as well, and say so.
-            return RETRY_SECONDS
-        except DatabaseError as error:
-            log.schedules_troubled(self._logger, error)
-            return LOOK_SECONDS
+    def _step(self) -> float | None:
+        self._ticks.take(self._given)
+        return self._ticks.look()

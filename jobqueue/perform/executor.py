@@ -57,7 +57,7 @@ from jobqueue.redaction import clean_error, mask_values, redact_args
 from jobqueue.retention import retention_of
 from jobqueue.retry import DEFAULT_RETRY, Discard, Retry, as_timedelta, delay_before_retry
 from jobqueue.transactions import COMMIT_TASK
-from jobqueue.unknown_handlers import Strangers
+from jobqueue.unknown_handlers import UnknownHandlers
 
 RunCoroutine = Callable[[Coroutine[Any, Any, None]], None]
 Within = Callable[[Callable[[], None]], None]
@@ -106,8 +106,8 @@ class Executor:
         observers: the hooks for all jobs; the configured ones by default.
         steering: takes their progress, and knows which of them are to end.
         adapter: where they come from; by default that of each class.
-        strangers: the names that are passed over from when they are first met; by default jobs of
-            unknown names are put off, each by itself.
+        unknown_handlers: the handlers that are passed over once a job of theirs has been claimed;
+            by default jobs of unknown handlers are put off, each by itself.
     """
 
     def __init__(
@@ -117,9 +117,9 @@ class Executor:
         observers: Observers | None = None,
         steering: Steering | None = None,
         adapter: Adapter | None = None,
-        strangers: Strangers | None = None,
+        unknown_handlers: UnknownHandlers | None = None,
     ) -> None:
-        self._strangers = strangers
+        self._unknown_handlers = unknown_handlers
         self._registry = registry
         self._settings = settings
         self._observers = observers or default_configuration.observers
@@ -349,7 +349,9 @@ class Executor:
 
     def _delay_of_unknown(self, claimed: ClaimedJob) -> timedelta:
         """None where this worker passes over such jobs: others can have it at once."""
-        is_passed_over = self._strangers is not None and self._strangers.meet(claimed.handler)
+        is_passed_over = self._unknown_handlers is not None and self._unknown_handlers.meet(
+            claimed.handler
+        )
         return NO_DELAY if is_passed_over else delay_before_return(claimed)
 
     def _misfit(self, left: _LeftFor) -> Outcome:

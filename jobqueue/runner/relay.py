@@ -19,7 +19,7 @@ from typing import Protocol
 from jobqueue.adapters.base import Adapter
 from jobqueue.records import LOOK_ANYWHERE, Wakeup
 from jobqueue.runner.groups import RESTING
-from jobqueue.worker.listener import ListeningThread
+from jobqueue.worker.listener import ListenerService
 from jobqueue.worker.worker import Worker
 
 LISTENING = "listening"
@@ -113,7 +113,7 @@ class Relay:
         logger: logging.Logger,
     ) -> None:
         self._workers = workers
-        self._thread = ListeningThread(
+        self._listener = ListenerService(
             adapter,
             url,
             self._wake,
@@ -124,15 +124,15 @@ class Relay:
 
     def start(self) -> None:
         """Begin to listen."""
-        self._thread.start()
+        self._listener.start()
 
     def stop(self) -> None:
         """Listen no more."""
-        self._thread.stop()
+        self._listener.stop()
 
     def look_every(self, poll_interval: timedelta) -> None:
         """From now on, look so often for jobs that have come due."""
-        self._thread.look_every(poll_interval)
+        self._listener.look_every(poll_interval)
 
     def _wake(self, wakeup: Wakeup) -> None:
         concerned = [worker for worker in self._workers() if wakeup.concerns(worker.queues)]
@@ -163,7 +163,7 @@ def hear_from_supervisor(fd: int, worker: Worker, when_alone: Callable[[bool], N
         when_alone: is called with whether it has to keep its lease itself.
     """
     hearing = threading.Thread(
-        target=_hear, args=(fd, worker, when_alone), name="jobqueue-ear", daemon=True
+        target=_hear, args=(fd, worker, when_alone), name="jobqueue-wake-pipe", daemon=True
     )
     hearing.start()
 

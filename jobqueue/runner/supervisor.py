@@ -11,13 +11,13 @@ from datetime import timedelta
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.maintenance.rescue_reports import RescueTeller
+from jobqueue.maintenance.rescue_reports import RescueReports
 from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.maintenance.ticker import Ticker
 from jobqueue.records import NewSchedule, NewWorker
 from jobqueue.runner.bell import Bell
 from jobqueue.runner.groups import WorkerGroup
-from jobqueue.runner.heartbeats import Death, Heart
+from jobqueue.runner.heartbeats import EndedWorker, WorkerHeartbeats
 from jobqueue.runner.process import DATABASE_AWAY, WorkerProcess, how_it_ended
 from jobqueue.runner.relay import Relay
 from jobqueue.runner.rolling_restart import RollingRestart, Start
@@ -25,10 +25,10 @@ from jobqueue.runner.seats import Seat, seats_of
 
 WATCH_SECONDS = 0.2
 KILL_AFTER_SECONDS = 5.0
-LAST_BURIAL_SECONDS = 10.0
+LAST_RESCUE_SECONDS = 10.0
 MEMORY_CHECK_SECONDS = 5.0
 STUCK_AFTER_SECONDS = 10.0
-LAST_TELLING_SECONDS = 20.0
+LAST_REPORT_SECONDS = 20.0
 REST, SUSPEND, GO_ON = "rest", "suspend", "go on"
 NO_DATABASE = 3
 CANNOT_START = (2, NO_DATABASE)  # the exit codes of wrong settings, and of missing tables
@@ -49,7 +49,7 @@ class Supervisor:
         ticker: what enqueues the recurring jobs that its workers have; None for nothing.
         max_memory_bytes: a worker that has more is replaced, once it has finished what it performs.
         regroup: which workers there are to be from a rolling restart on; None for the same.
-        rescues: tells what became of the jobs of workers that are gone; None for nobody to tell.
+        rescues: reports the jobs that were freed of workers that are gone; None for no reports.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Supervisor:
         ticker: Ticker | None = None,
         max_memory_bytes: int | None = None,
         regroup: Callable[[], Sequence[WorkerGroup]] | None = None,
-        rescues: RescueTeller | None = None,
+        rescues: RescueReports | None = None,
     ) -> None:
         self._spawn = spawn
         self._lease, self._grace = lease, grace
@@ -95,15 +95,15 @@ class Supervisor:
         self._has_begun = self._was_ready = False
         self.exit_code = 0
         self._rescues = rescues
-        self._unburied: set[str] = set()
-        self._heart = Heart(
+        self._to_clear: set[str] = set()
+        self._heartbeats = WorkerHeartbeats(
             adapter=adapter,
-            rescuer=Rescuer(adapter, lease, is_awaited=self._unburied.__contains__),
+            rescuer=Rescuer(adapter, lease, is_awaited=self._to_clear.__contains__),
             lease_seconds=lease.total_seconds(),
-            alive=self._beating,
+            alive=self._workers_to_beat_for,
             logger=logger,
             on_rescue=rescues.note if rescues is not None else lambda _: None,
-            on_buried=self._unburied.discard,
+            on_cleared=self._to_clear.discard,
         )
         self.relay = None if relay is None else relay(self._processes)
         self._ticker = ticker
@@ -195,7 +195,7 @@ class Supervisor:
         Returns:
             The exit code: 1 if a worker that was to end by itself ended with an error.
         """
-        self._heart.start()
+        self._heartbeats.start()
         if self.relay is not None:
             self.relay.start()
         try:
@@ -212,9 +212,9 @@ class Supervisor:
                 self.relay.stop()
             if self._ticker is not None:
                 self._ticker.stop()
-            self._heart.stop(LAST_BURIAL_SECONDS)
+            self._heartbeats.stop(LAST_RESCUE_SECONDS)
             if self._rescues is not None:
-                self._rescues.stop(LAST_TELLING_SECONDS)
+                self._rescues.stop(LAST_REPORT_SECONDS)
         return self.exit_code
 
     def _is_over(self) -> bool:
@@ -231,7 +231,7 @@ class Supervisor:
             self._restart_asked = False
             self.on_new_code()
             self.restarting.begin()
-            self._heart.beat_now()
+            self._heartbeats.beat_now()
         self._note_readiness()
         self.restarting.go_on()
         self._fill_seats()
@@ -242,7 +242,7 @@ class Supervisor:
         seated = [seat.process for seat in self._seats if seat.process is not None]
         return [*seated, *self.restarting.successors, *self._leaving]
 
-    def _beating(self) -> list[NewWorker]:
+    def _workers_to_beat_for(self) -> list[NewWorker]:
         return [p.record(self._lease) for p in list(self._processes()) if p.is_beating()]
 
     # --- those that ended ------------------------------------------------------------------------
@@ -252,19 +252,19 @@ class Supervisor:
             if seat.process is not None and seat.process.exit_code is not None:
                 process, seat.process = seat.process, None
                 self._note_if_ready(process)
-                death = self._bury(process)
-                self._after_end(seat, process, over_a_job=bool(death.performing))
+                ended = self._clear(process)
+                self._after_end(seat, process, over_a_job=bool(ended.performing))
         for process in [p for p in self._leaving if p.exit_code is not None]:
             self._leaving.remove(process)
-            self._bury(process)
+            self._clear(process)
         for process in self.restarting.take_ended():
-            self._bury(process)
+            self._clear(process)
 
-    def _bury(self, process: WorkerProcess) -> Death:
-        death = Death(process.worker_id, process.crashed_jobs())
-        self._heart.bury(death)
+    def _clear(self, process: WorkerProcess) -> EndedWorker:
+        ended = EndedWorker(process.worker_id, process.crashed_jobs())
+        self._heartbeats.clear(ended)
         process.close()
-        return death
+        return ended
 
     def _after_end(self, seat: Seat, process: WorkerProcess, *, over_a_job: bool) -> None:
         code = process.exit_code or 0
@@ -290,11 +290,11 @@ class Supervisor:
         for seat in self._seats:
             if seat.is_to_be_filled():
                 seat.process = self._start(seat.group, seat.index, waits=True)
-                self._heart.beat_now()
+                self._heartbeats.beat_now()
 
     def _start(self, group: WorkerGroup, index: int, *, waits: bool) -> WorkerProcess:
         process = self._spawn(group, index, waits=waits)
-        self._unburied.add(process.worker_id)
+        self._to_clear.add(process.worker_id)
         if self._is_resting:
             process.pipe.tell_resting(True)
         log.worker_started(self._logger, process.name, process.pid)
@@ -357,7 +357,7 @@ class Supervisor:
         if self._is_resting:
             self._is_resting = False
             log.supervisor_going_on(self._logger)
-        self._heart.beat_now()
+        self._heartbeats.beat_now()
 
     def _mind_schedules(self) -> None:
         """Tell the ticker which recurring jobs the living workers have; the newest code counts."""

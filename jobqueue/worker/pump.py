@@ -40,10 +40,10 @@ from jobqueue.records import (
     Turn,
     Wakeup,
 )
-from jobqueue.unknown_handlers import Strangers
+from jobqueue.unknown_handlers import UnknownHandlers
 from jobqueue.worker.handoff import Handoff
-from jobqueue.worker.prefetch import AHEAD_SECONDS, Pace
-from jobqueue.worker.reporter import Teller
+from jobqueue.worker.prefetch import AHEAD_SECONDS, Prefetch
+from jobqueue.worker.reporter import Reporter
 
 # How long a job is held unstarted, and how long one takes that others do not wait for.
 SLOW_JOB_SECONDS = 0.5
@@ -81,11 +81,11 @@ class Pump:
         lease: how often to look for jobs that were claimed in this worker's name and never reached
             it: a claim was stored, its answer lost.
         logger: for what concerns the worker.
-        teller: tells what was settled.
+        reporter: logs and counts what was settled.
         on_stopping: is called when no more jobs are to be taken.
         limited: a claimed job with the limits of this worker; None when it has none of its own.
         timer: what time is measured with, the handoff's; for tests.
-        strangers: the handlers to pass over.
+        unknown_handlers: the handlers to pass over.
     """
 
     adapter: Adapter
@@ -97,13 +97,13 @@ class Pump:
     max_jobs: int | None
     lease: timedelta
     logger: logging.Logger
-    teller: Teller
+    reporter: Reporter
     on_stopping: Callable[[], None] = lambda: None
     limited: Callable[[ClaimedJob], ClaimedJob] | None = None
     timer: Timer = SYSTEM_TIMER
-    strangers: Strangers | None = None
+    unknown_handlers: UnknownHandlers | None = None
     _resting: bool = False
-    _pace: Pace = field(default_factory=Pace)
+    _prefetch: Prefetch = field(default_factory=Prefetch)
     _last: Passed = NOTHING_TO_PASS_ON
     _hold: int = 0
     # Reentrant, since a signal handler may call `rest` on a thread that holds it.
@@ -134,7 +134,7 @@ class Pump:
         while not self.handoff.is_empty():
             outcomes = self.handoff.take_outcomes()
             if outcomes:
-                self.teller.tell(outcomes, self._insist(outcomes, None))
+                self.reporter.tell(outcomes, self._insist(outcomes, None))
             else:
                 self.handoff.wait_until_performed()
 
@@ -174,11 +174,11 @@ class Pump:
         turn = self._insist(outcomes, claim)
         self._pass_on()
         self._last = Passed(outcomes, turn)
-        self._pace.note_spent(self.handoff.take_spent())
-        self._pace.note_claimed(turn.claimed)
+        self._prefetch.note_spent(self.handoff.take_spent())
+        self._prefetch.note_claimed(turn.claimed)
         if not self._can_wait_for_the_next(self._last):
             self._pass_on()
-        if self.max_jobs is not None and self.teller.tally.performed >= self.max_jobs:
+        if self.max_jobs is not None and self.reporter.tally.performed >= self.max_jobs:
             self.handoff.close()
         elif outcomes or turn.claimed:
             self._look_at = AT_ONCE
@@ -228,14 +228,14 @@ class Pump:
             return False
         handlers = {job.handler for job in claimed} | {o.job.handler for o in last.outcomes}
         has_loner = any(job.crashes for job in claimed)
-        return not has_loner and not self.teller.calls_others(handlers)
+        return not has_loner and not self.reporter.calls_others(handlers)
 
     def _pass_on(self) -> None:
         """Tell what the last turn settled and hand over what it claimed, if that is still to do."""
         last, self._last = self._last, NOTHING_TO_PASS_ON
         # Told before the next job begins, which may kill the process and the news with it.
-        self.teller.tell(last.outcomes, last.turn)
-        self.teller.tell_claimed(last.turn.claimed)
+        self.reporter.tell(last.outcomes, last.turn)
+        self.reporter.tell_claimed(last.turn.claimed)
         claimed = last.turn.claimed
         if claimed:
             self.handoff.put([self.limited(job) for job in claimed] if self.limited else claimed)
@@ -257,7 +257,9 @@ class Pump:
             free_slots=free_slots,
             queues=self.queues,
             heard=self._take_heard(),
-            passing_over=self.strangers.to_pass_over() if self.strangers is not None else (),
+            passing_over=self.unknown_handlers.to_pass_over()
+            if self.unknown_handlers is not None
+            else (),
         )
 
     def _wants_a_free_slot(self, free_slots: int) -> bool:
@@ -284,7 +286,7 @@ class Pump:
         if self._resting or self.handoff.has_loner:
             return 0
         slow = self.handoff.performing_longer_than(AHEAD_SECONDS)
-        self._hold = self._pace.jobs_to_hold(self.handoff.slots - slow)
+        self._hold = self._prefetch.jobs_to_hold(self.handoff.slots - slow)
         return slow + self._hold - self.handoff.held
 
     def _something_is_due(self) -> bool:
@@ -352,7 +354,7 @@ class Pump:
         if freed:
             number = len(freed.released) + len(freed.ended)
             log.strays_released(self.logger, self.worker_id, number)
-            self.teller.tell_freed(freed)
+            self.reporter.tell_freed(freed)
 
     # --- when the database goes away -------------------------------------------------------------
 
