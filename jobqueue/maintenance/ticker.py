@@ -1,11 +1,11 @@
 """Enqueues recurring jobs when their time comes.
 
-Every supervisor has a `Ticker`, and so has a worker without one. There is no leader: whoever is
-first enqueues a tick, in a transaction that only one of them can commit.
+Every supervisor has a `Ticker`, and so has a worker without a supervisor. There is no leader: the
+first ticker enqueues a tick, in a transaction that only one ticker can commit.
 
-What a class says under `schedule` is declared to the database when a worker with that code starts;
-from then on the row is what counts, for all machines alike. A ticker minds only those schedules
-that its own living workers have in their code.
+The `schedule` of a class is declared to the database when a worker with that code starts. From then
+on the row counts, for all machines alike. A ticker looks after the schedules that its own living
+workers have in their code.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ STOP_SECONDS = 5.0
 
 
 def app_key(app: str | None) -> str:
-    """What tells one application's schedules from another's: its setting `app`."""
+    """The name under which an application's schedules are stored: its setting `app`."""
     return ",".join(sorted(name.strip() for name in (app or DEFAULT_APP).split(",")))
 
 
@@ -85,10 +85,10 @@ def is_declared(record: ScheduleRecord, now: datetime) -> bool:
 
 
 def due_ticks(record: ScheduleRecord, schedule: Schedule, now: datetime) -> list[datetime]:
-    """The ticks to enqueue now; of a long absence, only the first thousand.
+    """The ticks to enqueue now; after a long absence, only the first thousand.
 
-    As long as all are on time (within a few seconds: a ticker may be a little late itself), each
-    is enqueued. Otherwise nobody was there, and `catch_up` decides.
+    Ticks that are on time, within a few seconds, are all enqueued, since a ticker may be a little
+    late. If the first tick is older, no ticker was running, and `catch_up` decides.
     """
     after = max(record.since, record.last_tick or record.since)
     first = schedule.next_after(after)
@@ -127,12 +127,12 @@ def job_of(record: ScheduleRecord, run_at: datetime | None = None) -> NewJob:
 
 
 class Ticks:
-    """Looks after the schedules that it is told of; one step of a `Ticker` at a time.
+    """Enqueues the due ticks of schedules, one step of a `Ticker` at a time.
 
     Args:
         adapter: where they are.
         app: the application that they belong to.
-        logger: where ticks are told.
+        logger: where ticks are logged.
         monotonic: seconds that only go up; for tests.
     """
 
@@ -153,17 +153,17 @@ class Ticks:
         self._not_understood: set[tuple[str, datetime]] = set()
 
     def take(self, schedules: Iterable[NewSchedule]) -> None:
-        """These are the ones to look after from now on. What is new or changed is declared."""
+        """Look after these schedules from now on. New and changed ones are declared."""
         new = {schedule.name: schedule for schedule in schedules}
         self._undeclared |= {name for name, s in new.items() if self._mine.get(name) != s}
         self._undeclared &= set(new)
         self._mine = new
 
     def look(self) -> float | None:
-        """Enqueue what is due; return the seconds until it is to look again, None for never.
+        """Enqueue due ticks. Return how many seconds to wait before the next look, None for ever.
 
         Raises:
-            DatabaseError: try again later; nothing is lost.
+            DatabaseError: try again later; no tick is lost.
         """
         if not self._mine:
             return None
@@ -200,7 +200,7 @@ class Ticks:
         return schedule.next_after(ticks[-1] if len(ticks) == MOST_AT_ONCE else now)
 
     def _understood(self, record: ScheduleRecord) -> Schedule | None:
-        """The rule of a row; None, said once, when it is one that a newer release declared."""
+        """The rule of a row; None, logged once, when a newer release declared one unknown here."""
         try:
             return schedule_from(record.rule)
         except InvalidJob as error:

@@ -216,7 +216,7 @@ class Worker:
             StopNow: in the running job, when that is on the thread that calls.
         """
         self._handoff.close()
-        self._pump.stop_insisting()
+        self._pump.give_up_waiting()
         self._performer.stop_now()
 
     def rest(self, resting: bool) -> None:
