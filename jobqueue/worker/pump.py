@@ -19,29 +19,24 @@ from typing import Any
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.settlement import may_be_cancelled, was_called_off
 from jobqueue.clock import SYSTEM_TIMER, Timer, reconnect_pauses
 from jobqueue.errors import DatabaseUnavailable, TransactionOpen
 from jobqueue.perform.executor import delay_before_return
 from jobqueue.records import (
     LOOK_ANYWHERE,
-    Cancelled,
     Claim,
     ClaimedJob,
     Committed,
-    Discarded,
-    Failed,
     JobFilter,
-    JobRecord,
     JobState,
     Outcome,
     Released,
-    Succeeded,
     Turn,
     Wakeup,
 )
 from jobqueue.unknown_handlers import UnknownHandlers
 from jobqueue.worker.handoff import Handoff
+from jobqueue.worker.lost_answer import without_settled_before
 from jobqueue.worker.prefetch import AHEAD_SECONDS, Prefetch
 from jobqueue.worker.reporter import Reporter
 
@@ -134,7 +129,7 @@ class Pump:
         while not self.handoff.is_empty():
             outcomes = self.handoff.take_outcomes()
             if outcomes:
-                self.reporter.tell(outcomes, self._insist(outcomes, None))
+                self.reporter.report(outcomes, self._insist(outcomes, None))
             else:
                 self.handoff.wait_until_performed()
 
@@ -233,8 +228,8 @@ class Pump:
         """Report what the last turn settled, and hand over what it claimed, if not yet done."""
         last, self._last = self._last, NOTHING_TO_PASS_ON
         # Reported before the next job begins, which may kill the process.
-        self.reporter.tell(last.outcomes, last.turn)
-        self.reporter.tell_claimed(last.turn.claimed)
+        self.reporter.report(last.outcomes, last.turn)
+        self.reporter.report_claimed(last.turn.claimed)
         claimed = last.turn.claimed
         if claimed:
             self.handoff.put([self.limited(job) for job in claimed] if self.limited else claimed)
@@ -352,7 +347,7 @@ class Pump:
         if freed:
             number = len(freed.released) + len(freed.ended)
             log.strays_released(self.logger, self.worker_id, number)
-            self.reporter.tell_freed(freed)
+            self.reporter.report_freed(freed)
 
     # --- when the database goes away -------------------------------------------------------------
 
@@ -395,45 +390,14 @@ class Pump:
     def _resume(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
         """Make the turn again. The one whose answer was lost may have been committed."""
         settled = self._turn(outcomes, None)
-        rejected, cancelled = list[Outcome](), list(settled.cancelled)
-        for outcome in settled.rejected:
-            record = self.adapter.get(outcome.job.id)
-            if not _was_settled(outcome, record):
-                rejected.append(outcome)
-            elif record is not None and _is_called_off(outcome, record):
-                cancelled.append(Cancelled(outcome.job, reason=record.last_error or ""))
+        rejected, cancelled = without_settled_before(settled, self.adapter)
         self._release_strays()
         if claim is not None:
             # A token stands for one claim. Jobs of the lost claim may still have the first one.
             claim = replace(claim, token=_new_token())
         turn = self._turn((), claim)
-        return replace(turn, rejected=tuple(rejected), cancelled=tuple(cancelled))
+        return replace(turn, rejected=rejected, cancelled=cancelled)
 
 
 def _new_token() -> int:
     return secrets.randbits(63)
-
-
-def _was_settled(outcome: Outcome, record: JobRecord | None) -> bool:
-    """Whether a rejected outcome was stored before, by the turn whose answer was lost."""
-    if record is None:
-        return isinstance(outcome, Succeeded | Failed | Discarded) and not outcome.keep
-    if record.locked_by is not None:
-        return False
-    return record.state is _state_after(outcome) or _is_called_off(outcome, record)
-
-
-def _is_called_off(outcome: Outcome, record: JobRecord) -> bool:
-    return may_be_cancelled(outcome) and was_called_off(record)
-
-
-def _state_after(outcome: Outcome) -> JobState:
-    match outcome:
-        case Succeeded():
-            return JobState.SUCCEEDED
-        case Failed():
-            return JobState.FAILED
-        case Discarded():
-            return JobState.CANCELLED
-        case _:
-            return JobState.READY

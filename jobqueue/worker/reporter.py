@@ -79,7 +79,7 @@ class Reporter:
             return True
         return not all(log.is_ours_alone(self.logger_of(handler)) for handler in handlers)
 
-    def tell(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
+    def report(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
         """Report the outcomes that a turn has settled."""
         outcomes, rejected = as_settled(outcomes, turn.cancelled), turn.rejected
         refused = {outcome.job.id for outcome in rejected}
@@ -88,7 +88,7 @@ class Reporter:
             if isinstance(outcome, Succeeded) and outcome.job.id not in refused:
                 succeeded[outcome.job.handler].append(outcome)
             else:
-                self._tell_one(outcome, outcome.job.id in refused)
+                self._report_one(outcome, outcome.job.id in refused)
         for handler, several in succeeded.items():
             self.tally.succeeded += len(several)
             log.jobs_succeeded(self.logger_of(handler), several)
@@ -97,17 +97,17 @@ class Reporter:
         if self.observers.hears_outcomes:
             self.observers.tell_outcomes(self.logger, outcomes, rejected)
 
-    def tell_freed(self, freed: Rescue) -> None:
+    def report_freed(self, freed: Rescue) -> None:
         """Report the jobs that this worker gave back and that ended by it."""
         self.ends.tell(freed.ended)
 
-    def tell_claimed(self, jobs: Sequence[ClaimedJob]) -> None:
+    def report_claimed(self, jobs: Sequence[ClaimedJob]) -> None:
         """Log the jobs that this worker has claimed, at level debug."""
         if self.logger.isEnabledFor(logging.DEBUG):
             for job in jobs:
                 log.job_claimed(self.logger_of(job.handler), job)
 
-    def _tell_one(self, outcome: Outcome, is_rejected: bool) -> None:
+    def _report_one(self, outcome: Outcome, is_rejected: bool) -> None:
         logger = self.logger_of(outcome.job.handler)
         if is_rejected:
             self.tally.rejected += 1

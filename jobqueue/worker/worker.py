@@ -252,7 +252,7 @@ class Worker:
         Raises:
             DatabaseError: it could not be done; the end of its lease does it.
         """
-        self._reporter.tell_freed(self._adapter.unregister_worker(self.id))
+        self._reporter.report_freed(self._adapter.unregister_worker(self.id))
 
     def performing(self) -> list[ClaimedJob]:
         """The jobs that are being performed now, the longest first."""
