@@ -373,3 +373,19 @@ def test_the_alarm_clock_calls_in_the_order_of_their_times() -> None:
     finally:
         alarm_clock.stop()
     assert calls == ["first", "second"]
+
+
+def test_an_alarm_that_fails_does_not_keep_others_from_their_calls(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> None:
+        raise ValueError("a mistake")
+
+    alarm_clock, done = AlarmClock(LOG), threading.Event()
+    try:
+        alarm_clock.call_after(0.0, fail)
+        alarm_clock.call_after(0.0, done.set)
+        assert done.wait(20)
+    finally:
+        alarm_clock.stop()
+    assert [record.__dict__["event"] for record in caplog.records] == ["service_failed"]
