@@ -1,4 +1,4 @@
-"""The names of jobs that a worker has met and does not know."""
+"""The handlers of jobs that a worker has claimed and does not know."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class _Met:
     until: float
 
 
-class Strangers:
-    """Which jobs a worker passes over, since it has just given some of that name back as unknown.
+class UnknownHandlers:
+    """The handlers that a worker passes over when it claims, since it gave jobs of theirs back.
 
-    So it does not take the same ones again and again, and who knows them finds them due at once.
-    After a while it takes some once more, and says again in their rows why it cannot perform them:
-    after 10 s, then 20, up to 5 minutes. All of a name count as one, be there one or a million.
+    So it does not claim the same jobs again and again, and workers that know them find them due at
+    once. After a while it claims some again, and stores again in their rows why it cannot perform
+    them: after 10 s, then 20, up to 5 minutes. One entry stands for all jobs of a handler.
 
     Args:
-        knows: whether a name is known by now: a module may have been imported late.
+        knows: whether a handler is known by now: a module may have been imported late.
         monotonic: seconds that only go up; for tests.
     """
 
@@ -39,7 +39,7 @@ class Strangers:
         self._met: dict[str, _Met] = {}
 
     def meet(self, handler: str) -> bool:
-        """Remember a name. Returns whether it is passed over from now on: not if there are too
+        """Remember a handler. Return whether it is passed over from now on: not if there are too
         many."""
         now = self._monotonic()
         with self._lock:
@@ -54,7 +54,7 @@ class Strangers:
             return True
 
     def to_pass_over(self) -> tuple[str, ...]:
-        """The names that are not to be claimed now."""
+        """The handlers that are not to be claimed now."""
         if not self._met:
             return ()
         now = self._monotonic()
@@ -64,7 +64,7 @@ class Strangers:
             return tuple(sorted(name for name, met in self._met.items() if now < met.until))
 
     def _forget_one(self, now: float) -> bool:
-        """Make room: forget the one whose pause ended first, if one has ended."""
+        """Make room: forget the handler whose pause ended first, if one has ended."""
         first = min(self._met, key=lambda name: self._met[name].until)
         if now < self._met[first].until:
             return False

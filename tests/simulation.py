@@ -36,7 +36,7 @@ from jobqueue.records import (
 )
 from jobqueue.worker.handoff import Handoff, Taken
 from jobqueue.worker.pump import Pump
-from jobqueue.worker.reporter import Teller
+from jobqueue.worker.reporter import Reporter
 
 POLL = 280.0
 LEASE = 30.0
@@ -155,7 +155,7 @@ class World:
             max_jobs=None,
             lease=timedelta(seconds=LEASE),
             logger=logger,
-            teller=Teller(logger, lambda _: logger, EndTeller(logger, Observers())),
+            reporter=Reporter(logger, lambda _: logger, EndTeller(logger, Observers())),
             timer=self,
         )
 

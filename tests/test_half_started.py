@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from jobqueue import Every, Job, JobQueue
 from jobqueue.adapters import Adapter
+from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.job import registry
 from jobqueue.records import JobFilter, JobState
+from jobqueue.runner.groups import WorkerGroup
+from jobqueue.runner.relay import Relay
+from jobqueue.runner.supervisor import Supervisor
 from tests.process.conftest import WaitFor
 from tests.sample_jobs import Note, calls
 from tests.test_working import Background
 
 THREADS = (
-    "jobqueue-heart",
-    "jobqueue-steward",
+    "jobqueue-heartbeat",
+    "jobqueue-monitor",
     "jobqueue-stats",
     "jobqueue-pruner",
-    "jobqueue-ear",
+    "jobqueue-listener",
     "jobqueue-ticker",
     "jobqueue-pump",
 )
@@ -72,6 +78,37 @@ def test_a_thread_cannot_be_started(
     (record,) = adapter.list_jobs(JobFilter(ids=(job.id,)), 1)
     assert (record.state, record.attempts) == (JobState.READY, 0)
     assert calls == []
+
+
+def test_a_supervisor_whose_listener_cannot_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It beats for nobody, and has spawned nothing."""
+    memory = MemoryAdapter()
+    start, spawned = threading.Thread.start, []
+    before = set(threading.enumerate())
+
+    def start_unless(thread: threading.Thread) -> None:
+        if thread.name == "jobqueue-listener":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_unless)
+    log, second = logging.getLogger("jobqueue"), timedelta(seconds=1)
+    supervisor = Supervisor(
+        [WorkerGroup("worker", None, 1)],
+        lambda *_, **__: spawned.append("worker"),  # type: ignore[arg-type]
+        memory,
+        lease=second,
+        grace=second,
+        logger=log,
+        relay=lambda workers: Relay(memory, None, workers, second, log),
+    )
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        supervisor.run()
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not {name for name in left if name.startswith("jobqueue")}
+    assert not spawned
 
 
 # --- the heartbeat -------------------------------------------------------------------------------

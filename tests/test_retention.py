@@ -28,7 +28,7 @@ from jobqueue.config import Settings, load_settings
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.job import registry
 from jobqueue.maintenance import pruner
-from jobqueue.maintenance.pruner import MISSING_SECONDS, Pruner, PruningThread, prune_quietly
+from jobqueue.maintenance.pruner import MISSING_SECONDS, Pruner, RetentionService
 from jobqueue.records import Claim, Failed, JobFilter, NewJob, NewWorker, Succeeded
 from jobqueue.retention import KeepRule, parse_keep
 from tests.conftest import Project
@@ -349,7 +349,8 @@ def test_trouble_is_left_for_another_time(
         raise error
 
     monkeypatch.setattr(adapter, "finished_handlers", refuse)
-    prune_quietly(Pruner(adapter, "me", registry, Settings()), logging.getLogger("jobqueue"))
+    logger = logging.getLogger("jobqueue")
+    RetentionService(adapter, "me", registry, Settings(), logger).prune_once()
     assert [r.getMessage()[:26] for r in caplog.records] == said
 
 
@@ -358,7 +359,7 @@ def test_it_goes_on_by_itself(
 ) -> None:
     monkeypatch.setattr(pruner, "PRUNE_SECONDS", 0.01)
     logger = logging.getLogger("jobqueue")
-    thread = PruningThread(adapter, "me", registry, Settings(keep_succeeded=1), logger)
+    thread = RetentionService(adapter, "me", registry, Settings(keep_succeeded=1), logger)
     thread.start()
     try:
         for _ in range(2):

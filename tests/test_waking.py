@@ -25,7 +25,7 @@ from jobqueue.adapters.postgres.path import PostgresPath
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import LOOK_ANYWHERE, JobFilter, NewJob, Wakeup
 from jobqueue.runner.relay import WakePipe, enough_for
-from jobqueue.worker.listener import ListeningThread
+from jobqueue.worker.listener import ListenerService
 from jobqueue.worker.worker import Worker
 from tests.conftest import new_postgres_database
 
@@ -121,7 +121,7 @@ def test_without_listening_it_polls(adapter: Adapter) -> None:
     queue = JobQueue(adapter, poll_interval=0.01, listen=False)
     with closing(Idle(queue.worker())):
         names = {thread.name for thread in threading.enumerate()}
-        assert "jobqueue-ear" not in names
+        assert "jobqueue-listener" not in names
         Wanted.perform_later()
         assert performed.acquire(timeout=PATIENCE_SECONDS)
 
@@ -292,9 +292,9 @@ class Mute:
         self.closed.set()
 
 
-def listening_to(flaky: Flaky, hear: Callable[[Wakeup], None], **options: Any) -> ListeningThread:
+def listening_to(flaky: Flaky, hear: Callable[[Wakeup], None], **options: Any) -> ListenerService:
     logger = logging.getLogger("jobqueue")
-    return ListeningThread(cast("Adapter", flaky), None, hear, logger, **options)
+    return ListenerService(cast("Adapter", flaky), None, hear, logger, **options)
 
 
 def test_it_reconnects_and_says_each_thing_once(

@@ -54,6 +54,12 @@ def steward_troubled(logger: logging.Logger, worker: str, error: Exception) -> N
     emit(logger, logging.ERROR, line, "steward_troubled", worker, error=str(error))
 
 
+def service_failed(logger: logging.Logger, service: str, error: Exception) -> None:
+    """A thread of a worker or a supervisor met an unexpected error, and goes on."""
+    line = f"{service} failed, and goes on: {type(error).__name__}: {error}"
+    emit(logger, logging.ERROR, line, "service_failed", traceback_of=error, error=str(error))
+
+
 def stats_troubled(logger: logging.Logger, error: Exception) -> None:
     """The database refused the stats of attempts; those of a minute are lost."""
     line = f"what became of attempts could not be stored: {error}"

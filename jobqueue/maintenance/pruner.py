@@ -1,24 +1,25 @@
-"""Removing the rows of finished jobs that need not be kept any longer.
+"""Removes the rows of finished jobs that need not be kept any longer.
 
-Every worker does it, about twice a minute, in small batches that no claim waits for. Each class is
-pruned by those that have it in their code. What no living worker's code has is pruned by the
-settings, and only when that has been so for a while: during a deploy, and while another
-application on the same database is down, its classes are missing too.
+Every worker does so about twice a minute, in small batches that no claim waits for. A class is
+pruned by the workers that have it in their code. A class that is in no living worker's code is
+pruned as the settings say, and only after it has been missing for a while: classes are missing
+during a deploy too, and while another application on the same database is down.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from functools import partial
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
+from jobqueue.background import Service
 from jobqueue.config import Settings
-from jobqueue.errors import DatabaseError, DatabaseUnavailable
+from jobqueue.errors import DatabaseError
 from jobqueue.job import Registry
 from jobqueue.records import FINISHED_STATES, JobState
 from jobqueue.retention import Retention, keep_of, retention_of
@@ -30,13 +31,13 @@ STOP_SECONDS = 5.0
 
 
 class Pruner:
-    """Removes what need not be kept, when it is told to.
+    """Removes finished jobs, old statistics and old idempotency keys, when it is told to.
 
     Args:
         adapter: where the jobs are.
-        worker_id: in whose name the classes of this code are declared.
+        worker_id: the worker that declares the classes of this code.
         registry: these classes.
-        settings: for those that do not say themselves, or are nobody's.
+        settings: the retention of classes that set none, or are in no worker's code.
         is_stopped: whether to leave the rest for another time.
         monotonic: seconds that only go up; for tests.
     """
@@ -59,7 +60,7 @@ class Pruner:
         self._missing_since: dict[str, float] = {}
 
     def declare(self) -> set[str]:
-        """Let others know which classes this code has; return what the code of others has.
+        """Declare the classes of this code, and return those that other workers have declared.
 
         Raises:
             DatabaseError: try again later.
@@ -71,7 +72,7 @@ class Pruner:
         return set().union(*declared.values())
 
     def prune(self) -> int:
-        """Remove all that need not be kept now, and return how many jobs that were.
+        """Remove all that need not be kept now, and return how many jobs were removed.
 
         Raises:
             DatabaseError: try again later.
@@ -88,17 +89,17 @@ class Pruner:
         for names, retention in self._known(there):
             removed += self._prune_class(state, names, retention)
             there -= set(names)
-        for name in self._nobodys(there, elsewhere):
-            removed += self._prune_class(state, (name,), self._usual())
+        for name in self._missing(there, elsewhere):
+            removed += self._prune_class(state, (name,), self._default_retention())
         return removed
 
     def _known(self, there: Iterable[str]) -> list[tuple[tuple[str, ...], Retention]]:
-        """The classes that some names belong to, each with all its names, and what stays of it."""
+        """The classes with these names: all names of each, and its retention."""
         classes = {job_class for n in there if (job_class := self._registry.find(n)) is not None}
         return [((c.name, *c.aliases), retention_of(c, self._settings)) for c in classes]
 
-    def _nobodys(self, names: Iterable[str], elsewhere: Collection[str]) -> list[str]:
-        """Those that no living worker has had in its code for a while."""
+    def _missing(self, names: Iterable[str], elsewhere: Collection[str]) -> list[str]:
+        """Those names that have been in no living worker's code for a while."""
         now = self._monotonic()
         missing = [name for name in names if name not in elsewhere]
         for name in elsewhere:
@@ -121,7 +122,7 @@ class Pruner:
                 break
         return removed
 
-    def _usual(self) -> Retention:
+    def _default_retention(self) -> Retention:
         succeeded, failed = self._settings.keep_succeeded, self._settings.keep_failed
         return Retention(keep_of(succeeded), keep_of(failed))
 
@@ -130,16 +131,16 @@ class Pruner:
         return (name, *job_class.aliases) if job_class is not None else (name,)
 
 
-class PruningThread:
-    """Prunes now and then, on a thread, until it is stopped.
+class RetentionService:
+    """Prunes about twice a minute, until it is stopped.
 
     Args:
         adapter: where the jobs are.
-        worker_id: the worker that does it.
+        worker_id: the worker that prunes.
         registry: the classes in its code.
-        settings: for those that do not say themselves what is kept.
-        logger: where it says what went wrong.
-        frugal: whether the connection that it took need not be kept for anybody else.
+        settings: the retention of classes that set none.
+        logger: where it is logged that the database refuses it.
+        frugal: whether to close spare connections after each round.
     """
 
     def __init__(
@@ -152,39 +153,42 @@ class PruningThread:
         *,
         frugal: bool = False,
     ) -> None:
-        self._adapter = adapter if frugal else None
-        self._stopped = threading.Event()
-        self._pruner = Pruner(adapter, worker_id, registry, settings, self._stopped.is_set)
+        self._adapter = adapter
         self._logger = logger
-        self._thread = threading.Thread(target=self._run, name="jobqueue-pruner", daemon=True)
+        self._frugal = frugal
+        self._service = Service(
+            "jobqueue-pruner",
+            self._step,
+            logger,
+            on_trouble=partial(log.pruning_troubled, logger),
+            retry_seconds=PRUNE_SECONDS,
+        )
+        self._pruner = Pruner(
+            adapter, worker_id, registry, settings, lambda: self._service.is_stopping
+        )
 
     def start(self) -> None:
         """Begin, with a first round now."""
-        self._thread.start()
+        self._service.start()
 
     def stop(self) -> None:
-        """End after the batch under way, but do not wait for a database that does not answer."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(STOP_SECONDS)
+        """End after the batch under way. A database that does not answer is not waited for."""
+        self._service.stop(STOP_SECONDS)
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            prune_quietly(self._pruner, self._logger)
-            if self._adapter is not None:
-                with suppress(DatabaseError):  # closing one may find that it is broken
-                    self._adapter.close_spare_connections()
-            self._stopped.wait(PRUNE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
+    def prune_once(self) -> None:
+        """Prune on this thread. When the database does not let it, it is left for another time."""
+        self._service.run_step()
 
+    def _step(self) -> float:
+        try:
+            removed = self._pruner.prune()
+            if removed:
+                log.jobs_pruned(self._logger, removed)
+        finally:
+            self._close_spare_connections()
+        return PRUNE_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load
 
-def prune_quietly(pruner: Pruner, logger: logging.Logger) -> None:
-    """Prune, and leave it for another time when the database does not let it."""
-    try:
-        removed = pruner.prune()
-    except DatabaseUnavailable:
-        return  # the worker waits for it as well, and says so
-    except DatabaseError as error:
-        log.pruning_troubled(logger, error)
-    else:
-        if removed:
-            log.jobs_pruned(logger, removed)
+    def _close_spare_connections(self) -> None:
+        if self._frugal:
+            with suppress(DatabaseError):  # one that is broken may say so when it is closed
+                self._adapter.close_spare_connections()

@@ -1,14 +1,14 @@
-"""Telling of the jobs of workers that are gone."""
+"""Reports the jobs that were freed of workers that are gone."""
 
 from __future__ import annotations
 
 import queue
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
+from jobqueue.background import Service
 from jobqueue.bulk import BATCH
 from jobqueue.ends import EndTeller
 from jobqueue.errors import DatabaseError
@@ -21,23 +21,23 @@ class RescueHooks(Protocol):
     """The hooks of jobs that were freed."""
 
     def are_wanted(self) -> bool:
-        """Whether there may be any."""
+        """Whether there may be any hooks."""
         ...
 
     def call(self, rescues: Sequence[Rescue]) -> None:
-        """Call them for all jobs of rescues, and return when that is done."""
+        """Call the hooks for all jobs of rescues, and return when that is done."""
         ...
 
 
-class HooksHere:
+class HooksInProcess:
     """Calls the hooks in this process.
 
-    What they are told of ended jobs is what was read when these were freed; only those that are
+    Jobs that have ended are passed to them as they were read when they were freed. Jobs that are
     ready again are read anew.
 
     Args:
         adapter: where the jobs are.
-        ends: tells of those that have ended.
+        ends: calls the hooks of jobs that have ended.
     """
 
     def __init__(self, adapter: Adapter, ends: EndTeller) -> None:
@@ -45,11 +45,9 @@ class HooksHere:
         self._ends = ends
 
     def are_wanted(self) -> bool:
-        """See `RescueHooks.are_wanted`."""
         return any(map(self._ends.observers.hears, EVENTS))
 
     def call(self, rescues: Sequence[Rescue]) -> None:
-        """See `RescueHooks.call`."""
         for rescue in rescues:
             for job in rescue.ended:
                 self._tell_rescued(job, rescue)
@@ -70,47 +68,40 @@ class HooksHere:
         self._ends.observers.tell(self._ends.logger, "job_rescued", job, rescue.worker_id)
 
 
-class RescueTeller:
-    """Tells the log of jobs that were freed, and, on a thread of its own, the hooks.
+class RescueReports:
+    """Logs the jobs that rescues have ended, and has the hooks called for all that were freed.
 
-    So no heartbeat waits for a hook.
+    The hooks have a thread of their own, so that no heartbeat waits for one. It starts with the
+    first rescue.
 
     Args:
-        ends: tells the log of those that have ended.
+        ends: logs the jobs that have ended.
         hooks: calls the hooks.
     """
 
     def __init__(self, ends: EndTeller, hooks: RescueHooks) -> None:
         self._ends = ends
         self._hooks = hooks
-        self._rescues: queue.SimpleQueue[Rescue | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._rescues: queue.SimpleQueue[Rescue] = queue.SimpleQueue()
+        self._service = Service(
+            "jobqueue-hooks", self._step, ends.logger, until=self._rescues.empty
+        )
 
     def note(self, rescue: Rescue) -> None:
-        """Tell of a rescue. Only one thread may call this, and it returns at once."""
+        """Report a rescue. It returns at once, and may be called from one thread only."""
         self._ends.log(rescue.ended)
         if rescue and self._hooks.are_wanted():
             self._rescues.put(rescue)
-            self._start()
+            self._service.start()
+            self._service.wake()
 
     def stop(self, timeout_seconds: float) -> None:
-        """Return when all has been told, or after so long."""
-        if self._thread is not None:
-            self._rescues.put(None)
-            self._thread.join(timeout_seconds)
+        """Return when all has been reported, or after so long."""
+        self._service.stop(timeout_seconds)
 
-    def _start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="jobqueue-hooks", daemon=True)
-            self._thread.start()
-
-    def _run(self) -> None:
-        is_over = False
-        while not is_over:
-            noted = [self._rescues.get()]
-            while not self._rescues.empty():
-                noted.append(self._rescues.get())
-            is_over = None in noted
-            rescues = [rescue for rescue in noted if rescue is not None]
-            if rescues:
-                self._hooks.call(rescues)
+    def _step(self) -> None:
+        rescues: list[Rescue] = []
+        while not self._rescues.empty():
+            rescues.append(self._rescues.get())
+        if rescues:
+            self._hooks.call(rescues)

@@ -1,9 +1,9 @@
-"""Freeing the jobs of workers that died without a word.
+"""Frees the jobs of workers that died without unregistering.
 
-A worker is taken for dead when its heartbeat has stood still for a whole lease *as seen from
-here*, by this process's own clock, with the database answering all along. After an outage
-everybody's heartbeat is old; nobody is rescued for that. Where the adapter itself can tell (SQLite,
-on one machine), a process that is gone is known at once, and one that lives is left alone.
+A worker is taken for dead when its heartbeat has not changed for a whole lease by this process's
+own clock, while the database answered all along. So nobody is taken for dead after an outage, when
+all heartbeats are old. Where the adapter can see processes (SQLite, on one machine), a process that
+is gone is known at once, and the jobs of one that lives are never freed.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Rescuer:
 
     Args:
         adapter: where they are.
-        lease: how long the owner of running jobs may be without a row of its own.
+        lease: how long running jobs may belong to a worker that is not registered.
         monotonic: seconds that only go up; for tests.
-        is_awaited: whether a worker's end is seen by who watches its process, and knows why it
-            ended; where that process is gone, its jobs are left to them.
+        is_awaited: whether this process watches a worker's process and frees its jobs itself once
+            it has ended.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Rescuer:
         self._seen: dict[str, tuple[datetime | None, float]] = {}
 
     def rescue(self) -> list[Rescue]:
-        """Look at all heartbeats once, and free the jobs of those that have stood still too long.
+        """Look at all heartbeats once, and free the jobs of workers whose heartbeat has stopped.
 
         Raises:
             DatabaseUnavailable: call `forget` and try again later.
@@ -57,7 +57,7 @@ class Rescuer:
         return [rescue for rescue in found if rescue is not None]
 
     def forget(self) -> None:
-        """Begin to watch anew: the database was away, and nobody could beat."""
+        """Forget all heartbeats: the database was away, and no worker could beat."""
         self._seen.clear()
 
     def _rescue_if_dead(self, worker: WorkerRecord) -> Rescue | None:

@@ -1,28 +1,29 @@
-"""Enqueueing recurring jobs when their time comes.
+"""Enqueues recurring jobs when their time comes.
 
-Every supervisor has a `Ticker`, and so has a worker without one. There is no leader: whoever is
-first enqueues a tick, in a transaction that only one of them can commit.
+Every supervisor has a `Ticker`, and so has a worker without a supervisor. There is no leader: the
+first ticker enqueues a tick, in a transaction that only one ticker can commit.
 
-What a class says under `schedule` is declared to the database when a worker with that code starts;
-from then on the row is what counts, for all machines alike. A ticker minds only those schedules
-that its own living workers have in their code.
+The `schedule` of a class is declared to the database when a worker with that code starts. From then
+on the row counts, for all machines alike. A ticker looks after the schedules that its own living
+workers have in their code.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.arguments import encode_args
+from jobqueue.background import Service
 from jobqueue.cron import Schedule, schedule_from
 from jobqueue.defaults import DefaultAdapter
-from jobqueue.errors import DatabaseError, DatabaseUnavailable, InvalidJob
+from jobqueue.errors import InvalidJob
 from jobqueue.job import Job, Registry, refuse_main
 from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
 
@@ -31,7 +32,6 @@ ON_TIME = timedelta(seconds=5)
 LOOK_SECONDS = 5.0
 RENEW_SECONDS = 10.0
 DECLARED_FOR = timedelta(seconds=3 * RENEW_SECONDS)
-RETRY_SECONDS = 0.5
 SHORTEST_PAUSE_SECONDS = 0.001
 MOST_AT_ONCE = 1000
 STOP_SECONDS = 5.0
@@ -41,7 +41,7 @@ STOP_SECONDS = 5.0
 
 
 def app_key(app: str | None) -> str:
-    """What tells one application's schedules from another's: its setting `app`."""
+    """The name under which an application's schedules are stored: its setting `app`."""
     return ",".join(sorted(name.strip() for name in (app or DEFAULT_APP).split(",")))
 
 
@@ -85,10 +85,10 @@ def is_declared(record: ScheduleRecord, now: datetime) -> bool:
 
 
 def due_ticks(record: ScheduleRecord, schedule: Schedule, now: datetime) -> list[datetime]:
-    """The ticks to enqueue now; of a long absence, only the first thousand.
+    """The ticks to enqueue now; after a long absence, only the first thousand.
 
-    As long as all are on time (within a few seconds: a ticker may be a little late itself), each
-    is enqueued. Otherwise nobody was there, and `catch_up` decides.
+    Ticks that are on time, within a few seconds, are all enqueued, since a ticker may be a little
+    late. If the first tick is older, no ticker was running, and `catch_up` decides.
     """
     after = max(record.since, record.last_tick or record.since)
     first = schedule.next_after(after)
@@ -127,12 +127,12 @@ def job_of(record: ScheduleRecord, run_at: datetime | None = None) -> NewJob:
 
 
 class Ticks:
-    """Looks after the schedules that it is told of; one step of a `Ticker` at a time.
+    """Enqueues the due ticks of schedules, one step of a `Ticker` at a time.
 
     Args:
         adapter: where they are.
         app: the application that they belong to.
-        logger: where ticks are told.
+        logger: where ticks are logged.
         monotonic: seconds that only go up; for tests.
     """
 
@@ -153,17 +153,17 @@ class Ticks:
         self._not_understood: set[tuple[str, datetime]] = set()
 
     def take(self, schedules: Iterable[NewSchedule]) -> None:
-        """These are the ones to look after from now on. What is new or changed is declared."""
+        """Look after these schedules from now on. New and changed ones are declared."""
         new = {schedule.name: schedule for schedule in schedules}
         self._undeclared |= {name for name, s in new.items() if self._mine.get(name) != s}
         self._undeclared &= set(new)
         self._mine = new
 
     def look(self) -> float | None:
-        """Enqueue what is due; return the seconds until it is to look again, None for never.
+        """Enqueue due ticks. Return how many seconds to wait before the next look, None for ever.
 
         Raises:
-            DatabaseError: try again later; nothing is lost.
+            DatabaseError: try again later; no tick is lost.
         """
         if not self._mine:
             return None
@@ -200,7 +200,7 @@ class Ticks:
         return schedule.next_after(ticks[-1] if len(ticks) == MOST_AT_ONCE else now)
 
     def _understood(self, record: ScheduleRecord) -> Schedule | None:
-        """The rule of a row; None, said once, when it is one that a newer release declared."""
+        """The rule of a row; None, logged once, when a newer release declared one unknown here."""
         try:
             return schedule_from(record.rule)
         except InvalidJob as error:
@@ -211,55 +211,37 @@ class Ticks:
 
 
 class Ticker:
-    """A thread that enqueues recurring jobs when their time comes.
+    """Enqueues recurring jobs when their time comes, until it is stopped.
 
-    It sleeps until the next tick, and for ever where there are no schedules.
+    It waits for the next tick. Its thread starts with the first schedule.
 
     Args:
-        adapter: where they are.
+        adapter: where the schedules are.
         app: the application that they belong to.
-        logger: where ticks are told.
+        logger: where ticks are logged.
     """
 
     def __init__(self, adapter: Adapter, app: str | None, logger: logging.Logger) -> None:
         self._ticks = Ticks(adapter, app, logger)
-        self._logger = logger
         self._given: tuple[NewSchedule, ...] = ()
-        self._wake = threading.Event()
-        self._stopped = False
-        self._thread: threading.Thread | None = None
+        self._service = Service(
+            "jobqueue-ticker",
+            self._step,
+            logger,
+            on_trouble=partial(log.schedules_troubled, logger),
+        )
 
     def mind(self, schedules: Sequence[NewSchedule]) -> None:
-        """Look after these from now on: what the living workers have in their code."""
+        """Look after these schedules from now on: those in the code of the living workers."""
         if self._given != tuple(schedules):
             self._given = tuple(schedules)
-            self._start()
-            self._wake.set()
-
-    def _start(self) -> None:
-        if self._thread is None and not self._stopped:
-            self._thread = threading.Thread(target=self._run, name="jobqueue-ticker", daemon=True)
-            self._thread.start()
+            self._service.start()
+            self._service.wake()
 
     def stop(self) -> None:
         """Enqueue no more. A database that does not answer is not waited for."""
-        self._stopped = True
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(STOP_SECONDS)
+        self._service.stop(STOP_SECONDS)
 
-    def _run(self) -> None:
-        while not self._stopped:
-            self._ticks.take(self._given)
-            self._wake.wait(self._look())
-            self._wake.clear()
-
-    def _look(self) -> float | None:
-        try:
-            return self._ticks.look()
-        except DatabaseUnavailable:
-            # The workers wait for the database as well, and say so.
-            return RETRY_SECONDS
-        except DatabaseError as error:
-            log.schedules_troubled(self._logger, error)
-            return LOOK_SECONDS
+    def _step(self) -> float | None:
+        self._ticks.take(self._given)
+        return self._ticks.look()

@@ -43,7 +43,7 @@ from jobqueue.records import NO_DELAY, ClaimedJob, Failed, Outcome
 from jobqueue.redaction import redact_args
 from jobqueue.retry import DEFAULT_RETRY, delay_before_retry
 from jobqueue.transactions import COMMIT_TASK
-from jobqueue.unknown_handlers import Strangers
+from jobqueue.unknown_handlers import UnknownHandlers
 
 RunCoroutine = Callable[[Coroutine[Any, Any, None]], None]
 Within = Callable[[Callable[[], None]], None]
@@ -62,8 +62,8 @@ class Executor:
         observers: the hooks for all jobs; the configured ones by default.
         monitor: takes their progress, and knows which of them are to end.
         adapter: where they come from; by default that of each class.
-        strangers: the names that are passed over from when they are first met; by default jobs of
-            unknown names are put off, each by itself.
+        unknown_handlers: the handlers that are passed over once a job of theirs has been claimed;
+            by default jobs of unknown handlers are put off, each by itself.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Executor:
         observers: Observers | None = None,
         monitor: AttemptMonitor | None = None,
         adapter: Adapter | None = None,
-        strangers: Strangers | None = None,
+        unknown_handlers: UnknownHandlers | None = None,
     ) -> None:
         self._registry = registry
         self._settings = settings
@@ -81,7 +81,7 @@ class Executor:
         self._plans: dict[str, Plan] = {}
         self._monitor = monitor or NoMonitor()
         self._adapter = adapter
-        self._foreign = ForeignJobs(registry, adapter, strangers)
+        self._foreign = ForeignJobs(registry, adapter, unknown_handlers)
         self._runner: asyncio.Runner | None = None
         self._is_stopping = False
         self._on_loop: ClaimedJob | None = None

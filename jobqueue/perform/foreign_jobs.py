@@ -14,7 +14,7 @@ from jobqueue.perform.attempt import since
 from jobqueue.perform.plan import Plan
 from jobqueue.records import NO_DELAY, ClaimedJob, Failed, Outcome, Released
 from jobqueue.redaction import clean_error
-from jobqueue.unknown_handlers import Strangers
+from jobqueue.unknown_handlers import UnknownHandlers
 
 SHORTEST_RETURN = timedelta(seconds=5)
 LONGEST_RETURN = timedelta(seconds=60)
@@ -48,15 +48,15 @@ class ForeignJobs:
     Args:
         registry: the job classes that are known here.
         adapter: where the jobs come from; by default that of each class.
-        strangers: remembers unknown names, so that the worker passes over them.
+        unknown_handlers: remembers unknown names, so that the worker passes over them.
     """
 
     def __init__(
-        self, registry: Registry, adapter: Adapter | None, strangers: Strangers | None
+        self, registry: Registry, adapter: Adapter | None, unknown_handlers: UnknownHandlers | None
     ) -> None:
         self._registry = registry
         self._adapter = adapter
-        self._strangers = strangers
+        self._unknown_handlers = unknown_handlers
 
     def unknown(self, claimed: ClaimedJob) -> Released:
         """Leave it to a worker that has the code: one is being deployed, or serves another app."""
@@ -73,7 +73,9 @@ class ForeignJobs:
 
     def _delay_of_unknown(self, claimed: ClaimedJob) -> timedelta:
         """No delay where this worker passes over such jobs: others can have it at once."""
-        is_passed_over = self._strangers is not None and self._strangers.meet(claimed.handler)
+        is_passed_over = self._unknown_handlers is not None and self._unknown_handlers.meet(
+            claimed.handler
+        )
         return NO_DELAY if is_passed_over else delay_before_return(claimed)
 
     def misfit(self, left: LeftFor) -> Outcome:

@@ -14,13 +14,13 @@ from jobqueue.config import Settings, load_settings, setting_names
 from jobqueue.defaults import default_configuration
 from jobqueue.ends import usual_ends
 from jobqueue.errors import ConfigurationError
-from jobqueue.maintenance.rescue_reports import RescueTeller
+from jobqueue.maintenance.rescue_reports import RescueReports
 from jobqueue.maintenance.ticker import Ticker
 from jobqueue.runner.groups import Undertaking, WorkerGroup, groups_of
 from jobqueue.runner.health import HealthServer
 from jobqueue.runner.process import WorkerProcess
 from jobqueue.runner.relay import Relay
-from jobqueue.runner.rescue_hooks import HooksElsewhere
+from jobqueue.runner.rescue_hooks import HooksInSubprocess
 from jobqueue.runner.service_notifier import ServiceNotifier
 from jobqueue.runner.signals import run_supervised, show_title
 from jobqueue.runner.supervisor import Supervisor
@@ -135,7 +135,7 @@ def supervise(
         if not reach_database():
             return 0
         lasting = not undertaking.until_idle
-        hooks = HooksElsewhere(HOOKS_COMMAND, workforce.given, default_configuration.logger)
+        hooks = HooksInSubprocess(HOOKS_COMMAND, workforce.given, default_configuration.logger)
         supervisor = probed.supervisor = Supervisor(
             workforce.groups,
             workforce.spawn,
@@ -148,7 +148,7 @@ def supervise(
             ticker=_ticker(settings, adapter) if lasting else None,
             max_memory_bytes=undertaking.max_memory_bytes,
             regroup=workforce.reloaded if lasting else None,
-            rescues=RescueTeller(usual_ends(), hooks),
+            rescues=RescueReports(usual_ends(), hooks),
         )
         supervisor.on_new_code = hooks.forget
         _report(supervisor, workforce, reports)
@@ -222,7 +222,7 @@ def _answered_probes(address: str | None, probed: ProbedSupervisor) -> Iterator[
     if address is None:
         yield
         return
-    health = HealthServer(address, probed.is_alive, probed.is_ready)
+    health = HealthServer(address, probed.is_alive, probed.is_ready, default_configuration.logger)
     health.start()
     try:
         yield

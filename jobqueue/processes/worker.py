@@ -18,7 +18,7 @@ from jobqueue.runner.database_wait import ping_until_it_answers
 from jobqueue.runner.groups import most_attempts
 from jobqueue.runner.process import WorkerPlan
 from jobqueue.runner.relay import hear_from_supervisor
-from jobqueue.runner.suspended_lease import LoneLease
+from jobqueue.runner.suspended_lease import SuspendedLease
 from jobqueue.worker.reporter import Tally
 from jobqueue.worker.slots import Slots
 from jobqueue.worker.worker import Worker
@@ -58,8 +58,9 @@ def run_supervised_worker(plan: WorkerPlan, adapter: Adapter, settings: Settings
     """
     _reach_database(plan, adapter)
     worker = _supervised_worker(plan, adapter, settings)
-    lone_lease = LoneLease(adapter, plan.worker_id, settings.lease.total_seconds())
-    hear_from_supervisor(plan.wake_fd, worker, lone_lease.keep)
+    lease_seconds, logger = settings.lease.total_seconds(), default_configuration.logger
+    lease = SuspendedLease(adapter, plan.worker_id, lease_seconds, logger)
+    hear_from_supervisor(plan.wake_fd, worker, lease.keep)
     schedules = schedules_in(registry, adapter)
     on_ready = partial(say_ready, plan.ready_fd, schedules)
     return run_child(worker, f"jobs worker {plan.name}", on_ready)

@@ -1,4 +1,4 @@
-"""Waiting for a database that does not answer when a process starts."""
+"""Waits for a database that does not answer when a process starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class _ToldToStop(BaseException):
-    """Raised by a signal, wherever it comes."""
+    """Raised by a signal handler, wherever the signal comes."""
 
 
 def wait_for_database(adapter: Adapter, patience: timedelta, logger: logging.Logger) -> bool:
@@ -29,8 +29,8 @@ def wait_for_database(adapter: Adapter, patience: timedelta, logger: logging.Log
 
     Args:
         adapter: the database.
-        patience: how long to wait; no time at all if it is 0, without end if it is the greatest.
-        logger: where it is said that it is waited for.
+        patience: how long to wait: not at all if it is 0, without end if it is `timedelta.max`.
+        logger: where it is logged that the database is waited for.
 
     Returns:
         False if TERM or INT (Ctrl-C) came before it answered.
@@ -67,7 +67,7 @@ def ping_until_it_answers(
 
     Args:
         adapter: the database.
-        troubled: is called with what is wrong, once, and again when it is something else.
+        troubled: is called with the error, once, and again when it is another one.
         patience_seconds: how long to go on trying.
 
     Returns:

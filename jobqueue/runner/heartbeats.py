@@ -1,7 +1,7 @@
-"""The heartbeats of all workers of a supervisor, and the burials of those that died.
+"""The heartbeats of all workers of a supervisor, and the rescue of jobs from those that ended.
 
-It is a thread of its own, apart from the loop that watches processes: a database that takes its
-time must keep nobody from noticing a signal or a dead child.
+They have a thread of their own, apart from the loop that watches processes, so that a slow
+database delays neither a signal nor the notice of a worker that has ended.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from dataclasses import dataclass
 from jobqueue.adapters.base import Adapter
 from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.records import CrashedJob, NewWorker, Rescue
-from jobqueue.worker.heartbeat import Beating
+from jobqueue.worker.heartbeat import Heartbeat
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
-    """A worker whose process has ended, and what it was performing."""
+class EndedWorker:
+    """A worker whose process has ended, and the jobs that it was performing."""
 
     worker_id: str
     performing: tuple[CrashedJob, ...] = ()
 
 
-class Heart:
-    """Beats for workers, rescues those of others, and frees the jobs of those that died here.
+class WorkerHeartbeats:
+    """Beats for a supervisor's workers, and rescues the jobs of those that ended.
 
     Args:
         adapter: where workers and jobs are.
-        rescuer: looks after the workers of others.
+        rescuer: frees the jobs of other workers that are gone.
         lease_seconds: how long a worker may go without a beat.
-        alive: the workers to beat for, asked at each beat: neither ended nor standing still.
-        logger: where rescues are told.
-        on_rescue: is called with each in which jobs were freed.
-        on_buried: is called with the id of each worker that was buried.
+        alive: the workers to beat for, asked at each beat: neither ended nor suspended.
+        logger: where rescues are logged.
+        on_rescue: is called with each rescue that freed jobs.
+        on_cleared: is called with the id of each ended worker whose jobs have been freed.
     """
 
     def __init__(
@@ -46,45 +46,46 @@ class Heart:
         alive: Callable[[], Sequence[NewWorker]],
         logger: logging.Logger,
         on_rescue: Callable[[Rescue], None] = lambda _: None,
-        on_buried: Callable[[str], None] = lambda _: None,
+        on_cleared: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._adapter = adapter
-        self._on_buried = on_buried
-        self._deaths: queue.SimpleQueue[Death] = queue.SimpleQueue()
-        self._unburied: list[Death] = []
-        self._beating = Beating(
-            adapter=adapter,
-            rescuer=rescuer,
-            lease_seconds=lease_seconds,
-            alive=alive,
-            logger=logger,
-            name="supervisor",
+        self._on_cleared = on_cleared
+        self._arriving: queue.SimpleQueue[EndedWorker] = queue.SimpleQueue()
+        self._ended: list[EndedWorker] = []
+        self._heartbeat = Heartbeat(
+            adapter,
+            rescuer,
+            lease_seconds,
+            alive,
+            logger,
+            "supervisor",
             on_rescue=on_rescue,
-            before_beat=self._bury_all,
-            is_done=lambda: not self._unburied and self._deaths.empty(),
+            before_beat=self._clear_ended,
+            is_done=lambda: not self._ended and self._arriving.empty(),
         )
 
     def start(self) -> None:
         """Begin to beat."""
-        self._beating.start()
+        self._heartbeat.start()
 
     def stop(self, timeout_seconds: float) -> None:
-        """Bury who is left to be buried, and end; at most so long, if the database is away."""
-        self._beating.stop(timeout_seconds)
+        """Free the jobs of all workers that have ended, and end; after so long in any case."""
+        self._heartbeat.stop(timeout_seconds)
 
     def beat_now(self) -> None:
         """Do not wait for the next beat: there is a new worker."""
-        self._beating.beat_now()
+        self._heartbeat.beat_now()
 
-    def bury(self, death: Death) -> None:
-        """Free the jobs of a dead worker, as soon as the database lets it."""
-        self._deaths.put(death)
-        self._beating.beat_now()
+    def clear(self, worker: EndedWorker) -> None:
+        """Free the jobs of a worker that has ended, as soon as the database lets it."""
+        self._arriving.put(worker)
+        self._heartbeat.beat_now()
 
-    def _bury_all(self) -> None:
-        while not self._deaths.empty():
-            self._unburied.append(self._deaths.get())
-        while self._unburied:
-            death = self._unburied[0]
-            self._beating.tell(self._adapter.rescue_crashed(death.worker_id, death.performing))
-            self._on_buried(self._unburied.pop(0).worker_id)
+    def _clear_ended(self) -> None:
+        while not self._arriving.empty():
+            self._ended.append(self._arriving.get())
+        while self._ended:
+            worker = self._ended[0]
+            rescue = self._adapter.rescue_crashed(worker.worker_id, worker.performing)
+            self._heartbeat.note_rescue(rescue)
+            self._on_cleared(self._ended.pop(0).worker_id)

@@ -1,4 +1,4 @@
-"""A worker inside an application's own process, for as long as a block lasts."""
+"""Runs a worker inside an application's own process, for as long as a block lasts."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ from jobqueue.worker.worker import Worker
 Q = TypeVar("Q")
 
 GIVE_BACK_SECONDS = 3.0
-"""How long a worker may take to give back what it was interrupted in: it takes one at most itself,
-and the database some."""
+"""How long a worker may take to give back its jobs: one second itself, and the database some."""
 
 
 class WorkerThread:
-    """A worker that runs on a thread of its own, a daemon.
+    """Runs a worker on a thread of its own, a daemon.
 
     Args:
         worker: which has not run yet.
-        logger: where it is said that it ended by an error.
+        logger: where it is logged that it ended by an error.
     """
 
     def __init__(self, worker: Worker, logger: logging.Logger) -> None:
@@ -62,7 +61,7 @@ class WorkerThread:
         return self._ended.done()
 
     def give_back(self) -> None:
-        """Interrupt what runs, and give it back; also what cannot be interrupted and runs on."""
+        """Interrupt and give back the jobs that run, even those that cannot be interrupted."""
         self._worker.stop_now()
         if not self.wait(GIVE_BACK_SECONDS):
             with suppress(DatabaseError):
@@ -70,7 +69,7 @@ class WorkerThread:
 
     @property
     def error(self) -> BaseException | None:
-        """What it ended by, if it has ended by an error."""
+        """The error that ended it; None if none did."""
         return self._ended.result() if self._ended.done() else None
 
     def _run(self) -> None:
@@ -84,13 +83,13 @@ class WorkerThread:
 
 
 class InProcess(Generic[Q]):
-    """What `JobQueue.running` gives: a context manager, with `with` and with `async with`.
+    """The context manager of `JobQueue.running`, for `with` and for `async with`.
 
     Args:
-        queue: what the block gets.
-        worker: what works meanwhile; nothing does if it is None.
+        queue: the value of the block.
+        worker: works meanwhile; None for no worker.
         adapter: where its jobs are.
-        logger: where it is said that it ended by an error.
+        logger: where it is logged that it ended by an error.
         grace: how long jobs may take to finish at the end.
         heeds_sigterm: whether SIGTERM ends the block, on the main thread of a process in which
             nothing else handles it.
@@ -117,7 +116,7 @@ class InProcess(Generic[Q]):
 
     @asynccontextmanager
     async def as_lifespan(self) -> AsyncIterator[None]:
-        """This, for an ASGI application: the block gets nothing."""
+        """The same for the lifespan of an ASGI application; the block has no value."""
         async with self:
             yield
 
@@ -177,7 +176,7 @@ class InProcess(Generic[Q]):
             self._thread.stop()
             if not await self._thread.wait_async(self._grace_seconds):
                 await asyncio.to_thread(self._thread.give_back)
-        except BaseException:  # Ctrl-C once more, or whoever stops the application has enough
+        except BaseException:  # Ctrl-C once more, or the application is cancelled again
             # Async jobs end on this loop, which has to go on for that.
             await _to_its_end(asyncio.to_thread(self._thread.give_back))
             raise

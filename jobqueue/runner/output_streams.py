@@ -1,7 +1,7 @@
-"""Standard output and error that can be written to when nobody can read it any more.
+"""Standard output and error that can be written to even when nobody can read them any more.
 
-A terminal is closed, `| head` has read enough, a disk is full: that is no fault of the job that
-prints, nor of whoever logs.
+A terminal is closed, `| head` has read enough, or a disk is full. No job that prints, and no
+logging, must fail for that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GONE_FOR_GOOD = (errno.EIO, errno.EPIPE)
 
 
 class _UnfailingFile(io.FileIO):
-    """A file in which what cannot be written is lost, without an error."""
+    """A file that drops what cannot be written, without an error."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -30,7 +30,7 @@ class _UnfailingFile(io.FileIO):
 
 
 def _lead_nowhere(fd: int) -> None:
-    """For programs that the job runs, which inherit it, and for what writes to it by itself."""
+    """Redirect a file to nowhere, for programs that a job runs, which inherit it."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         os.dup2(nowhere, fd)
@@ -38,13 +38,13 @@ def _lead_nowhere(fd: int) -> None:
 
 
 def never_fail_to_write() -> None:
-    """Have all that is printed and logged from now on do no harm when it cannot be written."""
+    """From now on, drop what is printed or logged and cannot be written."""
     sys.stdout, sys.stderr = _unfailing(sys.stdout), _unfailing(sys.stderr)
 
 
 @contextmanager
 def writing_without_fail() -> Iterator[None]:
-    """As `never_fail_to_write`, for the time of a block."""
+    """As `never_fail_to_write`, within a block."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _unfailing(sys.stdout), _unfailing(sys.stderr)
     try:
@@ -55,7 +55,7 @@ def writing_without_fail() -> Iterator[None]:
 
 
 def _unfailing(stream: TextIO) -> TextIO:
-    """A stream to the same place; the same stream where that is no file."""
+    """A stream to the same file; the same stream if it has none."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     try:

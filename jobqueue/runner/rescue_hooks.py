@@ -1,7 +1,7 @@
-"""Calling the application's hooks from a supervisor, which does not have the application.
+"""Has the application's hooks called for a supervisor, which does not import the application.
 
-A process of its own does it, for all jobs that were freed meanwhile: it has the code as it is now,
-whatever it does harms neither the supervisor nor a worker, and it is there when no worker is.
+A process that is started for it calls them, for all jobs that were freed meanwhile. It has the code
+as it is now, it can harm neither the supervisor nor a worker, and it needs no worker to be running.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.records import JobRecord, JobState, Rescue
 
-NOBODY_HEARS = 75  # the exit code of a process that has no such hooks
+NO_HOOKS = 75  # the exit code of a process that has no such hooks
 TIMES = tuple(field.name for field in fields(JobRecord) if field.name.endswith("_at"))
 
 
-class HooksElsewhere:
-    """Calls hooks in a process that is started for it.
+class HooksInSubprocess:
+    """Calls the hooks in a process that is started for it.
 
     Args:
         command: how `python` runs that process, up to the settings.
         options: the settings that were given as options, which it loads again for itself.
-        logger: where it is said when it failed.
+        logger: where it is logged that it failed.
     """
 
     def __init__(
@@ -40,18 +40,17 @@ class HooksElsewhere:
         self._command = command
         self._options = options
         self._logger = logger
-        self._nobody_hears = False
+        self._has_no_hooks = False
 
     def forget(self) -> None:
         """The application may have other hooks by now."""
-        self._nobody_hears = False
+        self._has_no_hooks = False
 
     def are_wanted(self) -> bool:
-        """See `RescueHooks.are_wanted`: until it has been tried, nobody knows."""
-        return not self._nobody_hears
+        """Whether there may be any hooks. Before the first process has run, nobody knows."""
+        return not self._has_no_hooks
 
     def call(self, rescues: Sequence[Rescue]) -> None:
-        """See `RescueHooks.call`."""
         if not self.are_wanted():
             return
         try:
@@ -59,13 +58,13 @@ class HooksElsewhere:
         except OSError as error:
             log.hooks_troubled(self._logger, error)
             return
-        self._nobody_hears = exit_code == NOBODY_HEARS
-        if exit_code not in {0, NOBODY_HEARS}:
+        self._has_no_hooks = exit_code == NO_HOOKS
+        if exit_code not in {0, NO_HOOKS}:
             why = RuntimeError(f"the process that was to call them ended with {exit_code}")
             log.hooks_troubled(self._logger, why)
 
     def _run(self, text: str) -> int:
-        # A file, not a pipe: it is whole, also when this process ends before it has been read.
+        # A file, not a pipe: it is complete even when this process ends before it has been read.
         with tempfile.TemporaryFile() as told:
             told.write(text.encode())
             told.seek(0)
@@ -79,7 +78,7 @@ class HooksElsewhere:
 
 
 def rescues_as_json(rescues: Iterable[Rescue]) -> str:
-    """Rescues as text; a line each."""
+    """Rescues as text, one line each."""
     lines = [
         json.dumps(
             {
@@ -94,7 +93,7 @@ def rescues_as_json(rescues: Iterable[Rescue]) -> str:
 
 
 def rescues_from_json(text: str, adapter: Adapter) -> list[Rescue]:
-    """What `rescues_as_json` wrote, of the jobs of an adapter."""
+    """The rescues that `rescues_as_json` wrote, of the jobs of an adapter."""
     return [_rescue(json.loads(line), adapter) for line in text.splitlines()]
 
 

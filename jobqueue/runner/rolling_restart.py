@@ -14,7 +14,7 @@ from jobqueue.runner.seats import Place, Seat, rearrange, settle_arrangement
 
 
 class Start(Protocol):
-    """How a worker process is started."""
+    """Starts a worker process."""
 
     def __call__(self, group: WorkerGroup, index: int, *, waits: bool) -> WorkerProcess:
         """Start a worker of a group.
@@ -28,14 +28,14 @@ class Start(Protocol):
 
 
 class RollingRestart:
-    """Replaces the workers of a supervisor by new ones, of other groups perhaps.
+    """Replaces the workers of a supervisor by new ones, which may be of other groups.
 
     Args:
-        seats: where the workers sit. Seats are added and taken away as the groups say.
-        start: how a worker process is started.
+        seats: the workers' seats. Seats are added and removed as the groups require.
+        start: starts a worker process.
         let_go: is called with each old worker when it is to finish what it performs and end.
-        logger: where it is told why new ones could not start.
-        regroup: which workers there are to be; None for the same.
+        logger: where it is logged why new workers could not start.
+        regroup: returns the groups to have from now on; None for the same.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class RollingRestart:
         self._is_under_way = False
         self._error: str | None = None
         self.on_end: Callable[[str | None], None] = lambda _: None
-        """Called when one has ended, with why it failed if it did."""
+        """Called at the end of a rolling restart, with the error if it failed."""
 
     @property
     def successors(self) -> list[WorkerProcess]:
@@ -80,7 +80,7 @@ class RollingRestart:
                 self._successors[seat.place] = successor
 
     def take_ended(self) -> list[WorkerProcess]:
-        """The new workers that have ended before they were ready; each is told once."""
+        """The new workers that have ended before they were ready, each once."""
         ended = [(place, p) for place, p in self._successors.items() if p.exit_code is not None]
         for place, process in ended:
             del self._successors[place]
@@ -90,7 +90,7 @@ class RollingRestart:
         return [process for _, process in ended]
 
     def go_on(self) -> None:
-        """Give the seats to those that are ready, and end if it is over."""
+        """Give the seats to new workers that are ready, and end when all have theirs."""
         for seat in self._seats:
             successor = self._successors.get(seat.place)
             if successor is not None and successor.is_ready:

@@ -1,4 +1,4 @@
-"""Telling systemd how a supervisor gets on, as `Type=notify` wants it (see sd_notify(3))."""
+"""Tells systemd the state of a supervisor, as `Type=notify` requires (see sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ PATIENCE_SECONDS = 0.5
 
 
 class ServiceNotifier:
-    """Says that the service is ready, that it stops, and, while it does neither, that it lives.
+    """Tells systemd that the service is ready, that it is alive, and that it stops.
 
-    Does nothing where systemd did not ask for it.
+    It does nothing when systemd did not ask for it.
 
     Args:
         environ: where systemd leaves its address and the watchdog's time.
@@ -31,17 +31,17 @@ class ServiceNotifier:
         self._is_stopping = False
 
     def ready(self) -> None:
-        """The workers are ready."""
+        """Tell that the workers are ready."""
         self._say("READY=1")
 
     def stopping(self) -> None:
-        """The workers are being stopped; told once, however often it is said."""
+        """Tell that the workers are being stopped, once however often it is called."""
         if not self._is_stopping:
             self._is_stopping = True
             self._say("STOPPING=1")
 
     def alive(self) -> None:
-        """The supervisor's loop goes round; told three times in the watchdog's time."""
+        """Tell that the supervisor's loop runs, three times in the watchdog's time."""
         now = time.monotonic()
         if self._every_seconds is not None and now - self._last_sign_of_life > self._every_seconds:
             self._last_sign_of_life = now

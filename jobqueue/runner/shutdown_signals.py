@@ -1,7 +1,7 @@
-"""Hearing that this process is told to end, beside whatever it is that ends it.
+"""Calls listeners when a signal ends this process, before the handler that ends it.
 
-A server waits for its answers to be over before it tells an application that it ends. An answer
-without an end of its own has to hear of it in another way.
+A server tells an application that it ends only when all answers are complete. A stream that has no
+end has to be told in another way.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _listeners: list[Callable[[], None]] = []
 
 @contextmanager
 def hearing_of_the_end(told: Callable[[], None]) -> Iterator[None]:
-    """Have `told` called when SIGTERM or SIGINT comes, and then what handles it otherwise.
+    """Within the block, have `told` called when SIGTERM or SIGINT comes, before its handler.
 
-    Nothing is heard on another thread than the main one, which alone can handle signals, nor of a
-    signal that nothing handles: it ends the process at once.
+    On another thread than the main one this does nothing, since only that one can handle signals.
+    A signal without a handler ends the process at once.
 
     Args:
-        told: is called between any two instructions of the main thread, so that it must neither
-            wait nor take a lock.
+        told: is called between any two instructions of the main thread, so it must neither wait
+            nor take a lock.
     """
     _listeners.append(told)
     _listen()
@@ -40,7 +40,7 @@ def hearing_of_the_end(told: Callable[[], None]) -> Iterator[None]:
 
 
 class _Before:
-    """Stands before the handler of a signal, and tells the listeners."""
+    """Calls the listeners, and then the handler that a signal had before."""
 
     def __init__(self, handler: Callable[[int, FrameType | None], Any]) -> None:
         self.handler = handler
@@ -61,7 +61,7 @@ def _listen() -> None:
 
 
 def _leave() -> None:
-    """Put things back as they were; who has stood before us meanwhile goes on calling us."""
+    """Restore the handlers. One that was installed over ours goes on calling ours."""
     if threading.current_thread() is not threading.main_thread():
         return
     for number in SIGNALS:

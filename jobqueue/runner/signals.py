@@ -1,4 +1,4 @@
-"""A supervisor on the main thread, steered by signals."""
+"""Runs a supervisor on the main thread, and controls it by signals."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR2", "SIGTSTP", "SIGC
 
 
 def run_supervised(supervisor: Supervisor) -> int:
-    """Run a supervisor on the main thread, steered by signals, its process shown as what it is.
+    """Run a supervisor on the main thread, controlled by signals, with its title in `ps`.
 
-    TERM, INT: finish what runs, within the grace; a second one: now. QUIT: now. HUP: rolling
-    restart, or as TERM when it says that the terminal was closed. TSTP: claim no more, CONT: claim
-    again; Ctrl-Z in a terminal gives that back meanwhile. USR2: every thread's stack into the log.
+    TERM, INT: finish what runs, within the grace; a second one: stop now. QUIT: stop now. HUP:
+    rolling restart, or as TERM when the terminal was closed. TSTP: claim no more, CONT: claim
+    again; Ctrl-Z also gives the terminal back to the shell. USR2: log the stacks of all threads.
     """
     terminal = Terminal()
 
@@ -43,7 +43,7 @@ def run_supervised(supervisor: Supervisor) -> int:
             case _:
                 supervisor.wake()
 
-    supervisor.on_suspend = _stand_still
+    supervisor.on_suspend = _suspend
     show_title(supervisor)
     before: dict[signal.Signals, Any] = {}
     for name in SIGNALS:
@@ -63,7 +63,7 @@ def show_title(supervisor: Supervisor) -> None:
 
 
 def _hang_up(supervisor: Supervisor, terminal: Terminal) -> None:
-    """Nobody is there any more who would see or stop it; or, without a terminal, nobody was."""
+    """Restart the workers; or stop, if HUP came since the terminal was closed."""
     if not terminal.was_closed():
         supervisor.restart()
     elif not terminal.is_outlived and not supervisor.is_stopping:
@@ -81,10 +81,10 @@ def _rest(supervisor: Supervisor, terminal: Terminal) -> None:
         supervisor.rest(until="Ctrl-Z is pressed once more")
 
 
-def _stand_still() -> None:
-    """Be stopped as anything else is by Ctrl-Z, so that the shell knows it, until CONT comes.
+def _suspend() -> None:
+    """Suspend this process until CONT comes, as Ctrl-Z does by default, so that the shell sees it.
 
-    Where there is nobody who could send it, the kernel does not stop this process.
+    Where nobody could send CONT, the kernel does not suspend it.
     """
     before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
     signal.raise_signal(signal.SIGTSTP)

@@ -1,163 +1,130 @@
-"""Beating for workers, so that nobody takes them for dead, and looking after those of others.
+"""Heartbeats of workers, and the rescue of jobs from workers whose heartbeats have stopped.
 
-There is one heart for a worker alone, and one for all workers of a supervisor.
+A worker without a supervisor beats for itself. A supervisor beats for all its workers.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.errors import DatabaseError, DatabaseUnavailable
+from jobqueue.background import RETRY_SECONDS, Service
+from jobqueue.errors import DatabaseError
 from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.records import NewWorker, Rescue
 
 BEATS_PER_LEASE = 4
-RETRY_SECONDS = 0.5
 
 
-@dataclass(slots=True)
-class Beating:
-    """A thread that beats several times a lease, and rescues in between.
+class Heartbeat:
+    """Beats several times a lease, and rescues jobs in between.
 
-    When the database did not let it, it tries again half a second later, not at the next beat:
-    the lease goes on meanwhile.
+    A beat that failed is tried again half a second later, not at the next beat, since the lease
+    goes on meanwhile. It is apart from the pump, so that a long turn does not make a worker look
+    dead.
 
     Args:
         adapter: where the workers are.
-        rescuer: looks after the workers of others.
+        rescuer: frees the jobs of other workers that are gone.
         lease_seconds: how long a worker may go without a beat.
         alive: the workers to beat for, asked at each beat.
-        logger: where rescues are told, and what went wrong.
-        name: whose beats they are, for the log.
-        on_rescue: is called with each in which jobs were freed; it must not take long.
+        logger: where rescues and troubles are logged.
+        name: whose heartbeat it is, for the log.
+        on_rescue: is called with each rescue that freed jobs; it must not take long.
         on_lost: is called with a worker that others took for dead, before it is registered again.
-        before_beat: what else is to be done, in front of each beat and tried again like it.
-        is_done: whether nothing of that is left, once it has been stopped.
-    """
-
-    adapter: Adapter
-    rescuer: Rescuer
-    lease_seconds: float
-    alive: Callable[[], Sequence[NewWorker]]
-    logger: logging.Logger
-    name: str
-    on_rescue: Callable[[Rescue], None] = lambda _: None
-    on_lost: Callable[[NewWorker], None] = lambda _: None
-    before_beat: Callable[[], None] = lambda: None
-    is_done: Callable[[], bool] = lambda: True
-    _is_troubled: bool = False
-    _wake: threading.Event = field(default_factory=threading.Event)
-    _stopped: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin to beat."""
-        self._thread = threading.Thread(target=self._run, name="jobqueue-heart", daemon=True)
-        self._thread.start()
-
-    def stop(self, timeout_seconds: float | None = None) -> None:
-        """End when all is done; wait for it so long at most, or as long as it takes."""
-        self._stopped.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(timeout_seconds)
-
-    def beat_now(self) -> None:
-        """Do not wait for the next beat."""
-        self._wake.set()
-
-    def _run(self) -> None:
-        while True:
-            pause = self._try_to_beat()
-            if self._stopped.is_set() and self.is_done():
-                return
-            self._wake.wait(pause)
-            self._wake.clear()
-
-    def _try_to_beat(self) -> float:
-        """Return how many seconds to wait before the next beat."""
-        pause = self.lease_seconds / BEATS_PER_LEASE
-        try:
-            self.before_beat()
-            self._beat()
-        except DatabaseError as error:
-            self.rescuer.forget()
-            self._note_trouble(error)
-            return min(pause, RETRY_SECONDS)
-        self._is_troubled = False
-        return pause
-
-    def _beat(self) -> None:
-        workers = self.alive()
-        known = self.adapter.beat([worker.id for worker in workers]) if workers else set()
-        for worker in workers:
-            if worker.id not in known:
-                self.on_lost(worker)
-                self.adapter.register_worker(worker)
-        for rescue in self.rescuer.rescue():
-            self.tell(rescue)
-
-    def tell(self, rescue: Rescue) -> None:
-        """Tell of jobs that were freed."""
-        if rescue:
-            log.jobs_rescued(self.logger, rescue)
-            self.on_rescue(rescue)
-
-    def _note_trouble(self, error: DatabaseError) -> None:
-        """Say it once, however long it lasts. Who waits for the database says so as well."""
-        if not isinstance(error, DatabaseUnavailable) and not self._is_troubled:
-            self._is_troubled = True
-            log.lease_troubled(self.logger, self.name, error)
-
-
-class LeaseKeeper:
-    """Keeps the lease of a worker that no supervisor beats for.
-
-    It is apart from the pump so that a long turn does not make the worker look dead.
-
-    Args:
-        adapter: where the workers are.
-        worker: which is to be registered.
-        logger: where rescues are told.
-        on_rescue: is called with each in which jobs were freed; it must not take long.
+        before_beat: is called before each beat, and again when it or the beat has failed.
+        is_done: whether `before_beat` has nothing left to do. `stop` waits for that.
     """
 
     def __init__(
         self,
         adapter: Adapter,
-        worker: NewWorker,
+        rescuer: Rescuer,
+        lease_seconds: float,
+        alive: Callable[[], Sequence[NewWorker]],
         logger: logging.Logger,
+        name: str,
+        *,
         on_rescue: Callable[[Rescue], None] = lambda _: None,
+        on_lost: Callable[[NewWorker], None] = lambda _: None,
+        before_beat: Callable[[], None] = lambda: None,
+        is_done: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._adapter, self._worker = adapter, worker
-        self._beating = Beating(
-            adapter=adapter,
-            rescuer=Rescuer(adapter, worker.lease),
-            lease_seconds=worker.lease.total_seconds(),
-            alive=lambda: [worker],
-            logger=logger,
-            name=worker.id,
-            on_rescue=on_rescue,
-            on_lost=lambda worker: log.lease_lost(logger, worker.id),
+        self._adapter = adapter
+        self._rescuer = rescuer
+        self._alive = alive
+        self._logger = logger
+        self._on_rescue = on_rescue
+        self._on_lost = on_lost
+        self._before_beat = before_beat
+        self._pause_seconds = lease_seconds / BEATS_PER_LEASE
+        self._service = Service(
+            "jobqueue-heartbeat",
+            self._step,
+            logger,
+            on_trouble=partial(log.lease_troubled, logger, name),
+            retry_seconds=min(self._pause_seconds, RETRY_SECONDS),
+            until=is_done,
         )
-
-    def register(self) -> None:
-        """Announce the worker, its lease beginning now.
-
-        Raises:
-            DatabaseError: it could not be registered.
-        """
-        self._adapter.register_worker(self._worker)
 
     def start(self) -> None:
         """Begin to beat."""
-        self._beating.start()
+        self._service.start()
 
-    def stop(self) -> None:
-        """Stop beating. The worker stays registered."""
-        self._beating.stop()
+    def stop(self, timeout_seconds: float | None = None) -> None:
+        """End when all is done; wait for that so long at most, or as long as it takes."""
+        self._service.stop(timeout_seconds)
+
+    def beat_now(self) -> None:
+        """Do not wait for the next beat."""
+        self._service.wake()
+
+    def note_rescue(self, rescue: Rescue) -> None:
+        """Log a rescue and pass it on, if it freed jobs."""
+        if rescue:
+            log.jobs_rescued(self._logger, rescue)
+            self._on_rescue(rescue)
+
+    def _step(self) -> float:
+        try:
+            self._before_beat()
+            self._beat()
+            self._rescue()
+        except DatabaseError:
+            self._rescuer.forget()
+            raise
+        return self._pause_seconds
+
+    def _beat(self) -> None:
+        workers = self._alive()
+        known = self._adapter.beat([worker.id for worker in workers]) if workers else set()
+        for worker in workers:
+            if worker.id not in known:
+                self._on_lost(worker)
+                self._adapter.register_worker(worker)
+
+    def _rescue(self) -> None:
+        for rescue in self._rescuer.rescue():
+            self.note_rescue(rescue)
+
+
+def heartbeat_of(
+    adapter: Adapter,
+    worker: NewWorker,
+    logger: logging.Logger,
+    on_rescue: Callable[[Rescue], None],
+) -> Heartbeat:
+    """The heartbeat of a worker without a supervisor, which is registered already."""
+    return Heartbeat(
+        adapter,
+        Rescuer(adapter, worker.lease),
+        worker.lease.total_seconds(),
+        lambda: [worker],
+        logger,
+        worker.id,
+        on_rescue=on_rescue,
+        on_lost=lambda worker: log.lease_lost(logger, worker.id),
+    )

@@ -1,33 +1,36 @@
-"""Interrupting a job that runs: for its time limit, or since the process is to stop at once.
+"""Interrupts a job that runs: when its time is over, or when the process has to stop at once.
 
-An exception that comes from outside can arrive at any instruction. A `Guard` marks the stretch of
-a thread's work in which it may, and sees to it that it arrives there or nowhere.
+An exception that comes from outside can arrive at any instruction. An `Interruptible` marks the
+stretch of a thread's work in which it may arrive, and makes sure that it arrives there or nowhere.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
+from jobqueue.background import Service
+
 T = TypeVar("T")
-LONGEST_WAIT_SECONDS = 3600.0
+NEVER = float("inf")
 
 
-class Guard:
-    """One stretch of work that can be interrupted, once.
+class Interruptible:
+    """A stretch of work that can be interrupted, once.
 
-    Entering and leaving it takes no lock, since every job does both: each side first says what it
-    does and then looks at what the other has said. Whoever interrupts holds the lock meanwhile, and
-    the work waits for it only where it has been interrupted.
+    Entering and leaving it takes no lock, since every job does both. Instead, each side first notes
+    what it does and then looks at what the other has noted. The side that interrupts holds the lock
+    meanwhile, and the work waits for it only when it has been interrupted.
     """
 
     __slots__ = ("_holds_off", "_interruption", "_over", "_thread_id")
 
     # Reentrant, since a signal handler may interrupt the thread that holds it. There are few
-    # interruptions: one lock does for all guards.
+    # interruptions, so one lock does for all.
     _interrupting = threading.RLock()
 
     def __init__(self) -> None:
@@ -55,8 +58,8 @@ class Guard:
                 if self._interruption is not None:
                     self._take_back()
         except BaseException:
-            # There is only one interruption: if it arrived in the `finally` above, it is left in
-            # peace from here on.
+            # There is only one interruption. If it arrived in the `finally` above, none can arrive
+            # from here on.
             self._over = True
             self._take_back()
             if not returned:
@@ -85,7 +88,7 @@ class Guard:
 
     @contextmanager
     def held_off(self) -> Iterator[None]:
-        """A stretch of the work in which it is not interrupted; at its end it is, if it was to be.
+        """Within this block of the work, put an interruption off until the end of the block.
 
         Raises:
             BaseException: what it was interrupted with.
@@ -106,7 +109,7 @@ class Guard:
             raise held_off
 
     def _take_back(self) -> None:
-        """See to it that an interruption which has not arrived never does."""
+        """Make sure that an interruption which has not arrived never does."""
         with self._interrupting:
             if self._interruption is not None:
                 _raise_in(threading.get_ident(), None)
@@ -121,93 +124,99 @@ def _raise_in(thread_id: int, kind: type[BaseException] | None) -> None:
 
 
 class Alarm(Protocol):
-    """Something that goes off after a while, for one piece of work at a time."""
+    """Calls something when the time of a job is over, or at once. For one job at a time."""
+
+    def arm(self) -> None:
+        """Be ready for `call_now`, without a time limit."""
+        ...
 
     def set(self, after_seconds: float, callback: Callable[[], None]) -> None:
-        """Call `callback` after so many seconds, unless it is cancelled before."""
+        """Call `callback` after so many seconds, unless it is cancelled before. It is armed too."""
         ...
 
     def cancel(self) -> None:
-        """Do not go off. It may be set again afterwards."""
+        """Do not call what was set. It may be set again afterwards."""
         ...
 
-    def hasten(self, callback: Callable[[], None]) -> None:
-        """Call `callback` now, as when it goes off. From any thread, while it is set.
+    def call_now(self, callback: Callable[[], None]) -> None:
+        """Call `callback` now, where it would be called when the time is over.
 
-        What that comes to does not matter when the work is over meanwhile.
+        From any thread, once it is armed. When the job has ended meanwhile, `callback` may be
+        called all the same, and has to do nothing.
         """
         ...
 
 
-class Watcher:
-    """Calls things when their time has come, all on one thread, which starts with the first."""
+class AlarmClock:
+    """Calls functions when their time has come, all on one thread, which starts with the first.
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._watched: dict[object, tuple[float, Callable[[], None]]] = {}
-        self._wakes_at = 0.0
-        self._thread: threading.Thread | None = None
-        self._closed = False
+    Args:
+        logger: where it is logged when one of them fails.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._lock = threading.Lock()
+        self._alarms: dict[object, tuple[float, Callable[[], None]]] = {}
+        self._wakes_at = NEVER
+        self._service = Service("jobqueue-alarms", self._step, logger, retry_seconds=0.0)
 
     def call_after(self, seconds: float, action: Callable[[], None]) -> object:
-        """Have `action` called after so many seconds; returns what `cancel` takes."""
+        """Have `action` called after so many seconds; returns a key for `cancel`."""
         key, due = object(), time.monotonic() + seconds
-        with self._changed:
-            self._watched[key] = (due, action)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="jobqueue-watcher", daemon=True
-                )
-                self._thread.start()
-            elif due < self._wakes_at:
-                self._changed.notify()
+        with self._lock:
+            self._alarms[key] = (due, action)
+            is_next = due < self._wakes_at
+            if is_next:
+                self._wakes_at = due
+        if is_next:
+            self._service.start()
+            self._service.wake()
         return key
 
     def cancel(self, key: object) -> None:
         """Do not call it. One whose time has just come may be called all the same."""
-        with self._changed:
-            self._watched.pop(key, None)
+        with self._lock:
+            self._alarms.pop(key, None)
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Call nothing more, and end the thread."""
-        with self._changed:
-            self._closed = True
-            self._watched.clear()
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
+        with self._lock:
+            self._alarms.clear()
+        self._service.stop()
 
-    def _run(self) -> None:
-        while not self._closed:
-            for action in self._wait_for_due():
-                action()
+    def _step(self) -> float:
+        """Call the next function if its time has come; return how long until the next time."""
+        action = self._take_due()
+        if action is not None:
+            action()
+            return 0.0
+        return max(self._wakes_at - time.monotonic(), 0.0)
 
-    def _wait_for_due(self) -> list[Callable[[], None]]:
-        with self._changed:
-            now = time.monotonic()
-            due = [key for key, (at, _) in self._watched.items() if at <= now]
-            if not due and not self._closed:
-                nearest = min((at for at, _ in self._watched.values()), default=float("inf"))
-                self._wakes_at = min(nearest, now + LONGEST_WAIT_SECONDS)
-                self._changed.wait(self._wakes_at - now)
-            return [self._watched.pop(key)[1] for key in due]
+    def _take_due(self) -> Callable[[], None] | None:
+        with self._lock:
+            first = min(self._alarms, key=lambda key: self._alarms[key][0], default=None)
+            self._wakes_at = NEVER if first is None else self._alarms[first][0]
+            if first is None or self._wakes_at > time.monotonic():
+                return None
+            return self._alarms.pop(first)[1]
 
 
-class WatchedAlarm:
-    """An `Alarm` that a `Watcher` sets off, on the watcher's thread."""
+class ThreadAlarm:
+    """An `Alarm` that an `AlarmClock` sets off, on the thread of the clock."""
 
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
+    def __init__(self, clock: AlarmClock) -> None:
+        self._clock = clock
         self._key: object = None
 
+    def arm(self) -> None:
+        """Do nothing: `call_now` works at any time."""
+
     def set(self, after_seconds: float, callback: Callable[[], None]) -> None:
-        """See `Alarm.set`."""
-        self._key = self._watcher.call_after(after_seconds, callback)
+        self._key = self._clock.call_after(after_seconds, callback)
 
     def cancel(self) -> None:
-        """See `Alarm.cancel`."""
-        self._watcher.cancel(self._key)
+        self._clock.cancel(self._key)
 
-    def hasten(self, callback: Callable[[], None]) -> None:
-        """See `Alarm.hasten`; on the thread that calls."""
+    def call_now(self, callback: Callable[[], None]) -> None:
+        """Call `callback` on the thread that calls this."""
         callback()

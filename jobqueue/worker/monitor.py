@@ -1,4 +1,4 @@
-"""What passes between the jobs that a worker performs and those who watch them."""
+"""Stores the progress of a worker's jobs, and hears which of them somebody cancels."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.errors import DatabaseError, DatabaseUnavailable
+from jobqueue.background import Service
+from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import ClaimedJob
 from jobqueue.worker.handoff import Handoff, Taken
 
@@ -17,11 +19,11 @@ INTERVAL_SECONDS = 1.0
 LONG_SECONDS = 0.5
 
 
-class Steward:
-    """A thread that stores the progress of jobs, and learns which of them are to end.
+class Monitor:
+    """Stores progress, and asks which jobs are to be cancelled: each once a second at most.
 
-    It does either once a second at most, and has no work where no job reports progress and none
-    takes longer than half a second. The progress that a job ends with is part of its outcome.
+    It asks the database nothing where no job reports progress and none takes longer than half a
+    second. The progress that a job ends with is part of its outcome.
 
     Args:
         adapter: where the jobs are.
@@ -40,76 +42,63 @@ class Steward:
         logger_of: Callable[[str], logging.Logger],
     ) -> None:
         self.cancelled: Mapping[tuple[int, int], str] = {}
+        """The reasons of the cancels that were asked for, by the job's id and the claim's token."""
         self._adapter = adapter
         self._worker_id = worker_id
         self._handoff = handoff
-        self._logger = logger
         self._logger_of = logger_of
-        self._changed = threading.Condition()
+        self._cancel: Callable[[Taken], None] = lambda _: None
+        self._lock = threading.Lock()
         self._reports: dict[tuple[int, int], str] = {}
         self._write_at = self._look_at = 0.0
-        self._closed = False
-        self._thread: threading.Thread | None = None
+        self._service = Service(
+            "jobqueue-monitor",
+            self._step,
+            logger,
+            on_trouble=partial(log.steward_troubled, logger, worker_id),
+            retry_seconds=INTERVAL_SECONDS,
+        )
 
     def report(self, claimed: ClaimedJob, progress: str) -> None:
-        """See `AttemptMonitor.report`. From any thread; it does not wait for the database."""
-        with self._changed:
-            if not self._reports:
-                self._changed.notify()
+        """Store the progress of a job soon. From any thread; it does not wait for the database."""
+        with self._lock:
+            is_first = not self._reports
             self._reports[claimed.id, claimed.token] = progress
+        if is_first:
+            self._service.wake()
 
     def start(self, cancel: Callable[[Taken], None]) -> None:
         """Begin.
 
         Args:
-            cancel: called with each job that is to end, once.
+            cancel: called with each job that is to be cancelled, once.
         """
-        self._thread = threading.Thread(
-            target=self._run, args=(cancel,), name="jobqueue-steward", daemon=True
-        )
-        self._thread.start()
+        self._cancel = cancel
+        self._service.start()
 
     def stop(self) -> None:
-        """End the thread."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
+        """End, after what is under way."""
+        self._service.stop()
 
-    def _run(self, cancel: Callable[[Taken], None]) -> None:
-        while self._wait_until_due():
-            now = time.monotonic()
+    def _step(self) -> float:
+        now = time.monotonic()
+        try:
             if now >= self._look_at:
                 self._look_at = now + INTERVAL_SECONDS
-                self._unless_unavailable(lambda: self._look_for_cancels(cancel))
+                self._look_for_cancels()
+        finally:
             if now >= self._write_at and self._reports:
                 self._write_at = now + INTERVAL_SECONDS
-                self._unless_unavailable(self._write_progress)
-
-    def _wait_until_due(self) -> bool:
-        """Return when there is something to do; False when it is to end."""
-        with self._changed:
-            while not self._closed and (left := self._due_at() - time.monotonic()) > 0:
-                self._changed.wait(left)
-            return not self._closed
+                self._write_progress()
+        return max(self._due_at() - time.monotonic(), 0.0)
 
     def _due_at(self) -> float:
         return min(self._look_at, self._write_at) if self._reports else self._look_at
 
-    def _unless_unavailable(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except DatabaseUnavailable:
-            # The pump waits for the database as well, and is the one to say so.
-            return
-        except DatabaseError as error:
-            log.steward_troubled(self._logger, self._worker_id, error)
-
     # --- progress --------------------------------------------------------------------------------
 
     def _write_progress(self) -> None:
-        with self._changed:
+        with self._lock:
             reports, self._reports = self._reports, {}
         try:
             self._adapter.report_progress(reports)
@@ -118,12 +107,12 @@ class Steward:
             raise
 
     def _put_back(self, reports: Mapping[tuple[int, int], str]) -> None:
-        with self._changed:
+        with self._lock:
             self._reports = {**reports, **self._reports}
 
     # --- cancelling ------------------------------------------------------------------------------
 
-    def _look_for_cancels(self, cancel: Callable[[Taken], None]) -> None:
+    def _look_for_cancels(self) -> None:
         if not self._handoff.performing_longer_than(LONG_SECONDS):
             self.cancelled = {}
             return
@@ -133,4 +122,4 @@ class Steward:
             pair = (taken.job.id, taken.job.token)
             if pair in self.cancelled and pair not in before:
                 log.cancel_heard(self._logger_of(taken.job.handler), taken.job)
-                cancel(taken)
+                self._cancel(taken)

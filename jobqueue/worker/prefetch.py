@@ -1,8 +1,8 @@
-"""How many jobs to hold ahead: by time, not by count.
+"""How many jobs a worker prefetches: by time, not by count.
 
-Only as much unstarted work is claimed as runs in a fraction of a second, going by the durations
-just seen. Long jobs are so claimed one at a time and no-ops by the hundred, and a slow one never
-has much waiting behind it.
+It claims as many jobs ahead as run in a fraction of a second, judged by the durations just seen.
+So long jobs are claimed one at a time and short ones by the hundred, and few jobs ever wait behind
+a slow one.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ MOST_BYTES = 16 * 1024 * 1024
 NEWEST_WEIGHT = 0.3
 
 
-class Pace:
-    """An average of what jobs took lately, and what follows from it for the next claim."""
+class Prefetch:
+    """Averages how long jobs took lately, and decides how many to hold ahead of the slots."""
 
     def __init__(self) -> None:
         self._seconds_per_job: float | None = None
         self._bytes_per_job = 0.0
 
     def note_spent(self, spent: Spent) -> None:
-        """Learn from how long jobs took, with hooks and all that is done around them."""
+        """Learn how long jobs took, with hooks and all that is done around them."""
         if not spent.jobs:
             return
         seconds = spent.seconds / spent.jobs
@@ -36,13 +36,13 @@ class Pace:
             self._seconds_per_job += NEWEST_WEIGHT * (seconds - self._seconds_per_job)
 
     def note_claimed(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Learn from how large the arguments of jobs are."""
+        """Learn how large the arguments of jobs are."""
         if jobs:
             size = sum(len(job.args) for job in jobs) / len(jobs)
             self._bytes_per_job += NEWEST_WEIGHT * (size - self._bytes_per_job)
 
     def jobs_to_hold(self, slots: int) -> int:
-        """How many jobs to have at hand for so many slots, those being performed among them."""
+        """How many jobs to hold for so many slots, including those being performed."""
         if self._seconds_per_job is None:
             return slots
         by_time = int(AHEAD_SECONDS * slots / max(self._seconds_per_job, AHEAD_SECONDS / MOST_JOBS))

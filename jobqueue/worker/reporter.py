@@ -1,4 +1,4 @@
-"""What is said of the jobs that a turn has settled: in the log, in the counts, to the hooks."""
+"""Reports the jobs that a turn has settled: to the log, to the counts and to the hooks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Tally:
     rejected: int = 0
 
     def count(self, outcome: Outcome) -> None:
-        """Count the outcome of a job that did not succeed."""
+        """Count an outcome that is not a success."""
         match outcome:
             case Retried():
                 self.retried += 1
@@ -49,20 +49,21 @@ class Tally:
 
     @property
     def performed(self) -> int:
-        """How many were performed, whatever came of it."""
+        """How many jobs were performed, however they ended."""
         return self.succeeded + self.retried + self.failed + self.discarded
 
 
 @dataclass(slots=True)
-class Teller:
-    """Tells what was settled and what was claimed.
+class Reporter:
+    """Logs, counts and passes to the hooks what was settled and what was claimed.
 
     Args:
-        logger: where it says what went wrong with a hook.
+        logger: where it is logged that a hook failed.
         logger_of: the logger for what concerns a job, by its handler.
+        ends: reports jobs that have ended without being performed here.
         observers: the hooks for all jobs.
-        count: is called with what each turn settled, and what of it was rejected.
-        ends: tells of jobs that have ended without being performed here.
+        count: is called with the outcomes that each turn settled, and those that were rejected.
+        tally: the counts.
     """
 
     logger: logging.Logger
@@ -73,13 +74,13 @@ class Teller:
     tally: Tally = field(default_factory=Tally)
 
     def calls_others(self, handlers: Iterable[str]) -> bool:
-        """Whether telling of such jobs runs what somebody else has written: hooks, log handlers."""
+        """Whether reporting such jobs calls code of the application: hooks or log handlers."""
         if self.observers.hears_outcomes:
             return True
         return not all(log.is_ours_alone(self.logger_of(handler)) for handler in handlers)
 
-    def tell(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
-        """Tell what became of jobs whose outcomes a turn has settled."""
+    def report(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
+        """Report the outcomes that a turn has settled."""
         outcomes, rejected = as_settled(outcomes, turn.cancelled), turn.rejected
         refused = {outcome.job.id for outcome in rejected}
         succeeded: defaultdict[str, list[Succeeded]] = defaultdict(list)
@@ -87,7 +88,7 @@ class Teller:
             if isinstance(outcome, Succeeded) and outcome.job.id not in refused:
                 succeeded[outcome.job.handler].append(outcome)
             else:
-                self._tell_one(outcome, outcome.job.id in refused)
+                self._report_one(outcome, outcome.job.id in refused)
         for handler, several in succeeded.items():
             self.tally.succeeded += len(several)
             log.jobs_succeeded(self.logger_of(handler), several)
@@ -96,17 +97,17 @@ class Teller:
         if self.observers.hears_outcomes:
             self.observers.tell_outcomes(self.logger, outcomes, rejected)
 
-    def tell_freed(self, freed: Rescue) -> None:
-        """Tell what became of jobs that this worker gave back, where they ended by that."""
+    def report_freed(self, freed: Rescue) -> None:
+        """Report the jobs that this worker gave back and that ended by it."""
         self.ends.tell(freed.ended)
 
-    def tell_claimed(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Tell which jobs this worker has now."""
+    def report_claimed(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Log the jobs that this worker has claimed, at level debug."""
         if self.logger.isEnabledFor(logging.DEBUG):
             for job in jobs:
                 log.job_claimed(self.logger_of(job.handler), job)
 
-    def _tell_one(self, outcome: Outcome, is_rejected: bool) -> None:
+    def _report_one(self, outcome: Outcome, is_rejected: bool) -> None:
         logger = self.logger_of(outcome.job.handler)
         if is_rejected:
             self.tally.rejected += 1
@@ -118,7 +119,7 @@ class Teller:
 
 
 def as_settled(outcomes: Sequence[Outcome], cancelled: Sequence[Cancelled]) -> Sequence[Outcome]:
-    """The outcomes as the database took them: of what somebody had cancelled, that and why."""
+    """The outcomes as the database took them: some jobs had been cancelled meanwhile."""
     if not cancelled:
         return outcomes
     instead = {(outcome.job.id, outcome.job.token): outcome for outcome in cancelled}
@@ -126,5 +127,5 @@ def as_settled(outcomes: Sequence[Outcome], cancelled: Sequence[Cancelled]) -> S
 
 
 def _is_silent(outcome: Outcome) -> bool:
-    """Prefetched work that goes back untouched is nobody's news."""
+    """Whether a prefetched job was given back untouched, which is not worth a line."""
     return isinstance(outcome, Released) and outcome.error is None and not outcome.run_time

@@ -209,7 +209,7 @@ def test_connections_that_are_killed_again_and_again_cost_nothing(
 def test_every_thread_of_a_worker_goes_on_after_it(
     server: Server, url: str, wait_for: WaitFor, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pump, lease, steward (progress, and cancels), ticker, pruner and listener."""
+    """Pump, lease, monitor (progress, and cancels), ticker, pruner and listener."""
     monkeypatch.setattr(pruner, "PRUNE_SECONDS", 0.1)
 
     class Tick(Job):
@@ -230,7 +230,7 @@ def test_every_thread_of_a_worker_goes_on_after_it(
             wait_for(lambda: said.count("not_listening") > 0, "the listener to notice")
         wait_for(lambda: said.count("database_back") > 0, "the pump")
         wait_for(lambda: said.count("listening_again") > 0, "the listener")
-        wait_for(lambda: _progress(adapter, hold.id) == 50, "the steward to store progress")
+        wait_for(lambda: _progress(adapter, hold.id) == 50, "the monitor to store progress")
         calls.clear()
         wait_for(lambda: "Tick" in calls, "the ticker")
         (worker,) = adapter.workers()
@@ -239,7 +239,7 @@ def test_every_thread_of_a_worker_goes_on_after_it(
         wait_for(lambda: "kept" in calls, "a job whose row is kept for a moment")
         wait_for(lambda: adapter.get(kept.id) is None, "the pruner")
         adapter.request_cancel(hold.id, "no longer wanted")
-        wait_for(lambda: said.count("cancel_heard") > 0, "the steward to hear of the cancel")
+        wait_for(lambda: said.count("cancel_heard") > 0, "the monitor to hear of the cancel")
         Hold.let_go.set()
     adapter.close()
     for event in ("database_lost", "not_listening"):
