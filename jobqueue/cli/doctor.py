@@ -15,9 +15,8 @@ import typer
 from jobqueue.adapters import Adapter
 from jobqueue.cli.errors import NO_DATABASE, WRONG_USAGE, as_typed, one_line
 from jobqueue.cli.options import App, AsJson, DatabaseUrl
-from jobqueue.cli.output import compact_json, counted, from_now, print_json, print_pairs, span
+from jobqueue.cli.output import compact_json, counted, print_json, print_pairs
 from jobqueue.cli.session import Session, opened
-from jobqueue.cli.unattended import living_among, unattended
 from jobqueue.config import (
     ENVIRONMENT_PREFIX,
     Settings,
@@ -25,10 +24,13 @@ from jobqueue.config import (
     hide_password,
     load_worker_groups,
 )
+from jobqueue.durations import duration, from_now
 from jobqueue.errors import ConfigurationError, DatabaseError
 from jobqueue.job import registry
 from jobqueue.records import Ailment, Health, JobFilter, JobState, SchemaStatus, WorkerRecord
 from jobqueue.runner.groups import AS_CONFIGURED, WorkerGroup, groups_of
+from jobqueue.views.queues import UnattendedQueue, all_queues, unattended_queues
+from jobqueue.views.workers import living_among
 
 
 @dataclass(slots=True)
@@ -194,13 +196,29 @@ def _examine_database(adapter: Adapter, findings: Findings) -> None:
 
 
 def _examine_queues(adapter: Adapter, findings: Findings) -> None:
-    alone = unattended(adapter.queue_depths(), findings.living, findings.groups)
+    unattended = unattended_queues(all_queues(adapter), findings.living, findings.groups)
     has_groups = bool(findings.groups)
-    findings.warnings += [as_typed(queue.warning(has_groups=has_groups)) for queue in alone]
-    if alone and not findings.living:
+    findings.warnings += [as_typed(_warning_of(q, has_groups=has_groups)) for q in unattended]
+    if unattended and not findings.living:
         findings.advice.append(
             as_typed("jobs are due and no worker runs: `jobqueue work` performs them")
         )
+
+
+def _warning_of(queue: UnattendedQueue, *, has_groups: bool) -> str:
+    """Return what is wrong with a queue, and what to do about it."""
+    verb = "is" if queue.due == 1 else "are"
+    due = f"{counted(queue.due, 'job')} {verb} due in queue {queue.name}"
+    warning = f"{due}, and no living worker takes from it"
+    if queue.groups:
+        return f"{warning}: `jobqueue work` runs {_listed(queue.groups)}, which would"
+    if has_groups:
+        return f"{warning}, nor would one of a configured group: add it to the `queues` of one"
+    return f"{warning}: `jobqueue work -n {queue.name}:1` would"
+
+
+def _listed(groups: Sequence[str]) -> str:
+    return f"group {groups[0]}" if len(groups) == 1 else f"groups {', '.join(groups)}"
 
 
 def _schema_problem(status: SchemaStatus) -> str | None:
@@ -336,7 +354,7 @@ def _health_pairs(facts: Mapping[str, Any], now: datetime) -> list[tuple[str, st
     vacuumed, oldest = facts["last_autovacuum"], facts["oldest_snapshot"]
     when = "never" if vacuumed is None else from_now(vacuumed, now)
     rows = f"{facts['live_rows']:,} live, {facts['dead_rows']:,} dead; last autovacuum: {when}"
-    holder = "none" if oldest is None else f"{span(oldest['seconds'])}, {oldest['held_by']}"
+    holder = "none" if oldest is None else f"{duration(oldest['seconds'])}, {oldest['held_by']}"
     return [("rows", rows), ("oldest snapshot", holder)]
 
 

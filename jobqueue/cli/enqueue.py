@@ -11,8 +11,9 @@ import typer
 
 from jobqueue import app as application
 from jobqueue.cli.options import App, AsJson, DatabaseUrl, MaxAttempts
-from jobqueue.cli.output import as_json, from_now, print_json
+from jobqueue.cli.output import as_json, print_json
 from jobqueue.cli.session import opened, refuse_memory
+from jobqueue.durations import from_now
 from jobqueue.errors import InvalidArguments, UnknownJob
 from jobqueue.exact_json import exact_loads
 from jobqueue.job import Job, registry

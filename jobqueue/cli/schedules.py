@@ -11,20 +11,15 @@ import typer
 from jobqueue.adapters import Adapter
 from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, say, say_note
 from jobqueue.cli.options import App, AsJson, DatabaseUrl
-from jobqueue.cli.output import (
-    Column,
-    as_json,
-    from_now,
-    print_json,
-    print_table,
-)
+from jobqueue.cli.output import Column, as_json, print_json, print_table
 from jobqueue.cli.session import Session, note_broken_app, opened
 from jobqueue.defaults import default_configuration
+from jobqueue.durations import from_now
 from jobqueue.enqueue import tell_enqueued
 from jobqueue.errors import ConfigurationError
 from jobqueue.job import registry
-from jobqueue.maintenance.overview import Shown, all_shown, schedule_json
 from jobqueue.records import ScheduleRecord
+from jobqueue.views.schedules import ScheduleView, all_schedules
 
 COLUMNS = (
     Column("NAME", flexible=True),
@@ -55,13 +50,13 @@ def list_schedules(
       jobs schedules list --json
     """
     with opened({"app": app, "database_url": database_url}) as session:
-        shown, now = all_shown(session.adapter), session.adapter.now()
+        listed, now = all_schedules(session.adapter), session.adapter.now()
         note_broken_app(session, "what is secret is not known then")
         undeclared = _undeclared(session)
     if json_:
-        print_json([schedule_json(one) for one in shown])
+        print_json([_as_json(schedule) for schedule in listed])
         return
-    _print_list(shown, now)
+    _print_list(listed, now)
     if undeclared:
         say_note(
             f"{', '.join(undeclared)}: in the code, and not yet in the database; a worker that "
@@ -221,24 +216,43 @@ def _undeclared(session: Session) -> list[str]:
     return sorted(in_code - there)
 
 
-def _print_list(shown: list[Shown], now: datetime) -> None:
-    if not shown:
+def _as_json(schedule: ScheduleView) -> dict[str, Any]:
+    record = schedule.record
+    return {
+        "app": record.app,
+        "name": record.name,
+        "job": record.handler,
+        "args": schedule.args,
+        "schedule": schedule.expression,
+        "tz": schedule.zone,
+        "catch_up": record.catch_up,
+        "queue": record.queue,
+        "priority": record.priority,
+        "state": schedule.state,
+        "paused": schedule.is_paused,
+        "next_tick": schedule.next_tick,
+        "last_tick": record.last_tick,
+    }
+
+
+def _print_list(listed: list[ScheduleView], now: datetime) -> None:
+    if not listed:
         typer.echo("No schedules.")
         return
-    several = len({one.record.app for one in shown}) > 1
+    several = len({schedule.record.app for schedule in listed}) > 1
     columns = COLUMNS if several else COLUMNS[:-1]
-    print_table(columns, [_row(one, now)[: len(columns)] for one in shown])
+    print_table(columns, [_row(schedule, now)[: len(columns)] for schedule in listed])
 
 
-def _row(shown: Shown, now: datetime) -> list[str]:
-    record = shown.record
+def _row(schedule: ScheduleView, now: datetime) -> list[str]:
+    record = schedule.record
     return [
         record.name,
         record.handler,
-        shown.expression,
-        shown.zone,
-        shown.state,
-        "-" if shown.next_tick is None else from_now(shown.next_tick, now),
+        schedule.expression,
+        schedule.zone,
+        schedule.state,
+        "-" if schedule.next_tick is None else from_now(schedule.next_tick, now),
         "-" if record.last_tick is None else from_now(record.last_tick, now),
         record.app,
     ]

@@ -10,8 +10,9 @@ import typer
 
 from jobqueue.cli.errors import examples_as_typed, say
 from jobqueue.cli.options import AsJson, DatabaseUrl
-from jobqueue.cli.output import Column, from_now, print_json, print_table
+from jobqueue.cli.output import Column, print_json, print_table
 from jobqueue.cli.session import opened, refuse_memory
+from jobqueue.durations import from_now
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import TokenRecord
 from jobqueue.web.access import Scope

@@ -16,7 +16,7 @@ from jobqueue.cli.output import compact_json
 from jobqueue.errors import JobNotFound
 from jobqueue.records import FINISHED_STATES, JobState
 from jobqueue.redaction import summary_of
-from jobqueue.showing import shown_words
+from jobqueue.views.jobs import job_view
 
 LOOK_SECONDS = 0.25
 
@@ -53,8 +53,8 @@ def text_of(progress: Any) -> str:
 
 
 def shown_progress(job: StoredJob) -> Any:
-    """Its progress, without what is secret."""
-    return shown_words(job)["progress"]
+    """Return a job's progress, without secrets."""
+    return job_view(job).progress
 
 
 def _now(job: StoredJob) -> StoredJob | None:

@@ -11,26 +11,26 @@ from starlette.types import Receive, Scope, Send
 from jobqueue.app import JobQueue
 from jobqueue.web import access
 from jobqueue.web.access import Auth
-from jobqueue.web.guards import Guard
 from jobqueue.web.openapi import document
-from jobqueue.web.operations import Answer, Call, Operation, Service
+from jobqueue.web.operations import Answer, ApiCall, Operation, Service
+from jobqueue.web.request_guard import RequestGuard
 from jobqueue.web.table import OPERATIONS
 
 
 def build(
     auth: Auth | None, queue: JobQueue | None, allowed_hosts: Collection[str] | None
-) -> Guard:
+) -> RequestGuard:
     """See `jobqueue.web.app`."""
     service = Service(queue or JobQueue(), auth)
     router = Router(service.routes(ALL_OPERATIONS), redirect_slashes=False, default=_nothing_here)
-    return Guard(router, allowed_hosts, service.answer_error, service.streams)
+    return RequestGuard(router, allowed_hosts, service.answer_error, service.streams)
 
 
 async def _nothing_here(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise HTTPException(404)
 
 
-async def _document(call: Call) -> Answer:
+async def _document(call: ApiCall) -> Answer:
     """The document of the API, as it is served here."""
     return Answer(document(OPERATIONS, call.url("")))
 

@@ -14,7 +14,7 @@ from jobqueue.adapters.stored import StoredJob
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import FINISHED_STATES
 from jobqueue.web.jobs import found, job_json
-from jobqueue.web.operations import Call
+from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import as_json
 from jobqueue.web.streams import EventStream
 
@@ -26,7 +26,7 @@ HEADERS = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
 COMMENT = b": still here\n\n"
 
 
-async def events(call: Call) -> Response:
+async def events(call: ApiCall) -> Response:
     """An event for every change of a job, until it is done."""
     job = await call.on_thread(found, call)
     if call.request.method == "HEAD":
@@ -34,7 +34,7 @@ async def events(call: Call) -> Response:
     return EventStream(_stream(call, job), call.service.streams, HEADERS)
 
 
-async def _stream(call: Call, job: StoredJob) -> AsyncGenerator[bytes, None]:
+async def _stream(call: ApiCall, job: StoredJob) -> AsyncGenerator[bytes, None]:
     """What is sent. What goes wrong ends it, and the client asks anew, and hears why."""
     yield b"retry: 1000\n\n"
     try:
@@ -45,7 +45,7 @@ async def _stream(call: Call, job: StoredJob) -> AsyncGenerator[bytes, None]:
         call.service.answer_error(error, call.request.method, call.request.url.path)
 
 
-async def _changes(call: Call, job: StoredJob) -> AsyncGenerator[bytes, None]:
+async def _changes(call: ApiCall, job: StoredJob) -> AsyncGenerator[bytes, None]:
     """An event for each change. It ends after a while: who lost their access cannot listen on."""
     began = said_at = time.monotonic()
     seen: Any = None
@@ -70,7 +70,7 @@ async def _changes(call: Call, job: StoredJob) -> AsyncGenerator[bytes, None]:
         job = now
 
 
-async def _now(call: Call, job: StoredJob) -> StoredJob | None:
+async def _now(call: ApiCall, job: StoredJob) -> StoredJob | None:
     """The job now; as it was before while the database does not answer."""
     try:
         now: StoredJob | None = await call.on_thread(call.adapter.get, job.id, can_be_left=True)

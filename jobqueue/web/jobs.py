@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,10 +20,10 @@ from jobqueue.exact_json import as_texts
 from jobqueue.job import Job, registry
 from jobqueue.records import EnqueuedOnce, JobFilter, JobRecord, JobState, NewJob, UsedKey
 from jobqueue.redaction import MASK, clean_error
-from jobqueue.showing import classes_meant, shown_args, shown_words
+from jobqueue.views.jobs import classes_meant, job_view
 from jobqueue.web.access import Scope
 from jobqueue.web.models import NewJobBody
-from jobqueue.web.operations import Answer, Call
+from jobqueue.web.operations import Answer, ApiCall
 from jobqueue.web.problems import Problem
 
 LONGEST_KEY = 255
@@ -32,10 +31,8 @@ PROGRESS = {"progress", "message"}
 
 
 def job_json(record: JobRecord) -> dict[str, Any]:
-    """A job as it is answered."""
-    values: dict[str, Any] = {"id": record.id, "name": record.handler}
-    values |= {field.name: getattr(record, field.name) for field in fields(record)}
-    values |= {"args": shown_args(record), **shown_words(record)}
+    """Return a job as the API answers it."""
+    values = {"id": record.id, "name": record.handler, **job_view(record).values()}
     return {name: _plain(value) for name, value in values.items()}
 
 
@@ -46,7 +43,7 @@ def _plain(value: Any) -> Any:
 # --- enqueueing ----------------------------------------------------------------------------------
 
 
-def enqueue(call: Call) -> Answer:
+def enqueue(call: ApiCall) -> Answer:
     """Enqueue a job, once for an idempotency key."""
     body: NewJobBody = call.body
     job_class = open_class(body.name)
@@ -61,7 +58,7 @@ def enqueue(call: Call) -> Answer:
     return _created(call, job, record)
 
 
-def _enqueue_once(call: Call, job: Job, new_job: NewJob, key: str) -> Answer:
+def _enqueue_once(call: ApiCall, job: Job, new_job: NewJob, key: str) -> Answer:
     if not 0 < len(key) <= LONGEST_KEY:
         raise Problem(422, f"Idempotency-Key has to have 1 to {LONGEST_KEY} characters")
     body: NewJobBody = call.body
@@ -79,7 +76,7 @@ def _enqueue_once(call: Call, job: Job, new_job: NewJob, key: str) -> Answer:
     return Answer(job_json(record), 200, headers)
 
 
-def _created(call: Call, job: Job, record: StoredJob) -> Answer:
+def _created(call: ApiCall, job: Job, record: StoredJob) -> Answer:
     tell_enqueued([record], None, call.queue.observers, job.logger)
     call.note("enqueued", f"{record.handler} #{record.id}", record.id)
     return Answer(job_json(record), 201, {"Location": call.url(f"/api/job/{record.id}")})
@@ -99,10 +96,7 @@ def open_class(name: str) -> type[Job]:
     """
     if not classes_meant(name):
         import_app(default_configuration.settings.app)
-    meant = [job_class for job_class in classes_meant(name) if job_class.api]
-    exact = registry.find(name)
-    if exact in meant:
-        meant = [exact]
+    meant = classes_meant(name, open_only=True)
     if len(meant) == 1:
         return meant[0]
     if meant:
@@ -122,12 +116,12 @@ def _digest(value: Any) -> str:
 # --- one that is there ---------------------------------------------------------------------------
 
 
-def show(call: Call) -> Answer:
+def show(call: ApiCall) -> Answer:
     """A job as it is now."""
     return Answer(job_json(found(call)))
 
 
-def found(call: Call) -> StoredJob:
+def found(call: ApiCall) -> StoredJob:
     """The job whose id is in the path.
 
     Raises:
@@ -141,7 +135,7 @@ def found(call: Call) -> StoredJob:
     return record
 
 
-def change(call: Call) -> Answer:
+def change(call: ApiCall) -> Answer:
     """Merge the body into the arguments of a job that has not started."""
     record = found(call)
     if registry.find(record.handler) is None:
@@ -169,7 +163,7 @@ def _refuse_masks(redacted: Collection[str], given: Mapping[str, Any]) -> None:
             raise Problem(422, f"{name} is redacted, and {MASK} is not its value; leave it out")
 
 
-def delete(call: Call) -> Answer:
+def delete(call: ApiCall) -> Answer:
     """Remove a job that has not started."""
     record = found(call)
     where = JobFilter(ids=(record.id,), states=(JobState.READY,))
@@ -189,7 +183,7 @@ def started(record: StoredJob, done: str) -> Exception:
     )
 
 
-def set_progress(call: Call) -> Answer:
+def set_progress(call: ApiCall) -> Answer:
     """Set the progress of a job that is not done."""
     record, value, message = found(call), call.body, None
     if isinstance(value, dict) and "progress" in value and set(value) <= PROGRESS:
@@ -200,31 +194,31 @@ def set_progress(call: Call) -> Answer:
     return _changed(call, "set the progress of", record)
 
 
-def retry(call: Call) -> Answer:
+def retry(call: ApiCall) -> Answer:
     """Make a job due now."""
     record = found(call)
     record.retry()
     return _changed(call, "retried", record)
 
 
-def cancel(call: Call) -> Answer:
+def cancel(call: ApiCall) -> Answer:
     """End a job that has not started, or ask a running one to end."""
     record = found(call)
     record.cancel(cancel_reason(call))
     return _changed(call, "cancelled", record)
 
 
-def delete_reason(call: Call) -> str:
+def delete_reason(call: ApiCall) -> str:
     """What those are told who hear of a job that was deleted."""
     return clean_error(f"deleted by {call.access.who}")
 
 
-def cancel_reason(call: Call) -> str:
+def cancel_reason(call: ApiCall) -> str:
     """What becomes the `last_error` of a cancelled job."""
     return clean_error(call.body.reason or f"cancelled by {call.access.who}")
 
 
-def _changed(call: Call, action: str, record: StoredJob) -> Answer:
+def _changed(call: ApiCall, action: str, record: StoredJob) -> Answer:
     call.note(action, _title(record), record.id)
     return Answer(job_json(call.adapter.get(record.id) or record))
 

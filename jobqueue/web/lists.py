@@ -11,10 +11,10 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.stored import StoredJob
 from jobqueue.ends import cancel_some, delete_some
 from jobqueue.records import JobFilter, JobState
-from jobqueue.showing import names_meant
+from jobqueue.views.jobs import names_meant
 from jobqueue.web.jobs import cancel_reason, delete_reason, job_json
 from jobqueue.web.models import BulkBody, JobFilterBody, JobsQuery
-from jobqueue.web.operations import Answer, Call
+from jobqueue.web.operations import Answer, ApiCall
 from jobqueue.web.problems import Problem
 
 BATCH = 200
@@ -25,7 +25,7 @@ FILLING_SECONDS = 0.05
 Change = Callable[[Adapter, JobFilter], int]
 
 
-def list_jobs(call: Call) -> Answer:
+def list_jobs(call: ApiCall) -> Answer:
     """Some jobs, the newest first."""
     query: JobsQuery = call.query
     where = replace(filter_of(query), before_id=query.before)
@@ -64,13 +64,13 @@ def _tuple(values: Collection[Any] | None) -> tuple[Any, ...] | None:
 # --- in bulk -------------------------------------------------------------------------------------
 
 
-def retry_all(call: Call) -> Answer:
+def retry_all(call: ApiCall) -> Answer:
     """Make failed jobs due now, and others if they are asked for."""
     usual, possible = (JobState.FAILED,), (JobState.READY, JobState.FAILED, JobState.CANCELLED)
     return _in_bulk(call, "retried", usual, possible, lambda adapter, where: adapter.retry(where))
 
 
-def cancel_all(call: Call) -> Answer:
+def cancel_all(call: ApiCall) -> Answer:
     """End jobs that have not started, and ask running ones to end."""
     states, reason = (JobState.READY, JobState.RUNNING), cancel_reason(call)
 
@@ -89,7 +89,7 @@ def cancel_all(call: Call) -> Answer:
     return _in_bulk(call, "cancelled", states, states, cancel)
 
 
-def delete_all(call: Call) -> Answer:
+def delete_all(call: ApiCall) -> Answer:
     """Remove jobs that are not running."""
     states = tuple(state for state in JobState if state is not JobState.RUNNING)
     reason, ends = delete_reason(call), call.queue.ends
@@ -101,7 +101,7 @@ def delete_all(call: Call) -> Answer:
 
 
 def _in_bulk(
-    call: Call,
+    call: ApiCall,
     done: str,
     usual: tuple[JobState, ...],
     possible: tuple[JobState, ...],

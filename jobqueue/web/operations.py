@@ -61,7 +61,7 @@ register_url_convertor("job_id", JobIdConvertor())
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """A request that may be answered.
 
     Args:
@@ -138,7 +138,7 @@ class Operation:
     method: str
     path: str
     summary: str
-    handle: Callable[[Call], Any]
+    handle: Callable[[ApiCall], Any]
     scope: Scope | None
     answers: Mapping[int, type[BaseModel] | None]
     problems: Collection[int] = ()
@@ -201,7 +201,7 @@ class Service:
     async def _answer(self, operation: Operation, request: Request) -> Response:
         access = await self._allowed(operation, request)
         body = await self._body_of(request)
-        call = Call(
+        call = ApiCall(
             request,
             self,
             access,
@@ -233,7 +233,7 @@ class Service:
             functools.partial(work, *args), limiter=self._threads, abandon_on_cancel=can_be_left
         )
 
-    async def _handle(self, operation: Operation, call: Call) -> Any:
+    async def _handle(self, operation: Operation, call: ApiCall) -> Any:
         if inspect.iscoroutinefunction(operation.handle):
             return await operation.handle(call)
         return await self.on_thread(operation.handle, call)

@@ -7,7 +7,7 @@ from types import FrameType
 
 import uvicorn
 
-from jobqueue.web.guards import Guard
+from jobqueue.web.request_guard import RequestGuard
 
 SHUTDOWN_SECONDS = 3
 
@@ -21,7 +21,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(application: Guard, listening: socket.socket) -> None:
+def serve(application: RequestGuard, listening: socket.socket) -> None:
     """Serve an application on a socket until a signal ends it."""
     config = uvicorn.Config(
         application,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobqueue.web import events, jobs, lists, models, overview
+from jobqueue.web import events, health, jobs, lists, models, queues, schedules, stats, workers
 from jobqueue.web.access import Scope
 from jobqueue.web.operations import Operation
 
@@ -146,7 +146,7 @@ OPERATIONS = (
         "GET",
         "/api/queues",
         "List queues",
-        overview.queues,
+        queues.list_queues,
         Scope.READ,
         {200: models.QueuesAnswer},
     ),
@@ -154,7 +154,7 @@ OPERATIONS = (
         "POST",
         "/api/queues/{name}/pause",
         "Pause a queue",
-        overview.pause,
+        queues.pause,
         Scope.OPERATE,
         {200: models.PausedAnswer},
     ),
@@ -162,7 +162,7 @@ OPERATIONS = (
         "POST",
         "/api/queues/{name}/resume",
         "Resume a queue",
-        overview.resume,
+        queues.resume,
         Scope.OPERATE,
         {200: models.PausedAnswer},
     ),
@@ -170,7 +170,7 @@ OPERATIONS = (
         "GET",
         "/api/workers",
         "List workers",
-        overview.workers,
+        workers.list_workers,
         Scope.READ,
         {200: models.WorkersAnswer},
     ),
@@ -178,7 +178,7 @@ OPERATIONS = (
         "GET",
         "/api/schedules",
         "List recurring jobs",
-        overview.schedules,
+        schedules.list_schedules,
         Scope.READ,
         {200: models.SchedulesAnswer},
     ),
@@ -186,7 +186,7 @@ OPERATIONS = (
         "GET",
         "/api/stats",
         "See counts, rates and durations",
-        overview.stats,
+        stats.show_stats,
         Scope.READ,
         {200: models.StatsAnswer},
         query=models.StatsQuery,
@@ -195,7 +195,7 @@ OPERATIONS = (
         "GET",
         "/healthz",
         "See whether this process answers",
-        overview.healthz,
+        health.healthz,
         None,
         {200: models.HealthAnswer},
     ),
@@ -203,11 +203,9 @@ OPERATIONS = (
         "GET",
         "/readyz",
         "See whether the database answers",
-        overview.readyz,
+        health.readyz,
         None,
         {200: models.HealthAnswer},
     ),
-    Operation(
-        "GET", "/", "See where to go on", overview.home, Scope.READ, {200: models.HomeAnswer}
-    ),
+    Operation("GET", "/", "See where to go on", health.home, Scope.READ, {200: models.HomeAnswer}),
 )

@@ -91,7 +91,7 @@ def test_how_long_ago_it_was(adapter: Adapter, clock: ManualClock, jobs: Jobs) -
     assert "5 min ago" in rows["Begun"]
     assert "20 s ago" in rows["Done"]
     assert "(5 min ago)" in jobs("show", "1")
-    assert "(heard of 5 min ago)" in jobs("doctor")
+    assert "(lost, heard of 5 min ago)" in jobs("doctor")
 
 
 def test_when_a_schedule_ticks(adapter: Adapter, clock: ManualClock, jobs: Jobs) -> None:
@@ -107,6 +107,7 @@ def test_when_a_schedule_ticks(adapter: Adapter, clock: ManualClock, jobs: Jobs)
     assert "in 60 min" in row
 
 
+@pytest.mark.jobs_real
 def test_when_a_job_is_due_that_is_enqueued_for_later(jobs: Jobs) -> None:
     said = jobs("enqueue", "tests.sample_jobs.Note", "--wait", "600")
     assert said.strip().endswith("due in 10 min.")

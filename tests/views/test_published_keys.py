@@ -24,15 +24,16 @@ from jobqueue.testing.contract.base import a_claim, new_worker
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 RULE = {"cron": "0 * * * *", "tz": "UTC"}
 
-JOB = (
-    "id handler args queue priority state attempts max_attempts run_at created_at updated_at "
-    "locked_at locked_by crashes last_error failed_at finished_at progress result "
-    "cancel_requested_at"
-).split()
-WORKER = "id name host pid queues concurrency started_at heartbeat_at".split()
-SCHEDULE = (
-    "app name job args schedule tz catch_up queue priority state paused next_tick last_tick"
-).split()
+JOB = [
+    *("id", "handler", "args", "queue", "priority", "state", "attempts", "max_attempts"),
+    *("run_at", "created_at", "updated_at", "locked_at", "locked_by", "crashes", "last_error"),
+    *("failed_at", "finished_at", "progress", "result", "cancel_requested_at"),
+]
+WORKER = ["id", "name", "host", "pid", "queues", "concurrency", "started_at", "heartbeat_at"]
+SCHEDULE = [
+    *("app", "name", "job", "args", "schedule", "tz", "catch_up", "queue", "priority", "state"),
+    *("paused", "next_tick", "last_tick"),
+]
 
 Read = Callable[..., Any]
 

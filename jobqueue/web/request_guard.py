@@ -28,7 +28,7 @@ HEADERS = {
 }
 
 
-class Guard:
+class RequestGuard:
     """Refuses what is not to be answered at all, and turns a crash into an answer.
 
     Args:
