@@ -251,7 +251,9 @@ class WorkerAnswer(Answered):
     concurrency: int
     started_at: datetime
     heartbeat_at: datetime
-    lost: bool = Field(description="Whether it has been silent for longer than its lease.")
+    lost: bool = Field(
+        description="Whether its process is gone, or it has been silent for longer than its lease."
+    )
     jobs: list[RunningAnswer]
 
 

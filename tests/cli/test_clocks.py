@@ -45,6 +45,7 @@ def jobs(adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     """The command line, on that database."""
     monkeypatch.setattr(default_configuration, "_connect", lambda _: adapter)
     monkeypatch.setenv("JOBS_APP", "tests.sample_jobs")
+    monkeypatch.setenv("JOBS_DATABASE_URL", "sqlite:///the-one-of-the-test.sqlite3")
 
     def run(*arguments: str) -> str:
         done = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -107,7 +108,6 @@ def test_when_a_schedule_ticks(adapter: Adapter, clock: ManualClock, jobs: Jobs)
     assert "in 60 min" in row
 
 
-@pytest.mark.jobs_real
 def test_when_a_job_is_due_that_is_enqueued_for_later(jobs: Jobs) -> None:
     said = jobs("enqueue", "tests.sample_jobs.Note", "--wait", "600")
     assert said.strip().endswith("due in 10 min.")
