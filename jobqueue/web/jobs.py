@@ -1,4 +1,4 @@
-"""Single jobs: enqueueing, seeing and steering them."""
+"""Single jobs over HTTP: enqueue, show and change one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _plain(value: Any) -> Any:
 
 
 def enqueue(call: ApiCall) -> Answer:
-    """Enqueue a job, once for an idempotency key."""
+    """Enqueue a job; only once for the same idempotency key."""
     body: NewJobBody = call.body
     job_class = open_class(body.name)
     job = job_class.set(
@@ -83,16 +83,16 @@ def _created(call: ApiCall, job: Job, record: StoredJob) -> Answer:
 
 
 def _as_first_answered(new_job: NewJob, once: EnqueuedOnce[StoredJob]) -> StoredJob:
-    """The job as it was when it was made: its row is gone, or what became of it is not for them."""
+    """Return the job as it was enqueued: its row is gone, or its sender may not read jobs."""
     run_at = new_job.due_at(once.made_at).astimezone(UTC)
     return StoredJob.of_new(new_job, once.job_id, run_at, once.made_at)
 
 
 def open_class(name: str) -> type[Job]:
-    """The job class with `api = True` that somebody outside means.
+    """Return the job class with `api = True` that a name means.
 
     Raises:
-        Problem: there is none, or there are several. One that is not open is not mentioned.
+        Problem: there is none, or there are several. Classes that are not open are not named.
     """
     if not classes_meant(name):
         import_app(default_configuration.settings.app)
@@ -113,16 +113,16 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-# --- one that is there ---------------------------------------------------------------------------
+# --- one that exists ----------------------------------------------------------------------------
 
 
 def show(call: ApiCall) -> Answer:
-    """A job as it is now."""
+    """Answer a job as it is now."""
     return Answer(job_json(found(call)))
 
 
 def found(call: ApiCall) -> StoredJob:
-    """The job whose id is in the path.
+    """Return the job whose id is in the path.
 
     Raises:
         JobNotFound: there is none.
@@ -157,7 +157,7 @@ def change(call: ApiCall) -> Answer:
 
 
 def _refuse_masks(redacted: Collection[str], given: Mapping[str, Any]) -> None:
-    """Refuse the `***` of an answer that is sent back, before it takes the place of a secret."""
+    """Refuse the `***` of an answer that is sent back: it would replace a secret."""
     for name in redacted:
         if given.get(name) == MASK:
             raise Problem(422, f"{name} is redacted, and {MASK} is not its value; leave it out")
@@ -174,7 +174,7 @@ def delete(call: ApiCall) -> Answer:
 
 
 def started(record: StoredJob, done: str) -> Exception:
-    """Why something cannot be done with a job any more."""
+    """Return the error that a job cannot be changed or deleted any more."""
     state = record.refresh().state
     how = "it has started" if state is JobState.RUNNING else "it is done"
     return StateConflict(
@@ -209,12 +209,12 @@ def cancel(call: ApiCall) -> Answer:
 
 
 def delete_reason(call: ApiCall) -> str:
-    """What those are told who hear of a job that was deleted."""
+    """Return the reason that the log and the hooks get for a deleted job."""
     return clean_error(f"deleted by {call.access.who}")
 
 
 def cancel_reason(call: ApiCall) -> str:
-    """What becomes the `last_error` of a cancelled job."""
+    """Return the `last_error` of a cancelled job."""
     return clean_error(call.body.reason or f"cancelled by {call.access.who}")
 
 

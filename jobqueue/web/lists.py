@@ -1,4 +1,4 @@
-"""Many jobs: pages of them, and changing all that match a filter, batch by batch."""
+"""Many jobs over HTTP: pages of them, and changes to all that match a filter."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Change = Callable[[Adapter, JobFilter], int]
 
 
 def list_jobs(call: ApiCall) -> Answer:
-    """Some jobs, the newest first."""
+    """Answer a page of jobs, the newest first."""
     query: JobsQuery = call.query
     where = replace(filter_of(query), before_id=query.before)
     found, following = _some(call.adapter, where, query.limit)
@@ -34,7 +34,7 @@ def list_jobs(call: ApiCall) -> Answer:
 
 
 def _some(adapter: Adapter, where: JobFilter, limit: int) -> tuple[list[StoredJob], int | None]:
-    """Some jobs, and where to go on: short pages are put together, as long as there is time."""
+    """Return some jobs, and where to go on; short pages are joined while there is time."""
     found: list[StoredJob] = []
     deadline = time.monotonic() + FILLING_SECONDS
     while True:
@@ -47,7 +47,7 @@ def _some(adapter: Adapter, where: JobFilter, limit: int) -> tuple[list[StoredJo
 
 
 def filter_of(asked: JobsQuery | JobFilterBody) -> JobFilter:
-    """The filter that somebody means."""
+    """Return the filter that a query or a body asks for."""
     names = [full for name in asked.name or () for full in names_meant(name)]
     return JobFilter(
         ids=_tuple(getattr(asked, "ids", None)),
@@ -107,14 +107,14 @@ def _in_bulk(
     possible: tuple[JobState, ...],
     change: Change,
 ) -> Answer:
-    """Count or change all jobs that match.
+    """Count or change all jobs that match a filter.
 
     Args:
-        call: what was asked.
+        call: the request.
         done: the word for the log.
-        usual: the states of the jobs that are meant when none is named.
-        possible: the states in which it can be done.
-        change: does it to jobs, in one transaction, and returns to how many.
+        usual: the states that are meant if the filter has none.
+        possible: the states of jobs that can be changed so.
+        change: changes jobs, in one transaction, and returns how many it changed.
     """
     body: BulkBody = call.body
     where = _bulk_filter(body, usual, possible, done)
@@ -125,7 +125,7 @@ def _in_bulk(
     try:
         for changed, following in _change_in_batches(call.adapter, where, change):
             number, going_on = number + changed, following
-    finally:  # also when the database goes away on the way: what was changed stays so
+    finally:  # even if the database fails in between, since earlier batches stay changed
         call.note(done, f"{number:,} jobs: {body.filter.model_dump_json(exclude_none=True)}")
     return _bulk_answer(body, number, going_on is not None, going_on)
 
@@ -145,7 +145,7 @@ def _bulk_filter(
 def _change_in_batches(
     adapter: Adapter, where: JobFilter, change: Change
 ) -> Iterator[tuple[int, int | None]]:
-    """How many each batch changed, and where to go on when no other follows in this request."""
+    """Yield how many jobs each batch changed, and where to go on after the last one."""
     number, deadline = 0, time.monotonic() + LONGEST_SECONDS
     while True:
         found, changed = adapter.page_jobs(where, BATCH), 0

@@ -1,4 +1,4 @@
-"""What is sent to the API and what it answers: checked by it, and described by its document."""
+"""The models of requests and answers, which check requests and describe the API."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ JOB_EXAMPLE: dict[str, Any] = {
 
 
 class Asked(BaseModel):
-    """What is sent."""
+    """The base of what is sent."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Answered(BaseModel):
-    """What is answered."""
+    """The base of what is answered."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Everything that can be asked of the API."""
+"""The table of all operations of the API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JOB, PROGRESS, RETRY, CANCEL, EVENTS = (path for path, _ in ALIASED)
 
 
 def _of_job(method: str, path: str, summary: str, handle: Any, **more: Any) -> Operation:
-    """An operation on a single job, which can be called by two names."""
+    """Return an operation on a single job, which has two paths."""
     return Operation(
         method,
         path,
