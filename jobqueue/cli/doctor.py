@@ -1,4 +1,4 @@
-"""`jobqueue doctor`: what is set up, what is not, and what to do about it."""
+"""`jobqueue doctor`: it shows what is set up, what is not, and what to do about it."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from jobqueue.views.workers import living_among
 
 @dataclass(slots=True)
 class Findings:
-    """What the doctor found.
+    """The result of an examination.
 
-    `problems` are to be mended, `warnings` are what can be meant so, `advice` is what to do next.
+    `problems` have to be mended, `warnings` may be intended, `advice` is what to do next.
     """
 
     settings: dict[str, dict[str, Any]]
@@ -63,14 +63,14 @@ def doctor(
 ) -> None:
     """Show what is set up, and what to mend.
 
-    On PostgreSQL also what hurts a queue: old snapshots and who holds them, sessions idle in a
-    transaction, replication slots that nobody reads, prepared transactions, dead rows, autovacuum,
-    and invalid or missing indexes; each with the command that mends it.
+    On PostgreSQL it also shows what slows a queue down: old snapshots and who holds them, sessions
+    idle in a transaction, replication slots that nobody reads, prepared transactions, dead rows,
+    autovacuum, and invalid or missing indexes; each with the command that mends it.
 
-    It warns of queues with jobs due that no living worker takes, and shows the configured groups.
+    It warns of queues with due jobs that no living worker takes, and shows the configured groups.
 
-    Exits with 0 when all is there (workers need not be), with 2 when the configuration or the
-    application is wrong, with 3 when the database or its tables are not there.
+    It exits with 0 when everything is there (workers need not be), with 2 when the configuration or
+    the application is wrong, with 3 when the database or its tables are not there.
 
     \b
     Examples:
@@ -163,7 +163,7 @@ def _examine_app(session: Session, findings: Findings) -> None:
 
 
 def _examine_groups(settings: Settings, findings: Findings) -> None:
-    """See to the groups of the file; without any, one worker with the settings' queues runs."""
+    """Check the groups of the file, if it has any."""
     try:
         findings.groups = list(groups_of(AS_CONFIGURED, settings)) if load_worker_groups() else []
     except ConfigurationError as error:
@@ -222,7 +222,7 @@ def _listed(groups: Sequence[str]) -> str:
 
 
 def _schema_problem(status: SchemaStatus) -> str | None:
-    """What is wrong with the tables; nothing where others made them, and they are complete."""
+    """Return what is wrong with the tables; None if others made them, and they are complete."""
     if status.current is None and not status.missing:
         return None
     if status.trouble is not None:
@@ -245,7 +245,7 @@ def _depth(adapter: Adapter) -> dict[str, int]:
     }
 
 
-# --- what is shown -------------------------------------------------------------------------------
+# --- printed ------------------------------------------------------------------------------------
 
 
 def _as_json(findings: Findings) -> dict[str, Any]:
@@ -299,7 +299,7 @@ def _print_ailments(ailments: Sequence[Ailment]) -> None:
 def _verdict(findings: Findings) -> str:
     if findings.exit_code:
         return "Not all is well."
-    # That no worker runs at all is no fault: so it is before the first, and where others look.
+    # Having no worker at all is no fault: it is so before the first one starts.
     is_better = findings.health.ailments or (findings.warnings and findings.living)
     return "It works, and could be better." if is_better else "All is well."
 

@@ -1,4 +1,4 @@
-"""`jobqueue list` and `jobqueue show`: looking at jobs."""
+"""`jobqueue list` and `jobqueue show`: they show jobs."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def list_jobs(
 ) -> None:
     """List jobs, the newest first.
 
-    WHEN is when a ready job is due, when a running one began, and when any other ended.
-    --job takes what `jobqueue enqueue` does, and the full name of a job whose class is gone.
+    WHEN is when a ready job is due, when a running one began, and when any other ended. --job
+    takes the names that `jobqueue enqueue` takes, and the full name of a job whose class is gone.
 
     \b
     Examples:
@@ -95,7 +95,7 @@ def show(
     database_url: DatabaseUrl = None,
     json_: AsJson = False,
 ) -> None:
-    """Show all there is to know of one job.
+    """Show everything about one job.
 
     \b
     Examples:
@@ -134,7 +134,7 @@ def job_filter(
     handlers: Iterable[str] | None,
     before: int | None = None,
 ) -> JobFilter:
-    """The filter that the options of a command ask for.
+    """Return the filter that the options of a command ask for.
 
     Raises:
         ConfigurationError: a state or a queue's name cannot be one.
@@ -189,7 +189,7 @@ def _full_names(session: Session, name: str) -> list[str]:
 
 
 def _split(given: Iterable[str] | None) -> tuple[str, ...] | None:
-    """Values given with commas between them, or by using the option repeatedly."""
+    """Return the values of an option, given with commas or by repeating it."""
     words = [word.strip() for text in given or () for word in text.split(",")]
     return tuple(words) or None
 

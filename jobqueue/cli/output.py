@@ -1,4 +1,4 @@
-"""What commands print: tables and JSON, with the secrets of jobs masked."""
+"""Tables and JSON as commands print them, with the secrets of jobs masked."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. A `flexible` one is cut where a terminal is too narrow."""
+    """A column of a table. A `flexible` one is cut if the terminal is too narrow."""
 
     title: str
     right: bool = False
@@ -67,7 +67,7 @@ class Column:
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Print aligned columns: as wide as the terminal, or, where there is none, in full."""
+    """Print aligned columns: as wide as the terminal, or in full if there is none."""
     cleaned = [[one_line(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_rich(columns, cleaned)
@@ -83,12 +83,12 @@ def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 job`, `1,200 jobs`."""
+    """Return a number with its noun: `1 job`, `1,200 jobs`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def compact_json(value: Any) -> str:
-    """A value as JSON on one line, for people."""
+    """Return a value as JSON on one line, for people."""
     return json.dumps(value, ensure_ascii=False, default=_plain)
 
 
@@ -125,7 +125,7 @@ def _print_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
 def _fitted_widths(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], available: int
 ) -> list[int]:
-    """The columns as wide as they need to be; the flexible ones share what is left for them."""
+    """Return the widths that columns need; the flexible ones share what is left."""
     titles = [column.title for column in columns]
     widths = [max(map(len, cells)) for cells in zip(titles, *rows, strict=True)]
     flexible = [i for i, column in enumerate(columns) if column.flexible]

@@ -1,4 +1,4 @@
-"""`jobqueue schedules`: seeing and steering recurring jobs."""
+"""`jobqueue schedules`: it lists, runs, pauses and resumes recurring jobs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def list_schedules(
     """List the recurring jobs of all applications in the database.
 
     A schedule is inactive while no living worker has it in its code. It stays in the database,
-    and goes on when one has it again.
+    and goes on when a worker has it again.
 
     \b
     Examples:
@@ -87,13 +87,13 @@ def run(
 
 
 def pause(name: Name, app: App = None, database_url: DatabaseUrl = None) -> None:
-    """Let a recurring job no longer be enqueued, until it is resumed.
+    """Stop enqueueing a recurring job, until it is resumed.
 
     \b
     Examples:
       jobs schedules pause NightlyReport
     """
-    _steer(
+    _change(
         name,
         {"app": app, "database_url": database_url},
         lambda adapter, record: adapter.pause_schedule(record.app, record.name),
@@ -102,15 +102,15 @@ def pause(name: Name, app: App = None, database_url: DatabaseUrl = None) -> None
 
 
 def resume(name: Name, app: App = None, database_url: DatabaseUrl = None) -> None:
-    """Let a paused recurring job be enqueued again, from now on.
+    """Resume a paused recurring job, from now on.
 
-    What would have been due meanwhile is left out.
+    Ticks that it missed meanwhile are left out.
 
     \b
     Examples:
       jobs schedules resume NightlyReport
     """
-    _steer(
+    _change(
         name,
         {"app": app, "database_url": database_url},
         lambda adapter, record: adapter.resume_schedule(record.app, record.name),
@@ -118,7 +118,7 @@ def resume(name: Name, app: App = None, database_url: DatabaseUrl = None) -> Non
     )
 
 
-HELP = """See and steer recurring jobs.
+HELP = """List, run, pause and resume recurring jobs.
 
 \b
 Examples:
@@ -163,7 +163,7 @@ def list_unless_told_otherwise(
         )
 
 
-def _steer(
+def _change(
     name: str,
     options: dict[str, Any],
     change: Callable[[Adapter, ScheduleRecord], bool],
@@ -179,7 +179,7 @@ def _steer(
 
 
 def _found(session: Session, name: str) -> ScheduleRecord:
-    """The schedule of this application that a person means."""
+    """Return the schedule of this application that a name means."""
     from jobqueue.maintenance.ticker import app_key
 
     app, everywhere = app_key(session.settings.app), session.adapter.schedules()

@@ -1,4 +1,4 @@
-"""`jobqueue status`: who does what, and how much there is to do."""
+"""`jobqueue status`: it shows the workers, their jobs, and how much there is to do."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ WATCH_SECONDS = 2.0
 CLEAR_SCREEN = "\x1b[2J\x1b[H"
 
 Watch = Annotated[
-    bool, typer.Option("--watch", help="Show it anew every two seconds, until Ctrl-C.")
+    bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")
 ]
 
 
 def status(database_url: DatabaseUrl = None, json_: AsJson = False, watch: Watch = False) -> None:
-    """Show the workers, what they perform, and what waits.
+    """Show the workers, the jobs that they perform, and the queues.
 
-    Workers of all machines are shown; memory only of those on this one. A worker is lost when its
-    process is gone, or when it has been silent for longer than its lease: others free its jobs.
-    One of this machine is resting when it takes no jobs, after Ctrl-Z or TSTP, until `fg` or CONT.
-    AGE is how long the oldest due job has been due.
+    It shows the workers of all machines, and the memory of those on this one. A worker is lost when
+    its process is gone, or when it has been silent for longer than its lease: others free its jobs.
+    A worker of this machine is resting when it takes no jobs: after Ctrl-Z or TSTP, until `fg` or
+    CONT. AGE is how long the oldest due job has been due.
 
     \b
     Examples:

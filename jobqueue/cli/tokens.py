@@ -36,9 +36,9 @@ def create(
     database_url: DatabaseUrl = None,
     json_: AsJson = False,
 ) -> None:
-    """Make a token, and show it this once.
+    """Make a token, and show it once.
 
-    Only a hash of it is stored. Without --scope it allows to read.
+    Only its hash is stored. Without --scope it allows reading.
 
     \b
     Examples:
@@ -82,7 +82,7 @@ def revoke(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.")],
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Let a token be of no use any more, from now on.
+    """Revoke a token: it is refused from now on.
 
     \b
     Examples:

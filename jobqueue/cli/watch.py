@@ -1,4 +1,4 @@
-"""`jobqueue show ID --watch`: the progress of a job until it has ended."""
+"""`jobqueue show ID --watch`: it shows the progress of a job until the job has ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOOK_SECONDS = 0.25
 
 
 def watch(job: StoredJob) -> None:
-    """Show a job's state and progress until it has ended: a bar on a terminal, else lines."""
+    """Show a job's state and progress until it has ended: as a bar on a terminal, else as lines."""
     display, show = _bar() if sys.stdout.isatty() else _lines()
     last: StoredJob | None = job
     with display:
@@ -36,7 +36,7 @@ def watch(job: StoredJob) -> None:
 
 
 def fraction_of(progress: Any) -> float | None:
-    """How much of a job is done, from 0 to 1, if its progress says so."""
+    """Return the share of a job that is done, from 0 to 1, if its progress says so."""
     value = progress.get("fraction") if isinstance(progress, dict) else progress
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         return None
@@ -44,7 +44,7 @@ def fraction_of(progress: Any) -> float | None:
 
 
 def text_of(progress: Any) -> str:
-    """What a progress says beside a fraction."""
+    """Return the text of a progress, without its fraction."""
     if isinstance(progress, dict) and set(progress) == {"fraction", "message"}:
         return one_line(str(progress["message"]))
     if progress is None or fraction_of(progress) is not None:
@@ -65,7 +65,7 @@ def _now(job: StoredJob) -> StoredJob | None:
 
 
 def _lines() -> tuple[AbstractContextManager[Any], Callable[[StoredJob], None]]:
-    """A line for each change."""
+    """Return a display that prints a line for each change."""
     shown = [""]
 
     def show(job: StoredJob) -> None:
