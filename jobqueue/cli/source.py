@@ -15,7 +15,7 @@ from jobqueue.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class BaseClass:
-    """How a module can name the base class of a new job, and the import that it needs."""
+    """The base class of a new job: its name in a module, and the import that it needs."""
 
     name: str
     needs_import: str | None = None

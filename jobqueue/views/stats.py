@@ -1,4 +1,4 @@
-"""How many jobs there are, and the attempts at them of the last minutes."""
+"""Stats: the numbers of jobs, and the attempts at them of the last minutes."""
 
 from __future__ import annotations
 

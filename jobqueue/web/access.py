@@ -48,7 +48,7 @@ SCOPES_OF_ROLE = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who sends a request, and what they may do.
+    """Somebody who sends requests, and what they may do.
 
     Args:
         who: a name for the log; each has idempotency keys of their own.

@@ -1,4 +1,4 @@
-"""Whether this process and its database answer, and where to look further."""
+"""Health over HTTP: this process answers, its database answers."""
 
 from __future__ import annotations
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobqueue.web import events, health, jobs, lists, models, queues, schedules, stats, workers
+from jobqueue.web import (
+    bulk,
+    events,
+    health,
+    jobs,
+    models,
+    pages,
+    queues,
+    schedules,
+    stats,
+    workers,
+)
 from jobqueue.web.access import Scope
 from jobqueue.web.operations import Operation
 
@@ -107,7 +118,7 @@ OPERATIONS = (
         "GET",
         "/api/jobs",
         "List jobs",
-        lists.list_jobs,
+        pages.list_jobs,
         Scope.READ,
         {200: models.PageAnswer},
         query=models.JobsQuery,
@@ -116,7 +127,7 @@ OPERATIONS = (
         "POST",
         "/api/jobs/retry",
         "Retry jobs",
-        lists.retry_all,
+        bulk.retry_all,
         Scope.OPERATE,
         {200: models.BulkAnswer},
         body=models.BulkBody,
@@ -126,7 +137,7 @@ OPERATIONS = (
         "POST",
         "/api/jobs/cancel",
         "Cancel jobs",
-        lists.cancel_all,
+        bulk.cancel_all,
         Scope.OPERATE,
         {200: models.BulkAnswer},
         body=models.BulkCancelBody,
@@ -136,7 +147,7 @@ OPERATIONS = (
         "POST",
         "/api/jobs/delete",
         "Delete jobs",
-        lists.delete_all,
+        bulk.delete_all,
         Scope.OPERATE,
         {200: models.BulkAnswer},
         body=models.BulkBody,
