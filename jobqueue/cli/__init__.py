@@ -1,4 +1,4 @@
-"""The command line, `jobs`: every command parses, calls what does the work, and prints."""
+"""The command line, `jobs`. A command parses its options, calls the library, and prints."""
 
 from __future__ import annotations
 

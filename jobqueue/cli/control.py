@@ -1,4 +1,4 @@
-"""`jobqueue retry`, `jobqueue cancel` and `jobqueue clear`: changing what becomes of jobs."""
+"""`jobqueue retry`, `jobqueue cancel` and `jobqueue clear`: they change jobs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def retry(
 def cancel(job_ids: JobIds, app: App = None, database_url: DatabaseUrl = None) -> None:
     """End jobs before they start, or tell running ones to end.
 
-    A running async job is cancelled within two seconds; a sync one sees `self.context.cancelled`,
+    A running async job is cancelled within two seconds. A sync one sees `self.context.cancelled`,
     and is interrupted if its class has `interrupt_on_cancel`. Finished jobs are refused.
 
     \b
@@ -92,9 +92,9 @@ def clear(
 ) -> None:
     """Remove jobs for good.
 
-    Without --state, jobs of every state but running. Asks first on a terminal, unless there is
-    --yes. A script, which has none, is not asked where it says which jobs it means; without
-    --state, --queue and --job it has to say --yes.
+    Without --state it removes jobs of every state but running. On a terminal it asks first,
+    unless --yes is given. Without a terminal, as in a script, it does not ask; it then needs
+    --state, --queue or --job to say which jobs are meant, or --yes for all of them.
 
     \b
     Examples:
@@ -117,13 +117,13 @@ def clear(
 
 
 def _each(
-    adapter: Adapter, job_ids: Sequence[int], steer_one: Callable[[Adapter, int], str]
+    adapter: Adapter, job_ids: Sequence[int], change_one: Callable[[Adapter, int], str]
 ) -> None:
-    """Steer every job that can be; exit with 1 when there was one that cannot."""
+    """Change every job that can be changed; exit with 1 if one could not."""
     refused = False
     for job_id in dict.fromkeys(job_ids):
         try:
-            typer.echo(steer_one(adapter, job_id))
+            typer.echo(change_one(adapter, job_id))
         except (LookupError, StateConflict) as error:
             if not isinstance(error, JobqueueError):
                 raise
@@ -153,10 +153,10 @@ def _found(adapter: Adapter, job_id: int) -> StoredJob:
 
 
 def _ask(adapter: Adapter, where: JobFilter, *, force: bool) -> None:
-    """Have somebody say that these jobs are to go; whoever cannot be asked has said so by a filter.
+    """Ask whether these jobs are to be removed; without a terminal, a filter is the answer.
 
     Raises:
-        ConfigurationError: nobody can be asked, and all jobs are meant.
+        ConfigurationError: there is no terminal, and all jobs are meant.
     """
     can_be_asked = sys.stdin.isatty()
     if not can_be_asked and where != JobFilter():
@@ -174,7 +174,7 @@ def _ask(adapter: Adapter, where: JobFilter, *, force: bool) -> None:
 
 
 def _numbers(adapter: Adapter, where: JobFilter, *, force: bool) -> dict[JobState, int]:
-    """How many jobs of each state would be removed."""
+    """Return how many jobs of each state would be removed."""
     usual = [state for state in JobState if force or state is not JobState.RUNNING]
     found = {
         state: adapter.count_jobs(replace(where, states=(state,)))

@@ -1,4 +1,4 @@
-"""`jobqueue list` and `jobqueue show`: looking at jobs."""
+"""`jobqueue list` and `jobqueue show`: they show jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from jobqueue.cli.output import (
     Column,
     as_json,
     compact_json,
-    from_now,
     print_json,
     print_pairs,
     print_table,
@@ -23,11 +22,11 @@ from jobqueue.cli.output import (
 from jobqueue.cli.session import Session, note_broken_app, opened
 from jobqueue.cli.watch import watch
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
+from jobqueue.durations import from_now
 from jobqueue.errors import ConfigurationError, UnknownJob
-from jobqueue.job import registry
 from jobqueue.records import FINISHED_STATES, LARGEST_ID, JobFilter, JobRecord, JobState
 from jobqueue.redaction import printable, summary_of
-from jobqueue.showing import hides_unknown, shown_args
+from jobqueue.views.jobs import hides_unknown, names_of_the_one_meant, shown_args
 
 COLUMNS = (
     Column("ID", right=True),
@@ -61,8 +60,8 @@ def list_jobs(
 ) -> None:
     """List jobs, the newest first.
 
-    WHEN is when a ready job is due, when a running one began, and when any other ended.
-    --job takes what `jobqueue enqueue` does, and the full name of a job whose class is gone.
+    WHEN is when a ready job is due, when a running one began, and when any other ended. --job
+    takes the names that `jobqueue enqueue` takes, and the full name of a job whose class is gone.
 
     \b
     Examples:
@@ -95,7 +94,7 @@ def show(
     database_url: DatabaseUrl = None,
     json_: AsJson = False,
 ) -> None:
-    """Show all there is to know of one job.
+    """Show everything about one job.
 
     \b
     Examples:
@@ -134,7 +133,7 @@ def job_filter(
     handlers: Iterable[str] | None,
     before: int | None = None,
 ) -> JobFilter:
-    """The filter that the options of a command ask for.
+    """Return the filter that the options of a command ask for.
 
     Raises:
         ConfigurationError: a state or a queue's name cannot be one.
@@ -174,23 +173,22 @@ def _handlers(session: Session, given: Iterable[str] | None) -> tuple[str, ...] 
     return tuple(dict.fromkeys(full for name in names for full in _full_names(session, name)))
 
 
-def _full_names(session: Session, name: str) -> tuple[str, ...]:
-    """The names that rows of a job may carry.
+def _full_names(session: Session, name: str) -> list[str]:
+    """Return the names that rows of a job may carry.
 
-    What a name means is what `jobqueue enqueue` takes it for. Rows may outlive their class, though,
-    and then it is their own name that means them.
+    A name means the job that `jobqueue enqueue` takes it for. If the class is gone, it means the
+    rows that carry it.
     """
     try:
-        job_class = registry.resolve(name)
+        return names_of_the_one_meant(name)
     except UnknownJob:
         if not session.adapter.list_jobs(JobFilter(handlers=(name,)), 1):
             raise
-        return (name,)
-    return (name, job_class.name, *job_class.aliases)
+        return [name]
 
 
 def _split(given: Iterable[str] | None) -> tuple[str, ...] | None:
-    """Values given with commas between them, or by using the option repeatedly."""
+    """Return the values of an option, given with commas or by repeating it."""
     words = [word.strip() for text in given or () for word in text.split(",")]
     return tuple(words) or None
 

@@ -1,4 +1,4 @@
-"""`jobqueue show ID --watch`: the progress of a job until it has ended."""
+"""`jobqueue show ID --watch`: it shows the progress of a job until the job has ended."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from jobqueue.cli.output import compact_json
 from jobqueue.errors import JobNotFound
 from jobqueue.records import FINISHED_STATES, JobState
 from jobqueue.redaction import summary_of
-from jobqueue.showing import shown_words
+from jobqueue.views.jobs import job_view
 
 LOOK_SECONDS = 0.25
 
 
 def watch(job: StoredJob) -> None:
-    """Show a job's state and progress until it has ended: a bar on a terminal, else lines."""
+    """Show a job's state and progress until it has ended: as a bar on a terminal, else as lines."""
     display, show = _bar() if sys.stdout.isatty() else _lines()
     last: StoredJob | None = job
     with display:
@@ -36,7 +36,7 @@ def watch(job: StoredJob) -> None:
 
 
 def fraction_of(progress: Any) -> float | None:
-    """How much of a job is done, from 0 to 1, if its progress says so."""
+    """Return the share of a job that is done, from 0 to 1, if its progress says so."""
     value = progress.get("fraction") if isinstance(progress, dict) else progress
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         return None
@@ -44,7 +44,7 @@ def fraction_of(progress: Any) -> float | None:
 
 
 def text_of(progress: Any) -> str:
-    """What a progress says beside a fraction."""
+    """Return the text of a progress, without its fraction."""
     if isinstance(progress, dict) and set(progress) == {"fraction", "message"}:
         return one_line(str(progress["message"]))
     if progress is None or fraction_of(progress) is not None:
@@ -53,8 +53,8 @@ def text_of(progress: Any) -> str:
 
 
 def shown_progress(job: StoredJob) -> Any:
-    """Its progress, without what is secret."""
-    return shown_words(job)["progress"]
+    """Return a job's progress, without secrets."""
+    return job_view(job).progress
 
 
 def _now(job: StoredJob) -> StoredJob | None:
@@ -65,7 +65,7 @@ def _now(job: StoredJob) -> StoredJob | None:
 
 
 def _lines() -> tuple[AbstractContextManager[Any], Callable[[StoredJob], None]]:
-    """A line for each change."""
+    """Return a display that prints a line for each change."""
     shown = [""]
 
     def show(job: StoredJob) -> None:

@@ -1,4 +1,4 @@
-"""`jobqueue work` and `jobqueue workoff`: performing jobs in the foreground."""
+"""`jobqueue work` and `jobqueue workoff`: they perform jobs in the foreground."""
 
 from __future__ import annotations
 
@@ -107,9 +107,9 @@ def work(
 ) -> None:
     """Perform jobs until Ctrl-C.
 
-    A supervisor keeps the worker processes alive. Ctrl-C (or TERM) finishes what runs, within
-    --grace, and exits; a second one gives it back at once. So does closing the terminal. After
-    Ctrl-Z no more jobs are taken, until `fg`.
+    A supervisor keeps the worker processes alive. Ctrl-C (or TERM) finishes the running jobs,
+    within --grace, and exits; a second one gives them back at once. So does closing the terminal.
+    After Ctrl-Z no more jobs are taken, until `fg`.
 
     \b
     Examples:
@@ -152,9 +152,9 @@ def workoff(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Perform what is due, and exit.
+    """Perform the jobs that are due, and exit.
 
-    Exits with 0 when nothing due is left, and with 1 if a job ended failed. Paused queues and
+    It exits with 0 when no due job is left, and with 1 if a job failed for good. Paused queues and
     jobs whose time has not come are left alone.
 
     \b
@@ -182,7 +182,7 @@ def workoff(
 
 
 def ready_to_work(session: Session) -> bool:
-    """Set up the log, and make sure of the database before anything is started.
+    """Set up the log, and check the database before anything is started.
 
     Returns:
         False if it was told to stop while it waited for the database, as `wait_for_database` says.
@@ -201,7 +201,7 @@ def ready_to_work(session: Session) -> bool:
 
 
 def possible_ttl(ttl: float | None) -> float | None:
-    """A time to live that can be kept; raises `BadParameter` otherwise."""
+    """Return a time to live; raise `BadParameter` if it cannot be one."""
     if ttl is not None and not 0 < ttl <= threading.TIMEOUT_MAX:
         raise typer.BadParameter(
             f"{ttl} is no time to live; expected a number of seconds above 0", param_hint="--ttl"
@@ -210,7 +210,7 @@ def possible_ttl(ttl: float | None) -> float | None:
 
 
 def memory_bytes(text: str | None) -> int | None:
-    """A size such as 512M in bytes; raises `BadParameter` when it is none."""
+    """Return a size such as 512M in bytes; raise `BadParameter` if it is none."""
     if text is None:
         return None
     found = re.fullmatch(r"([1-9]\d*)([kmg]?)b?", text.strip().lower())

@@ -1,8 +1,8 @@
-"""What stands before every route, also those that do not exist.
+"""The guard before every route. It refuses requests that pages of other sites make.
 
-A browser on this machine can be made to call a server on this machine by any page that it shows.
-So the name it was called by is looked at (a page's own name may have been made to lead here), and
-where the page comes from.
+Any page can make a browser call a server on the browser's own machine. So the guard checks the
+host name of the request, since the name of the page's site may have been made to lead here, and it
+checks the site that the page comes from.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ HEADERS = {
 }
 
 
-class Guard:
-    """Refuses what is not to be answered at all, and turns a crash into an answer.
+class RequestGuard:
+    """Refuses requests of other sites, and turns every error into an answer.
 
     Args:
-        app: what it stands before.
-        allowed_hosts: see `jobqueue.web.app`.
-        answer_error: makes an answer of whatever goes wrong, given the method and the path.
-        streams: what goes on for as long as a job does, and ends with the server.
+        app: the application behind it.
+        allowed_hosts: the host names that requests may have; None for any.
+        answer_error: returns the answer to an error, given the method and the path.
+        streams: the open streams of events, which end with the server.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Guard:
         self._answer_error = answer_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or whatever else a server asks of an application."""
+        """Answer a request, or another message of the server."""
         match scope["type"]:
             case "http":
                 await self._answer(scope, receive, send)
@@ -61,11 +61,11 @@ class Guard:
                 await self.inner(scope, self._until_shutdown(receive), send)
 
     def end_streams(self) -> None:
-        """See `jobqueue.web.Application`."""
+        """End the open streams: `jobqueue.web.Application.end_streams`."""
         self._streams.end()
 
     def _until_shutdown(self, receive: Receive) -> Receive:
-        """Hear of the end of the lifespan, which a server may say while streams are open."""
+        """End the streams when the lifespan ends, as a server may do while they are open."""
 
         async def heard() -> Message:
             message = await receive()
@@ -77,7 +77,7 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         sender, method = Sender(send), scope["method"]
-        # Starlette's routes raise where there is an application, and answer by themselves else.
+        # Starlette's routes raise errors if there is an application, and answer them otherwise.
         scope.setdefault("app", self)
         try:
             self._refuse_stranger(Headers(scope=scope), method)
@@ -105,7 +105,7 @@ class Guard:
 
 
 class Sender:
-    """Sends answers with the headers that every one of them has."""
+    """Sends answers, and adds the headers that all of them have."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -122,8 +122,8 @@ class Sender:
 
 
 async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Say why, where the server can pass that on; it is a bare 403 else."""
-    await receive()  # the handshake, which has to be taken before it is answered
+    """Refuse it, with the reason if the server can pass that on, else with a bare 403."""
+    await receive()  # the handshake; it has to be received before it is answered
     if "websocket.http.response" in scope.get("extensions", {}):
         await no_websockets().response()(scope, receive, send)
     else:
@@ -131,14 +131,14 @@ async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def no_websockets() -> Problem:
-    """What a handshake is answered. A server without websockets passes it on as a request."""
+    """Return the answer to a handshake, which some servers pass on as a request."""
     return Problem(403, "there are no websockets here; a job is followed by its events")
 
 
 def name_of(host: str) -> str:
-    """The name in a `Host` header, without the port."""
+    """Return the name in a `Host` header, without the port."""
     if "@" in host:
-        return ""  # no browser sends that, and what comes before it is no part of the name
+        return ""  # no browser sends that
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()
     except ValueError:
@@ -157,5 +157,5 @@ def _without_default_port(host: str) -> str:
 
 
 def _is_link(headers: Headers, method: str) -> bool:
-    """Whether somebody followed a link: their browser shows the answer to them, and to no page."""
+    """Return whether somebody followed a link: no page can read the answer then."""
     return method in {"GET", "HEAD"} and headers.get("sec-fetch-mode") == "navigate"

@@ -1,76 +1,34 @@
-"""Many jobs: pages of them, and changing all that match a filter, batch by batch."""
+"""Changes over HTTP to all jobs that match a filter, batch by batch."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.bulk import cancel_some, delete_some
 from jobqueue.records import JobFilter, JobState
-from jobqueue.showing import names_meant
-from jobqueue.web.jobs import cancel_reason, delete_reason, job_json
-from jobqueue.web.models import BulkBody, JobFilterBody, JobsQuery
-from jobqueue.web.operations import Answer, Call
+from jobqueue.web.jobs import cancel_reason, delete_reason
+from jobqueue.web.models import BulkBody
+from jobqueue.web.operations import Answer, ApiCall
+from jobqueue.web.pages import filter_of
 from jobqueue.web.problems import Problem
 
 BATCH = 200
 MOST_CHANGED = 10_000
 LONGEST_SECONDS = 10.0
-FILLING_SECONDS = 0.05
 
 Change = Callable[[Adapter, JobFilter], int]
 
 
-def list_jobs(call: Call) -> Answer:
-    """Some jobs, the newest first."""
-    query: JobsQuery = call.query
-    where = replace(filter_of(query), before_id=query.before)
-    found, following = _some(call.adapter, where, query.limit)
-    return Answer({"jobs": [job_json(record) for record in found], "next": following})
-
-
-def _some(adapter: Adapter, where: JobFilter, limit: int) -> tuple[list[StoredJob], int | None]:
-    """Some jobs, and where to go on: short pages are put together, as long as there is time."""
-    found: list[StoredJob] = []
-    deadline = time.monotonic() + FILLING_SECONDS
-    while True:
-        page = adapter.page_jobs(where, limit - len(found))
-        found += page.jobs
-        where = replace(where, before_id=page.next_before_id)
-        is_over = page.next_before_id is None or time.monotonic() > deadline
-        if is_over or len(found) == limit:
-            return found, page.next_before_id
-
-
-def filter_of(asked: JobsQuery | JobFilterBody) -> JobFilter:
-    """The filter that somebody means."""
-    names = [full for name in asked.name or () for full in names_meant(name)]
-    return JobFilter(
-        ids=_tuple(getattr(asked, "ids", None)),
-        states=_tuple(asked.state),
-        queues=_tuple(asked.queue),
-        handlers=None if asked.name is None else _tuple(names),
-    )
-
-
-def _tuple(values: Collection[Any] | None) -> tuple[Any, ...] | None:
-    return None if values is None else tuple(dict.fromkeys(values))
-
-
-# --- in bulk -------------------------------------------------------------------------------------
-
-
-def retry_all(call: Call) -> Answer:
+def retry_all(call: ApiCall) -> Answer:
     """Make failed jobs due now, and others if they are asked for."""
     usual, possible = (JobState.FAILED,), (JobState.READY, JobState.FAILED, JobState.CANCELLED)
     return _in_bulk(call, "retried", usual, possible, lambda adapter, where: adapter.retry(where))
 
 
-def cancel_all(call: Call) -> Answer:
+def cancel_all(call: ApiCall) -> Answer:
     """End jobs that have not started, and ask running ones to end."""
     states, reason = (JobState.READY, JobState.RUNNING), cancel_reason(call)
 
@@ -89,7 +47,7 @@ def cancel_all(call: Call) -> Answer:
     return _in_bulk(call, "cancelled", states, states, cancel)
 
 
-def delete_all(call: Call) -> Answer:
+def delete_all(call: ApiCall) -> Answer:
     """Remove jobs that are not running."""
     states = tuple(state for state in JobState if state is not JobState.RUNNING)
     reason, ends = delete_reason(call), call.queue.ends
@@ -101,20 +59,20 @@ def delete_all(call: Call) -> Answer:
 
 
 def _in_bulk(
-    call: Call,
+    call: ApiCall,
     done: str,
     usual: tuple[JobState, ...],
     possible: tuple[JobState, ...],
     change: Change,
 ) -> Answer:
-    """Count or change all jobs that match.
+    """Count or change all jobs that match a filter.
 
     Args:
-        call: what was asked.
+        call: the request.
         done: the word for the log.
-        usual: the states of the jobs that are meant when none is named.
-        possible: the states in which it can be done.
-        change: does it to jobs, in one transaction, and returns to how many.
+        usual: the states that are meant if the filter has none.
+        possible: the states of jobs that can be changed so.
+        change: changes jobs, in one transaction, and returns how many it changed.
     """
     body: BulkBody = call.body
     where = _bulk_filter(body, usual, possible, done)
@@ -125,7 +83,7 @@ def _in_bulk(
     try:
         for changed, following in _change_in_batches(call.adapter, where, change):
             number, going_on = number + changed, following
-    finally:  # also when the database goes away on the way: what was changed stays so
+    finally:  # even if the database fails in between, since earlier batches stay changed
         call.note(done, f"{number:,} jobs: {body.filter.model_dump_json(exclude_none=True)}")
     return _bulk_answer(body, number, going_on is not None, going_on)
 
@@ -145,7 +103,7 @@ def _bulk_filter(
 def _change_in_batches(
     adapter: Adapter, where: JobFilter, change: Change
 ) -> Iterator[tuple[int, int | None]]:
-    """How many each batch changed, and where to go on when no other follows in this request."""
+    """Yield how many jobs each batch changed, and where to go on after the last one."""
     number, deadline = 0, time.monotonic() + LONGEST_SECONDS
     while True:
         found, changed = adapter.page_jobs(where, BATCH), 0
