@@ -7,17 +7,22 @@ word that the glossary has another one for. The page itself names files and func
 from __future__ import annotations
 
 import ast
+import inspect
 import pkgutil
 import re
+import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
 
-import pytest
-
+from jobqueue import JobQueue
+from jobqueue.defaults import default_configuration
 from tests.conftest import PROJECT
+from tests.sample_jobs import Note
 
 PACKAGE = PROJECT / "jobqueue"
 PAGE = PROJECT / "docs/architecture.md"
@@ -192,9 +197,36 @@ def test_a_job_walks_through_few_rooms_and_none_twice() -> None:
     assert len(set(rooms())) == len(rooms())
 
 
-@pytest.mark.parametrize("room", rooms())
-def test_a_room_of_the_walk_exists(room: str) -> None:
-    assert callable(pkgutil.resolve_name(room))
+def test_a_job_enters_each_room_on_its_way(postgres_url: str) -> None:
+    """Each is there under its name, and is called between `perform_later` and the settlement."""
+    codes = {code_of(pkgutil.resolve_name(room)): room for room in rooms()}
+    entered = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code in codes:
+            entered.add(codes[frame.f_code])
+
+    before = sys.getprofile()
+    queue = JobQueue(database_url=postgres_url)
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        with default_configuration.substituted(queue.adapter):
+            Note.perform_later("a walk")
+            assert queue.work_off().succeeded == 1
+    finally:
+        sys.setprofile(before)
+        threading.setprofile(None)
+        queue.adapter.close()
+    assert [room for room in rooms() if room not in entered] == []
+
+
+def code_of(room: Any) -> CodeType:
+    """The code of a function, or of a descriptor's `__get__`."""
+    code: CodeType = inspect.unwrap(
+        vars(room)["__get__"] if isinstance(room, type) else room
+    ).__code__
+    return code
 
 
 def test_the_places_where_something_is_changed_exist() -> None:
