@@ -168,7 +168,7 @@ class Settings:
     listen_url: str | None = _setting(
         None,
         URL,
-        "The URL to listen at, if `database_url` goes through a pooler that delivers no notifications.",
+        "The URL to listen at, if `database_url` goes through a pooler without notifications.",
     )
     lease: timedelta = _setting(
         timedelta(seconds=30),
