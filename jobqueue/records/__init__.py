@@ -1,4 +1,7 @@
-"""The data that passes between the layers: frozen, and without behaviour of their own."""
+"""The data that passes between the layers, a module a subject.
+
+Treat all of it as frozen. Type checkers do, and `record` says why some of it is not at run time.
+"""
 
 from __future__ import annotations
 

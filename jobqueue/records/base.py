@@ -1,4 +1,4 @@
-"""What the records have in common."""
+"""The decorator of records, and a constant that many of them use."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ NO_DELAY = timedelta(0)
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def record(cls: type[T]) -> type[T]:
-    """A frozen dataclass for what there is one of for every job, as the type checkers see it.
+    """Make a dataclass that type checkers see as frozen.
 
-    Nothing stops an assignment while it runs: that would cost 0.2 us for each field of each job,
-    since `frozen=True` makes `__init__` go through `object.__setattr__`.
+    It is for records of which there is one for every job. At run time nothing refuses an
+    assignment: `frozen=True` makes `__init__` go through `object.__setattr__`, which would cost
+    0.2 us for each field of each job.
     """
     return dataclass(slots=True, unsafe_hash=True)(cls)

@@ -1,4 +1,4 @@
-"""Claiming jobs, and what became of them."""
+"""A claim, the jobs that it brings, and the outcomes of performing them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ class Claim:
     """A worker's request for jobs.
 
     Args:
-        worker_id: who asks; becomes `locked_by`.
-        token: fresh for every claim; only who holds it can settle what was claimed with it.
+        worker_id: the worker that claims; it becomes `locked_by`.
+        token: a number that is fresh for every claim. Jobs can be settled only with the token that
+            they were claimed with.
         limit: how many jobs at most.
-        free_slots: how many of them will start at once. The rest is prefetched, and a job that
-            may be attempted only once is never prefetched: a lost machine would use it up unrun.
-        queues: the queues to take from; None for all of them.
-        heard: word of jobs that have become due since the last claim, to find them by.
+        free_slots: how many of them will start at once. The rest is prefetched. A job that may be
+            attempted only once is never prefetched: a lost machine would use it up unrun.
+        queues: the queues to claim from; None for all of them.
+        heard: the wake-up that came since the last claim, if one did. It says where the jobs are.
         passing_over: handlers whose jobs are left for others.
     """
 
@@ -35,7 +36,7 @@ class Claim:
 
 @record
 class ClaimedJob:
-    """A job that this worker holds. `args` is JSON as the row has it, not yet decoded."""
+    """A job that this worker holds. `args` is the JSON text of the row, not yet decoded."""
 
     id: int
     token: int
@@ -52,16 +53,16 @@ class ClaimedJob:
 
     @property
     def wait_time(self) -> timedelta:
-        """How long it was due before it was claimed, by the database's clock."""
+        """How long the job was due before it was claimed, by the database's clock."""
         waited = self.locked_at - self.run_at
         return waited if waited.days >= 0 else NO_DELAY
 
 
 @record
 class Outcome:
-    """What came of performing a claimed job; one of the subclasses below.
+    """The end of a claimed job's attempt: one of the subclasses below.
 
-    `progress` is the last that the job reported, as JSON.
+    `progress` is the last progress that the job reported, as JSON.
     """
 
     job: ClaimedJob
@@ -73,7 +74,8 @@ class Outcome:
 class Succeeded(Outcome):
     """`perform` returned. The row is removed unless `keep`.
 
-    `result` is what it returned, as JSON, where that is kept; `note` says why it could not be.
+    `result` is what it returned, as JSON, where the class keeps it. `note` says why it could not
+    be stored.
     """
 
     keep: bool = False
@@ -83,12 +85,12 @@ class Succeeded(Outcome):
 
 @record
 class Committed(Succeeded):
-    """Succeeded, and settled already: by the transaction that the job wrote in."""
+    """`perform` succeeded, and the transaction that the job wrote in has settled it already."""
 
 
 @record
 class Retried(Outcome):
-    """To be attempted again after `delay`; `refund` when the attempt is not to count."""
+    """The job is attempted again after `delay`. With `refund` the last attempt does not count."""
 
     error: str = ""
     delay: timedelta = NO_DELAY
@@ -97,7 +99,7 @@ class Retried(Outcome):
 
 @record
 class Failed(Outcome):
-    """Out of attempts, or impossible to perform. The row is removed unless `keep`."""
+    """The job has no attempts left, or cannot be performed. The row is removed unless `keep`."""
 
     error: str = ""
     keep: bool = True
@@ -105,7 +107,7 @@ class Failed(Outcome):
 
 @record
 class Discarded(Outcome):
-    """Ended by itself, as `cancelled`. The row is removed unless `keep`."""
+    """The job ended itself, as `cancelled`. The row is removed unless `keep`."""
 
     reason: str = ""
     keep: bool = True
@@ -113,9 +115,9 @@ class Discarded(Outcome):
 
 @record
 class Cancelled(Discarded):
-    """Ended since somebody cancelled it while it ran. What they gave as the reason stays.
+    """The job ended because somebody cancelled it while it ran. Their reason is kept.
 
-    `error` is what its attempt ended by, where that was an error and would have been tried again.
+    `error` is the error that its attempt ended with, if it would have been tried again for that.
     """
 
     error: str | None = None
@@ -123,7 +125,7 @@ class Cancelled(Discarded):
 
 @record
 class Released(Outcome):
-    """Given back as it was: the attempt is refunded. `error`, if any, says why."""
+    """The job is given back as it was, its attempt refunded. `error`, if any, says why."""
 
     error: str | None = None
     delay: timedelta = NO_DELAY
@@ -131,15 +133,15 @@ class Released(Outcome):
 
 @record
 class Turn:
-    """What one turn of a worker brought.
+    """The answer of the database to one turn of a worker.
 
     Args:
-        rejected: outcomes refused because the claim was lost.
-        claimed: jobs.
-        look_again_in: when to claim again where nothing was claimed, since not everything was
-            looked at; None when it was.
-        cancelled: what became of jobs that somebody had cancelled, with the reason of their rows:
-            those that would have become ready again, and those that had heeded it and are kept.
+        rejected: outcomes that were refused, since the worker no longer holds the claim.
+        claimed: the jobs that were claimed.
+        look_again_in: how soon to claim again although nothing was found: not everything was
+            looked at. None when everything was.
+        cancelled: the jobs that somebody had cancelled while they ran, with the reason that their
+            rows have. They would have become ready again, or ended for it and are kept.
     """
 
     rejected: tuple[Outcome, ...]

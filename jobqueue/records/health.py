@@ -1,4 +1,4 @@
-"""The tables, and what of a database hurts the queue."""
+"""The state of the tables, and the troubles of a database that hurt a queue."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """What `jobqueue doctor` asks of a database.
+    """The state of the tables, for `jobqueue doctor`.
 
     Args:
-        server: the name and version of what answers.
+        server: the name and version of the database server.
         current: the revision that the tables are recorded to have, if one is recorded.
         head: the revision that this release works with.
         missing: the tables of this release that are not there.
-        trouble: why no migration can mend the tables, and what does, if that is so.
+        trouble: why no migration can mend the tables, and how to mend them; None when one can.
     """
 
     server: str
@@ -31,8 +31,8 @@ class Ailment:
     """Something in a database that hurts its queue.
 
     Args:
-        kind: what it is, in words that do not change: `idle_in_transaction`, `invalid_index`.
-        what: it, in a sentence.
+        kind: a word for it that does not change: `idle_in_transaction`, `invalid_index`.
+        what: a sentence that describes it.
         remedy: what to do about it, with the command.
     """
 
@@ -43,11 +43,11 @@ class Ailment:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a database is.
+    """The measurements of a database, and its troubles.
 
     Args:
-        facts: what was measured, by name; nothing where there is nothing to know.
-        ailments: what is to be mended, the worst first.
+        facts: the measurements by name; empty where a database has none.
+        ailments: the troubles to mend, the worst first.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A job as it is enqueued, and as its row is read."""
+"""Jobs: as they are enqueued, and as their rows have them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class JobState(StrEnum):
     SUCCEEDED = "succeeded"
     """Its `perform` returned."""
     FAILED = "failed"
-    """Its attempts are used up, or it cannot be performed at all."""
+    """It has no attempts left, or cannot be performed at all."""
     CANCELLED = "cancelled"
-    """Called off by somebody, or discarded by itself."""
+    """Somebody cancelled it, or it discarded itself."""
 
 
 UNFINISHED_STATES = (JobState.READY, JobState.RUNNING)
@@ -39,9 +39,9 @@ FINISHED_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 @record
 class NewJob:
-    """A job on its way into the table. `args` is the text of a JSON object.
+    """A job that is about to be stored. `args` is the text of a JSON object.
 
-    It is due at `run_at`, or, when that is None, `delay` after the database's own time.
+    It is due at `run_at`. When that is None, it is due `delay` after the database's own time.
     """
 
     handler: str
@@ -53,7 +53,7 @@ class NewJob:
     delay: timedelta = NO_DELAY
 
     def due_at(self, now: datetime) -> datetime:
-        """When it is due, where it is stored at `now`."""
+        """The moment at which it is due, if it is stored at `now`."""
         if self.run_at is not None:
             return self.run_at
         return now + self.delay if self.delay else now
@@ -63,7 +63,7 @@ class NewJob:
 class JobRecord:
     """A job as its row in `background_jobs` has it. Times are aware and in UTC.
 
-    Its `repr` leaves the arguments out, as they may be secret: it ends up in logs.
+    Its `repr` leaves the arguments out: they may be secret, and a `repr` ends up in logs.
     """
 
     id: int
@@ -90,11 +90,11 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs are meant. None leaves a column out; every given one must match.
+    """A choice of jobs. Every column that is given must match; None matches everything.
 
     Args:
-        before_id: only ids below it: the next page of a list, newest first.
-        due: True for jobs whose time has come, False for those still waiting for it.
+        before_id: only jobs with a smaller id: the next page of a list, newest first.
+        due: True for jobs whose time has come, False for those whose time is still to come.
     """
 
     ids: tuple[int, ...] | None = None
@@ -111,11 +111,11 @@ J_co = TypeVar("J_co", bound=JobRecord, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class UsedKey:
-    """An idempotency key, and what is asked with it.
+    """An idempotency key, and a fingerprint of the request that it is used for.
 
     Args:
-        key: unique among all who ask.
-        fingerprint: of what is asked. It has to be the same whenever the key is used.
+        key: unique among all clients.
+        fingerprint: of the request. It has to be the same whenever the key is used.
         lifetime: how long the key is remembered.
     """
 
@@ -126,14 +126,14 @@ class UsedKey:
 
 @dataclass(frozen=True, slots=True)
 class EnqueuedOnce(Generic[J_co]):
-    """What came of enqueueing a job under an idempotency key.
+    """The result of enqueueing a job under an idempotency key.
 
     Args:
-        job_id: of the job that the key made, now or before.
-        job: as it is now; None when its row is gone.
-        is_new: whether it was made now.
-        fingerprint: of what was asked when it was made.
-        made_at: when that was.
+        job_id: the id of the key's job, stored now or before.
+        job: the job as it is now; None when its row is gone.
+        is_new: whether the job was stored now.
+        fingerprint: of the request that the job was stored for.
+        made_at: when it was stored.
     """
 
     job_id: int

@@ -1,4 +1,4 @@
-"""What is read for lists and screens."""
+"""Pages of jobs, counts and depths, for lists and screens."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Page(Generic[J_co]):
     """Some of the jobs that match a filter, the newest first.
 
     Args:
-        jobs: they may be fewer than were asked for, even none, although more follow: only so many
-            rows are looked at for one page.
+        jobs: the jobs. There can be fewer than the limit, even none, with more to follow: only so
+            many rows are looked at for one page.
         next_before_id: the `before_id` of the next page; None when this is the last.
     """
 
@@ -26,7 +26,7 @@ class Page(Generic[J_co]):
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many there are; `more` when that is only what was counted before counting stopped."""
+    """How many jobs there are. With `more` there are more: counting stopped at that number."""
 
     number: int
     more: bool = False
@@ -40,9 +40,9 @@ class QueueDepth:
         due: ready jobs whose time has come.
         later: ready jobs whose time has not come.
         running: jobs that workers hold.
-        oldest_age: how long the oldest due job has been due; nothing when none is.
-        paused: whether nothing is taken from it.
-        more: whether there may be more than these numbers say, since counting stopped there.
+        oldest_age: how long the oldest due job has been due; 0 when none is due.
+        paused: whether the queue is paused: workers claim nothing from it.
+        more: whether the numbers may be too small, since counting stopped there.
     """
 
     queue: str

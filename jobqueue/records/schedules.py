@@ -1,4 +1,4 @@
-"""Recurring jobs."""
+"""Schedules of recurring jobs: as code declares them, and as their rows have them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class NewSchedule:
-    """A recurring job as the code of an application has it.
+    """A recurring job as the code of an application declares it.
 
     Args:
         name: unique within the application.
@@ -18,9 +18,9 @@ class NewSchedule:
         args: its arguments, the text of a JSON object.
         rule: when it is due, as `Schedule.rule` of `jobqueue.cron` has it.
         catch_up: what becomes of ticks that were missed: True, False or "all".
-        queue: that its jobs go to.
-        priority: of its jobs.
-        max_attempts: of its jobs.
+        queue: the queue of its jobs.
+        priority: the priority of its jobs.
+        max_attempts: how often each of its jobs is attempted.
     """
 
     name: str
@@ -39,11 +39,11 @@ class ScheduleRecord:
 
     Args:
         app: the application that it belongs to.
-        since: when its ticks began to count: when it was first declared, got another rule, or was
-            resumed.
-        last_tick: the last one that a job was enqueued for.
+        since: when its ticks began to count: it was first declared then, or got another rule, or
+            was resumed.
+        last_tick: the last tick that a job was enqueued for.
         paused_at: when somebody paused it; None when it is not paused.
-        declared_at: when a worker that has it in its code last said so.
+        declared_at: when a worker that has it in its code last declared it.
     """
 
     app: str

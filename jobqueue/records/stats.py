@@ -1,4 +1,4 @@
-"""What became of attempts, by the minute."""
+"""Counts and durations of attempts, by the minute."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ STATS_LIFETIME = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What became of the jobs of a class in a queue, over some time.
+    """Counts and durations of the attempts of a class in a queue, over some time.
 
     Args:
         handler: the name in their rows.
         queue: where they were claimed from.
-        succeeded: how many did.
+        succeeded: how many attempts succeeded.
         retried: how many attempts failed and are followed by another.
-        failed: how many did, with no attempt left.
-        cancelled: how many ended so, by themselves or by others.
+        failed: how many attempts failed with none left.
+        cancelled: how many jobs ended cancelled, by themselves or by others.
         run_time: how long all of these attempts took together.
         longest: how long the longest of them took.
-        wait_time: how long all of them together had been due before they were claimed.
+        wait_time: how long their jobs together had been due before they were claimed.
     """
 
     handler: str
@@ -40,7 +40,7 @@ class Stat:
         return self.succeeded + self.retried + self.failed + self.cancelled
 
     def plus(self, other: Stat) -> Stat:
-        """Both in one, of the same class and queue as this."""
+        """Add another stat to this one. The class and the queue stay those of this one."""
         return replace(
             self,
             succeeded=self.succeeded + other.succeeded,
@@ -55,7 +55,7 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class StatOfMinute:
-    """The stat of a class and a queue, of all workers, in the minute that began at `minute`."""
+    """A stat of all workers, for the minute that began at `minute`."""
 
     minute: datetime
     stat: Stat

@@ -8,15 +8,15 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """A bearer token as its row in `background_tokens` has it. Its secret is nowhere stored.
+    """A bearer token as its row in `background_tokens` has it. Its secret is not stored.
 
     Args:
-        id: the part of it that is no secret.
-        name: what it is for.
-        scopes: what it allows.
+        id: the part of the token that is no secret.
+        name: what the token is for.
+        scopes: what the token allows.
         secret_hash: SHA-256 of its secret part, in hexadecimal digits.
         created_at: when it was made.
-        expires_at: from when on it is of no use; None for never.
+        expires_at: when it expires; None for never.
         revoked_at: when it was revoked; None when it was not.
     """
 

@@ -1,4 +1,4 @@
-"""Word of jobs that are due."""
+"""Wake-ups: messages to idle workers that jobs are due."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Wakeup:
-    """Word that jobs have become due, for workers that wait.
+    """A message to idle workers that jobs have become due.
 
-    It promises nothing: what it speaks of may be taken by now, and what became due may never have
-    been spoken of.
+    It promises nothing. The jobs may have been claimed by now, and jobs can become due without a
+    wake-up.
 
     Args:
-        queues: where; None for anywhere.
-        lowest: the place of the first of them, (priority, `run_at`, id); None when it is not known.
-        jobs: how many; None when it is not known.
-        more: whether more jobs may follow there in the next few milliseconds without a word.
+        queues: the queues of the jobs; None when they are not known.
+        lowest: the position of the first of them, (priority, `run_at`, id); None when it is not
+            known.
+        jobs: how many there are; None when it is not known.
+        more: whether more jobs may follow there in the next few milliseconds without a wake-up.
     """
 
     queues: frozenset[str] | None = None
@@ -29,7 +30,7 @@ class Wakeup:
     more: bool = False
 
     def merged(self, other: Wakeup) -> Wakeup:
-        """Both in one."""
+        """Combine two wake-ups into one."""
         queues = lowest = jobs = None
         if self.queues is not None and other.queues is not None:
             queues = self.queues | other.queues
@@ -40,11 +41,11 @@ class Wakeup:
         return Wakeup(queues, lowest, jobs, self.more or other.more)
 
     def concerns(self, queues: tuple[str, ...] | None) -> bool:
-        """Whether a worker on these queues (None for all) is meant."""
+        """Whether a worker on these queues (None for all) has to look."""
         return self.queues is None or queues is None or not self.queues.isdisjoint(queues)
 
     def to_json(self) -> str:
-        """As text of less than 4 kB, to be sent elsewhere; what is not known is left out."""
+        """Write it as JSON of less than 4 kB. What is not known is left out."""
         facts: dict[str, Any] = {}
         if self.queues is not None and len(self.queues) <= MOST_QUEUES_SENT:
             facts["queues"] = sorted(self.queues)
@@ -59,7 +60,7 @@ class Wakeup:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Wakeup:
-        """What the JSON object of `to_json` says. What cannot be understood is not known."""
+        """Read the JSON object of `to_json`. What cannot be understood counts as not known."""
         try:
             queues, lowest, jobs = (facts.get(name) for name in ("queues", "lowest", "jobs"))
             place = lowest and (int(lowest[0]), datetime.fromisoformat(lowest[1]), int(lowest[2]))
@@ -80,4 +81,4 @@ MOST_QUEUES_SENT = 20
 
 
 ECHO_SECONDS = 0.005
-"""How long after a wake-up that announces `more` it has to be acted on once more."""
+"""How long after a wake-up with `more` a worker has to look once more."""

@@ -1,4 +1,4 @@
-"""Workers, and the jobs of those that are gone."""
+"""Workers, and the rescue of the jobs of those that are gone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_CRASHES = 3
 
 @dataclass(frozen=True, slots=True)
 class NewWorker:
-    """A worker process that announces itself."""
+    """A worker process that registers itself."""
 
     id: str
     name: str
@@ -45,8 +45,8 @@ class CrashedJob:
     """A job that was being performed when its process died.
 
     Args:
-        id: the job's.
-        token: of the claim under which it was performed.
+        id: the id of the job.
+        token: the token of the claim under which it was performed.
         error: what becomes its `last_error`.
         delay: how long until it is due again.
         guilty: whether it is charged a crash. Three of them fail it.
@@ -63,14 +63,14 @@ class CrashedJob:
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """What became of the jobs of a worker that is gone.
+    """The jobs of a worker that is gone, after they were freed.
 
     Args:
         worker_id: the worker.
-        released: the ids of those that are ready again.
-        failed: the ids of those that have failed for good.
-        cancelled: the ids of those that somebody had cancelled while they ran.
-        ended: the last two, as their rows are then.
+        released: the ids of the jobs that are ready again.
+        failed: the ids of the jobs that have failed for good.
+        cancelled: the ids of the jobs that somebody had cancelled while they ran.
+        ended: the records of the jobs that have failed or are cancelled.
     """
 
     worker_id: str
@@ -83,7 +83,7 @@ class Rescue:
     def of(
         cls, worker_id: str, states: Mapping[int, JobState], ended: Iterable[JobRecord]
     ) -> Rescue:
-        """What became of jobs, by the states that they have now."""
+        """Sort jobs by the states that they have now."""
 
         def those(state: JobState) -> tuple[int, ...]:
             return tuple(sorted(job_id for job_id, now in states.items() if now is state))
@@ -97,5 +97,5 @@ class Rescue:
         )
 
     def __bool__(self) -> bool:
-        """Whether there were any jobs."""
+        """Whether any jobs were freed."""
         return bool(self.released or self.failed or self.cancelled)
