@@ -156,17 +156,19 @@ class Settings:
         None, QUEUES, "The queues that a worker takes jobs from; `*` for all."
     )
     poll_interval: timedelta = _setting(
-        timedelta(seconds=1), SECONDS, "How long an idle worker waits before it looks again."
+        timedelta(seconds=1),
+        SECONDS,
+        "How long an idle worker waits before it looks for jobs again.",
     )
     listen: bool = _setting(
         True,
         BOOLEAN,
-        "Whether idle workers hear of a new job at once; without it they only look now and then.",
+        "Whether a new job wakes idle workers at once; without it they only poll.",
     )
     listen_url: str | None = _setting(
         None,
         URL,
-        "Where to listen, if `database_url` leads through a pooler that delivers no notifications.",
+        "The URL to listen at, if `database_url` goes through a pooler without notifications.",
     )
     lease: timedelta = _setting(
         timedelta(seconds=30),
@@ -187,7 +189,7 @@ class Settings:
     grace: timedelta = _setting(
         timedelta(seconds=25),
         SECONDS,
-        "How long a worker that is stopped may take to finish what runs.",
+        "How long a worker that is stopped may take to finish the jobs that run.",
     )
     max_attempts: int = _setting(
         24, COUNT, "How often a job is attempted before it is failed; a class can set its own."

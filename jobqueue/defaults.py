@@ -1,4 +1,4 @@
-"""The default configuration of a process: settings, adapter, logger and hooks."""
+"""What jobs use that do not bring their own: the one default configuration of a process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_LOGGER = logging.getLogger("jobqueue")
 
 
 class DefaultConfiguration:
-    """The settings, adapter, logger and hooks of all jobs that do not set their own.
+    """What jobs use that do not bring their own: settings, adapter, logger and hooks.
 
     Each is made when it is first needed, so that importing an application opens no database.
     """
@@ -32,11 +32,11 @@ class DefaultConfiguration:
         self._watch: Callable[[Adapter, Settings], None] | None = None
 
     def install(self, connect: Callable[[Settings], Adapter]) -> None:
-        """Set the function that makes an adapter of settings. `jobqueue.app` does so on import."""
+        """Set how settings become an adapter. `jobqueue.app` does it on import."""
         self._connect = connect
 
     def watch(self, watch: Callable[[Adapter, Settings], None] | None) -> None:
-        """Have a function called with each adapter that is made from settings; for tests."""
+        """Have something called with each adapter that is made from settings: for tests."""
         self._watch = watch
 
     def configure(
@@ -47,7 +47,7 @@ class DefaultConfiguration:
         logger: logging.Logger | None = None,
         hooks: Iterable[Hooks] | None = None,
     ) -> None:
-        """Replace what is given. New settings without an adapter also make a new adapter."""
+        """Replace what is given. New settings without an adapter also give a new adapter."""
         observers = self._observers if hooks is None else Observers(hooks)
         with self._lock:
             self._observers = observers
@@ -58,9 +58,9 @@ class DefaultConfiguration:
 
     @contextmanager
     def substituted(self, adapter: Adapter) -> Iterator[None]:
-        """Put an adapter in the place of all others within the block; for tests.
+        """Put an adapter in the place of all others for a while: for tests.
 
-        A configuration that is set within the block takes effect after it.
+        What is configured meanwhile comes into force afterwards.
         """
         with self._lock:
             before, self._substitute = self._substitute, adapter
@@ -76,7 +76,7 @@ class DefaultConfiguration:
         return self._substitute
 
     def reset(self) -> None:
-        """Forget everything, so that it is made anew when it is next needed; for tests."""
+        """Forget all of it, so that it is made anew when it is next needed: for tests."""
         with self._lock:
             self._settings = self._adapter = self._logger = None
             self._observers = NO_OBSERVERS
@@ -97,7 +97,7 @@ class DefaultConfiguration:
 
     @property
     def own_adapter(self) -> Adapter:
-        """The adapter of this configuration, even while another one is substituted for it."""
+        """As `adapter`, whatever stands in for it."""
         with self._lock:
             if self._adapter is None:
                 assert self._connect is not None, "jobqueue/__init__.py imports jobqueue.app"  # noqa: S101
@@ -121,14 +121,14 @@ default_configuration = DefaultConfiguration()
 
 
 class DefaultAdapter:
-    """A class attribute that is the default adapter, until a class sets its own."""
+    """A class attribute that is the default adapter, for classes that do not set their own."""
 
     def __get__(self, instance: Any, owner: Any) -> Adapter:
         return default_configuration.adapter
 
 
 class DefaultLogger:
-    """A class attribute that is the default logger, until a class sets its own."""
+    """A class attribute that is the default logger, for classes that do not set their own."""
 
     def __get__(self, instance: Any, owner: Any) -> logging.Logger:
         return default_configuration.logger

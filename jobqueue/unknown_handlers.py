@@ -1,4 +1,4 @@
-"""The handlers that a worker has met in rows and has no class for."""
+"""The names of jobs that a worker has met and does not know."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ class _Met:
 
 
 class Strangers:
-    """Remembers the handlers that a worker does not know, so that its claims pass over them.
+    """Which jobs a worker passes over, since it has just given some of that name back as unknown.
 
-    The worker has given a job of each back, and other workers that know the handler find it due.
-    After a pause the worker claims such jobs once more, and writes into their rows again why it
-    cannot perform them. The first pause is 10 s, each next one twice as long, up to 5 minutes. A
-    handler has one pause, however many jobs it has.
+    So it does not take the same ones again and again, and who knows them finds them due at once.
+    After a while it takes some once more, and says again in their rows why it cannot perform them:
+    after 10 s, then 20, up to 5 minutes. All of a name count as one, be there one or a million.
 
     Args:
-        knows: whether a handler is known by now: a module may have been imported late.
-        monotonic: returns seconds that only go up; for tests.
+        knows: whether a name is known by now: a module may have been imported late.
+        monotonic: seconds that only go up; for tests.
     """
 
     def __init__(
@@ -40,10 +39,8 @@ class Strangers:
         self._met: dict[str, _Met] = {}
 
     def meet(self, handler: str) -> bool:
-        """Remember a handler, and return whether claims pass over it from now on.
-
-        They do not when too many handlers are remembered already.
-        """
+        """Remember a name. Returns whether it is passed over from now on: not if there are too
+        many."""
         now = self._monotonic()
         with self._lock:
             met = self._met.get(handler)
@@ -57,7 +54,7 @@ class Strangers:
             return True
 
     def to_pass_over(self) -> tuple[str, ...]:
-        """Return the handlers to pass over now."""
+        """The names that are not to be claimed now."""
         if not self._met:
             return ()
         now = self._monotonic()
@@ -67,7 +64,7 @@ class Strangers:
             return tuple(sorted(name for name, met in self._met.items() if now < met.until))
 
     def _forget_one(self, now: float) -> bool:
-        """Forget the handler whose pause ended first, and return whether one has ended."""
+        """Make room: forget the one whose pause ended first, if one has ended."""
         first = min(self._met, key=lambda name: self._met[name].until)
         if now < self._met[first].until:
             return False
