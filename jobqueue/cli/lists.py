@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from jobqueue.adapters.stored import not_found
 from jobqueue.cli.errors import say_note
 from jobqueue.cli.options import App, AsJson, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
 from jobqueue.cli.output import (
@@ -28,6 +27,7 @@ from jobqueue.job import registry
 from jobqueue.records import FINISHED_STATES, LARGEST_ID, JobFilter, JobRecord, JobState
 from jobqueue.redaction import printable, summary_of
 from jobqueue.showing import hides_unknown, shown_args
+from jobqueue.stored import not_found
 
 COLUMNS = (
     Column("ID", right=True),

@@ -10,13 +10,13 @@ from typing import Any
 
 import typer
 
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.cli.errors import one_line
 from jobqueue.cli.output import compact_json
 from jobqueue.errors import JobNotFound
 from jobqueue.records import FINISHED_STATES, JobState
 from jobqueue.redaction import summary_of
 from jobqueue.showing import shown_words
+from jobqueue.stored import StoredJob
 
 LOOK_SECONDS = 0.25
 

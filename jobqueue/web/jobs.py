@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.app import import_app
 from jobqueue.bulk import delete_some
 from jobqueue.defaults import default_configuration
@@ -22,6 +21,7 @@ from jobqueue.job import Job, registry
 from jobqueue.records import EnqueuedOnce, JobFilter, JobRecord, JobState, NewJob, UsedKey
 from jobqueue.redaction import MASK, clean_error
 from jobqueue.showing import classes_meant, shown_args, shown_words
+from jobqueue.stored import StoredJob, not_found
 from jobqueue.web.access import Scope
 from jobqueue.web.models import NewJobBody
 from jobqueue.web.operations import Answer, Call

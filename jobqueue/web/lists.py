@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.bulk import cancel_some, delete_some
 from jobqueue.records import JobFilter, JobState
 from jobqueue.showing import names_meant
+from jobqueue.stored import StoredJob
 from jobqueue.web.jobs import cancel_reason, delete_reason, job_json
 from jobqueue.web.models import BulkBody, JobFilterBody, JobsQuery
 from jobqueue.web.operations import Answer, Call

@@ -8,8 +8,8 @@ from dataclasses import replace
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore, Row
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.settlement import Settlement
-from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.records import MOST_CRASHES, CrashedJob, JobState, NewWorker, Rescue, WorkerRecord
+from jobqueue.stored import StoredJob, kept_by
 
 
 class MemoryLeases(MemoryRole, LeasesRole):

@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     DEFAULT_PRIORITY,
@@ -22,6 +21,7 @@ from jobqueue.records import (
     NewWorker,
     Outcome,
 )
+from jobqueue.stored import StoredJob
 
 LEASE = timedelta(seconds=30)
 EMOJI_ZWJ_FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"

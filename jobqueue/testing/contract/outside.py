@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     Count,
@@ -24,6 +23,7 @@ from jobqueue.records import (
     TokenRecord,
     UsedKey,
 )
+from jobqueue.stored import StoredJob
 from jobqueue.testing.contract.base import (
     ContractBase,
     a_claim,

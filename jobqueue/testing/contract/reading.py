@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     Discarded,
@@ -18,6 +17,7 @@ from jobqueue.records import (
     Released,
     Succeeded,
 )
+from jobqueue.stored import StoredJob
 from jobqueue.testing.contract.base import (
     ContractBase,
     a_claim,

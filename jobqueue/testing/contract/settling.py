@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     ClaimedJob,
@@ -22,6 +21,7 @@ from jobqueue.records import (
     Retried,
     Succeeded,
 )
+from jobqueue.stored import StoredJob
 from jobqueue.testing.contract.base import (
     TEXTS,
     ContractBase,
