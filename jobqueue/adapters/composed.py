@@ -20,7 +20,6 @@ from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.adapters.roles.tokens import TokensRole
 from jobqueue.adapters.roles.transactions import AsyncTransaction, Transaction, TransactionsRole
 from jobqueue.adapters.roles.wakeups import Listener, WakeupsRole
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import (
     Claim,
     ClaimedJob,
@@ -48,6 +47,7 @@ from jobqueue.records import (
     WorkerRecord,
 )
 from jobqueue.retention import Keep
+from jobqueue.stored import StoredJob
 
 
 @dataclass(frozen=True, slots=True)

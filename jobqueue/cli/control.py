@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from jobqueue.adapters import Adapter
-from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.bulk import delete_all
 from jobqueue.cli.errors import WORK_FAILED, say_error
 from jobqueue.cli.lists import job_filter
@@ -20,6 +19,7 @@ from jobqueue.cli.session import note_broken_app, opened
 from jobqueue.ends import usual_ends
 from jobqueue.errors import ConfigurationError, JobqueueError, StateConflict
 from jobqueue.records import JobFilter, JobState
+from jobqueue.stored import StoredJob, not_found
 
 CANCEL_REASON = "cancelled from the command line"
 CLEAR_REASON = "cleared from the command line"

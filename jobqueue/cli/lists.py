@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from jobqueue.adapters.stored import not_found
 from jobqueue.cli.errors import say_note
 from jobqueue.cli.options import App, AsJson, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
 from jobqueue.cli.output import (
@@ -26,6 +25,7 @@ from jobqueue.durations import from_now
 from jobqueue.errors import ConfigurationError, UnknownJob
 from jobqueue.records import FINISHED_STATES, LARGEST_ID, JobFilter, JobRecord, JobState
 from jobqueue.redaction import printable, summary_of
+from jobqueue.stored import not_found
 from jobqueue.views.jobs import hides_unknown, names_of_the_one_meant, shown_args
 
 COLUMNS = (

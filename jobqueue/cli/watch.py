@@ -10,12 +10,12 @@ from typing import Any
 
 import typer
 
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.cli.errors import one_line
 from jobqueue.cli.output import compact_json
 from jobqueue.errors import JobNotFound
 from jobqueue.records import FINISHED_STATES, JobState
 from jobqueue.redaction import summary_of
+from jobqueue.stored import StoredJob
 from jobqueue.views.jobs import job_view
 
 LOOK_SECONDS = 0.25

@@ -18,8 +18,8 @@ from typing import Any
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.records import JobRecord, JobState, Rescue
+from jobqueue.stored import StoredJob, kept_by
 
 NO_HOOKS = 75  # the exit code of a process that has no such hooks
 TIMES = tuple(field.name for field in fields(JobRecord) if field.name.endswith("_at"))

@@ -10,9 +10,9 @@ from typing import Any
 import anyio
 from starlette.responses import Response
 
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import FINISHED_STATES
+from jobqueue.stored import StoredJob
 from jobqueue.web.jobs import found, job_json
 from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import as_json

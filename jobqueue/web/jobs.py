@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.app import import_app
 from jobqueue.bulk import delete_some
 from jobqueue.defaults import default_configuration
@@ -20,6 +19,7 @@ from jobqueue.exact_json import as_texts
 from jobqueue.job import Job, registry
 from jobqueue.records import EnqueuedOnce, JobFilter, JobRecord, JobState, NewJob, UsedKey
 from jobqueue.redaction import MASK, clean_error
+from jobqueue.stored import StoredJob, not_found
 from jobqueue.views.jobs import classes_meant, job_view
 from jobqueue.web.access import Scope
 from jobqueue.web.models import NewJobBody

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import JobFilter
+from jobqueue.stored import StoredJob
 from jobqueue.views.jobs import names_meant
 from jobqueue.web.jobs import job_json
 from jobqueue.web.models import JobFilterBody, JobsQuery

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from jobqueue.adapters.memory.store import MemoryRole
 from jobqueue.adapters.roles.control import ControlRole
-from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState, Wakeup
+from jobqueue.stored import StoredJob, kept_by
 
 
 class MemoryControl(MemoryRole, ControlRole):

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
 from jobqueue.adapters.roles.keys import KeysRole
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import EnqueuedOnce, NewJob, UsedKey
+from jobqueue.stored import StoredJob
 
 
 class MemoryKeys(MemoryRole, KeysRole):

@@ -8,8 +8,8 @@ from dataclasses import replace
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.settlement import GIVEN_BACK, Freed
-from jobqueue.adapters.stored import kept_by
 from jobqueue.records import CrashedJob, JobState, NewWorker, Rescue, WorkerRecord
+from jobqueue.stored import kept_by
 
 
 class MemoryLeases(MemoryRole, LeasesRole):

@@ -18,8 +18,8 @@ from jobqueue.adapters.settlement import (
     settlement_of,
     was_called_off,
 )
-from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.records import Claim, ClaimedJob, JobRecord, JobState, NewJob, Outcome, Turn
+from jobqueue.stored import StoredJob, kept_by
 
 
 class MemoryPath(MemoryRole, PathRole):

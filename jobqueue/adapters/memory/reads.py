@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from jobqueue.adapters.memory.store import MemoryRole
 from jobqueue.adapters.roles.reads import ReadsRole
-from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.records import (
     UNFINISHED_STATES,
     Count,
@@ -17,6 +16,7 @@ from jobqueue.records import (
     Page,
     QueueDepth,
 )
+from jobqueue.stored import StoredJob, kept_by
 
 
 class MemoryReads(MemoryRole, ReadsRole):

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
 from jobqueue.adapters.roles.schedules import SchedulesRole
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
+from jobqueue.stored import StoredJob
 
 
 class MemorySchedules(MemoryRole, SchedulesRole):

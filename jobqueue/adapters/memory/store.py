@@ -13,9 +13,9 @@ from datetime import datetime
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.memory.listener import MemoryListener
 from jobqueue.adapters.settlement import Pair, Settlement
-from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.clock import Clock
 from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState, Wakeup, WorkerRecord
+from jobqueue.stored import StoredJob, kept_by
 
 Position = tuple[int, datetime, int]
 Change = Callable[[StoredJob, datetime], StoredJob]

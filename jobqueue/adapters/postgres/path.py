@@ -44,9 +44,9 @@ from jobqueue.adapters.sql.execute import Execute, executing_on
 from jobqueue.adapters.sql.path import Done, Meanwhile, SqlPath, in_order_of_claim, seconds
 from jobqueue.adapters.sql.role import SqlParts
 from jobqueue.adapters.sql.tables import to_utc
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import Claim, ClaimedJob, NewJob, Wakeup
+from jobqueue.stored import StoredJob
 
 FEWEST_TO_COPY = 1000
 

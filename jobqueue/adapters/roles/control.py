@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import JobFilter
+from jobqueue.stored import StoredJob
 
 
 class ControlRole(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import EnqueuedOnce, NewJob, UsedKey
+from jobqueue.stored import StoredJob
 
 
 class KeysRole(Protocol):

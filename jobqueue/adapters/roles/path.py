@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import Claim, ClaimedJob, NewJob, Outcome, Turn
+from jobqueue.stored import StoredJob
 
 
 class PathRole(Protocol):

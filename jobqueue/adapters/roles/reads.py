@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import Count, JobFilter, JobState, Page, QueueDepth
+from jobqueue.stored import StoredJob
 
 
 class ReadsRole(Protocol):

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
+from jobqueue.stored import StoredJob
 
 
 class SchedulesRole(Protocol):

@@ -14,8 +14,8 @@ from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.database import FOR_EVER
 from jobqueue.adapters.sql.role import CANCEL_REQUESTED, SqlRole, held_by
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState, Wakeup
+from jobqueue.stored import StoredJob
 
 # The time is a placeholder: a queue that is not paused is given another in the same transaction.
 HAVE_QUEUE = text(

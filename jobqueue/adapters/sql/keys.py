@@ -25,13 +25,13 @@ from jobqueue.adapters.sql.tables import (
     UtcDateTime,
     to_utc,
 )
-from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.records import (
     EnqueuedOnce,
     JobFilter,
     NewJob,
     UsedKey,
 )
+from jobqueue.stored import StoredJob, kept_by
 
 # A second call waits here until the first commits, and then finds the key taken.
 TAKE_KEY = text("""

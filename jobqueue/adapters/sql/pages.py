@@ -19,8 +19,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, s
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.sql.time import DatabaseTime
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import FINISHED_STATES, LARGEST_ID, Count, JobFilter, JobState, Page
+from jobqueue.stored import StoredJob
 
 WINDOW = 10_000
 

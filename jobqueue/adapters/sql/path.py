@@ -29,9 +29,9 @@ from jobqueue.adapters.sql.announcer import wakeup_for
 from jobqueue.adapters.sql.enqueued import Enqueued
 from jobqueue.adapters.sql.execute import Execute
 from jobqueue.adapters.sql.role import SqlRole
-from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.errors import DatabaseRefused
 from jobqueue.records import Claim, ClaimedJob, NewJob, Outcome, Released, Retried, Turn, Wakeup
+from jobqueue.stored import StoredJob, kept_by
 
 
 @dataclass(frozen=True, slots=True)

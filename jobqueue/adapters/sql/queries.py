@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, select
 
 from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_utc
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import LARGEST_ID, JobFilter, JobState, QueueDepth, WorkerRecord
+from jobqueue.stored import StoredJob
 
 UNDECODABLE = "(undecodable)"
 

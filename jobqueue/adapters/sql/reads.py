@@ -11,8 +11,8 @@ from jobqueue.adapters.sql.database import FOR_EVER
 from jobqueue.adapters.sql.depths import capped_depths
 from jobqueue.adapters.sql.pages import Pages
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
-from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.records import Count, JobFilter, JobState, Page, QueueDepth
+from jobqueue.stored import StoredJob, kept_by
 
 
 class SqlReads(SqlRole, ReadsRole):

@@ -16,8 +16,8 @@ from jobqueue.adapters.sql.queries import job_record
 from jobqueue.adapters.sql.sessions import SqlSessions
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.sql.time import DatabaseTime
-from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.records import LOOK_ANYWHERE, JobState
+from jobqueue.stored import StoredJob, kept_by
 
 UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": None, "claim_token": None}
 CANCEL_REQUESTED: ColumnElement[bool] = JOBS.c.cancel_requested_at.is_not(None)

@@ -20,8 +20,8 @@ from jobqueue.adapters.sql.execute import executing_on
 from jobqueue.adapters.sql.path import SqlPath
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
 from jobqueue.adapters.sql.tables import BackgroundSchedule, UtcDateTime
-from jobqueue.adapters.stored import StoredJob, kept_by
 from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
+from jobqueue.stored import StoredJob, kept_by
 
 Row = BackgroundSchedule
 

@@ -40,8 +40,8 @@ from jobqueue.adapters.sqlite.statements import (
     REMOVE_SOME,
 )
 from jobqueue.adapters.sqlite.time import SqliteTime
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import FINISHED_STATES, Claim, ClaimedJob, JobState, NewJob
+from jobqueue.stored import StoredJob
 
 FEWEST_ROW_BY_ROW = 1000
 

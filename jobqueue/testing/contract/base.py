@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     DEFAULT_PRIORITY,
@@ -28,6 +27,7 @@ from jobqueue.records import (
     Released,
     Succeeded,
 )
+from jobqueue.stored import StoredJob
 
 LEASE = timedelta(seconds=30)
 EMOJI_ZWJ_FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"

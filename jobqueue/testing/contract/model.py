@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     MOST_CRASHES,
@@ -29,6 +28,7 @@ from jobqueue.records import (
     Retried,
     Succeeded,
 )
+from jobqueue.stored import StoredJob
 
 Pair = tuple[int, int]
 READY, RUNNING = JobState.READY, JobState.RUNNING

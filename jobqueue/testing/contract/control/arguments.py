@@ -9,11 +9,11 @@ from datetime import timedelta
 import pytest
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     JobState,
 )
+from jobqueue.stored import StoredJob
 from jobqueue.testing.contract.base import (
     ContractBase,
     claim_one,

@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     ClaimedJob,
@@ -23,6 +22,7 @@ from jobqueue.records import (
     Retried,
     Succeeded,
 )
+from jobqueue.stored import StoredJob
 from jobqueue.testing.contract.base import (
     TEXTS,
     ContractBase,
