@@ -380,7 +380,7 @@ def test_the_application_s_own_async_sessions(postgres: SqlAdapter, driver: str)
 def test_sessions_of_another_database_complete_nothing(
     sqlite: SqlAdapter, migrated_sqlite: Any, tmp_path: Any
 ) -> None:
-    for name, expected in (("empty", "tables of jobqueue are missing"), ("other", "ClaimLost")):
+    for name in ("empty", "other"):
         path = tmp_path / f"{name}.sqlite3"
         path.write_bytes(migrated_sqlite.read_bytes() if name == "other" else b"")
         engine = create_engine(f"sqlite:///{path}")
@@ -389,7 +389,7 @@ def test_sessions_of_another_database_complete_nothing(
         Act.sessions = staticmethod(sessionmaker(engine))
         stored = Act.perform_later()
         assert work_off(sqlite) == Tally(retried=1)
-        assert expected in str(stored.refresh().last_error)
+        assert "it is another file" in str(stored.refresh().last_error)
         with engine.connect() as connection:
             assert connection.execute(text("SELECT count(*) FROM effects")).scalar_one() == 0
         engine.dispose()

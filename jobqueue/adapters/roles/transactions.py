@@ -115,7 +115,7 @@ class TransactionsRole(Protocol):
         self,
         sessions: Callable[[], Any] | None = None,  # noqa: ARG002 - others can
     ) -> AsyncTransaction:
-        """As `transaction`, for an async job."""
+        """A transaction for an async job."""
         raise ConfigurationError(NO_TRANSACTIONS.format(type(self).__name__))
 
     def was_committed(self, outcome: Succeeded) -> bool:
