@@ -41,10 +41,10 @@ class MemoryAdapter(ComposedAdapter):
                 reads=MemoryReads(store),
                 control=MemoryControl(store),
                 retention=MemoryRetention(store),
-                schedules=MemorySchedules(store),
+                schedules=MemorySchedules(store, self.path),
                 stats=MemoryStats(store),
                 tokens=MemoryTokens(store),
-                keys=MemoryKeys(store),
+                keys=MemoryKeys(store, self.path),
                 schema=MemorySchema(),
             )
         )

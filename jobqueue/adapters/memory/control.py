@@ -78,7 +78,7 @@ class MemoryControl(MemoryRole, ControlRole):
 
     def change_args(self, job_id: int, change: Callable[[StoredJob], str]) -> bool:
         with self._store.lock:
-            job = self._store.adapter.get(job_id)
+            job = self._store.get(job_id)
             if job is None or job.state is not JobState.READY:
                 return False
             return self.update_args(job_id, change(job))

@@ -26,7 +26,7 @@ class MemoryPath(MemoryRole, PathRole):
     """Enqueues, claims and settles jobs in memory."""
 
     on_stored: Callable[[Sequence[StoredJob]], None] | None = None
-    """Is called with jobs when they are stored: with a session, when it commits."""
+    """Called with new jobs when they are stored, which is at the commit of a session."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)

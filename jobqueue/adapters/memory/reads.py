@@ -24,8 +24,7 @@ class MemoryReads(MemoryRole, ReadsRole):
 
     def get(self, job_id: int) -> StoredJob | None:
         with self._store.lock:
-            row = self._store.rows.get(job_id)
-            return kept_by(self._store.adapter, [row.record])[0] if row else None
+            return self._store.get(job_id)
 
     def list_jobs(self, where: JobFilter, limit: int) -> list[StoredJob]:
         newest_first = sorted(self._store.matching(where), key=lambda row: -row.record.id)

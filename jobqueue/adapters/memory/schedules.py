@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 
+from jobqueue.adapters.memory.path import MemoryPath
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
 from jobqueue.adapters.roles.schedules import SchedulesRole
 from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
@@ -14,10 +15,16 @@ from jobqueue.stored import StoredJob
 
 
 class MemorySchedules(MemoryRole, SchedulesRole):
-    """Keeps the schedules of recurring jobs in memory."""
+    """Keeps the schedules of recurring jobs in memory.
 
-    def __init__(self, store: MemoryStore) -> None:
+    Args:
+        store: as for every role.
+        path: stores the jobs of ticks.
+    """
+
+    def __init__(self, store: MemoryStore, path: MemoryPath) -> None:
         super().__init__(store)
+        self._path = path
         self._schedules: dict[tuple[str, str], ScheduleRecord] = {}
 
     def declare_schedules(self, app: str, schedules: Sequence[NewSchedule]) -> None:
@@ -63,7 +70,7 @@ class MemorySchedules(MemoryRole, SchedulesRole):
             if (current.last_tick, current.updated_at) != (seen.last_tick, seen.updated_at):
                 return None
             self._schedules[key] = replace(current, last_tick=last_tick.astimezone(UTC))
-            return self._store.adapter.enqueue(jobs)
+            return self._path.enqueue(jobs)
 
     def pause_schedule(self, app: str, name: str) -> bool:
         now = self._store.now()

@@ -77,6 +77,11 @@ class MemoryStore:
         for listener in list(self.listeners):
             listener.hear(wakeup)
 
+    def get(self, job_id: int) -> StoredJob | None:
+        """One job, or None when there is no row of that id."""
+        row = self.rows.get(job_id)
+        return kept_by(self.adapter, [row.record])[0] if row else None
+
     def remove(self, job_id: int) -> None:
         """Remove a row."""
         del self.rows[job_id]

@@ -168,8 +168,7 @@ class SqlControl(SqlRole, ControlRole):
         return resumed
 
     def paused_queues(self) -> set[str]:
-        query = queries.paused_queues_query()
-        return set(self.database.read(lambda c: c.execute(query).scalars().all()))
+        return self.database.read(queries.paused_queues)
 
     def _set_paused(
         self, connection: Connection, queues: Collection[str], *, paused: bool

@@ -72,7 +72,7 @@ def migrate_within(start: str | None, end: str | None) -> None:
 
 
 def _record(start: str | None, end: str | None) -> None:
-    """As Alembic does it for migrations that it runs itself."""
+    """Record the revision, as Alembic does for migrations that it runs itself."""
     table = sa.table(VERSION_TABLE, sa.column("version_num"))
     if start is None:
         op.create_table(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func, select
 
 from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_utc
 from jobqueue.records import LARGEST_ID, JobFilter, JobState, QueueDepth, WorkerRecord
@@ -66,9 +66,10 @@ def workers_query() -> Select[Any]:
     return select(WORKERS).order_by(WORKERS.c.started_at, WORKERS.c.id)
 
 
-def paused_queues_query() -> Select[Any]:
+def paused_queues(connection: Connection) -> set[str]:
     """The names of paused queues."""
-    return select(BackgroundQueue.name).where(BackgroundQueue.paused_at.is_not(None))
+    query = select(BackgroundQueue.name).where(BackgroundQueue.paused_at.is_not(None))
+    return set(connection.execute(query).scalars())
 
 
 def depths_query(now: ColumnElement[Any]) -> Select[Any]:

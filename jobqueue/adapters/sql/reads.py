@@ -51,7 +51,7 @@ class SqlReads(SqlRole, ReadsRole):
         return self.database.look(lambda c: self._pages.count(c, where, most))
 
     def queue_depths(self, most: int | None = None) -> list[QueueDepth]:
-        paused = self.adapter.paused_queues()
+        paused = self.database.read(queries.paused_queues)
         if most is not None:
             return self.database.look(lambda c: capped_depths(c, self.time.read(c), paused, most))
         query = queries.depths_query(self.time.now())

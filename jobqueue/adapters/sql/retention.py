@@ -101,6 +101,6 @@ def _first_beyond(of_class: ColumnElement[bool], count: int) -> Select[Any]:
 
 
 def _up_to(row: Any) -> ColumnElement[bool]:
-    """That row and older ones; many end at the same moment, settled by one statement."""
+    """The condition for a row and older ones. Many rows can have ended at the same moment."""
     earlier = JOBS.c.finished_at < row.finished_at
     return and_(JOBS.c.finished_at <= row.finished_at, or_(earlier, JOBS.c.id <= row.id))

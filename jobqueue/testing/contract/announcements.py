@@ -324,7 +324,7 @@ class AnnouncementsContract(ContractBase):
         assert idler.claimed, "who was told found nothing"
 
     def test_a_claim_that_takes_nothing_wakes_nobody(self, adapter: Adapter) -> None:
-        """Or else who claims would wake itself, again and again."""
+        """Otherwise a worker that claims would wake itself again and again."""
         enqueue_one(adapter, new_job(max_attempts=1))
         with closing(adapter.listen()) as listener:
             assert adapter.claim(a_claim(free_slots=0)) == []

@@ -179,7 +179,7 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: self.sightings)
     @rule(data=st.data(), error=texts)
     def rescue(self, data: st.DataObject, error: str) -> None:
-        """By one who saw its heartbeat, just now or long ago."""
+        """A worker is rescued by another that saw its heartbeat, just now or long ago."""
         seen = data.draw(st.sampled_from(self.sightings))
         rescue = self.adapter.rescue(seen, error)
         if self.model.beats.get(seen.id) == seen.heartbeat_at:
