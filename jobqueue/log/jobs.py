@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from jobqueue.log.emit import emit, emit_outcome
 from jobqueue.log.handlers import only_handler_of
-from jobqueue.log.wording import duration_text, length_of, title_of
+from jobqueue.log.phrases import duration_text, length_of, title_of
 from jobqueue.records import (
     Cancelled,
     ClaimedJob,

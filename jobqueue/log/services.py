@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from jobqueue.log.emit import emit
-from jobqueue.log.wording import duration_text
+from jobqueue.log.phrases import duration_text
 from jobqueue.records import JobRecord
 from jobqueue.redaction import printable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from jobqueue.log.emit import emit
-from jobqueue.log.wording import duration_text
+from jobqueue.log.phrases import duration_text
 
 
 def worker_started(logger: logging.Logger, worker: str, pid: int) -> None:
