@@ -211,17 +211,6 @@ MUTATIONS = (
         (INTERLEAVINGS, "differently"),
     ),
     Mutation(
-        "taking the worker's row first",
-        "adapters/sql",
-        """            connection.execute(_without(worker_id))
-            freed = connection.execute(self._free(worker_id, GIVEN_BACK))
-""",
-        """            freed = connection.execute(self._free(worker_id, GIVEN_BACK)).all()
-            connection.execute(_without(worker_id))
-""",
-        (INTERLEAVINGS, "expire and sign"),
-    ),
-    Mutation(
         "reading the row again when an answer was lost",
         "worker",
         "if not _was_settled(outcome, record)",
