@@ -151,10 +151,12 @@ class MemoryPath(MemoryRole, PathRole):
     ) -> Turn:
         if meanwhile is not None:
             meanwhile()
+        # By way of the adapter, so that a subclass may override `settle` and `claim`.
+        adapter = self._store.adapter
         with self._store.lock:
-            rejected = self.settle(outcomes)
+            rejected = adapter.settle(outcomes) if outcomes else []
             reasons = self._reasons_of_cancelled([o for o in outcomes if o not in rejected])
-            claimed = self.claim(claim) if claim is not None else []
+            claimed = adapter.claim(claim) if claim is not None else []
         cancelled = cancelled_among(outcomes, reasons)
         return Turn(tuple(rejected), tuple(claimed), cancelled=cancelled)
 
