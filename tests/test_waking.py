@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -224,6 +225,16 @@ def test_what_is_not_delivered_is_noticed(postgres: Adapter, postgres_server: st
         other.close()
         with pytest.raises(DatabaseError, match=r"delivers no notification.*listen_url"):
             postgres.listen(elsewhere)
+
+
+def test_a_listener_that_cannot_connect_leaves_nothing_open(postgres: Adapter) -> None:
+    """A worker tries again every few seconds for as long as the database is away."""
+    nobody = "postgresql://localhost:1/nothing"
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(DatabaseError):
+            postgres.listen(nobody)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_listener_whose_connection_is_lost_says_so(postgres: Adapter, postgres_url: str) -> None:

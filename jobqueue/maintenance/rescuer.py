@@ -51,9 +51,12 @@ class Rescuer:
         Raises:
             DatabaseUnavailable: call `forget` and try again later.
         """
-        found = [self._rescue_if_dead(worker) for worker in self._adapter.workers()]
+        workers = self._adapter.workers()
+        found = [self._rescue_if_dead(worker) for worker in workers]
         orphans = self._adapter.orphaned_workers()
         found += [self._rescue_if_orphaned(worker_id) for worker_id in orphans]
+        there = {worker.id for worker in workers}.union(orphans)
+        self._seen = {known: seen for known, seen in self._seen.items() if known in there}
         return [rescue for rescue in found if rescue is not None]
 
     def forget(self) -> None:

@@ -60,7 +60,7 @@ class WorkerHeartbeats:
             logger,
             "supervisor",
             on_rescue=on_rescue,
-            before_beat=self._clear_ended,
+            after_beat=self._clear_ended,
             is_done=lambda: not self._ended and self._arriving.empty(),
         )
 
@@ -84,8 +84,11 @@ class WorkerHeartbeats:
     def _clear_ended(self) -> None:
         while not self._arriving.empty():
             self._ended.append(self._arriving.get())
-        while self._ended:
-            worker = self._ended[0]
+        for _ in range(len(self._ended)):
+            # To the end of the row first, so that one that cannot be cleared now holds up no other.
+            worker = self._ended.pop(0)
+            self._ended.append(worker)
             rescue = self._adapter.rescue_crashed(worker.worker_id, worker.performing)
+            self._ended.remove(worker)
             self._heartbeat.note_rescue(rescue)
-            self._on_cleared(self._ended.pop(0).worker_id)
+            self._on_cleared(worker.worker_id)

@@ -35,8 +35,8 @@ class Heartbeat:
         name: whose heartbeat it is, for the log.
         on_rescue: is called with each rescue that freed jobs; it must not take long.
         on_lost: is called with a worker that others took for dead, before it is registered again.
-        before_beat: is called before each beat, and again when it or the beat has failed.
-        is_done: whether `before_beat` has nothing left to do. `stop` waits for that.
+        after_beat: is called after each beat, and again when it or the beat has failed.
+        is_done: whether `after_beat` has nothing left to do. `stop` waits for that, if it is given.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class Heartbeat:
         *,
         on_rescue: Callable[[Rescue], None] = lambda _: None,
         on_lost: Callable[[NewWorker], None] = lambda _: None,
-        before_beat: Callable[[], None] = lambda: None,
-        is_done: Callable[[], bool] = lambda: True,
+        after_beat: Callable[[], None] = lambda: None,
+        is_done: Callable[[], bool] | None = None,
     ) -> None:
         self._adapter = adapter
         self._rescuer = rescuer
@@ -59,7 +59,7 @@ class Heartbeat:
         self._logger = logger
         self._on_rescue = on_rescue
         self._on_lost = on_lost
-        self._before_beat = before_beat
+        self._after_beat = after_beat
         self._pause_seconds = lease_seconds / BEATS_PER_LEASE
         self._service = Service(
             "jobqueue-heartbeat",
@@ -90,8 +90,9 @@ class Heartbeat:
 
     def _step(self) -> float:
         try:
-            self._before_beat()
+            # The beat comes first: it waits for no row of a job that somebody else has locked.
             self._beat()
+            self._after_beat()
             self._rescue()
         except DatabaseError:
             self._rescuer.forget()

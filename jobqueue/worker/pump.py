@@ -284,11 +284,19 @@ class Pump:
         return slow + self._hold - self.handoff.held
 
     def _something_is_due(self) -> bool:
-        """Whether a claim found no job only since other claims had locked those that are due."""
-        paused = self.adapter.paused_queues()
-        wanted = None if self.queues is None else tuple(q for q in self.queues if q not in paused)
-        due = JobFilter(states=(JobState.READY,), queues=wanted, due=True)
-        return any(job.queue not in paused for job in self.adapter.list_jobs(due, 100))
+        """Whether a claim found no job only since other claims had locked those that are due.
+
+        If the database goes away meanwhile, the next turn waits for it.
+        """
+        try:
+            paused = self.adapter.paused_queues()
+            wanted = (
+                None if self.queues is None else tuple(q for q in self.queues if q not in paused)
+            )
+            due = JobFilter(states=(JobState.READY,), queues=wanted, due=True)
+            return any(job.queue not in paused for job in self.adapter.list_jobs(due, 100))
+        except DatabaseUnavailable:
+            return True
 
     # --- giving back -----------------------------------------------------------------------------
 

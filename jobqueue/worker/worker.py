@@ -9,7 +9,7 @@ import socket
 import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -200,9 +200,12 @@ class Worker:
 
         May be called from a signal handler, and from any thread.
         """
-        if not self._handoff.closed:
+        if self._handoff.closed:
+            return
+        # Closed first: a signal may come in the middle of a log line, which refuses another.
+        self._handoff.close()
+        with suppress(RuntimeError):
             log.worker_stopping(self._logger, self.id, why)
-            self._handoff.close()
 
     def stop_now(self) -> None:
         """As `stop`, but interrupt the jobs that run, and give them back with the attempt refunded.

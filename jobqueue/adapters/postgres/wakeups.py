@@ -70,9 +70,9 @@ class PostgresListener:
         self._database = database
         self._state, self._in_use = threading.Lock(), threading.Lock()
         self._closed = False
-        self._interrupted, self._interrupt = os.pipe()
         with self._database.errors_translated():
             self._connection = _connected(database, url)
+        self._interrupted, self._interrupt = os.pipe()
 
     def begin(self) -> None:
         """Listen to the channel of the tables that this connection sees."""
