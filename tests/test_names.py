@@ -7,26 +7,21 @@ word that the glossary has another one for. The page itself names files and func
 from __future__ import annotations
 
 import ast
-import inspect
-import pkgutil
+import json
 import re
+import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from jobqueue import JobQueue
-from jobqueue.defaults import default_configuration
 from tests.conftest import PROJECT
-from tests.sample_jobs import Note
 
 PACKAGE = PROJECT / "jobqueue"
 PAGE = PROJECT / "docs/architecture.md"
-MOST_ROOMS = 15
+MOST_STEPS = 15
 MOST_OBLIQUE_DOCSTRINGS = 194
 OBLIQUE = ("What", "See", "Who")
 
@@ -169,7 +164,7 @@ def refused_words() -> dict[str, str]:
     }
 
 
-def rooms() -> list[str]:
+def steps() -> list[str]:
     return re.findall(r"^\d+\. `([\w.]+)`", section("The walk of one job"), re.MULTILINE)
 
 
@@ -180,41 +175,18 @@ def test_the_glossary_is_in_order() -> None:
     assert not refused_words().keys() & set(terms)
 
 
-def test_a_job_walks_through_few_rooms_and_none_twice() -> None:
-    assert 0 < len(rooms()) <= MOST_ROOMS
-    assert len(set(rooms())) == len(rooms())
+def test_a_job_walks_through_few_steps_and_none_twice() -> None:
+    assert 0 < len(steps()) <= MOST_STEPS
+    assert len(set(steps())) == len(steps())
 
 
-def test_a_job_enters_each_room_on_its_way(postgres_url: str) -> None:
+def test_a_job_enters_each_step_on_its_way(postgres_url: str) -> None:
     """Each is there under its name, and is called between `perform_later` and the settlement."""
-    codes = {code_of(pkgutil.resolve_name(room)): room for room in rooms()}
-    entered = set()
-
-    def note(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code in codes:
-            entered.add(codes[frame.f_code])
-
-    before = sys.getprofile()
-    queue = JobQueue(database_url=postgres_url)
-    threading.setprofile(note)
-    sys.setprofile(note)
-    try:
-        with default_configuration.substituted(queue.adapter):
-            Note.perform_later("a walk")
-            assert queue.work_off().succeeded == 1
-    finally:
-        sys.setprofile(before)
-        threading.setprofile(None)
-        queue.adapter.close()
-    assert [room for room in rooms() if room not in entered] == []
-
-
-def code_of(room: Any) -> CodeType:
-    """The code of a function, or of a descriptor's `__get__`."""
-    code: CodeType = inspect.unwrap(
-        vars(room)["__get__"] if isinstance(room, type) else room
-    ).__code__
-    return code
+    command = [sys.executable, "-m", "tests.walk", postgres_url, *steps()]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    entered = json.loads(done.stdout)
+    assert [step for step in steps() if step not in entered] == []
 
 
 def test_the_places_where_something_is_changed_exist() -> None:

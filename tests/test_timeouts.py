@@ -322,7 +322,7 @@ def test_a_timeout_hits_its_own_job_or_none(
         memory, alarm if how == "signals" else None, concurrency=4 if how == "threads" else 1
     )
     assert tally.performed == 3 * number
-    assert (tally.rejected, tally.released, tally.failed) == (0, 0, 0)
+    assert (tally.rejected, tally.failed) == (0, 0)
     left = memory.list_jobs(JobFilter(), 10_000)
     assert len(left) == tally.retried == 3 * number - tally.succeeded
     assert {record.id for record in left} <= set(jobs)

@@ -22,6 +22,7 @@ from jobqueue import Job
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.postgres.sessions import PostgresSessions
 from jobqueue.adapters.sql.adapter import SqlAdapter
 from jobqueue.adapters.sqlite.database import begin_immediate
 from jobqueue.defaults import default_configuration
@@ -532,7 +533,7 @@ def test_a_connection_made_as_ours_are_costs_no_question(
     """Behind a pooler with one connection, which the session has, it would not be answered."""
     assert isinstance(adapter, PostgresAdapter)
     asked: list[None] = []
-    monkeypatch.setattr(adapter, "_own_place", lambda: asked.append(None))
+    monkeypatch.setattr(PostgresSessions, "_own_destination", lambda _: asked.append(None))
     url = make_url(postgres_url)
     sync, own = create_engine(url.set(drivername="postgresql+psycopg")), adapter.transaction()
     with Session(sync) as session, session.begin(), own.session as mine, mine.begin():
