@@ -1,1 +1,1 @@
-"""What jobqueue costs, as a ratio to the same work done by a bare script in the same run."""
+"""The cost of jobqueue, as a ratio to the same work done by a bare script in the same run."""

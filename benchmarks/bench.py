@@ -1,4 +1,4 @@
-"""What a row measures with: databases, processes, sizes, and turns between ours and theirs."""
+"""The tools of a row: databases, processes, sizes, and turns between ours and theirs."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def _answer_of(process: subprocess.Popen[str], log: Path) -> Mapping[str, Any]:
 
 
 def _ended_well(process: subprocess.Popen[str], log: Path) -> str:
-    """What a process printed, when it has ended; ends everything if it failed."""
+    """Wait for a process, and return its output; a failure ends the whole run."""
     try:
         printed, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     finally:

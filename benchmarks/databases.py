@@ -55,7 +55,6 @@ class MemoryDatabases:
         self.settings: dict[str, str] = {}
 
     def new_scratch(self, loads: Sequence[Load] = ()) -> Scratch:  # noqa: ARG002 - see Databases
-        """See `Databases`."""
         return MemoryScratch()
 
 
@@ -72,7 +71,6 @@ class SqliteDatabases:
         self.settings = {**_sqlite_settings(scratch.url), "file_system": file_system_of(folder)}
 
     def new_scratch(self, loads: Sequence[Load] = ()) -> Scratch:
-        """See `Databases`."""
         self._made += 1
         names = (f"ours-{self._made}.sqlite3", f"bare-{self._made}.sqlite3")
         scratch = SqliteScratch(*(f"sqlite:///{self._folder / name}" for name in names))
@@ -94,7 +92,6 @@ class PostgresDatabases:
             self.version = f"PostgreSQL {_setting(connection, 'server_version')}"
 
     def new_scratch(self, loads: Sequence[Load] = ()) -> Scratch:
-        """See `Databases`."""
         schema = f"jobqueue_benchmark_{secrets.token_hex(4)}"
         self._stack.enter_context(dropped_at_the_end(self.url, schema))
         scratch = PostgresScratch(inside_schema(self.url, schema), self.is_private)
@@ -141,8 +138,8 @@ def _version_of(url: str) -> str:
 
 
 def _sqlite_settings(url: str) -> dict[str, str]:
-    """As a connection of the adapter itself has them."""
-    from jobqueue.adapters.sql.sqlite import SqliteAdapter
+    """The settings of a connection that the adapter makes."""
+    from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 
     adapter = SqliteAdapter(url)
 

@@ -1,4 +1,4 @@
-"""What a figure was measured on: without it a figure says nothing."""
+"""The machine and software that the figures were measured on."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _memory_mb() -> int:
 
 
 def output_of(*command: str) -> str:
-    """What a command prints; nothing if it cannot be run."""
+    """The output of a command; empty if it cannot be run."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -22,7 +22,7 @@ class Result:
     adapter: str
     rounds: list[Figures] = field(default_factory=list)
     seconds: float = 0.0
-    """How long measuring took, everything about it included."""
+    """The whole time that measuring took."""
 
     def values(self, figure: str | None) -> list[float]:
         """A figure in each round; none if it is not measured on this adapter."""
@@ -55,7 +55,7 @@ class Verdict:
 
     @property
     def promise(self) -> str:
-        """What is promised, in a few characters."""
+        """The promise, in a few characters."""
         if self.adapter in self.line.at_least:
             return f"≥ {self.line.at_least[self.adapter]:g}"
         if self.adapter in self.line.at_most:
@@ -64,7 +64,7 @@ class Verdict:
 
     @property
     def is_kept(self) -> bool | None:
-        """Whether the promise is; None where nothing is promised."""
+        """Whether the promise is kept; None where nothing is promised."""
         if self.adapter in self.line.at_least and self.ratio is not None:
             return self.ratio >= self.line.at_least[self.adapter]
         if self.adapter in self.line.at_most:
@@ -105,12 +105,12 @@ def _measure_once(bench: Bench, result: Result, round_number: int) -> None:
 
 
 def count_measurements(benches: Sequence[Bench], rows: Sequence[Row], rounds: int) -> int:
-    """How often `measure` will report progress."""
+    """The number of times that `measure` will report progress."""
     return sum(rounds_of(result.row, rounds) for _, result in _planned(benches, rows))
 
 
 def rounds_of(row: Row, rounds: int) -> int:
-    """How often a row is measured."""
+    """The number of times that a row is measured."""
     return rounds if row.rounds is None else min(rounds, row.rounds)
 
 

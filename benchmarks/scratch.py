@@ -91,10 +91,10 @@ class MemoryScratch(Scratch):
         super().__init__("memory://", "")
 
     def empty(self) -> None:
-        """See `Scratch`."""
+        """Do nothing: a process that drains it begins with an empty one."""
 
     def tidy(self) -> None:
-        """See `Scratch`."""
+        """Do nothing: memory has no dead rows."""
 
     def _execute(self, statements: Sequence[str]) -> None:
         raise NotImplementedError("memory is filled by the process that drains it")

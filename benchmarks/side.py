@@ -1,4 +1,4 @@
-"""What the measured scripts share: one step a process, its figures in the last line as JSON.
+"""Shared by the measured scripts: one step a process, its figures in the last line as JSON.
 
 A step gets the database's URL and its options, and returns figures. Nothing but the standard
 library is imported here, since the peers' scripts run in an environment of their own.

@@ -1,4 +1,4 @@
-"""How much each row does. Everything follows from one number, so that a small run is the same."""
+"""The amount of work of each row. All amounts follow from one number."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Sizes:
 
     @classmethod
     def quick(cls) -> Sizes:
-        """As small as it can be and still go everywhere."""
+        """The smallest amounts with which every code path still runs."""
         return cls(
             jobs=QUICK_JOBS,
             samples=3,

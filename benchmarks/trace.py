@@ -23,7 +23,7 @@ class Trace:
 
     @classmethod
     def read(cls, folder: Path) -> Trace:
-        """What the watched processes left in a folder, put together."""
+        """The traces that the watched processes left in a folder, merged."""
         files = [json.loads(file.read_text()) for file in folder.glob("*.json")]
         if not any(file["marks"] for file in files):
             raise SystemExit("no worker settled anything; nothing is measured")
@@ -36,7 +36,7 @@ class Trace:
 
     @property
     def jobs(self) -> int:
-        """How many were settled."""
+        """The number of jobs that were settled."""
         return self.marks[-1][1]
 
     @property

@@ -49,7 +49,7 @@ class Recorder:
         adapter_class.turn = watched  # type: ignore[assignment, method-assign]
 
     def figures(self) -> dict[str, Any]:
-        """What was noted."""
+        """The trace so far."""
         return {"started": self.started, "marks": self.marks}
 
     def write(self) -> None:
@@ -64,8 +64,8 @@ class Recorder:
 
 
 def _watch_this_process() -> None:
-    from jobqueue.adapters.sql.postgres import PostgresAdapter
-    from jobqueue.adapters.sql.sqlite import SqliteAdapter
+    from jobqueue.adapters.postgres.adapter import PostgresAdapter
+    from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 
     recorder = Recorder(Path(os.environ[FOLDER]), int(os.environ[PROCESSES]))
     recorder.watch(PostgresAdapter)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.app import JobQueue, configure, enqueue, get, get_async
 from jobqueue.cron import Cron, Every
 from jobqueue.errors import (
@@ -41,12 +40,14 @@ from jobqueue.job import Job, JobContext, job
 from jobqueue.records import JobRecord, JobState
 from jobqueue.retention import Keep
 from jobqueue.retry import Constant, Discard, Exponential, Polynomial, Retry
+from jobqueue.stored import StoredJob
 
 if TYPE_CHECKING:
-    from jobqueue.adapters.memory import MemoryAdapter
-    from jobqueue.adapters.sql.postgres import PostgresAdapter
-    from jobqueue.adapters.sql.sqlite import SqliteAdapter, begin_immediate
+    from jobqueue.adapters.memory.adapter import MemoryAdapter
+    from jobqueue.adapters.postgres.adapter import PostgresAdapter
     from jobqueue.adapters.sql.tables import BackgroundJob
+    from jobqueue.adapters.sqlite.adapter import SqliteAdapter
+    from jobqueue.adapters.sqlite.database import begin_immediate
 
 __version__ = "0.1.0"
 
@@ -100,10 +101,10 @@ __all__ = [
 # These need SQLAlchemy, or are needed by few: they are imported when somebody asks for them.
 _LAZY = {
     "BackgroundJob": "jobqueue.adapters.sql.tables",
-    "MemoryAdapter": "jobqueue.adapters.memory",
-    "PostgresAdapter": "jobqueue.adapters.sql.postgres",
-    "SqliteAdapter": "jobqueue.adapters.sql.sqlite",
-    "begin_immediate": "jobqueue.adapters.sql.sqlite",
+    "MemoryAdapter": "jobqueue.adapters.memory.adapter",
+    "PostgresAdapter": "jobqueue.adapters.postgres.adapter",
+    "SqliteAdapter": "jobqueue.adapters.sqlite.adapter",
+    "begin_immediate": "jobqueue.adapters.sqlite.database",
 }
 
 

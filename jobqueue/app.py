@@ -1,4 +1,4 @@
-"""Where everything is wired together: settings become an adapter, names become job classes.
+"""The wiring: settings become an adapter, names become job classes.
 
 Importing this module (which `import jobqueue` does) connects to nothing.
 """
@@ -17,14 +17,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 from jobqueue.adapters import Adapter, connect
-from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.arguments import encode_unchecked
 from jobqueue.config import Settings, load_settings, setting_names
 from jobqueue.defaults import default_configuration
-from jobqueue.ending import EndTeller, usual_ends
-from jobqueue.enqueueing import EnqueueOptions, checked_queue, tell_enqueued
+from jobqueue.ends import EndTeller
+from jobqueue.enqueue import EnqueueOptions, checked_queue, store
 from jobqueue.errors import ConfigurationError, InvalidArguments
-from jobqueue.exactly_once import joined_session
 from jobqueue.hooks import Hooks, Observers
 from jobqueue.job import Job, registry
 from jobqueue.records import (
@@ -34,10 +32,11 @@ from jobqueue.records import (
     NewJob,
 )
 from jobqueue.spelling import did_you_mean
+from jobqueue.stored import StoredJob, not_found
 
 if TYPE_CHECKING:
     from jobqueue.runner.in_process import InProcess
-    from jobqueue.worker.telling import Tally
+    from jobqueue.worker.reporter import Tally
     from jobqueue.worker.worker import Worker
 
 DEFAULT_APP = "jobs"
@@ -47,17 +46,7 @@ def _connect(settings: Settings) -> Adapter:
     return connect(settings.database_url)
 
 
-def _encode_args(args: Mapping[str, Any], handler: str) -> str:
-    """Arguments as JSON, checked by the job's class where that is known."""
-    job_class = registry.find(handler)
-    if job_class is None:
-        return encode_unchecked(args, handler)
-    return job_class.parameters().dump_mapping(args)
-
-
 default_configuration.install(_connect)
-StoredJob.encode_args = staticmethod(_encode_args)
-StoredJob.usual_ends = staticmethod(usual_ends)
 
 
 def configure(
@@ -141,7 +130,7 @@ def get(job_id: int) -> StoredJob:
 
 
 async def get_async(job_id: int) -> StoredJob:
-    """As `get`, on a thread, while the event loop goes on."""
+    """Read a job like `get`, without blocking the event loop."""
     import asyncio
 
     return await asyncio.to_thread(get, job_id)
@@ -232,7 +221,7 @@ class JobQueue:
 
     @property
     def ends(self) -> EndTeller:
-        """What tells of its jobs that are ended here without being performed."""
+        """Tells of its jobs that are ended here without being performed."""
         return EndTeller(self.logger, self.observers)
 
     def enqueue(self, job: Any, *args: Any, **kwargs: Any) -> StoredJob:
@@ -349,12 +338,14 @@ def _enqueue_unchecked(name: str, args: Mapping[str, Any], options: EnqueueOptio
         run_at=options.wait_until,
         delay=options.wait or NO_DELAY,
     )
-    adapter = default_configuration.adapter
-    session = options.session or joined_session(adapter)
-    records = adapter.enqueue([new_job], session=session)
-    observers, logger = default_configuration.observers, default_configuration.logger
-    tell_enqueued(records, session, observers, logger)
-    return records[0]
+    [record] = store(
+        [new_job],
+        default_configuration.adapter,
+        session=options.session,
+        observers=default_configuration.observers,
+        logger=default_configuration.logger,
+    )
+    return record
 
 
 def _default_app(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where the time comes from, so that tests can bring their own."""
+"""Clocks and timers, which tests can replace by their own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LONGEST_RECONNECT_SECONDS = 5.0
 
 
 class Clock(Protocol):
-    """Anything that tells the time."""
+    """Anything that knows the time."""
 
     def now(self) -> datetime:
-        """The time as an aware UTC datetime."""
+        """Return the time as an aware UTC datetime."""
         ...
 
 
@@ -25,7 +25,7 @@ class SystemClock:
     """The clock of this machine."""
 
     def now(self) -> datetime:
-        """The machine's time, aware, in UTC."""
+        """Return the machine's time as an aware UTC datetime."""
         return datetime.now(UTC)
 
 
@@ -41,7 +41,7 @@ class ManualClock:
         self._now = (start or datetime(2030, 1, 1, tzinfo=UTC)).astimezone(UTC)
 
     def now(self) -> datetime:
-        """The time that it was last moved to."""
+        """Return the time that the clock was last moved to."""
         with self._lock:
             return self._now
 
@@ -54,14 +54,17 @@ class ManualClock:
 
 
 class Timer(Protocol):
-    """What the threads of a worker measure time with, and wait with."""
+    """The means of a worker's threads to measure time and to wait."""
 
     def now(self) -> float:
-        """Seconds that only go up."""
+        """Return seconds that only go up."""
         ...
 
     def wait(self, condition: Condition, seconds: float | None) -> None:
-        """Wait for a condition, whose lock is held, to be notified; so long at most, or None."""
+        """Wait until a condition is notified, for so many seconds at most; None for no limit.
+
+        The caller holds the condition's lock.
+        """
         ...
 
 
@@ -71,7 +74,6 @@ class SystemTimer:
     now = staticmethod(time.monotonic)
 
     def wait(self, condition: Condition, seconds: float | None) -> None:
-        """See `Timer.wait`."""
         condition.wait(seconds)
 
 
@@ -79,7 +81,7 @@ SYSTEM_TIMER = SystemTimer()
 
 
 def reconnect_pauses() -> Iterator[float]:
-    """How many seconds to wait before each attempt at a database that is away, without end."""
+    """Yield, without end, how many seconds to wait before the next attempt to reach a database."""
     pause = FIRST_RECONNECT_SECONDS
     while True:
         yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load

@@ -1,8 +1,8 @@
 """Settings: option > environment > `[tool.jobqueue]` or `jobqueue.toml` > default.
 
 Every setting has one name in all three places: `poll_interval` in a file, `JOBS_POLL_INTERVAL` in
-the environment, `--poll-interval` on the command line. Durations are seconds out there and
-`timedelta` in here.
+the environment, `--poll-interval` on the command line. There, durations are seconds. In `Settings`
+they are `timedelta`.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ LOG_FORMATS = ("text", "json")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How the value of a setting is read, and the words for what it has to be."""
+    """A kind of setting: how its value is read, and how messages describe what is expected."""
 
     expected: str
     parse: Callable[[Any], Any]
 
 
 def is_queue_name(name: object) -> bool:
-    """Whether a string may name a queue."""
+    """Whether a string can be the name of a queue."""
     return isinstance(name, str) and QUEUE_NAME.fullmatch(name) is not None
 
 
@@ -83,7 +83,7 @@ def _seconds(value: Any) -> timedelta:
 
 
 def _patience(value: Any) -> timedelta:
-    """A time that may be none at all (false, 0) or without end (true); 1 is a second, not yes."""
+    """Read a time that may be zero (false, 0) or without end (true). 1 is a second, not true."""
     if value in (timedelta(0), timedelta.max):
         return value  # type: ignore[no-any-return]
     if isinstance(value, bool) or (isinstance(value, str) and value.strip().isalpha()):
@@ -114,7 +114,6 @@ def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
     return parse
 
 
-TEXT = Kind("some text", _text)
 URL = Kind("a URL such as sqlite:///jobs.sqlite3 or postgresql://user@host/database", _text)
 APP = Kind("the name of a module or package, several with commas", _text)
 BOOLEAN = Kind("true or false", _boolean)
@@ -156,17 +155,19 @@ class Settings:
         None, QUEUES, "The queues that a worker takes jobs from; `*` for all."
     )
     poll_interval: timedelta = _setting(
-        timedelta(seconds=1), SECONDS, "How long an idle worker waits before it looks again."
+        timedelta(seconds=1),
+        SECONDS,
+        "How long an idle worker waits before it looks for jobs again.",
     )
     listen: bool = _setting(
         True,
         BOOLEAN,
-        "Whether idle workers hear of a new job at once; without it they only look now and then.",
+        "Whether a new job wakes idle workers at once; without it they only poll.",
     )
     listen_url: str | None = _setting(
         None,
         URL,
-        "Where to listen, if `database_url` leads through a pooler that delivers no notifications.",
+        "The URL to listen at, if `database_url` goes through a pooler without notifications.",
     )
     lease: timedelta = _setting(
         timedelta(seconds=30),
@@ -187,7 +188,7 @@ class Settings:
     grace: timedelta = _setting(
         timedelta(seconds=25),
         SECONDS,
-        "How long a worker that is stopped may take to finish what runs.",
+        "How long a worker that is stopped may take to finish the jobs that run.",
     )
     max_attempts: int = _setting(
         24, COUNT, "How often a job is attempted before it is failed; a class can set its own."
@@ -205,7 +206,7 @@ class Settings:
 
 
 def setting_names() -> tuple[str, ...]:
-    """The names of all settings, in the order of the documentation."""
+    """Return the names of all settings, in the order of the documentation."""
     return tuple(setting.name for setting in fields(Settings))
 
 
@@ -215,13 +216,13 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> Settings:
-    """The settings as they are in force.
+    """Read the settings from all sources.
 
     Args:
-        options: what was given on the command line or in code; None values count as not given.
+        options: the options of the command line or of code; one that is None counts as not given.
         environ: the environment; the process's own by default.
-        directory: where `pyproject.toml` or `jobqueue.toml` is looked for; the working directory
-            by default.
+        directory: the folder of `pyproject.toml` or `jobqueue.toml`; the working directory by
+            default.
 
     Raises:
         ConfigurationError: a value cannot be used, or a name is not a setting.
@@ -234,10 +235,10 @@ def load_settings(
 
 
 def config_file(directory: Path) -> Path | None:
-    """The file in a directory that has settings of jobqueue, if there is one.
+    """Return the file in a directory that has settings of jobqueue, if there is one.
 
     Raises:
-        ConfigurationError: there are two, or one is not valid TOML.
+        ConfigurationError: there are two such files, or one is not valid TOML.
     """
     own, project = directory / CONFIG_FILE, directory / "pyproject.toml"
     has_section = "jobqueue" in _read_toml(project).get("tool", {})
@@ -251,14 +252,9 @@ def config_file(directory: Path) -> Path | None:
 
 
 def hide_password(url: str) -> str:
-    """A database URL that can be shown."""
+    """Return a database URL without its password, for logs and screens."""
     url = re.sub(r"(//[^/@:]*:)[^/]*@", r"\1***@", url)
     return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1***", url)
-
-
-def parse_queues(text: str) -> tuple[str, ...] | None:
-    """Queue names as the command line has them: `default,email`, or `*` (None) for all."""
-    return _parsed("--queues", "queues", text)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,9 +262,9 @@ class ConfiguredGroup:
     """A group of workers as `[tool.jobqueue.workers.NAME]` has it.
 
     Args:
-        name: the group's.
-        count: how many worker processes.
-        options: the settings that are its own, as the file has them.
+        name: the name of the group.
+        count: how many worker processes it has.
+        options: the settings of the group, as the file has them.
     """
 
     name: str
@@ -277,7 +273,7 @@ class ConfiguredGroup:
 
 
 def load_worker_groups(directory: Path | None = None) -> tuple[ConfiguredGroup, ...]:
-    """The groups of workers that the file in a directory configures.
+    """Read the groups of workers that the file in a directory configures.
 
     Raises:
         ConfigurationError: one cannot be used.
@@ -304,7 +300,7 @@ def _configured_group(name: str, table: Any, where: str) -> ConfiguredGroup:
 
 
 def _section(directory: Path) -> tuple[dict[str, Any], str]:
-    """The part of a file that is ours, and its name for messages."""
+    """Return jobqueue's part of the file in a directory, and a name of it for messages."""
     path = config_file(directory)
     if path is None:
         return {}, ""

@@ -1,7 +1,7 @@
-"""When a recurring job is due: `Cron(...)` and `Every(...)`, behind the interface `Schedule`.
+"""Schedules of recurring jobs: `Cron(...)` and `Every(...)`, behind the interface `Schedule`.
 
-A schedule is a rule without a memory: given any moment it says which tick comes after it, so that
-all machines come to the same ticks without talking to one another.
+A schedule is a rule without a memory. For any moment it returns the tick that comes after it. So
+all machines find the same ticks without talking to one another.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ CatchUp = bool | Literal["all"]
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(ABC):
-    """When a job is enqueued by itself, as `schedule` of its class: a `Cron` or an `Every`.
+    """The rule by which a job is enqueued by itself, as `schedule` of its class.
+
+    It is a `Cron` or an `Every`.
 
     Args:
         args: the arguments of its `perform`, by parameter name.
@@ -50,7 +52,7 @@ class Schedule(ABC):
     name: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be used; raises `InvalidJob`."""
+        """Check the values; raises `InvalidJob` for one that cannot be used."""
         if not isinstance(self.args, Mapping):
             self.refuse(f"args is {self.args!r}; expected a dict by parameter name")
         if not isinstance(self.catch_up, bool) and self.catch_up != "all":
@@ -67,21 +69,21 @@ class Schedule(ABC):
     @property
     @abstractmethod
     def zone(self) -> str:
-        """The name of the time zone that it is meant in."""
+        """The name of the time zone that the rule is meant in."""
 
     @abstractmethod
     def next_after(self, moment: datetime) -> datetime | None:
-        """The first tick after an aware moment, in UTC; None when there is none any more."""
+        """Return the first tick after an aware moment, in UTC; None when there is none."""
 
     @abstractmethod
     def rule(self) -> dict[str, Any]:
-        """The rule as JSON, for `schedule_from`."""
+        """Return the rule as JSON, for `schedule_from` to read."""
 
     def latest_between(self, after: datetime, until: datetime) -> datetime | None:
-        """The latest tick after one moment and not after another; None when there is none.
+        """Return the latest tick after one moment and not after another; None without one.
 
-        It looks back a little, and then further and further, so that it does not go through the
-        hundred thousand ticks of a long absence.
+        It looks back a little, and then further and further. So it does not go through the hundred
+        thousand ticks of a long absence.
         """
         look_back = FIRST_LOOK_BACK
         while until - look_back > after:
@@ -106,21 +108,21 @@ class Schedule(ABC):
 class Cron(Schedule):
     """Ticks as crontab has them: `Cron("0 2 * * *", tz="Europe/Paris")`.
 
-    When clocks are changed it does as Debian's cron: a time of day that is skipped comes right
-    after the gap, one that is there twice comes once; what is to happen every so many minutes or
-    every hour goes on by real time.
+    When clocks are changed, it does as Debian's cron. A time of day that is skipped comes right
+    after the gap. A time of day that comes twice ticks once. A rule for every so many minutes, or
+    for every hour, goes on by real time.
 
     Args:
-        crontab: minute, hour, day of the month, month, day of the week; or six fields, that begin
+        crontab: minute, hour, day of the month, month, day of the week; or six fields that begin
             with seconds; or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.
-        tz: the name of the time zone that it is meant in.
+        tz: the name of the time zone that the expression is meant in.
         args: the arguments of its `perform`, by parameter name.
         catch_up: what becomes of ticks that passed while no worker ran: True, one job for the
             latest of them; False, none; "all", a job for each.
         name: tells the schedules of one class apart, where it has several.
 
     Raises:
-        InvalidJob: the expression is none, can never come true, or there is no such zone.
+        InvalidJob: the expression is not valid or can never come true, or there is no such zone.
     """
 
     crontab: str
@@ -128,7 +130,7 @@ class Cron(Schedule):
     _zone: tzinfo = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be used; raises `InvalidJob`."""
+        """Check the values; raises `InvalidJob` for one that cannot be used."""
         super().__post_init__()
         if not isinstance(self.crontab, str):
             self.refuse(f"{self.crontab!r} is no expression; {EXPECTED}")
@@ -170,7 +172,6 @@ class Cron(Schedule):
         return self.tz
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """See `Schedule.next_after`."""
         from cronsim import CronSim
 
         fields = NICKNAMES.get(self.crontab.strip().lower(), self.crontab)
@@ -181,7 +182,6 @@ class Cron(Schedule):
         return None
 
     def rule(self) -> dict[str, Any]:
-        """See `Schedule.rule`."""
         return {"cron": self.crontab, "tz": self.tz}
 
 
@@ -189,8 +189,8 @@ class Cron(Schedule):
 class Every(Schedule):
     """Ticks at equal distances: `Every(minutes=5)`, `Every(hours=1, minutes=30)`.
 
-    They are counted from 1970-01-01 00:00 UTC, so those of `Every(minutes=5)` fall on full five
-    minutes, and a restart does not move them.
+    The ticks are counted from 1970-01-01 00:00 UTC. So those of `Every(minutes=5)` fall on full
+    five minutes, and a restart does not move them.
 
     Args:
         weeks, days, hours, minutes, seconds: the distance, 1 second or more in all.
@@ -200,7 +200,7 @@ class Every(Schedule):
         name: tells the schedules of one class apart, where it has several.
 
     Raises:
-        InvalidJob: the distance is none, or under a second.
+        InvalidJob: the distance is not a duration, or is under a second.
     """
 
     weeks: float = field(default=0, kw_only=True)
@@ -210,7 +210,7 @@ class Every(Schedule):
     seconds: float = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be used; raises `InvalidJob`."""
+        """Check the values; raises `InvalidJob` for one that cannot be used."""
         super().__post_init__()
         try:
             if self.interval >= SHORTEST_INTERVAL:
@@ -232,16 +232,15 @@ class Every(Schedule):
 
     @property
     def expression(self) -> str:
-        """`every 5 min`, `every 1 h 30 min`."""
+        """The rule, for people: `every 5 min`, `every 1 h 30 min`."""
         return "every " + _spelled(self.interval)
 
     @property
     def zone(self) -> str:
-        """UTC, which its ticks are counted in."""
+        """UTC, in which its ticks are counted."""
         return "UTC"
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """See `Schedule.next_after`."""
         passed = (moment - EPOCH) // self.interval
         try:
             return EPOCH + (passed + 1) * self.interval
@@ -249,15 +248,14 @@ class Every(Schedule):
             return None
 
     def rule(self) -> dict[str, Any]:
-        """See `Schedule.rule`."""
         return {"every_seconds": self.interval.total_seconds()}
 
 
 def schedule_from(rule: Mapping[str, Any]) -> Schedule:
-    """The schedule that `rule` wrote.
+    """Make the schedule of a rule that `Schedule.rule` has written.
 
     Raises:
-        InvalidJob: it is not one of this release, or not of this machine's time zones.
+        InvalidJob: this release does not know such a rule, or this machine not its time zone.
     """
     match dict(rule):
         case {"cron": str(crontab), "tz": str(tz)}:
@@ -268,10 +266,10 @@ def schedule_from(rule: Mapping[str, Any]) -> Schedule:
 
 
 def schedules_of_job(job_name: str, given: object) -> dict[str, Schedule]:
-    """The schedules that a class has as its `schedule`, by their names among all jobs.
+    """Return the schedules that a class has as its `schedule`, by names unique among all jobs.
 
     Raises:
-        InvalidJob: there is something else, or two have one name.
+        InvalidJob: one of them is no schedule, or two have the same name.
     """
     listed = () if given is None else given if isinstance(given, list | tuple) else (given,)
     named: dict[str, Schedule] = {}

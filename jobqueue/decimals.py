@@ -1,8 +1,8 @@
-"""Which numbers of a JSON value become a `Decimal`, and reading those with all their digits.
+"""Reads a JSON value so that numbers which become a `Decimal` keep all their digits.
 
 pydantic reads every number as a float first. A `Decimal` takes a string as well, and keeps its
-digits: so the numbers that need it are given as strings, and what comes of it has to be what came
-of the numbers, but for the digits.
+digits. So those numbers are given as strings, and the result has to be the same as with numbers,
+except for the digits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class DecimalReader:
     """Reads values of one type.
 
     Args:
-        adapter: of that type.
+        adapter: pydantic's adapter of that type.
         validate: makes a value of its JSON form; raises `ValueError` where it is of another type.
     """
 
@@ -32,11 +32,11 @@ class DecimalReader:
         self._validate = validate
 
     def read(self, value: Any, made: Any) -> tuple[Collection[int], Any]:
-        """Which of the `Written` in a value are decimals, by their `id`, and what comes of it.
+        """The `Written` in a value that are decimals, by their `id`, and the value read exactly.
 
         Args:
             value: in its JSON form.
-            made: what comes of it with floats.
+            made: the value as it was read with floats.
 
         Raises:
             ValueError: a float of too many digits is to be a decimal, or there are too many
@@ -69,7 +69,7 @@ class DecimalReader:
         return chosen, exact
 
     def _read_as(self, value: Any, decimals: Collection[int], made: Any) -> Any:
-        """What comes of it with some numbers as strings; None where it is not the same."""
+        """Read it with some numbers as strings; None where the result is not the same."""
         given = as_plain(as_texts(value, lambda number: id(number) in decimals))
         try:
             exact = self._validate(given)

@@ -1,4 +1,4 @@
-"""What jobs use that do not bring their own: the one default configuration of a process."""
+"""The default configuration of a process, for jobs that do not bring their own."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from typing import Any
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.config import Settings, load_settings
-from jobqueue.hooks import NO_OBSERVERS, Hooks, Observers
-
-DEFAULT_LOGGER = logging.getLogger("jobqueue")
+from jobqueue.hooks import Hooks, Observers
+from jobqueue.sinks import EventSinks, default_sinks
 
 
 class DefaultConfiguration:
-    """What jobs use that do not bring their own: settings, adapter, logger and hooks.
+    """The settings and the adapter of jobs that do not bring their own; and `EventSinks`.
 
-    Each is made when it is first needed, so that importing an application opens no database.
+    Settings and adapter are made when they are first needed, so that importing an application opens
+    no database.
+
+    Args:
+        sinks: the logger and the hooks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sinks: EventSinks) -> None:
+        self._sinks = sinks
         self._lock = threading.RLock()
         self._settings: Settings | None = None
         self._adapter: Adapter | None = None
         self._substitute: Adapter | None = None
-        self._logger: logging.Logger | None = None
-        self._observers = NO_OBSERVERS
         self._connect: Callable[[Settings], Adapter] | None = None
         self._watch: Callable[[Adapter, Settings], None] | None = None
 
@@ -36,7 +38,7 @@ class DefaultConfiguration:
         self._connect = connect
 
     def watch(self, watch: Callable[[Adapter, Settings], None] | None) -> None:
-        """Have something called with each adapter that is made from settings: for tests."""
+        """Call `watch` with each adapter that is made from settings: for tests."""
         self._watch = watch
 
     def configure(
@@ -48,19 +50,17 @@ class DefaultConfiguration:
         hooks: Iterable[Hooks] | None = None,
     ) -> None:
         """Replace what is given. New settings without an adapter also give a new adapter."""
-        observers = self._observers if hooks is None else Observers(hooks)
         with self._lock:
-            self._observers = observers
+            self._sinks.replace(logger=logger, hooks=hooks)
             if settings is not None:
                 self._settings, self._adapter = settings, None
             self._adapter = adapter or self._adapter
-            self._logger = logger or self._logger
 
     @contextmanager
     def substituted(self, adapter: Adapter) -> Iterator[None]:
         """Put an adapter in the place of all others for a while: for tests.
 
-        What is configured meanwhile comes into force afterwards.
+        An adapter that is configured meanwhile is used afterwards.
         """
         with self._lock:
             before, self._substitute = self._substitute, adapter
@@ -76,10 +76,10 @@ class DefaultConfiguration:
         return self._substitute
 
     def reset(self) -> None:
-        """Forget all of it, so that it is made anew when it is next needed: for tests."""
+        """Forget everything, so that it is made anew when it is next needed: for tests."""
         with self._lock:
-            self._settings = self._adapter = self._logger = None
-            self._observers = NO_OBSERVERS
+            self._settings = self._adapter = None
+            self._sinks.reset()
 
     @property
     def settings(self) -> Settings:
@@ -97,7 +97,7 @@ class DefaultConfiguration:
 
     @property
     def own_adapter(self) -> Adapter:
-        """As `adapter`, whatever stands in for it."""
+        """As `adapter`, without the one that stands in for it."""
         with self._lock:
             if self._adapter is None:
                 assert self._connect is not None, "jobqueue/__init__.py imports jobqueue.app"  # noqa: S101
@@ -109,15 +109,15 @@ class DefaultConfiguration:
     @property
     def logger(self) -> logging.Logger:
         """The logger: `jobqueue` if none was given."""
-        return self._logger or DEFAULT_LOGGER
+        return self._sinks.logger
 
     @property
     def observers(self) -> Observers:
         """The hooks for all jobs."""
-        return self._observers
+        return self._sinks.observers
 
 
-default_configuration = DefaultConfiguration()
+default_configuration = DefaultConfiguration(default_sinks)
 
 
 class DefaultAdapter:

@@ -1,4 +1,4 @@
-"""Every error that jobqueue raises on its own account: one tree, drawn here.
+"""All errors of jobqueue: one tree, drawn here.
 
     JobqueueError
     ├── ConfigurationError          a setting, an option or the app cannot be used
@@ -9,31 +9,32 @@
     ├── JobNotFound                 no job row of that id (a LookupError)
     ├── StateConflict               the job is in a state that does not allow it
     ├── ClaimLost                   a job's transaction was rolled back: the job is another's now
-    ├── InvalidTransaction          `self.transaction()` is used as it cannot be
-    ├── JobFailed                   the job that was waited for has no result: it failed
+    ├── InvalidTransaction          `self.transaction()` is used in a way that it does not allow
+    ├── JobFailed                   a job that was waited for ended failed or cancelled
     └── DatabaseError
-        ├── InvalidDatabaseUrl      no adapter understands it (a ConfigurationError)
+        ├── InvalidDatabaseUrl      no adapter understands the URL (a ConfigurationError)
         ├── DatabaseUnavailable     it does not answer; trying again may help
         │   └── TransactionOpen     a job of this process is in SQLite's only write transaction
         ├── DatabaseRefused         it answered, and refused what was sent
         └── SchemaError             the tables are missing or not current
 
-What interrupts a job that runs is no error, and no `Exception` (as `asyncio.CancelledError` and
-`KeyboardInterrupt` are none), so that the `except Exception` of a job does not take it for one:
+Two exceptions interrupt a running job. They are no errors and no `Exception`, as
+`asyncio.CancelledError` and `KeyboardInterrupt` are none. So an `except Exception` in the job does
+not catch them:
 
     BaseException
     └── JobTimeout                  raised in a job that runs longer than its `max_runtime`
         └── JobCancelled            raised in a job that is cancelled while it runs
 
-`Retry` and `Discard`, which a job raises to steer its own end, are no errors either
-and live in `jobqueue.retry`.
+`Retry` and `Discard` are no errors either. A job raises them to be run again, or to end itself.
+They are in `jobqueue.retry`.
 """
 
 from __future__ import annotations
 
 
 class JobqueueError(Exception):
-    """The base of every error that jobqueue raises on its own account."""
+    """The base of every error of jobqueue."""
 
 
 class ConfigurationError(JobqueueError):
@@ -41,17 +42,17 @@ class ConfigurationError(JobqueueError):
 
 
 class InvalidJob(JobqueueError, TypeError):
-    """A job class that cannot be registered or enqueued as it is defined."""
+    """A job class cannot be registered or enqueued as it is defined."""
 
 
 class DuplicateJob(InvalidJob):
-    """Two job classes ask for the same name. The message shows where both are."""
+    """Two job classes have the same name. The message says where both are."""
 
 
 class InvalidArguments(JobqueueError, TypeError):
-    """Arguments that do not fit the job's `perform`, or that JSON cannot carry.
+    """The arguments do not fit the job's `perform`, or JSON cannot carry them.
 
-    Raised before anything is stored.
+    It is raised before anything is stored.
     """
 
 
@@ -60,29 +61,29 @@ class UnknownJob(JobqueueError, LookupError):
 
 
 class JobNotFound(JobqueueError, LookupError):
-    """No job with that id is in the database: it never was, or it was removed when it ended."""
+    """No job with that id is in the database. There never was one, or its row was removed."""
 
 
 class StateConflict(JobqueueError):
-    """The job is in a state that does not allow what was asked (a running job, for example)."""
+    """The job is in a state that does not allow the change (a running job, for example)."""
 
 
 class JobTimeout(BaseException):
     """A job ran longer than its `max_runtime`.
 
-    Raised in the job itself. It is no `Exception`: `except Exception` lets it pass. What the job
-    does not catch is then treated as any error: its retry policy gets it as `error`, and so can
-    answer otherwise than to others. A job that catches it by its name, or as a `BaseException`,
-    ends as it does then; one that has not ended `kill_after` later is killed with its process.
+    It is raised in the job itself. It is no `Exception`, so that `except Exception` lets it pass.
+    If the job does not catch it, the attempt fails with it as with any error, and the retry policy
+    gets it as `error`. A job that catches it, by its name or as a `BaseException`, ends as it then
+    returns or raises. A job that has not ended `kill_after` later is killed with its process.
     """
 
 
 class JobCancelled(JobTimeout):
     """A job was cancelled while it ran.
 
-    Raised in a job whose class has `interrupt_on_cancel`. It is a `JobTimeout`, so that what cleans
-    up after one does so after the other, and no `Exception` either. The job ends cancelled,
-    whatever it does then.
+    It is raised in a job whose class has `interrupt_on_cancel`. It is a `JobTimeout`, so that code
+    which cleans up after one does so after the other. It is no `Exception` either. The job ends
+    cancelled, whatever it does then.
     """
 
     def __init__(self, message: str = "cancelled while it ran") -> None:
@@ -90,27 +91,27 @@ class JobCancelled(JobTimeout):
 
 
 class ClaimLost(JobqueueError):
-    """The job that `self.transaction()` was to complete is no longer held by this worker.
+    """The worker no longer holds the job that `self.transaction()` was to complete.
 
-    Its worker was silent for longer than its lease, so that another may be performing it, or
-    somebody removed it. Everything that was written in the transaction is rolled back.
+    Either the worker was silent for longer than its lease, and another may be performing the job.
+    Or somebody removed the job. Everything that the transaction has written is rolled back.
     """
 
 
 class InvalidTransaction(JobqueueError):
-    """`self.transaction()` is used as it cannot be: a second time, or committed by hand."""
+    """`self.transaction()` is used a second time, or is committed by hand."""
 
 
 class JobFailed(JobqueueError):
-    """A job that somebody waited for ended failed or cancelled; the message has its last error."""
+    """A job that was waited for ended failed or cancelled. The message has its last error."""
 
 
 class DatabaseError(JobqueueError):
-    """The database could not do what was asked of it."""
+    """The database could not do what it was sent."""
 
 
 class InvalidDatabaseUrl(ConfigurationError, DatabaseError):
-    """A database URL that no adapter understands."""
+    """No adapter understands the database URL."""
 
 
 class DatabaseUnavailable(DatabaseError):
@@ -118,12 +119,12 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class TransactionOpen(DatabaseUnavailable):
-    """SQLite has one writer at a time, and a job's `self.transaction()` of this process is it."""
+    """A job of this process is in `self.transaction()`, and SQLite has one writer at a time."""
 
 
 class DatabaseRefused(DatabaseError):
-    """The database answered and refused the data that it was sent."""
+    """The database answered, and refused the data that it was sent."""
 
 
 class SchemaError(DatabaseError):
-    """The tables of jobqueue are missing or not of this release; `jobqueue migrate` mends it."""
+    """The tables are missing, or are not of this release; `jobqueue migrate` mends that."""

@@ -1,7 +1,7 @@
 """Reading JSON so that no digit of a number is lost.
 
 JSON's numbers have as many digits as somebody writes; Python reads them as floats of 64 bits, which
-have 15 to 17. Here a number that a float does not print as it was written keeps what was written.
+have 15 to 17. Here a number keeps the text that was written, if a float would print another.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from decimal import Context, Decimal, InvalidOperation
 from typing import Any, Self
 
 SURE_DIGITS = 15
-"""With so many digits, a decimal number goes through a float and comes back as it was."""
+"""A decimal number with so many digits goes through a float and comes back as it was."""
 
 
 class Written(float):
@@ -27,7 +27,7 @@ class Written(float):
 
     text: str
     is_sure: bool
-    """Whether the text is what was written: of a float, that is not known beyond 15 digits."""
+    """Whether the text is the one that was written. Of a float only 15 digits are known."""
 
     def __new__(cls, text: str, *, is_sure: bool = True) -> Self:
         """A number by its text."""
@@ -37,7 +37,7 @@ class Written(float):
 
     @property
     def is_faithful(self) -> bool:
-        """Whether the float, printed with as many digits as were written, is what was written.
+        """Whether the float has all the digits that were written.
 
         `0.10000000000000001` is the float 0.1; no float is `1234567890123456.78`.
         """
@@ -52,7 +52,7 @@ class Written(float):
 
 
 def exact_loads(text: str | bytes) -> Any:
-    """As `json.loads`, with a `Written` wherever a float would print other digits.
+    """Read JSON like `json.loads`, with a `Written` wherever a float would print other digits.
 
     Raises:
         ValueError: it is no JSON.
@@ -67,7 +67,7 @@ def _read(text: str) -> float:
 
 
 def with_unsure_marked(value: Any) -> Any:
-    """The value with floats of more than 15 digits as `Written`, which nobody is sure of."""
+    """The value with floats of more than 15 digits as `Written`, marked as not sure."""
 
     def marked(number: float) -> float:
         if type(number) is not float or len(_digits_of(number)) <= SURE_DIGITS:
@@ -98,7 +98,7 @@ def as_texts(value: Any, which: Callable[[Written], bool] | None = None) -> Any:
 
 
 def written_in(value: Any) -> list[Written]:
-    """All that were written with other digits than their float has."""
+    """All numbers that were written with other digits than their float has."""
     return [number for number in numbers_in(value) if isinstance(number, Written)]
 
 

@@ -1,9 +1,9 @@
-"""Hooks: what an application does beside its jobs, around each attempt and at what becomes of them.
+"""Hooks: code of an application that runs around attempts, and at the ends of jobs.
 
 A job class has methods for its own attempts (`before_perform`, `around_perform`, `after_perform`,
 `after_success`, `after_failure`); a `Hooks` object has the same for all jobs, and the events of
-jobs and workers besides. What comes before an attempt belongs to it: an error there fails it. What
-comes after only observes: an error there is logged and harms nothing.
+jobs and workers besides. An error in a hook before an attempt fails it. An error
+in any other hook is logged and harms nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
+from jobqueue import log
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import (
     Cancelled,
@@ -166,12 +167,12 @@ class Observers:
             try:
                 hook(*facts)
             except Exception as error:  # noqa: BLE001 - whatever an observer raises
-                log_failure(logger, hook, error)
+                log.hook_failed(logger, hook, error)
 
     def tell_outcomes(
         self, logger: logging.Logger, outcomes: Iterable[Outcome], rejected: Iterable[Outcome]
     ) -> None:
-        """Tell what became of jobs, but for what did not count."""
+        """Call the hooks for the outcomes of jobs, except for those that were rejected."""
         lost = {(outcome.job.id, outcome.job.token) for outcome in rejected}
         for outcome in outcomes:
             if (outcome.job.id, outcome.job.token) not in lost:
@@ -205,16 +206,9 @@ def _check(hooks: Hooks) -> None:
 
 
 def overridden(name: str, hooks: Iterable[Hooks]) -> tuple[Callable[..., Any], ...]:
-    """The methods of that name which do something."""
+    """The methods of that name that some hooks override."""
     base = getattr(Hooks, name)
     return tuple(getattr(h, name) for h in hooks if getattr(type(h), name) is not base)
-
-
-def log_failure(logger: logging.Logger, hook: Callable[..., Any], error: BaseException) -> None:
-    """Say that an observer failed."""
-    name = getattr(hook, "__qualname__", repr(hook))
-    facts = {"event": "hook_failed", "error": f"{type(error).__name__}: {error}"}
-    logger.error("the hook %s failed: %s", name, facts["error"], exc_info=error, extra=facts)
 
 
 NO_OBSERVERS = Observers()

@@ -1,4 +1,4 @@
-"""Keeping what must not be read out of lists, logs and error messages."""
+"""Texts and arguments that may be shown: secrets are masked, and control characters spelled out."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _SHORT = 4
 
 
 def redact_args(args: Mapping[str, Any], redacted: Collection[str]) -> dict[str, Any]:
-    """Arguments with the values of the named parameters replaced by `***`."""
+    """Replace the values of the named parameters by `***`."""
     return {name: MASK if name in redacted else value for name, value in args.items()}
 
 
 def mask_values(text: str, secrets: Mapping[str, Any]) -> str:
-    """A text with every literal occurrence of the given values replaced by `***`.
+    """Replace every literal occurrence of the given values in a text by `***`.
 
-    Values inside lists and objects count one by one. A value of fewer than four characters is
-    masked where it stands as a word of its own, so that a secret `1` does not eat every digit.
+    Values inside lists and objects are masked one by one. A value of fewer than four characters
+    is masked only as a whole word, so that a secret `1` does not mask every digit.
     """
     found = {form for value in secrets.values() for form in _forms(value)}
     for form in sorted(found, key=len, reverse=True):
@@ -33,9 +33,9 @@ def mask_values(text: str, secrets: Mapping[str, Any]) -> str:
 
 
 def masked(value: Any, secrets: Mapping[str, Any]) -> Any:
-    """A JSON value with the given values replaced by `***` in its texts, keys included.
+    """Replace the given values by `***` in the texts of a JSON value, keys included.
 
-    Numbers stay, but for one that is itself such a value: half of the work done gives nothing away.
+    A number is replaced only if it equals one of the given values.
     """
     if isinstance(value, str):
         return mask_values(value, secrets)
@@ -48,9 +48,9 @@ def masked(value: Any, secrets: Mapping[str, Any]) -> Any:
 
 
 def clean_error(text: str) -> str:
-    """An error message that every database can store: no NUL, no broken Unicode, not megabytes.
+    """Make an error message storable in every database: no NUL, no broken Unicode, not megabytes.
 
-    The end is kept when it is cut, since that is where a traceback says what happened.
+    A long one is cut in the middle, since a traceback says at its end what happened.
     """
     text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
     if len(text) <= MAX_ERROR_CHARACTERS:
@@ -61,7 +61,7 @@ def clean_error(text: str) -> str:
 
 
 def summary_of(error: str | None) -> str:
-    """The line of a stored error that says what happened: of a traceback, the exception's.
+    """The line of a stored error that says what happened; in a traceback, that of the exception.
 
     Notes, further lines of the message and the members of a group come after it.
     """
@@ -78,7 +78,7 @@ def summary_of(error: str | None) -> str:
 
 
 def _members(lines: list[str], group: int) -> int:
-    """Where the members of an exception group begin."""
+    """The index of the line at which the members of an exception group begin."""
     return next((i for i in range(group, len(lines)) if "+-+---" in lines[i]), len(lines))
 
 
@@ -94,7 +94,7 @@ def _cut(line: str, longest: int = 300) -> str:
 
 
 def printable(text: str) -> str:
-    """A text in which what a terminal would obey is spelled out; line breaks and tabs stay."""
+    """Spell out the control characters of a text, except for line breaks and tabs."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else _spelled_out(c) for c in text)
@@ -105,7 +105,7 @@ def _spelled_out(character: str) -> str:
 
 
 def _forms(value: Any) -> Iterator[str]:
-    """The ways in which a value may stand in a message."""
+    """The texts by which a value may appear in a message."""
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, Mapping):

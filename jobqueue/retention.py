@@ -1,4 +1,4 @@
-"""How long the rows of finished jobs stay: what `keep_succeeded` and `keep_failed` can be."""
+"""Retention: the rules of `keep_succeeded` and `keep_failed`, by which finished rows stay."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ KEEP_EXPECTED_IN_CODE = "True, False, a count, a timedelta, or Keep(count=…, a
 class Keep:
     """How many finished jobs of a class stay in the database, for how long, or both.
 
-    A row goes as soon as one of the two says so.
+    A row stays as long as both allow it.
 
     Args:
-        count: the latest so many, of each class; None for any number.
-        age: those that ended no longer ago than this; None for ever.
+        count: how many jobs of each class stay, the latest ones; None for any number.
+        age: how long a job stays after its end; None for ever.
 
     Raises:
         ValueError: one of them cannot be used.
@@ -48,7 +48,7 @@ class Keep:
 
     @property
     def keeps_nothing(self) -> bool:
-        """Whether a row goes as soon as its job is done."""
+        """Whether a row is removed as soon as its job is done."""
         return self.count == 0 or self.age == timedelta(0)
 
     @property
@@ -63,10 +63,10 @@ NOTHING = Keep(count=0)
 
 
 def keep_of(rule: KeepRule) -> Keep:
-    """What a rule says.
+    """Make a `Keep` of a rule.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is no rule.
     """
     if isinstance(rule, Keep):
         return rule
@@ -80,7 +80,7 @@ def keep_of(rule: KeepRule) -> Keep:
 
 
 def is_keep_rule(value: Any) -> bool:
-    """Whether something is a rule."""
+    """Whether a value is a rule."""
     try:
         keep_of(value)
     except ValueError:
@@ -89,10 +89,10 @@ def is_keep_rule(value: Any) -> bool:
 
 
 def parse_keep(value: Any) -> KeepRule:
-    """A rule as settings have it, in files, in the environment and on the command line.
+    """Read a rule as settings write it: in files, in the environment and on the command line.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is no rule.
     """
     if isinstance(value, str):
         text = value.strip().lower()
@@ -124,14 +124,17 @@ def _parse_limit(text: str) -> int | timedelta:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What stays of the jobs of a class that succeeded, and of those that ended otherwise."""
+    """The rules of a class: for succeeded jobs, and for jobs that ended otherwise."""
 
     succeeded: Keep
     failed: Keep
 
 
 def retention_of(job_class: Any, settings: Any) -> Retention:
-    """As a class says, or else the settings; what somebody will ask for stays at least an hour."""
+    """Return the rules of a class, or of the settings where the class has none.
+
+    Jobs that somebody will ask for, over the API or for their result, stay for an hour by default.
+    """
     succeeded, failed = job_class.keep_succeeded, job_class.keep_failed
     usual = keep_of(settings.keep_succeeded)
     if (job_class.api or job_class.keep_result) and usual.keeps_nothing:

@@ -1,8 +1,8 @@
-"""What becomes of an attempt that raised: the retry policies, and what a job raises to steer it.
+"""Retry policies: how long to wait after a failed attempt. `Retry` and `Discard`, which jobs raise.
 
-A policy is anything callable as `policy(attempt, error)` that answers with the delay before the
-next attempt, as a `timedelta` or a number of seconds, or with None for "do not try again".
-`attempt` is the number of the attempt that has just failed, from 1.
+A policy is anything that can be called as `policy(attempt, error)`. It returns the delay before the
+next attempt, as a `timedelta` or a number of seconds. None means "do not try again". `attempt` is
+the number of the attempt that has just failed, from 1.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ JITTER = 0.1
 
 
 class RetryPolicy(Protocol):
-    """What `retry` of a class can be.
+    """The type of a job class's `retry`.
 
-    A protocol and not a `Callable`: type checkers take a class attribute of the latter for a
-    method, and would refuse every policy for its missing `self`.
+    It is a protocol and not a `Callable`, since type checkers take a class attribute that is a
+    `Callable` for a method. They would refuse every policy for its missing `self`.
     """
 
     def __call__(self, attempt: int, error: BaseException, /) -> timedelta | float | None:
-        """The delay before the next attempt, or None for "do not try again"."""
+        """Return the delay before the next attempt, or None for "do not try again"."""
         ...
 
 
 def as_timedelta(duration: timedelta | float) -> timedelta:
-    """A duration given as a `timedelta` or as a number of seconds."""
+    """Make a `timedelta` of a duration, which may be a number of seconds."""
     return duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
 
 
 def as_seconds(duration: timedelta | float) -> float:
-    """A duration given as a `timedelta` or as a number of seconds, however long."""
+    """Make seconds of a duration, which may be a `timedelta`. It can be of any length."""
     return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
 
 
@@ -68,10 +68,10 @@ class Discard(Exception):
 
 
 def delay_before_retry(policy: RetryPolicy, attempt: int, error: BaseException) -> timedelta | None:
-    """Ask a policy, and hold its answer between nothing and 7 days.
+    """Ask a policy for its delay, and keep it between nothing and 7 days.
 
     Raises:
-        TypeError, ValueError: the policy answered with something that is no duration.
+        TypeError, ValueError: the policy returned something that is no duration.
     """
     answer = policy(attempt, error)
     if answer is None:
@@ -86,8 +86,8 @@ def delay_before_retry(policy: RetryPolicy, attempt: int, error: BaseException) 
 class Polynomial:
     """Waits `attempt ** power` seconds: 1 s, 16 s, 81 s, … with the default power of 4.
 
-    The default policy, with the curve that Delayed Job and Redwood Jobs use. Up to a tenth is
-    added at random so that jobs that failed together do not come back together.
+    This is the default policy, with the curve that Delayed Job and Redwood Jobs use. Up to a tenth
+    is added at random, so that jobs that failed together do not come back together.
 
     Args:
         power: the exponent.

@@ -1,4 +1,4 @@
-"""What is said of a name that there is not: which one was meant, and which there are."""
+"""Messages for unknown names: which one was probably meant, and which there are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CLOSE_ENOUGH = 0.8
 
 
 def close_to(name: str, known: Iterable[str]) -> str | None:
-    """The known name that this one is most likely a misspelling of; None if it is of none."""
+    """The known name that this one is most likely a misspelling of; None if there is none."""
     names = list(known)
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=CLOSE_ENOUGH)
     if close:
@@ -18,16 +18,16 @@ def close_to(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'redact'?` after the misspelling of a known name, and else nothing."""
+    """The text `; did you mean 'redact'?` for a misspelling of a known name, and else nothing."""
     close = close_to(name, known)
     return f"; did you mean {close!r}?" if close else ""
 
 
 def why_not_given(what: str, given: Mapping[str, object], known: Iterable[str]) -> str | None:
-    """What is wrong with the names of the options that something was given, if anything is.
+    """Say what is wrong with the names of some options, if anything is.
 
     Args:
-        what: takes the options: `@job`, `.set()`.
+        what: the name of what takes the options: `@job`, `.set()`.
         given: the options.
         known: the names that there are.
     """

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from sqlalchemy import make_url
 
 from jobqueue import Job
 from jobqueue.adapters import Adapter, connect
-from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.clock import ManualClock
 from jobqueue.defaults import default_configuration
 from tests import needs
@@ -171,10 +172,10 @@ def build_adapter(
     if kind == "memory":
         return MemoryAdapter(clock=clock)
     if kind == "sqlite":
-        from jobqueue.adapters.sql.sqlite import SqliteAdapter
+        from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 
         return SqliteAdapter(request.getfixturevalue("sqlite_url"), clock=clock)
-    from jobqueue.adapters.sql.postgres import PostgresAdapter
+    from jobqueue.adapters.postgres.adapter import PostgresAdapter
 
     return PostgresAdapter(request.getfixturevalue("postgres_url"), clock=clock)
 
@@ -357,13 +358,13 @@ JOBS = """
 @pytest.fixture
 def wait_for() -> Callable[[Callable[[], bool], str], None]:
     """Wait until something is so, watching it closely; fail when it is not in the end."""
-    import time
+    return wait_until
 
-    def wait(condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
-            if time.monotonic() > deadline:
-                pytest.fail(f"waited {PATIENCE_SECONDS} s in vain for {what}")
-            time.sleep(0.01)
 
-    return wait
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """As `wait_for`, for fixtures that are shared by several tests."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {PATIENCE_SECONDS} s in vain for {what}")
+        time.sleep(0.01)

@@ -27,9 +27,9 @@ def serve() -> None:
     import pydantic  # noqa: F401
     import setproctitle
 
-    import jobqueue.adapters.sql.postgres
+    import jobqueue.adapters.postgres.adapter
     import jobqueue.adapters.sql.schema
-    import jobqueue.adapters.sql.sqlite
+    import jobqueue.adapters.sqlite.adapter
     import jobqueue.cli
     import jobqueue.runner.attached
     import jobqueue.runner.supervisor

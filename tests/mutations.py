@@ -19,36 +19,42 @@ class Mutation:
 
     Args:
         name: what is missing then.
-        file: where, in the package.
-        old: the text that does it, as often as it is there.
+        where: a file or a folder of the package.
+        old: the text that does it; it is in one file there, as often as it is.
         new: what stands there instead.
         tests: a file of tests, and which of them (`-k`).
         cheap: whether `make apart`, and with it CI, tries it.
     """
 
     name: str
-    file: str
+    where: str
     old: str
     new: str
     tests: tuple[str, str]
     cheap: bool = False
 
-    def apply(self, package: Path) -> None:
-        """Break a copy of the package.
+    def find(self, package: Path) -> Path:
+        """The file that has the text.
 
         Raises:
             AssertionError: the text is not there any more. Find out what does it now.
         """
-        path = package / self.file
-        text = path.read_text()
-        assert self.old in text, f"{self.name}: {self.file} has no more {self.old!r}"
-        path.write_text(text.replace(self.old, self.new))
+        place = package / self.where
+        files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+        found = [path for path in files if self.old in path.read_text()]
+        assert len(found) == 1, f"{self.name}: {self.old!r} is in {len(found)} files of {place}"
+        return found[0]
+
+    def apply(self, package: Path) -> None:
+        """Break a copy of the package."""
+        path = self.find(package)
+        path.write_text(path.read_text().replace(self.old, self.new))
 
 
 MUTATIONS = (
     Mutation(
         "the fence, on PostgreSQL",
-        "adapters/sql/postgres.py",
+        "adapters/postgres",
         " AND job.id = mine.id AND job.claim_token = mine.token",
         " AND job.id = mine.id",
         (CONTRACT, f"{POSTGRES} and rejected"),
@@ -56,28 +62,28 @@ MUTATIONS = (
     ),
     Mutation(
         "the fence around removals, on PostgreSQL",
-        "adapters/sql/postgres.py",
+        "adapters/postgres",
         "WHERE id = ANY (%(ids)s::bigint[]) AND claim_token = %(token)s",
         "WHERE id = ANY (%(ids)s::bigint[])",
         (CONTRACT, f"{POSTGRES} and rejected"),
     ),
     Mutation(
         "the fence, on SQLite",
-        "adapters/sql/sqlite.py",
+        "adapters/sqlite",
         "WHERE job.id = mine.value ->> 0 AND job.claim_token = mine.value ->> 1",
         "WHERE job.id = mine.value ->> 0",
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
     Mutation(
         "the fence, in memory",
-        "adapters/memory.py",
+        "adapters/memory",
         "if row is None or row.token != settlement.token:",
         "if row is None:",
         (CONTRACT, f"{MEMORY} and {ANY_CALLS}"),
     ),
     Mutation(
         "counting attempts, on PostgreSQL",
-        "adapters/sql/postgres_claim.py",
+        "adapters/postgres",
         "attempts = attempts + 1,",
         "attempts = attempts,",
         (CONTRACT, f"{POSTGRES} and counts_an_attempt"),
@@ -85,14 +91,14 @@ MUTATIONS = (
     ),
     Mutation(
         "counting attempts, on SQLite",
-        "adapters/sql/sqlite.py",
+        "adapters/sqlite",
         "SET state = 'running', attempts = attempts + 1,",
         "SET state = 'running',",
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
     Mutation(
         "looking behind the low-water mark now and then",
-        "adapters/sql/postgres_claim.py",
+        "adapters/postgres",
         "self._runs_dry or now - self._looked_at >= LOOK_AGAIN_SECONDS",
         "self._runs_dry",
         ("tests/adapters/test_turns.py", "within_a_look"),
@@ -100,16 +106,16 @@ MUTATIONS = (
     ),
     Mutation(
         "charging a crash",
-        "adapters/sql/leases.py",
-        "JOBS.c.crashes + int(job.guilty)",
-        "JOBS.c.crashes + 0",
+        "adapters/settlement.py",
+        "crashes=int(job.guilty),",
+        "crashes=0,",
         (CONTRACT, f"{SQLITE} and crash"),
     ),
     Mutation(
         "the third crash, which becomes the fourth",
-        "adapters/sql/leases.py",
-        "(crashes >= MOST_CRASHES)",
-        "(crashes > MOST_CRASHES)",
+        "adapters/sql",
+        "JOBS.c.crashes + freed.crashes >= freed.most_crashes",
+        "JOBS.c.crashes + freed.crashes > freed.most_crashes",
         (CONTRACT, f"{SQLITE} and crash"),
     ),
     Mutation(
@@ -122,95 +128,98 @@ MUTATIONS = (
     ),
     Mutation(
         "the refund of what a dead worker had not started",
-        "adapters/sql/leases.py",
-        "attempts=JOBS.c.attempts - 1,",
+        "adapters/sql",
+        "attempts=JOBS.c.attempts - freed.refund,",
         "attempts=JOBS.c.attempts,",
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
     Mutation(
         "remembering that a running job is to be cancelled",
-        "adapters/sql/postgres.py",
+        "adapters/postgres",
         "CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NULL",
         "CASE WHEN false",
         (CONTRACT, f"{POSTGRES} and cancel"),
     ),
     Mutation(
+        "remembering that a job is to be cancelled whose worker is gone",
+        "adapters/sql",
+        "                    (CANCEL_REQUESTED, JobState.CANCELLED.value),\n",
+        "",
+        (CONTRACT, f"{SQLITE} and dead_workers"),
+    ),
+    Mutation(
+        "remembering that a running job is to be cancelled, in memory",
+        "adapters/memory",
+        "settlement.heeds_cancel and record.cancel_requested_at is not None",
+        "False",
+        (CONTRACT, f"{MEMORY} and cancel"),
+    ),
+    Mutation(
         "the heartbeat that a rescue has seen",
-        "adapters/sql/leases.py",
+        "adapters/sql",
         "(WORKERS.c.id == seen.id) & (WORKERS.c.heartbeat_at == seen.heartbeat_at)",
         "(WORKERS.c.id == seen.id)",
         (CONTRACT, f"{SQLITE} and has_beaten_since"),
     ),
     Mutation(
         "the tokens of what a worker knows of",
-        "adapters/sql/leases.py",
+        "adapters/sql",
         "if (job_id, token) not in held]",
         "if job_id not in {known for known, _ in held}]",
         (CONTRACT, f"{SQLITE} and strays"),
     ),
     Mutation(
         "SKIP LOCKED",
-        "adapters/sql/postgres_claim.py",
+        "adapters/postgres",
         "FOR UPDATE SKIP LOCKED",
         "FOR UPDATE",
         ("tests/adapters/test_turns.py", "rolled_back"),
     ),
     Mutation(
         "pausing, on PostgreSQL",
-        "adapters/sql/postgres_claim.py",
+        "adapters/postgres",
         "SELECT FROM background_queues WHERE name = queue AND paused_at IS NOT NULL)",
         "SELECT FROM background_queues WHERE false)",
         (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
     ),
     Mutation(
         "pausing, on SQLite",
-        "adapters/sql/sqlite.py",
+        "adapters/sqlite",
         'PAUSED = "SELECT name FROM background_queues WHERE paused_at IS NOT NULL"',
         'PAUSED = "SELECT name FROM background_queues WHERE paused_at IS NULL"',
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
     Mutation(
         "not prefetching what has a single attempt",
-        "adapters/sql/postgres_claim.py",
+        "adapters/postgres",
         "WHERE max_attempts > 1 OR place <= %(free_slots)s",
         "WHERE max_attempts > 0",
         (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
     ),
     Mutation(
         "the order of the claim",
-        "adapters/sql/sqlite.py",
+        "adapters/sqlite",
         "ORDER BY priority, run_at, id LIMIT :limit",
         "ORDER BY id LIMIT :limit",
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
     Mutation(
         "giving way to a worker that settles",
-        "adapters/sql/postgres_database.py",
+        "adapters/postgres",
         "for _ in range(TIMES_TO_GIVE_WAY):",
         "for _ in range(0):",
         (INTERLEAVINGS, "differently"),
     ),
     Mutation(
-        "taking the worker's row first",
-        "adapters/sql/leases.py",
-        """            connection.execute(_without(worker_id))
-            released = connection.execute(self._release(worker_id))
-""",
-        """            released = connection.execute(self._release(worker_id))
-            connection.execute(_without(worker_id))
-""",
-        (INTERLEAVINGS, "expire and sign"),
-    ),
-    Mutation(
         "reading the row again when an answer was lost",
-        "worker/pump.py",
+        "worker",
         "if not _was_settled(outcome, record)",
         "if outcome is not None",
         (CRASHES, "breaks and sqlite and settle-after"),
     ),
     Mutation(
         "giving back what was claimed without the worker knowing",
-        "worker/pump.py",
+        "worker",
         """        self._release_strays()
         if claim is not None:""",
         """        if claim is not None:""",
@@ -234,7 +243,7 @@ MUTATIONS = (
     ),
     Mutation(
         "publishing what is performed",
-        "worker/slots.py",
+        "worker",
         "JOB_ID.pack_into(self._memory, start, claimed.id)",
         "JOB_ID.pack_into(self._memory, start, NO_JOB)",
         (CRASHES, "killed and sqlite"),

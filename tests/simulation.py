@@ -17,8 +17,8 @@ from itertools import count
 from threading import Condition
 from typing import Any
 
-from jobqueue.adapters.memory import MemoryAdapter
-from jobqueue.ending import EndTeller
+from jobqueue.adapters.memory.adapter import MemoryAdapter
+from jobqueue.ends import EndTeller
 from jobqueue.hooks import Observers
 from jobqueue.records import (
     Claim,
@@ -36,7 +36,7 @@ from jobqueue.records import (
 )
 from jobqueue.worker.handoff import Handoff, Taken
 from jobqueue.worker.pump import Pump
-from jobqueue.worker.telling import Teller
+from jobqueue.worker.reporter import Reporter
 
 POLL = 280.0
 LEASE = 30.0
@@ -95,7 +95,12 @@ class WatchedAdapter(MemoryAdapter):
         self._slot_was_free_at = world.time
         self.strays_released_at = world.time
 
-    def turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
+    def turn(
+        self,
+        outcomes: Sequence[Outcome],
+        claim: Claim | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Turn:
         if claim is not None:
             self.world.looks += 1
             self.world.looked_at = self.world.time
@@ -103,7 +108,7 @@ class WatchedAdapter(MemoryAdapter):
             if claim.free_slots:
                 self._slot_was_free_at = self.world.time
         self.world.given_back += sum(isinstance(o, Released) for o in outcomes)
-        turn, now = super().turn(outcomes, claim), self.world.time
+        turn, now = super().turn(outcomes, claim, meanwhile), self.world.time
         assert not turn.rejected
         for job in turn.claimed:
             self.claimed_at[job.id, job.token] = now
@@ -150,7 +155,7 @@ class World:
             max_jobs=None,
             lease=timedelta(seconds=LEASE),
             logger=logger,
-            teller=Teller(logger, lambda _: logger, EndTeller(logger, Observers())),
+            reporter=Reporter(logger, lambda _: logger, EndTeller(logger, Observers())),
             timer=self,
         )
 

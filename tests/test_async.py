@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 import jobqueue
 from jobqueue import InvalidArguments, Job, JobNotFound, JobQueue, StoredJob
 from jobqueue.adapters import Adapter, connect
-from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import JobFilter
 

@@ -564,12 +564,12 @@ class BrokenLog(logging.LoggerAdapter[logging.Logger]):
 
 @pytest.mark.parametrize("concurrency", [1, 2])
 def test_what_fails_outside_of_a_job_ends_the_worker_and_gives_the_job_back(
-    memory: Adapter, concurrency: int
+    memory: Adapter, concurrency: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Unlogged(Job):
         def perform(self) -> None: ...
 
-    Unlogged.logger = BrokenLog(logging.getLogger("x"))  # type: ignore[assignment]
+    monkeypatch.setattr(Unlogged, "logger", BrokenLog(logging.getLogger("x")))
     job_id = Unlogged.perform_later().id
     with pytest.raises(RuntimeError, match="this logger is broken"):
         JobQueue(memory, concurrency=concurrency).work_off()

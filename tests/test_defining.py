@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobqueue import DuplicateJob, InvalidArguments, InvalidJob, Job, UnknownJob, job
-from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.defaults import default_configuration
 from jobqueue.job import registry
 from tests.conftest import Project

@@ -19,10 +19,11 @@ from jobqueue.adapters import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.config import load_settings
 from jobqueue.defaults import default_configuration
-from jobqueue.execution import ROLLOUT, Executor
 from jobqueue.job import Registry, registry
+from jobqueue.perform.executor import Executor
+from jobqueue.perform.foreign_jobs import ROLLOUT
 from jobqueue.records import Claim, Failed, NewJob, Released
-from jobqueue.strangers import MOST_NAMES, Strangers
+from jobqueue.unknown_handlers import MOST_NAMES, UnknownHandlers
 from jobqueue.worker.worker import Worker
 
 SOON = 2.0
@@ -173,7 +174,7 @@ def test_many_of_an_unknown_class_hold_up_nothing(
 def test_strangers_are_met_again_after_a_while() -> None:
     now = 0.0
     known: set[str] = set()
-    strangers = Strangers(known.__contains__, lambda: now)
+    strangers = UnknownHandlers(known.__contains__, lambda: now)
     assert strangers.to_pass_over() == ()
     pauses = []
     for _ in range(8):
@@ -190,7 +191,7 @@ def test_strangers_are_met_again_after_a_while() -> None:
 
 def test_a_bounded_number_of_them_is_remembered() -> None:
     now = 0.0
-    strangers = Strangers(lambda name: False, lambda: now)
+    strangers = UnknownHandlers(lambda name: False, lambda: now)
     names = [f"n{number}" for number in range(MOST_NAMES + 1)]
     assert [strangers.meet(name) for name in names] == [True] * MOST_NAMES + [False]
     assert len(strangers.to_pass_over()) == MOST_NAMES

@@ -25,11 +25,11 @@ import pytest
 import jobqueue
 from jobqueue import Constant, Discard, Hooks, Job, JobQueue, JobState
 from jobqueue.adapters import Adapter, connect
-from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.defaults import default_configuration
 from jobqueue.job import registry
-from jobqueue.maintenance.prune import Pruner
-from jobqueue.maintenance.rescue import Rescuer
+from jobqueue.maintenance.pruner import Pruner
+from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.records import Claim, JobFilter, NewWorker
 from jobqueue.testing import inbox
 from jobqueue.worker.worker import Worker
@@ -232,7 +232,7 @@ def test_a_worker_tells_of_what_it_performed(ears: Ears, cell: str) -> None:
 
 def test_a_worker_tells_of_arguments_that_it_cannot_read(ears: Ears) -> None:
     job = Ending.perform_later()
-    assert ears.adapter.update_args(job.id, '{"who": 1}')
+    assert ears.adapter.update_args(job.id, '{"how": 1}')
     ears.queue().work_off()
     [told] = ears.hooks
     assert (told.event, told.job) == ("job_failed", Ending.name)
@@ -433,7 +433,7 @@ def test_removing_what_has_ended_is_no_end(ears: Ears, how: str) -> None:
             assert BY_API["bulk delete"][0](api, job.id).json()["count"] == 1
     else:
         ends = ears.queue().ends
-        assert jobqueue.ending.delete_all(ears.adapter, JobFilter(), "cleared", ends) == 1
+        assert jobqueue.bulk.delete_all(ears.adapter, JobFilter(), "cleared", ends) == 1
     assert ears.adapter.get(job.id) is None
     ears.expect(told)
 
@@ -442,20 +442,20 @@ def test_removing_what_has_ended_is_no_end(ears: Ears, how: str) -> None:
 
 
 def test_of_many_jobs_each_is_told_of(ears: Ears) -> None:
-    number = 3 * jobqueue.ending.BATCH + 1
+    number = 3 * jobqueue.bulk.BATCH + 1
     jobs = Kept.perform_all_later([() for _ in range(number)])
     held = ears.adapter.claim(Claim("w", 7, 2, 2))
     ends, everything = ears.queue().ends, JobFilter()
     jobqueue.get(jobs[-1].id).cancel("no")
     ears.log.clear()
     ears.hooks.clear()
-    assert jobqueue.ending.delete_all(ears.adapter, everything, "cleared", ends) == number - 2
+    assert jobqueue.bulk.delete_all(ears.adapter, everything, "cleared", ends) == number - 2
     taken = {job.id for job in held} | {jobs[-1].id}
     left = [
         Told("job_deleted", job.id, Kept.name, "cleared") for job in jobs if job.id not in taken
     ]
     ears.expect(*left)
-    forced = jobqueue.ending.delete_all(
+    forced = jobqueue.bulk.delete_all(
         ears.adapter, everything, "cleared", ends, include_running=True
     )
     assert forced == 2
@@ -472,10 +472,10 @@ def test_where_nobody_listens_no_job_is_read(
     ends = JobQueue(adapter).ends
     where = JobFilter(queues=("default",))
     assert not ends.is_heard("job_cancelled")
-    assert jobqueue.ending.cancel_some(adapter, where, "no", ends) == 5
-    assert jobqueue.ending.delete_some(adapter, where, "no", ends) == 5
+    assert jobqueue.bulk.cancel_some(adapter, where, "no", ends) == 5
+    assert jobqueue.bulk.delete_some(adapter, where, "no", ends) == 5
     Kept.perform_later()
-    assert jobqueue.ending.delete_all(adapter, where, "no", ends) == 1
+    assert jobqueue.bulk.delete_all(adapter, where, "no", ends) == 1
 
 
 def test_who_listens() -> None:

@@ -11,7 +11,7 @@ import pytest
 import jobqueue
 from jobqueue import InvalidArguments, JobNotFound, JobQueue, JobState, UnknownJob
 from jobqueue.adapters import Adapter
-from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.clock import ManualClock
 from tests.conftest import Project
 from tests.sample_jobs import Boom, Keep, Note, note

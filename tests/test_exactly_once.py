@@ -28,7 +28,7 @@ from jobqueue.adapters import Adapter
 from jobqueue.adapters.sql.adapter import SqlAdapter
 from jobqueue.defaults import default_configuration
 from jobqueue.records import Claim, JobFilter, WorkerRecord
-from jobqueue.worker.telling import Tally
+from jobqueue.worker.reporter import Tally
 from tests.conftest import DATABASES, build_adapter
 
 WaitFor = Callable[[Callable[[], bool], str], None]

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+import jobqueue
 from jobqueue.config import Settings
-from jobqueue.execution import Executor
 from jobqueue.job import Job, JobContext, registry
+from jobqueue.perform.executor import Executor
 from jobqueue.records import Discarded, Failed, Outcome, Released, Retried, Succeeded
 from jobqueue.redaction import MAX_ERROR_CHARACTERS
 from tests import sample_jobs
@@ -106,6 +107,17 @@ def test_the_traceback_begins_in_the_users_code(executor: Executor) -> None:
         assert lines[-1].startswith("ValueError: boom")
         assert "execution.py" not in outcome.error
         assert "attempt.py" not in outcome.error
+
+
+@jobqueue.job
+def explode() -> None:
+    raise ValueError("exploded")
+
+
+def test_the_traceback_of_a_function_begins_in_the_function(executor: Executor) -> None:
+    outcome = executor.execute(claimed(explode.name, "{}"))
+    assert isinstance(outcome, Retried)
+    assert outcome.error.splitlines()[1].endswith("in explode")
 
 
 def test_retry_spends_no_attempt(executor: Executor) -> None:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from jobqueue import Every, Job, JobQueue
 from jobqueue.adapters import Adapter
+from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.job import registry
-from jobqueue.records import JobFilter, JobState
+from jobqueue.maintenance.rescuer import Rescuer
+from jobqueue.records import JobFilter, JobState, NewWorker
+from jobqueue.runner.groups import WorkerGroup
+from jobqueue.runner.heartbeats import EndedWorker, WorkerHeartbeats
+from jobqueue.runner.relay import Relay
+from jobqueue.runner.supervisor import Supervisor
 from tests.process.conftest import WaitFor
 from tests.sample_jobs import Note, calls
 from tests.test_working import Background
 
 THREADS = (
-    "jobqueue-heart",
-    "jobqueue-steward",
+    "jobqueue-heartbeat",
+    "jobqueue-monitor",
     "jobqueue-stats",
     "jobqueue-pruner",
-    "jobqueue-ear",
+    "jobqueue-listener",
     "jobqueue-ticker",
     "jobqueue-pump",
 )
@@ -74,6 +82,37 @@ def test_a_thread_cannot_be_started(
     assert calls == []
 
 
+def test_a_supervisor_whose_listener_cannot_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It beats for nobody, and has spawned nothing."""
+    memory = MemoryAdapter()
+    start, spawned = threading.Thread.start, []
+    before = set(threading.enumerate())
+
+    def start_unless(thread: threading.Thread) -> None:
+        if thread.name == "jobqueue-listener":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_unless)
+    log, second = logging.getLogger("jobqueue"), timedelta(seconds=1)
+    supervisor = Supervisor(
+        [WorkerGroup("worker", None, 1)],
+        lambda *_, **__: spawned.append("worker"),  # type: ignore[arg-type]
+        memory,
+        lease=second,
+        grace=second,
+        logger=log,
+        relay=lambda workers: Relay(memory, None, workers, second, log),
+    )
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        supervisor.run()
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not {name for name in left if name.startswith("jobqueue")}
+    assert not spawned
+
+
 # --- the heartbeat -------------------------------------------------------------------------------
 
 
@@ -99,3 +138,77 @@ def test_a_beat_that_failed_is_tried_again_soon(
         wait_for(lambda: len(beaten) == 4, "four beats")
     said = [r for r in caplog.records if r.__dict__.get("event") == "lease_troubled"]
     assert len(said) == (error is DatabaseError)
+
+
+def test_an_ended_worker_that_cannot_be_cleared_holds_up_neither_beats_nor_others(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch, wait_for: WaitFor
+) -> None:
+    """As when a row of an ended worker's job is locked by a console that somebody left open."""
+    beaten: list[str] = []
+    cleared: list[str] = []
+    beat, rescue = adapter.beat, adapter.rescue_crashed
+    refused, is_locked = 0, True
+
+    def note_beat(worker_ids: Any) -> Any:
+        beaten.extend(worker_ids)
+        return beat(worker_ids)
+
+    def refuse_one(worker_id: str, performing: Any) -> Any:
+        nonlocal refused
+        if is_locked and worker_id == "stuck":
+            refused += 1
+            raise DatabaseError("a row is locked")
+        return rescue(worker_id, performing)
+
+    monkeypatch.setattr(adapter, "beat", note_beat)
+    monkeypatch.setattr(adapter, "rescue_crashed", refuse_one)
+    living = NewWorker("living", "w", "host", 1, None, 1, timedelta(seconds=60))
+    adapter.register_worker(living)
+    heartbeats = WorkerHeartbeats(
+        adapter,
+        Rescuer(adapter, timedelta(seconds=60)),
+        0.4,
+        lambda: [living],
+        logging.getLogger("test"),
+        on_cleared=cleared.append,
+    )
+    heartbeats.start()
+    try:
+        heartbeats.clear(EndedWorker("stuck"))
+        heartbeats.clear(EndedWorker("other"))
+        wait_for(lambda: cleared == ["other"], "the other worker to be cleared")
+        wait_for(lambda: refused >= 2 and len(beaten) >= 3, "beats that go on")
+    finally:
+        is_locked = False
+        heartbeats.stop(timeout_seconds=10)
+    assert cleared == ["other", "stuck"]
+
+
+def test_workers_that_are_gone_are_forgotten(adapter: Adapter) -> None:
+    rescuer = Rescuer(adapter, timedelta(seconds=60))
+    for worker_id in ("a", "b"):
+        adapter.register_worker(
+            NewWorker(worker_id, "w", "elsewhere", 1, None, 1, timedelta(seconds=60))
+        )
+        rescuer.rescue()
+        adapter.unregister_worker(worker_id)
+    rescuer.rescue()
+    assert not rescuer._seen
+
+
+# --- what a signal interrupts --------------------------------------------------------------------
+
+
+class Interrupted(logging.Handler):
+    """A stream in the middle of a line refuses another."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise RuntimeError("reentrant call inside <_io.BufferedWriter>")
+
+
+def test_a_worker_stops_though_a_line_of_the_log_is_being_written() -> None:
+    logger = logging.getLogger("jobqueue.interrupted")
+    logger.addHandler(Interrupted())
+    worker = JobQueue(MemoryAdapter(), logger=logger).worker()
+    worker.stop()
+    worker.run()

@@ -32,7 +32,7 @@ from jobqueue import (
 )
 from jobqueue.adapters import Adapter
 from jobqueue.defaults import default_configuration
-from jobqueue.hooking import attempt_hooks
+from jobqueue.hook_calls import attempt_hooks
 from jobqueue.records import ClaimedJob, JobFilter, NewWorker
 from jobqueue.testing import inbox
 from tests.conftest import Project

@@ -21,7 +21,7 @@ from jobqueue.defaults import default_configuration
 from jobqueue.job import registry
 from jobqueue.records import JobFilter
 from jobqueue.runner.alarm import SignalAlarm
-from jobqueue.worker.telling import Tally
+from jobqueue.worker.reporter import Tally
 from jobqueue.worker.worker import Worker
 
 SOON = 0.1

@@ -325,3 +325,12 @@ def test_a_copy_of_a_record_says_where_to_get_the_job(adapter: Adapter) -> None:
         assert twin == job
         with pytest.raises(jobqueue.ConfigurationError, match=rf"jobqueue\.get\({job.id}\)"):
             twin.cancel()
+
+
+def test_a_record_that_an_older_release_pickled_can_be_read(adapter: Adapter) -> None:
+    import pickle
+
+    job = double.perform_later(1)
+    older = pickle.dumps(job, protocol=0).replace(b"jobqueue.stored", b"jobqueue.adapters.stored")
+    assert b"jobqueue.adapters.stored" in older
+    assert pickle.loads(older) == job

@@ -19,7 +19,7 @@ from jobqueue.adapters import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.cron import Schedule, schedule_from
 from jobqueue.job import registry
-from jobqueue.maintenance.schedules import Ticker, Ticks, app_key, schedules_in
+from jobqueue.maintenance.ticker import Ticker, Ticks, app_key, schedules_in
 from jobqueue.records import JobFilter, JobRecord, NewSchedule
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -522,5 +522,5 @@ def test_working_off_enqueues_nothing(adapter: Adapter) -> None:
 def test_a_ticker_without_schedules_has_no_thread_and_asks_nothing(adapter: Adapter) -> None:
     ticker = Ticker(adapter, None, LOG)
     ticker.mind([])
-    assert ticker._thread is None
+    assert not [t for t in threading.enumerate() if t.name == "jobqueue-ticker"]
     ticker.stop()

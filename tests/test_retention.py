@@ -12,14 +12,23 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from jobqueue import ConfigurationError, Discard, InvalidJob, Job, JobQueue, JobState, Keep
+from jobqueue import (
+    ConfigurationError,
+    Discard,
+    InvalidJob,
+    Job,
+    JobQueue,
+    JobState,
+    Keep,
+    maintenance,
+)
 from jobqueue.adapters import Adapter, connect
 from jobqueue.clock import ManualClock
 from jobqueue.config import Settings, load_settings
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.job import registry
-from jobqueue.maintenance import prune
-from jobqueue.maintenance.prune import MISSING_SECONDS, Pruner, PruningThread, prune_quietly
+from jobqueue.maintenance import pruner
+from jobqueue.maintenance.pruner import MISSING_SECONDS, Pruner, RetentionService
 from jobqueue.records import Claim, Failed, JobFilter, NewJob, NewWorker, Succeeded
 from jobqueue.retention import KeepRule, parse_keep
 from tests.conftest import Project
@@ -305,13 +314,13 @@ def test_a_worker_declares_what_its_code_has(adapter: Adapter) -> None:
 
 
 def test_many_rows_go_in_batches(adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prune, "BATCH", 10)
+    monkeypatch.setattr(pruner, "BATCH", 10)
     finish(adapter, "tests.test_retention.AsTheSettings", 35)
     assert Pruner(adapter, "me", registry, Settings(keep_succeeded=2)).prune() == 33
 
 
 def test_it_stops_between_batches(adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prune, "BATCH", 10)
+    monkeypatch.setattr(maintenance.pruner, "BATCH", 10)
     finish(adapter, "tests.test_retention.AsTheSettings", 35)
     stopped: list[bool] = []
     count = adapter.prune
@@ -340,16 +349,17 @@ def test_trouble_is_left_for_another_time(
         raise error
 
     monkeypatch.setattr(adapter, "finished_handlers", refuse)
-    prune_quietly(Pruner(adapter, "me", registry, Settings()), logging.getLogger("jobqueue"))
+    logger = logging.getLogger("jobqueue")
+    RetentionService(adapter, "me", registry, Settings(), logger).prune_once()
     assert [r.getMessage()[:26] for r in caplog.records] == said
 
 
 def test_it_goes_on_by_itself(
     adapter: Adapter, monkeypatch: pytest.MonkeyPatch, wait_for: WaitFor
 ) -> None:
-    monkeypatch.setattr(prune, "PRUNE_SECONDS", 0.01)
+    monkeypatch.setattr(pruner, "PRUNE_SECONDS", 0.01)
     logger = logging.getLogger("jobqueue")
-    thread = PruningThread(adapter, "me", registry, Settings(keep_succeeded=1), logger)
+    thread = RetentionService(adapter, "me", registry, Settings(keep_succeeded=1), logger)
     thread.start()
     try:
         for _ in range(2):
@@ -360,7 +370,7 @@ def test_it_goes_on_by_itself(
 
 
 def test_a_worker_prunes_at_least_once_a_minute() -> None:
-    assert prune.PRUNE_SECONDS < 60
+    assert pruner.PRUNE_SECONDS < 60
 
 
 def test_a_running_worker_prunes(adapter: Adapter, wait_for: WaitFor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import logging
 import socket
 import sys
 import tempfile
@@ -16,8 +17,10 @@ import pytest
 
 from jobqueue import ConfigurationError
 from jobqueue.runner.health import HealthServer
-from jobqueue.runner.notify import ServiceNotifier
+from jobqueue.runner.service_notifier import ServiceNotifier
 from tests.conftest import Project
+
+LOG = logging.getLogger("jobqueue")
 
 
 @pytest.fixture
@@ -80,7 +83,7 @@ def ask(port: int, path: str) -> int:
 
 def test_health() -> None:
     state = {"alive": True, "ready": False}
-    server = HealthServer("127.0.0.1:0", lambda: state["alive"], lambda: state["ready"])
+    server = HealthServer("127.0.0.1:0", lambda: state["alive"], lambda: state["ready"], LOG)
     server.start()
     try:
         assert [ask(server.port, path) for path in ("/healthz", "/readyz", "/x")] == [200, 503, 404]
@@ -93,7 +96,7 @@ def test_health() -> None:
 @pytest.mark.parametrize("address", ["", "port", "127.0.0.1", "70000", "1.2.3.4.5:80"])
 def test_an_address_that_cannot_be_used(address: str) -> None:
     with pytest.raises(ConfigurationError, match="expected a free port"):
-        HealthServer(address, lambda: True, lambda: True)
+        HealthServer(address, lambda: True, lambda: True, LOG)
 
 
 def test_the_files(empty_project: Project) -> None:

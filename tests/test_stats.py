@@ -12,8 +12,7 @@ from jobqueue import Discard, Job, JobQueue, MemoryAdapter
 from jobqueue.adapters import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
-from jobqueue.outside import Stat
-from jobqueue.records import Claim, NewJob, Outcome, Released, Succeeded
+from jobqueue.records import Claim, NewJob, Outcome, Released, Stat, Succeeded
 from jobqueue.worker.stats import Stats
 
 HOUR = timedelta(hours=1)

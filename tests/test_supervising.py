@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import CrashedJob
 from jobqueue.runner.groups import WorkerGroup

@@ -24,11 +24,12 @@ from jobqueue.defaults import default_configuration
 from jobqueue.job import registry
 from jobqueue.records import JobFilter
 from jobqueue.runner.alarm import SignalAlarm
-from jobqueue.worker.interrupting import Guard, Watcher
-from jobqueue.worker.telling import Tally
+from jobqueue.worker.interruption import AlarmClock, Interruptible
+from jobqueue.worker.reporter import Tally
 from jobqueue.worker.worker import Worker
 from tests.sample_jobs import calls
 
+LOG = logging.getLogger("jobqueue")
 SOON = 0.1
 LONG = 30
 RETRY = Constant(60)
@@ -321,7 +322,7 @@ def test_a_timeout_hits_its_own_job_or_none(
         memory, alarm if how == "signals" else None, concurrency=4 if how == "threads" else 1
     )
     assert tally.performed == 3 * number
-    assert (tally.rejected, tally.released, tally.failed) == (0, 0, 0)
+    assert (tally.rejected, tally.failed) == (0, 0)
     left = memory.list_jobs(JobFilter(), 10_000)
     assert len(left) == tally.retried == 3 * number - tally.succeeded
     assert {record.id for record in left} <= set(jobs)
@@ -330,45 +331,61 @@ def test_a_timeout_hits_its_own_job_or_none(
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
-def test_a_guard_lets_nothing_through_after_its_work() -> None:
+def test_an_interruptible_lets_nothing_through_after_its_work() -> None:
     """An interruption that is under way when the work ends must not arrive later."""
-    watcher, interrupted = Watcher(), 0
+    alarm_clock, interrupted = AlarmClock(LOG), 0
     try:
         for _ in range(2000):
-            guard = Guard()
-            watcher.call_after(random.uniform(0, 0.0002), partial(guard.interrupt, JobTimeout))
+            work = Interruptible()
+            alarm_clock.call_after(random.uniform(0, 0.0002), partial(work.interrupt, JobTimeout))
             try:
-                guard.run(lambda: close_call(0.0001))
+                work.run(lambda: close_call(0.0001))
             except JobTimeout:
                 interrupted += 1
     finally:
-        watcher.close()
+        alarm_clock.stop()
     assert 0 < interrupted < 2000
 
 
 def test_an_interruption_before_the_work_keeps_it_from_starting() -> None:
-    guard = Guard()
-    guard.interrupt(JobTimeout)
+    work = Interruptible()
+    work.interrupt(JobTimeout)
     with pytest.raises(JobTimeout):
-        guard.run(lambda: calls.append("started"))
+        work.run(lambda: calls.append("started"))
     assert calls == []
 
 
 def test_an_interruption_after_the_work_does_nothing() -> None:
-    guard = Guard()
-    guard.run(lambda: calls.append("done"))
-    guard.interrupt(JobTimeout)
+    work = Interruptible()
+    work.run(lambda: calls.append("done"))
+    work.interrupt(JobTimeout)
     assert calls == ["done"]
 
 
-def test_the_watcher_calls_in_the_order_of_their_times() -> None:
-    watcher, done = Watcher(), threading.Event()
+def test_the_alarm_clock_calls_in_the_order_of_their_times() -> None:
+    alarm_clock, done = AlarmClock(LOG), threading.Event()
     try:
-        watcher.call_after(0.4, done.set)
-        watcher.call_after(0.3, lambda: calls.append("second"))
-        watcher.call_after(0.2, lambda: calls.append("first"))
-        watcher.cancel(watcher.call_after(0.25, lambda: calls.append("cancelled")))
+        alarm_clock.call_after(0.4, done.set)
+        alarm_clock.call_after(0.3, lambda: calls.append("second"))
+        alarm_clock.call_after(0.2, lambda: calls.append("first"))
+        alarm_clock.cancel(alarm_clock.call_after(0.25, lambda: calls.append("cancelled")))
         assert done.wait(20)
     finally:
-        watcher.close()
+        alarm_clock.stop()
     assert calls == ["first", "second"]
+
+
+def test_an_alarm_that_fails_does_not_keep_others_from_their_calls(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> None:
+        raise ValueError("a mistake")
+
+    alarm_clock, done = AlarmClock(LOG), threading.Event()
+    try:
+        alarm_clock.call_after(0.0, fail)
+        alarm_clock.call_after(0.0, done.set)
+        assert done.wait(20)
+    finally:
+        alarm_clock.stop()
+    assert [record.__dict__["event"] for record in caplog.records] == ["service_failed"]

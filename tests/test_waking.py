@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,13 +20,13 @@ from sqlalchemy.orm import Session
 from jobqueue import Job, JobQueue
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.base import Listener
-from jobqueue.adapters.sql.postgres import PostgresAdapter
-from jobqueue.adapters.sql.postgres_claim import Lane
-from jobqueue.adapters.sql.wakeups_postgres import Stream
+from jobqueue.adapters.postgres.announcer import Stream
+from jobqueue.adapters.postgres.low_water import Lane
+from jobqueue.adapters.postgres.path import PostgresPath
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import LOOK_ANYWHERE, JobFilter, NewJob, Wakeup
 from jobqueue.runner.relay import WakePipe, enough_for
-from jobqueue.worker.waking import ListeningThread
+from jobqueue.worker.listener import ListenerService
 from jobqueue.worker.worker import Worker
 from tests.conftest import new_postgres_database
 
@@ -95,13 +96,13 @@ def test_nothing_is_missed_where_looking_takes_long(
     postgres: Adapter, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is enqueued within a transaction is announced without its place: it is looked for."""
-    find = PostgresAdapter._find_lanes
+    find = PostgresPath.find_lanes
 
-    def find_slowly(self: PostgresAdapter, queues: tuple[str, ...] | None) -> list[Lane]:
+    def find_slowly(self: PostgresPath, *args: Any) -> list[Lane]:
         time.sleep(0.06)
-        return find(self, queues)
+        return find(self, *args)
 
-    monkeypatch.setattr(PostgresAdapter, "_find_lanes", find_slowly)
+    monkeypatch.setattr(PostgresPath, "find_lanes", find_slowly)
     with closing(Idle(JobQueue(postgres, poll_interval=A_MINUTE).worker())):
         for priority in (10, 20, 30):
             with psycopg.connect(postgres_url) as connection:
@@ -121,7 +122,7 @@ def test_without_listening_it_polls(adapter: Adapter) -> None:
     queue = JobQueue(adapter, poll_interval=0.01, listen=False)
     with closing(Idle(queue.worker())):
         names = {thread.name for thread in threading.enumerate()}
-        assert "jobqueue-ear" not in names
+        assert "jobqueue-listener" not in names
         Wanted.perform_later()
         assert performed.acquire(timeout=PATIENCE_SECONDS)
 
@@ -226,6 +227,16 @@ def test_what_is_not_delivered_is_noticed(postgres: Adapter, postgres_server: st
             postgres.listen(elsewhere)
 
 
+def test_a_listener_that_cannot_connect_leaves_nothing_open(postgres: Adapter) -> None:
+    """A worker tries again every few seconds for as long as the database is away."""
+    nobody = "postgresql://localhost:1/nothing"
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(DatabaseError):
+            postgres.listen(nobody)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_listener_whose_connection_is_lost_says_so(postgres: Adapter, postgres_url: str) -> None:
     listener = postgres.listen()
     with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -292,15 +303,15 @@ class Mute:
         self.closed.set()
 
 
-def listening_to(flaky: Flaky, hear: Callable[[Wakeup], None], **options: Any) -> ListeningThread:
+def listening_to(flaky: Flaky, hear: Callable[[Wakeup], None], **options: Any) -> ListenerService:
     logger = logging.getLogger("jobqueue")
-    return ListeningThread(cast("Adapter", flaky), None, hear, logger, **options)
+    return ListenerService(cast("Adapter", flaky), None, hear, logger, **options)
 
 
 def test_it_reconnects_and_says_each_thing_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("jobqueue.worker.waking.FIRST_RECONNECT_SECONDS", 0.01)
+    monkeypatch.setattr("jobqueue.worker.listener.FIRST_RECONNECT_SECONDS", 0.01)
     caplog.set_level(logging.INFO, logger="jobqueue")
     heard = threading.Semaphore(0)
     listening: list[bool] = []
@@ -345,7 +356,7 @@ def test_where_more_may_follow_it_is_said_once_more() -> None:
 
 
 def test_a_stream_of_jobs_is_announced_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobqueue.adapters.sql.wakeups_postgres.QUIET_SECONDS", A_MINUTE)
+    monkeypatch.setattr("jobqueue.adapters.postgres.announcer.QUIET_SECONDS", A_MINUTE)
     stream, mail, sms = Stream(), Wakeup(frozenset({"mail"})), Wakeup(frozenset({"sms"}))
     assert stream.what_to_say(mail) == mail
     assert stream.what_to_say(mail) == replace(mail, more=True)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, ClassVar, Self
 
@@ -22,7 +21,7 @@ from jobqueue.clock import ManualClock
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.log import LineHandler, TextFormatter
 from jobqueue.records import Claim, ClaimedJob, JobFilter, Turn
-from jobqueue.worker import pace, pump
+from jobqueue.worker import prefetch, pump
 from jobqueue.worker.worker import Worker
 from tests.sample_jobs import (
     Boom,
@@ -406,11 +405,11 @@ class Flaky:
         self.failures_before = 0
         self.failures_after = 0
 
-    def turn(self, outcomes: Any, claim: Any) -> Turn:
+    def turn(self, outcomes: Any, claim: Any, meanwhile: Any = None) -> Turn:
         if self.failures_before:
             self.failures_before -= 1
             raise DatabaseUnavailable("gone before")
-        turn = self._adapter.turn(outcomes, claim)
+        turn = self._adapter.turn(outcomes, claim, meanwhile)
         if self.failures_after and (outcomes or turn.claimed):
             self.failures_after -= 1
             raise DatabaseUnavailable("gone after")
@@ -442,10 +441,10 @@ def test_a_claim_whose_answer_was_lost_is_made_anew_under_another_token(adapter:
     class Noting(Flaky):
         claims: ClassVar[list[int]] = []
 
-        def turn(self, outcomes: Any, claim: Any) -> Turn:
+        def turn(self, outcomes: Any, claim: Any, meanwhile: Any = None) -> Turn:
             if claim is not None:
                 self.claims.append(claim.token)
-            return super().turn(outcomes, claim)
+            return super().turn(outcomes, claim, meanwhile)
 
     Note.perform_later("once")
     noting = Noting(adapter)
@@ -457,7 +456,7 @@ def test_a_claim_whose_answer_was_lost_is_made_anew_under_another_token(adapter:
 
 def test_an_error_that_waiting_does_not_mend_ends_the_worker(adapter: Adapter) -> None:
     class Broken(Flaky):
-        def turn(self, outcomes: Any, claim: Any) -> Turn:
+        def turn(self, outcomes: Any, claim: Any, meanwhile: Any = None) -> Turn:
             raise DatabaseError("broken for good")
 
     with pytest.raises(DatabaseError, match="broken for good"):
@@ -497,9 +496,14 @@ class Attentive(Flaky):
         super().__init__(adapter)
         self.asides = 0
 
-    def meanwhile(self, work: Callable[[], None]) -> AbstractContextManager[None]:
-        self.asides += 1
-        return self._adapter.meanwhile(work)
+    def turn(self, outcomes: Any, claim: Any, meanwhile: Any = None) -> Turn:
+        if meanwhile is not None:
+            self.asides += 1
+            self.before_aside()
+        return super().turn(outcomes, claim, meanwhile)
+
+    def before_aside(self) -> None:
+        """Nothing; for tests."""
 
 
 @pytest.fixture
@@ -541,13 +545,13 @@ def test_a_stream_is_performed_and_told_of_while_the_database_works(
 def test_what_is_not_passed_on_yet_counts_as_held(
     adapter: Adapter, own_log: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "AHEAD_SECONDS", 10)  # as many are held on a slow machine
+    monkeypatch.setattr(prefetch, "AHEAD_SECONDS", 10)  # as many are held on a slow machine
 
     class Counting(Attentive):
         held = most_held = 0
 
-        def turn(self, outcomes: Any, claim: Any) -> Turn:
-            turn = super().turn(outcomes, claim)
+        def turn(self, outcomes: Any, claim: Any, meanwhile: Any = None) -> Turn:
+            turn = super().turn(outcomes, claim, meanwhile)
             self.held += len(turn.claimed) - len(outcomes)
             self.most_held = max(self.held, self.most_held)
             return turn
@@ -557,7 +561,7 @@ def test_what_is_not_passed_on_yet_counts_as_held(
     JobQueue(counting, logger=own_log).work_off()
     assert counting.asides > 0
     # A few are performed between counting what there is to settle and what there is room for.
-    assert pace.MOST_JOBS / 2 < counting.most_held < pace.MOST_JOBS * 1.25
+    assert prefetch.MOST_JOBS / 2 < counting.most_held < prefetch.MOST_JOBS * 1.25
 
 
 def test_hooks_are_not_called_while_the_database_works(
@@ -597,9 +601,8 @@ def test_what_is_not_passed_on_yet_goes_back_when_the_worker_stops(
     class Stopping(Attentive):
         worker: Worker
 
-        def meanwhile(self, work: Callable[[], None]) -> AbstractContextManager[None]:
+        def before_aside(self) -> None:
             self.worker.stop()
-            return super().meanwhile(work)
 
     stopping = Stopping(adapter)
     Note.perform_all_later([(f"{n}",) for n in range(3000)])
@@ -616,10 +619,9 @@ def test_a_database_that_goes_away_beside_a_stream_loses_nothing(
     adapter: Adapter, own_log: logging.Logger
 ) -> None:
     class Breaking(Attentive):
-        def meanwhile(self, work: Callable[[], None]) -> AbstractContextManager[None]:
-            if self.asides == 1:
+        def before_aside(self) -> None:
+            if self.asides == 2:
                 self.failures_after = 2
-            return super().meanwhile(work)
 
     breaking = Breaking(adapter)
     Note.perform_all_later([(f"{n}",) for n in range(3000)])

@@ -1,4 +1,4 @@
-"""What every peer's job does: count itself.
+"""The job of every peer: it counts itself.
 
 The clock runs from the start of the worker, or from the first job where starting takes long, to
 the beginning of the last job.
@@ -38,7 +38,7 @@ class Counter:
                 self.done()
 
     def figures(self) -> Mapping[str, Any]:
-        """How many in how long."""
+        """The number of jobs, and the seconds they took."""
         if self.count != self.expected:
             raise SystemExit(f"{self.count:,} jobs were performed instead of {self.expected:,}")
         return {"jobs": self.count, "seconds": self.last - self.started}

@@ -39,7 +39,7 @@ class Environment:
         return subprocess.run(pip, capture_output=True, check=False).returncode == 0
 
     def versions(self) -> dict[str, str]:
-        """What is installed."""
+        """The installed versions."""
         done = subprocess.run(
             [self.python, "-m", "pip", "freeze"], capture_output=True, text=True, check=True
         )
@@ -58,7 +58,7 @@ class Environment:
 
 
 def redis_version(program: str) -> str:
-    """What the server says of itself: `redis-server 7.0.15`."""
+    """The name and version of the server: `redis-server 7.0.15`."""
     said = output_of(program, "--version").split()
     versions = [word.partition("=")[2] for word in said if word.startswith("v=")]
     return f"redis-server {versions[0] if versions else '?'}"

@@ -1,4 +1,4 @@
-"""What many idle workers cost the database."""
+"""The load of many idle workers on the database."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the database had done by a moment."""
+    """The counters of the database at a moment."""
 
     moment: float
     transactions: int

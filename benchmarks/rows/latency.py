@@ -1,4 +1,4 @@
-"""How soon an idle worker begins a job: woken, and by polling alone."""
+"""The latency of an idle worker: woken by a notification, and by polling alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row is."""
+"""A row of the comparison."""
 
 from __future__ import annotations
 

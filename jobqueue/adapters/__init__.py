@@ -19,15 +19,15 @@ def connect(url: str) -> Adapter:
     """
     scheme = url.partition(":")[0].partition("+")[0].lower()
     if scheme == "memory":
-        from jobqueue.adapters.memory import MemoryAdapter
+        from jobqueue.adapters.memory.adapter import MemoryAdapter
 
         return MemoryAdapter()
     if scheme == "sqlite":
-        from jobqueue.adapters.sql.sqlite import SqliteAdapter
+        from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 
         return SqliteAdapter(url)
     if scheme in {"postgresql", "postgres"}:
-        from jobqueue.adapters.sql.postgres import PostgresAdapter
+        from jobqueue.adapters.postgres.adapter import PostgresAdapter
 
         return PostgresAdapter(url)
     raise InvalidDatabaseUrl(

@@ -1,4 +1,9 @@
-"""What an outcome does to a row: said once, for every adapter."""
+"""How the row of a running job changes when its attempt ends, the same in every adapter.
+
+An attempt ends with an outcome, which becomes a `Settlement`, or because its worker is gone, which
+is `Freed`. Either way one rule holds: a job that somebody has cancelled while it ran does not
+become ready again. It ends cancelled, and its `last_error` keeps the reason.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from jobqueue.records import (
+    MOST_CRASHES,
     Cancelled,
+    CrashedJob,
     Discarded,
     Failed,
     JobRecord,
@@ -27,10 +34,21 @@ Pair = tuple[int, int]
 class Settlement:
     """The change to the row `id`, made only while it is running under `token`.
 
-    A settled row is unlocked. One that becomes ready is due `delay` from now; the others are
-    finished. One that would become ready, but is to be cancelled, is that instead, and keeps the
-    reason. `last_error` takes `error`, or stays as it is when `keeps_error`; the progress stays
-    when there is none.
+    The row is unlocked.
+
+    Args:
+        id: the job's.
+        token: of the claim.
+        state: the job's new state, unless the settlement heeds a cancel.
+        remove: remove the row instead.
+        refund: how many attempts to give back.
+        delay: how long until a ready job is due; None to leave its `run_at` as it is.
+        error: the new `last_error`.
+        keeps_error: leave `last_error` as it is.
+        result: the result, as JSON.
+        progress: the progress, as JSON; None to leave it as it is.
+        crashes: how many crashes to charge.
+        is_freed: the worker is gone.
     """
 
     id: int
@@ -43,17 +61,86 @@ class Settlement:
     keeps_error: bool = False
     result: str | None = None
     progress: str | None = None
+    crashes: int = 0
+    is_freed: bool = False
 
     @property
     def heeds_cancel(self) -> bool:
-        """Whether the job ends cancelled where somebody had cancelled it, and keeps the reason."""
+        """Whether the job ends cancelled, with the reason, if somebody has cancelled it."""
         is_cancelled = self.state is JobState.CANCELLED and self.keeps_error
-        return is_cancelled or self.state is JobState.READY
+        return is_cancelled or self.is_freed or self.state is JobState.READY
+
+
+@record
+class Freed:
+    """How a running job changes that is taken from its worker.
+
+    It becomes ready, or fails when it may not be attempted again. If somebody has cancelled it, it
+    ends cancelled instead.
+
+    Args:
+        refund: how many attempts to give back.
+        crashes: how many crashes to charge.
+        may_fail: whether it fails when its attempts are used up.
+        most_crashes: the number of crashes at which it fails; None for any number.
+        is_final: it fails, whatever attempts it has left.
+        delay: how long until it is due; None to leave its `run_at` as it is.
+        error: the new `last_error`; None to leave it as it is.
+    """
+
+    refund: int = 0
+    crashes: int = 0
+    may_fail: bool = True
+    most_crashes: int | None = None
+    is_final: bool = False
+    delay: timedelta | None = None
+    error: str | None = None
+
+    @classmethod
+    def lost(cls, error: str) -> Freed:
+        """A job whose worker is lost: the attempt is spent."""
+        return cls(error=error)
+
+    @classmethod
+    def crashed(cls, job: CrashedJob) -> Freed:
+        """A job whose process died while performing it: the attempt is spent."""
+        return cls(
+            crashes=int(job.guilty),
+            most_crashes=MOST_CRASHES,
+            is_final=job.final,
+            delay=job.delay or None,
+            error=job.error,
+        )
+
+    def settlement_of(self, job: JobRecord, token: int) -> Settlement:
+        """The settlement of a job that runs under `token`."""
+        return Settlement(
+            job.id,
+            token,
+            JobState.FAILED if self._fails(job) else JobState.READY,
+            refund=self.refund,
+            delay=self.delay,
+            error=self.error,
+            keeps_error=self.error is None,
+            crashes=self.crashes,
+            is_freed=True,
+        )
+
+    def _fails(self, job: JobRecord) -> bool:
+        is_used_up = self.may_fail and job.attempts >= job.max_attempts
+        most = self.most_crashes
+        return (
+            is_used_up or self.is_final or (most is not None and job.crashes + self.crashes >= most)
+        )
+
+
+GIVEN_BACK = Freed(refund=1, may_fail=False)
+"""A job that was not started, or is given back unfinished: nothing is charged."""
 
 
 @record
 class Settlements:
-    """What a batch of outcomes does: rows to remove, by (id, token), and rows to change."""
+    """The changes of a batch of outcomes: rows to remove, by (id, token), and rows to change."""
 
     removals: Sequence[Pair]
     changes: Sequence[Settlement]
@@ -62,7 +149,7 @@ class Settlements:
         return len(self.removals) + len(self.changes)
 
     def halves(self) -> tuple[Settlements, Settlements]:
-        """The batch in two."""
+        """The batch in two halves."""
         removed, changed = len(self.removals) // 2, len(self.changes) // 2
         if not changed and len(self.changes) == 1:
             return Settlements(self.removals, ()), Settlements((), self.changes)
@@ -77,18 +164,18 @@ NOTHING_TO_SETTLE = Settlements((), ())
 
 @record
 class Applied:
-    """What of a batch still matched.
+    """The part of a batch that was applied, since its claims still held.
 
     Args:
-        pairs: what was settled.
-        reasons: why somebody had cancelled those that ended so for that.
+        pairs: the (id, token) of each settled job.
+        reasons: for each job that ended cancelled because somebody had cancelled it, the reason.
     """
 
     pairs: Sequence[Pair]
     reasons: Mapping[Pair, str]
 
     def plus(self, other: Applied) -> Applied:
-        """Both in one."""
+        """Both parts together."""
         return Applied([*self.pairs, *other.pairs], {**self.reasons, **other.reasons})
 
 
@@ -96,19 +183,19 @@ NOTHING_APPLIED = Applied((), {})
 
 
 def may_be_cancelled(outcome: Outcome) -> bool:
-    """Whether a job with this outcome ends cancelled where somebody had cancelled it."""
+    """Whether a job with this outcome ends cancelled if somebody has cancelled it."""
     return isinstance(outcome, Retried | Released | Cancelled)
 
 
 def was_called_off(record: JobRecord) -> bool:
-    """Whether a job has ended since somebody cancelled it while it ran."""
+    """Whether a job ended cancelled because somebody cancelled it while it ran."""
     return record.state is JobState.CANCELLED and record.cancel_requested_at is not None
 
 
 def cancelled_among(
     outcomes: Sequence[Outcome], reasons: Mapping[Pair, str]
 ) -> tuple[Cancelled, ...]:
-    """What became of those with a reason. Of several outcomes for one claim the first counts."""
+    """The outcomes of jobs that ended cancelled. The first outcome of a claim counts."""
     if not reasons:
         return ()
     first = {(o.job.id, o.job.token): o for o in reversed(outcomes)}
@@ -121,7 +208,7 @@ def _cancelled(outcome: Outcome, reason: str) -> Cancelled:
 
 
 def settlements_of(outcomes: Sequence[Outcome]) -> Settlements:
-    """What is to be done for a batch. Of several outcomes for one claim the first counts."""
+    """The changes of a batch of outcomes. Of several outcomes of a claim the first counts."""
     if len({outcome.job.id for outcome in outcomes}) < len(outcomes):
         first = {(o.job.id, o.job.token): o for o in reversed(outcomes)}
         outcomes = list(first.values())
@@ -140,7 +227,7 @@ def settlements_of(outcomes: Sequence[Outcome]) -> Settlements:
 
 
 def settlement_of(outcome: Outcome) -> Settlement:
-    """What is to be done to the row of a job with this outcome."""
+    """The change to the row of a job with this outcome."""
     settlement = _settlement_of(outcome)
     if outcome.progress is None:
         return settlement
@@ -179,7 +266,7 @@ def _settlement_of(outcome: Outcome) -> Settlement:
 
 
 def ids_by_token(pairs: Sequence[Pair]) -> dict[int, list[int]]:
-    """The ids of each token, in ascending order, in which two settlements cannot deadlock."""
+    """The ids of each token. They ascend, so that two settlements cannot deadlock."""
     grouped: dict[int, list[int]] = {}
     for job_id, token in sorted(pairs):
         grouped.setdefault(token, []).append(job_id)

@@ -1,4 +1,4 @@
-"""The command line, `jobs`: every command parses, calls what does the work, and prints."""
+"""The command line, `jobs`. A command parses its options, calls the library, and prints."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import typer
 from jobqueue import __version__
 from jobqueue.cli import (
     bench,
+    control,
     daemon,
     doctor,
     enqueue,
-    listing,
+    lists,
     new,
     queues,
     schedules,
     setup,
     status,
-    steer,
     tokens,
     web,
     work,
@@ -44,11 +44,11 @@ for command in (
     daemon.restart,
     status.status,
     enqueue.enqueue,
-    listing.list_jobs,
-    listing.show,
-    steer.retry,
-    steer.cancel,
-    steer.clear,
+    lists.list_jobs,
+    lists.show,
+    control.retry,
+    control.cancel,
+    control.clear,
     queues.pause,
     queues.resume,
     setup.migrate,
@@ -56,7 +56,7 @@ for command in (
     bench.bench,
     web.web,
 ):
-    name = "list" if command is listing.list_jobs else command.__name__
+    name = "list" if command is lists.list_jobs else command.__name__
     cls = StartsWorkers if command in (work.work, work.workoff, daemon.start) else None
     app.command(name, cls=cls, help=examples_as_typed(command.__doc__))(command)
 app.add_typer(schedules.schedules)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobqueue.bench.figures import Benchmark, Figure
+from jobqueue.cli.control import OTHER_DATABASE
 from jobqueue.cli.options import App, AsJson, Concurrency, DatabaseUrl
 from jobqueue.cli.output import Column, print_json, print_table
 from jobqueue.cli.session import Session, note_broken_app, opened, refuse_memory
-from jobqueue.cli.steer import OTHER_DATABASE
 
 if TYPE_CHECKING:
-    from jobqueue.cli.benching import Figure, Tell
+    from jobqueue.bench.runs import Tell
 
 COLUMNS = (
     Column("BENCHMARK"),
@@ -25,14 +25,6 @@ COLUMNS = (
     Column("P50 MS", right=True),
     Column("P99 MS", right=True),
 )
-
-
-class Benchmark(StrEnum):
-    """What can be measured."""
-
-    ENQUEUE = "enqueue"
-    DRAIN = "drain"
-    LATENCY = "latency"
 
 
 def bench(
@@ -84,28 +76,17 @@ def bench(
 def _measure(
     session: Session, benchmarks: Sequence[Benchmark], jobs: int
 ) -> tuple[list[Figure], str]:
-    """The figures, and what the database says it is."""
-    from jobqueue.adapters.sql.scratch import scratch_beside
-    from jobqueue.cli.benching import Trial, logged_to_nowhere, measurements
+    """The figures, and what the database server is. A Ctrl-C that Python loses is noticed."""
+    from jobqueue.bench.runs import measure
     from jobqueue.runner.attached import interruptible
 
-    figures, server = [], ""
-    with (
-        interruptible() as end_if_interrupted,
-        logged_to_nowhere(session.settings),
-        _progress(end_if_interrupted) as tell,
-    ):
-        for measure in [one for benchmark in benchmarks for one in measurements(benchmark)]:
-            with scratch_beside(session.adapter) as scratch:
-                server = scratch.schema_status().server
-                end_if_interrupted()
-                figures.append(measure(Trial(scratch, session.settings, jobs, tell)))
-    return figures, server
+    with interruptible() as end_if_interrupted, _progress(end_if_interrupted) as tell:
+        return measure(benchmarks, session.adapter, session.settings, jobs, tell)
 
 
 @contextmanager
 def _progress(end_if_interrupted: Callable[[], None]) -> Iterator[Tell]:
-    """A bar on a terminal, which is gone when all is done."""
+    """Show a bar on a terminal, which disappears at the end."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 

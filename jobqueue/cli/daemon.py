@@ -1,4 +1,4 @@
-"""`jobqueue start`, `stop` and `restart`: workers that run detached."""
+"""`jobqueue start`, `stop` and `restart`: they manage workers in the background."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def start(
 ) -> None:
     """Perform jobs in the background.
 
-    Returns when the workers are ready, or says why they are not. They log to a file in .jobs of
+    It returns when the workers are ready, or says why they are not. They log to a file in .jobs of
     the working directory, where `jobqueue stop` finds them.
 
     \b
@@ -107,8 +107,8 @@ def start(
 def stop(workers: SameWorkers = None) -> None:
     """Stop the workers that `jobqueue start` started in this folder.
 
-    They finish what they perform, within their --grace, and give back the rest. A `jobqueue work`
-    of this folder is left alone, and it is said how to stop it.
+    They finish the jobs that they perform, within their --grace, and give back the rest. A
+    `jobqueue work` of this folder is left alone; you are told how to stop it.
 
     \b
     Examples:
@@ -128,7 +128,7 @@ def stop(workers: SameWorkers = None) -> None:
 
 
 def _point_to_others(how: str) -> None:
-    """Say which supervisors of this folder are left alone, and what can be done with them."""
+    """Print which supervisors of this folder are left alone, and how to stop them."""
     from jobqueue.runner.daemon import supervisors_elsewhere
 
     for pid in supervisors_elsewhere(Path.cwd()):
@@ -157,8 +157,8 @@ def _wait_for_end(daemon: Daemon) -> None:
 def restart(workers: SameWorkers = None) -> None:
     """Replace the workers of this folder, for new code.
 
-    The new ones are ready before the old ones finish what they perform and end. If they cannot
-    start, the old ones go on. Groups are run as the configuration has them by then.
+    The new ones are ready before the old ones finish their jobs and end. If the new ones cannot
+    start, the old ones go on. Groups are read from the configuration anew.
 
     \b
     Examples:
@@ -194,7 +194,7 @@ def _wait_for_restart(daemon: Daemon, log_beginning: int) -> None:
 
 
 def _named(spec: str) -> str:
-    """The `-n` that tells these workers from others, if they have one."""
+    """Return the `-n` of these workers, if they have one."""
     return f" ({spec})" if spec else ""
 
 
@@ -204,7 +204,7 @@ def _nothing_runs(workers: str | None) -> str:
 
 
 def _start(undertaking: Undertaking, number: int) -> None:
-    """Spawn the supervisor of that number of workers, and wait for its word."""
+    """Spawn the supervisor of these workers, and wait until it is ready."""
     from jobqueue.runner.daemon import ALREADY_RUNNING, DaemonFiles
 
     files = DaemonFiles(Path.cwd(), undertaking.spec)
@@ -241,7 +241,7 @@ def _size(log: Path) -> int:
 
 
 def _show_log(path: Path, beginning: int) -> None:
-    """Print what was logged since then, the end of it if it is long."""
+    """Print the lines logged since then; only the last ones, if they are many."""
     start = max(_size(path) - LOG_TAIL_BYTES, beginning)
     with path.open("rb") as log:
         log.seek(start)

@@ -5,33 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
+from functools import partial
 
 from jobqueue.cli.errors import clean_exit
 from jobqueue.cli.session import opened
-from jobqueue.cli.supervising import supervise
-from jobqueue.runner.daemon import DaemonFiles, StateKeeper
+from jobqueue.cli.work import ready_to_work
+from jobqueue.processes.daemon import supervise_detached
 from jobqueue.runner.groups import Undertaking
-from jobqueue.runner.supervisor import Supervisor
-
-
-class StateWatcher:
-    """Keeps the state file, and tells `jobqueue start` when the workers are ready."""
-
-    def __init__(self, keeper: StateKeeper, ready_fd: int) -> None:
-        self._keeper = keeper
-        self._ready_fd = ready_fd
-
-    def ready(self, supervisor: Supervisor) -> None:
-        """All workers are ready for the first time."""
-        self._keeper.note(workers=supervisor.worker_pids())
-        os.write(self._ready_fd, b"r")
-        os.close(self._ready_fd)
-
-    def restarted(self, supervisor: Supervisor, error: str | None) -> None:
-        """A rolling restart has ended."""
-        self._keeper.note(workers=supervisor.worker_pids())
-        self._keeper.note_restarted(error)
 
 
 def main() -> None:
@@ -40,14 +20,14 @@ def main() -> None:
     ready_fd = plan.pop("ready_fd")
     os.set_inheritable(ready_fd, False)
     undertaking = Undertaking(**plan)
-    files = DaemonFiles(Path.cwd(), undertaking.spec)
     with clean_exit(), opened(undertaking.options, app="unwanted") as session:
-        files.hold_lock()
-        keeper = StateKeeper(files, undertaking.spec, session.settings.grace)
-        try:
-            exit_code = supervise(undertaking, session, StateWatcher(keeper, ready_fd))
-        finally:
-            keeper.remove()
+        exit_code = supervise_detached(
+            undertaking,
+            session.settings,
+            session.adapter,
+            partial(ready_to_work, session),
+            ready_fd,
+        )
         raise SystemExit(exit_code)
 
 

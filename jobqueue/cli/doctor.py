@@ -1,4 +1,4 @@
-"""`jobqueue doctor`: what is set up, what is not, and what to do about it."""
+"""`jobqueue doctor`: it shows what is set up, what is not, and what to do about it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from typing import Any
 import typer
 
 from jobqueue.adapters import Adapter
-from jobqueue.cli.attendance import living_among, unattended
 from jobqueue.cli.errors import NO_DATABASE, WRONG_USAGE, as_typed, one_line
 from jobqueue.cli.options import App, AsJson, DatabaseUrl
-from jobqueue.cli.output import compact_json, counted, from_now, print_json, print_pairs, span
+from jobqueue.cli.output import compact_json, counted, print_json, print_pairs
 from jobqueue.cli.session import Session, opened
 from jobqueue.config import (
     ENVIRONMENT_PREFIX,
@@ -25,18 +24,20 @@ from jobqueue.config import (
     hide_password,
     load_worker_groups,
 )
+from jobqueue.durations import duration, from_now
 from jobqueue.errors import ConfigurationError, DatabaseError
 from jobqueue.job import registry
-from jobqueue.outside import Ailment, Health
-from jobqueue.records import JobFilter, JobState, SchemaStatus, WorkerRecord
+from jobqueue.records import Ailment, Health, JobFilter, JobState, SchemaStatus, WorkerRecord
 from jobqueue.runner.groups import AS_CONFIGURED, WorkerGroup, groups_of
+from jobqueue.views.queues import UnattendedQueue, all_queues, unattended_queues
+from jobqueue.views.workers import living_among
 
 
 @dataclass(slots=True)
 class Findings:
-    """What the doctor found.
+    """The result of an examination.
 
-    `problems` are to be mended, `warnings` are what can be meant so, `advice` is what to do next.
+    `problems` have to be mended, `warnings` may be intended, `advice` is what to do next.
     """
 
     settings: dict[str, dict[str, Any]]
@@ -62,14 +63,14 @@ def doctor(
 ) -> None:
     """Show what is set up, and what to mend.
 
-    On PostgreSQL also what hurts a queue: old snapshots and who holds them, sessions idle in a
-    transaction, replication slots that nobody reads, prepared transactions, dead rows, autovacuum,
-    and invalid or missing indexes; each with the command that mends it.
+    On PostgreSQL it also shows what slows a queue down: old snapshots and who holds them, sessions
+    idle in a transaction, replication slots that nobody reads, prepared transactions, dead rows,
+    autovacuum, and invalid or missing indexes; each with the command that mends it.
 
-    It warns of queues with jobs due that no living worker takes, and shows the configured groups.
+    It warns of queues with due jobs that no living worker takes, and shows the configured groups.
 
-    Exits with 0 when all is there (workers need not be), with 2 when the configuration or the
-    application is wrong, with 3 when the database or its tables are not there.
+    It exits with 0 when everything is there (workers need not be), with 2 when the configuration or
+    the application is wrong, with 3 when the database or its tables are not there.
 
     \b
     Examples:
@@ -162,7 +163,7 @@ def _examine_app(session: Session, findings: Findings) -> None:
 
 
 def _examine_groups(settings: Settings, findings: Findings) -> None:
-    """See to the groups of the file; without any, one worker with the settings' queues runs."""
+    """Check the groups of the file, if it has any."""
     try:
         findings.groups = list(groups_of(AS_CONFIGURED, settings)) if load_worker_groups() else []
     except ConfigurationError as error:
@@ -195,17 +196,33 @@ def _examine_database(adapter: Adapter, findings: Findings) -> None:
 
 
 def _examine_queues(adapter: Adapter, findings: Findings) -> None:
-    alone = unattended(adapter.queue_depths(), findings.living, findings.groups)
+    unattended = unattended_queues(all_queues(adapter), findings.living, findings.groups)
     has_groups = bool(findings.groups)
-    findings.warnings += [as_typed(queue.warning(has_groups=has_groups)) for queue in alone]
-    if alone and not findings.living:
+    findings.warnings += [as_typed(_warning_of(q, has_groups=has_groups)) for q in unattended]
+    if unattended and not findings.living:
         findings.advice.append(
             as_typed("jobs are due and no worker runs: `jobqueue work` performs them")
         )
 
 
+def _warning_of(queue: UnattendedQueue, *, has_groups: bool) -> str:
+    """Return what is wrong with a queue, and what to do about it."""
+    verb = "is" if queue.due == 1 else "are"
+    due = f"{counted(queue.due, 'job')} {verb} due in queue {queue.name}"
+    warning = f"{due}, and no living worker takes from it"
+    if queue.groups:
+        return f"{warning}: `jobqueue work` runs {_listed(queue.groups)}, which would"
+    if has_groups:
+        return f"{warning}, nor would one of a configured group: add it to the `queues` of one"
+    return f"{warning}: `jobqueue work -n {queue.name}:1` would"
+
+
+def _listed(groups: Sequence[str]) -> str:
+    return f"group {groups[0]}" if len(groups) == 1 else f"groups {', '.join(groups)}"
+
+
 def _schema_problem(status: SchemaStatus) -> str | None:
-    """What is wrong with the tables; nothing where others made them, and they are complete."""
+    """Return what is wrong with the tables; None if others made them, and they are complete."""
     if status.current is None and not status.missing:
         return None
     if status.trouble is not None:
@@ -228,7 +245,7 @@ def _depth(adapter: Adapter) -> dict[str, int]:
     }
 
 
-# --- what is shown -------------------------------------------------------------------------------
+# --- printed ------------------------------------------------------------------------------------
 
 
 def _as_json(findings: Findings) -> dict[str, Any]:
@@ -282,7 +299,7 @@ def _print_ailments(ailments: Sequence[Ailment]) -> None:
 def _verdict(findings: Findings) -> str:
     if findings.exit_code:
         return "Not all is well."
-    # That no worker runs at all is no fault: so it is before the first, and where others look.
+    # Having no worker at all is no fault: it is so before the first one starts.
     is_better = findings.health.ailments or (findings.warnings and findings.living)
     return "It works, and could be better." if is_better else "All is well."
 
@@ -337,7 +354,7 @@ def _health_pairs(facts: Mapping[str, Any], now: datetime) -> list[tuple[str, st
     vacuumed, oldest = facts["last_autovacuum"], facts["oldest_snapshot"]
     when = "never" if vacuumed is None else from_now(vacuumed, now)
     rows = f"{facts['live_rows']:,} live, {facts['dead_rows']:,} dead; last autovacuum: {when}"
-    holder = "none" if oldest is None else f"{span(oldest['seconds'])}, {oldest['held_by']}"
+    holder = "none" if oldest is None else f"{duration(oldest['seconds'])}, {oldest['held_by']}"
     return [("rows", rows), ("oldest snapshot", holder)]
 
 

@@ -1,4 +1,4 @@
-"""`jobqueue enqueue`: storing a job by its name."""
+"""`jobqueue enqueue`: it stores a job by its name."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import typer
 
 from jobqueue import app as application
 from jobqueue.cli.options import App, AsJson, DatabaseUrl, MaxAttempts
-from jobqueue.cli.output import as_json, from_now, print_json
+from jobqueue.cli.output import as_json, print_json
 from jobqueue.cli.session import opened, refuse_memory
+from jobqueue.durations import from_now
 from jobqueue.errors import InvalidArguments, UnknownJob
 from jobqueue.exact_json import exact_loads
 from jobqueue.job import Job, registry
@@ -64,7 +65,7 @@ def enqueue(
     options = {"max_attempts": max_attempts, "app": app, "database_url": database_url}
     with opened(options, app="unwanted" if unchecked else "required") as session:
         refuse_memory(session.adapter)
-        with _telling_what_is_expected(name):
+        with _naming_the_parameters(name):
             record = application.enqueue(
                 name,
                 values,
@@ -95,8 +96,8 @@ def _kind(value: Any) -> str:
 
 
 @contextmanager
-def _telling_what_is_expected(name: str) -> Iterator[None]:
-    """Add the parameters of the job to what is wrong with its arguments."""
+def _naming_the_parameters(name: str) -> Iterator[None]:
+    """Add the parameters of the job to an error about its arguments."""
     try:
         yield
     except InvalidArguments as error:
@@ -115,7 +116,7 @@ def _class_of(name: str) -> type[Job] | None:
 
 
 def _taken_by(job_class: type[Job]) -> str:
-    """The parameters of a job as its source has them, `(user_id: int, again: bool = False)`."""
+    """Return the parameters of a job as written, `(user_id: int, again: bool = False)`."""
     shown = job_class.parameters().shown()
     return "no arguments" if shown == "()" else shown
 

@@ -1,4 +1,4 @@
-"""How a command ends: every error becomes one line on standard error and an exit code."""
+"""The errors of commands: each becomes one line on standard error and an exit code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 @contextmanager
 def clean_exit() -> Iterator[None]:
-    """Turn the errors of a command into a line and an exit code, and nothing into a traceback."""
+    """Turn the errors of a command into a line and an exit code, without a traceback."""
     _open_closed_streams()
     try:
         try:
@@ -61,7 +61,7 @@ def clean_exit() -> Iterator[None]:
 
 
 def exit_code_of(error: JobqueueError) -> int:
-    """The exit code that an error ends a command with."""
+    """Return the exit code of a command that ends with an error."""
     if isinstance(error, DatabaseRefused):
         return WORK_FAILED
     if isinstance(error, DatabaseError):
@@ -72,7 +72,7 @@ def exit_code_of(error: JobqueueError) -> int:
 
 
 def report(error: JobqueueError) -> None:
-    """Print an error as one line, and below it what was noted on it."""
+    """Print an error as one line, and its notes below it."""
     say_error(str(error))
     for note in getattr(error, "__notes__", ()):
         print(printable(note), file=sys.stderr)
@@ -84,37 +84,37 @@ def say_error(message: str) -> None:
 
 
 def say_note(message: str) -> None:
-    """Print a remark as one line on standard error, out of the way of the output proper."""
+    """Print a note as one line on standard error, apart from the output."""
     print(f"Note: {one_line(message)}", file=sys.stderr)
 
 
 def say(message: str) -> None:
-    """Print a line that names commands, on standard output."""
+    """Print a line on standard output, with commands as they are typed here."""
     print(as_typed(message))
 
 
 def one_line(text: str) -> str:
-    """A text without line breaks and without what a terminal would obey."""
+    """Return a text without line breaks and without terminal control characters."""
     return printable(" ".join(as_typed(text).split()))
 
 
 def as_typed(text: str) -> str:
-    """A text with the commands that it names as this command was typed itself.
+    """Return a text with its commands named as this one was typed.
 
-    In bash, zsh and sh a builtin `jobs` comes before ours, so messages say `jobqueue migrate`;
-    who got through to `jobs` is told `jobs migrate`.
+    In bash, zsh and sh a builtin `jobs` comes before ours, so messages say `jobqueue migrate`.
+    Somebody who could run `jobs` is told `jobs migrate`.
     """
     return text.replace("`jobqueue ", f"`{program_name()} ")
 
 
 def examples_as_typed(text: str | None) -> str:
-    """A help text with the commands in its examples as this command was typed itself."""
+    """Return a help text with the commands of its examples named as this one was typed."""
     cleaned = inspect.cleandoc(text or "")
     return re.sub(r"^( +)jobs ", rf"\1{program_name()} ", cleaned, flags=re.MULTILINE)
 
 
 def program_name() -> str:
-    """How this process was started: `jobs`, `jobqueue` or `python -m jobqueue`."""
+    """Return how this process was started: `jobs`, `jobqueue` or `python -m jobqueue`."""
     name = Path(sys.argv[0]).name
     if name == "__main__.py":
         return "python -m jobqueue"
@@ -122,7 +122,7 @@ def program_name() -> str:
 
 
 def users_traceback(error: BaseException) -> str:
-    """The traceback of an error, with only those lines of it that are the user's own code."""
+    """Return the traceback of an error, with only the lines of the user's own code."""
     summary = traceback.TracebackException.from_exception(error)
     own = [frame for frame in summary.stack if _is_users(frame.filename)]
     if not own:
@@ -141,7 +141,7 @@ def _is_users(filename: str) -> bool:
 
 
 def _open_closed_streams() -> None:
-    """Lead streams that were closed to nowhere: else the next file to be opened would be one."""
+    """Open closed streams to nowhere: else the next file to be opened would become one."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
@@ -151,6 +151,6 @@ def _open_closed_streams() -> None:
 
 
 def _forget_standard_output() -> None:
-    """Whoever read it is gone; without this Python would complain once more at its own end."""
+    """Lead it to nowhere, since its reader is gone: Python would complain again at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())

@@ -1,6 +1,6 @@
 """Calls hooks for a supervisor: `python -m jobqueue.cli.hooks_process OPTIONS < RESCUES`.
 
-It has the application, which a supervisor does not have.
+It imports the application, which a supervisor does not.
 """
 
 from __future__ import annotations
@@ -10,22 +10,17 @@ import sys
 
 from jobqueue.cli.errors import clean_exit
 from jobqueue.cli.session import opened
-from jobqueue.ending import usual_ends
 from jobqueue.log import set_up_logging
-from jobqueue.maintenance.rescued import HooksHere
-from jobqueue.runner.hooks_elsewhere import NOBODY_HEARS, rescues_from_json
+from jobqueue.processes.hooks import call_hooks
 
 
 def main() -> None:
-    """Call the hooks for the rescues that standard input tells of."""
+    """Call the hooks for the rescues on standard input."""
     options = json.loads(sys.argv[1])
     text = sys.stdin.read()
     with clean_exit(), opened(options, app="required") as session:
         set_up_logging(session.settings.log_level, session.settings.log_format)
-        hooks = HooksHere(session.adapter, usual_ends())
-        if not hooks.are_wanted():
-            raise SystemExit(NOBODY_HEARS)
-        hooks.call(rescues_from_json(text, session.adapter))
+        raise SystemExit(call_hooks(text, session.adapter))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`jobqueue new`: writing a job and its test, which both run as written."""
+"""`jobqueue new`: it writes a job and its test, which both run as written."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ PYTEST_CONFIGURATIONS = ("pyproject.toml", "pytest.ini", ".pytest.ini", "tox.ini
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a job is to be written.
+class JobFile:
+    """The file that a new job is written to.
 
     Args:
         root: the folder that modules are imported from.
@@ -70,7 +70,7 @@ def new(
 
 
 def checked_class_name(name: str) -> str:
-    """The name of a job class, in CapWords.
+    """Return the name of a job class, in CapWords.
 
     Raises:
         ConfigurationError: it cannot be one.
@@ -90,8 +90,8 @@ def snake_case(class_name: str) -> str:
     return apart.lower()
 
 
-def place_of_job(folder: Path, module: str, class_name: str) -> Place:
-    """Where a job class goes: into the module, or beside the others in the package.
+def place_of_job(folder: Path, module: str, class_name: str) -> JobFile:
+    """Return the file that a job class goes to: the module, or a new one in the package.
 
     Raises:
         ConfigurationError: `module` is no module's name.
@@ -103,14 +103,14 @@ def place_of_job(folder: Path, module: str, class_name: str) -> Place:
     file = path.with_name(path.name + ".py")
     is_package = (path / "__init__.py").is_file() or (path.is_dir() and not file.is_file())
     if not is_package:
-        return Place(root, file, module, shared=True)
+        return JobFile(root, file, module, shared=True)
     stem = snake_case(class_name)
     stem = f"{stem}_job" if keyword.iskeyword(stem) or (path / stem).exists() else stem
-    return Place(root, path / f"{stem}.py", f"{module}.{stem}", shared=False)
+    return JobFile(root, path / f"{stem}.py", f"{module}.{stem}", shared=False)
 
 
 def _root(folder: Path, module: str) -> Path:
-    """The working directory, or its `src` where the module's top package is there."""
+    """Return the working directory, or its `src` if the module's top package is there."""
     top = module.split(".", maxsplit=1)[0]
     in_folder, in_source = (
         (place / top).is_dir() or (place / f"{top}.py").is_file()
@@ -119,8 +119,8 @@ def _root(folder: Path, module: str) -> Path:
     return folder / "src" if in_source and not in_folder else folder
 
 
-def _texts(folder: Path, place: Place, class_name: str) -> dict[Path, bytes]:
-    """What is to be written where; made before anything is, so that it is all or nothing."""
+def _texts(folder: Path, place: JobFile, class_name: str) -> dict[Path, bytes]:
+    """Return the text of each file, before any is written: all of them are, or none."""
     test = _test_folder(folder) / f"test_{snake_case(class_name)}.py"
     for path in [test] if place.shared else [test, place.path]:
         if path.exists():
@@ -145,7 +145,7 @@ def _test_folder(folder: Path) -> Path:
 
 
 def _missing_conftest(folder: Path, tests: Path) -> Path | None:
-    """The `conftest.py` that is needed for tests to find the application, if none does it yet.
+    """Return the `conftest.py` that tests need to find the application, if there is none yet.
 
     pytest itself puts the folder of a `conftest.py`, or of a package of tests, on the path.
     """

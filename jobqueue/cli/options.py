@@ -1,4 +1,4 @@
-"""The options that commands share. Every setting is the option of the same name."""
+"""The options that commands share. Every setting has an option of the same name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECONDS = r"\d+(\.\d*)?|true|false"
 
 
 def setting_option(name: str, metavar: str | None = None) -> Any:
-    """The option of a setting, with the setting's own help."""
+    """Return the option of a setting, with the setting's help."""
     setting = next(field for field in fields(Settings) if field.name == name)
     flag = "--" + name.replace("_", "-")
     if setting.metadata["kind"] is BOOLEAN:
@@ -26,9 +26,9 @@ def setting_option(name: str, metavar: str | None = None) -> Any:
 
 
 def as_typed_values(arguments: list[str]) -> list[str]:
-    """Arguments in which the option that can do without a value has one.
+    """Return arguments with a value for `--wait-for-database`, if it has none.
 
-    `--wait-for-database` alone means for as long as it takes.
+    Alone it means to wait as long as it takes.
     """
     typed: list[str] = []
     for argument in arguments:
@@ -43,7 +43,7 @@ class StartsWorkers(TyperCommand):
     """A command with the option `--wait-for-database[=SECONDS]`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments, of which that option may be without a value."""
+        """Parse the arguments; that option needs no value."""
         return super().parse_args(ctx, as_typed_values(args))
 
 
@@ -67,7 +67,7 @@ LogFormat = Annotated[str | None, setting_option("log_format", "FORMAT")]
 
 
 def settings_among(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a command's parameters that are settings, by the names of these."""
+    """Return those parameters of a command that are settings, by their names."""
     return {name: values[name] for name in setting_names() if name in values}
 
 

@@ -1,11 +1,11 @@
-"""What commands print: tables and JSON, with the secrets of jobs masked."""
+"""Tables and JSON as commands print them, with the secrets of jobs masked."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from jobqueue.cli.errors import one_line
 from jobqueue.records import JobRecord
 from jobqueue.redaction import printable
-from jobqueue.showing import shown_args, shown_words
+from jobqueue.views.jobs import job_view
 
 GAP = 2
 NARROWEST = 12
@@ -33,10 +33,8 @@ STATE_STYLES = {
 
 
 def as_json(record: JobRecord, *, reveal: bool = False) -> dict[str, Any]:
-    """A job with all its fields, as JSON has it."""
-    values = {field.name: getattr(record, field.name) for field in fields(record)}
-    args = shown_args(record, reveal=reveal)
-    return {**values, "args": args, **shown_words(record, reveal=reveal)}
+    """Return a job with all its fields, as the JSON of commands has it."""
+    return job_view(record, reveal=reveal).values()
 
 
 def print_json(value: Any) -> None:
@@ -61,7 +59,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. A `flexible` one is cut where a terminal is too narrow."""
+    """A column of a table. A `flexible` one is cut if the terminal is too narrow."""
 
     title: str
     right: bool = False
@@ -69,7 +67,7 @@ class Column:
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Print aligned columns: as wide as the terminal, or, where there is none, in full."""
+    """Print aligned columns: as wide as the terminal, or in full if there is none."""
     cleaned = [[one_line(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_rich(columns, cleaned)
@@ -84,31 +82,14 @@ def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
         print(f"{name.ljust(width)}  {printable(value)}".rstrip())
 
 
-def from_now(moment: datetime, now: datetime) -> str:
-    """A time as seen from now, by the same clock: `in 5 min`, `3 s ago`."""
-    seconds = (moment - now).total_seconds()
-    if abs(seconds) < 1:
-        return "now"
-    distance = span(abs(seconds))
-    return f"in {distance}" if seconds > 0 else f"{distance} ago"
-
-
 def counted(number: int, noun: str) -> str:
-    """`1 job`, `1,200 jobs`."""
+    """Return a number with its noun: `1 job`, `1,200 jobs`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def compact_json(value: Any) -> str:
-    """A value as JSON on one line, for people."""
+    """Return a value as JSON on one line, for people."""
     return json.dumps(value, ensure_ascii=False, default=_plain)
-
-
-def span(seconds: float) -> str:
-    """A duration in its largest sensible unit: `45 s`, `3 min`, `2 d`."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _print_plain(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
@@ -144,7 +125,7 @@ def _print_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
 def _fitted_widths(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], available: int
 ) -> list[int]:
-    """The columns as wide as they need to be; the flexible ones share what is left for them."""
+    """Return the widths that columns need; the flexible ones share what is left."""
     titles = [column.title for column in columns]
     widths = [max(map(len, cells)) for cells in zip(titles, *rows, strict=True)]
     flexible = [i for i, column in enumerate(columns) if column.flexible]

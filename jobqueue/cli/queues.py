@@ -1,4 +1,4 @@
-"""`jobqueue pause` and `jobqueue resume`: whether anything is taken from a queue."""
+"""`jobqueue pause` and `jobqueue resume`: they stop queues, and let them go on."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from jobqueue.adapters import Adapter
+from jobqueue.cli.control import OTHER_DATABASE
 from jobqueue.cli.options import App, DatabaseUrl
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import Session, note_broken_app, opened, refuse_memory
-from jobqueue.cli.steer import OTHER_DATABASE
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import JobFilter, JobState
@@ -22,11 +22,11 @@ QueueNames = Annotated[
 
 
 def pause(queues: QueueNames, app: App = None, database_url: DatabaseUrl = None) -> None:
-    """Take nothing from queues until they are resumed.
+    """Take no jobs from queues until they are resumed.
 
-    It holds at once and on all machines, also for a queue that has had no job yet. What a worker
-    has taken already is performed; what is enqueued meanwhile waits. `jobqueue status` shows which
-    queues are paused.
+    It takes effect at once and on all machines, also for a queue that has had no job yet. Jobs
+    that a worker has taken already are performed; jobs that are enqueued meanwhile wait.
+    `jobqueue status` shows which queues are paused.
 
     \b
     Examples:
@@ -35,14 +35,14 @@ def pause(queues: QueueNames, app: App = None, database_url: DatabaseUrl = None)
     """
     names = _checked(queues)
     with opened({"app": app, "database_url": database_url}) as session:
-        changed = _ready_to_steer(session).pause_queues(names)
+        changed = _adapter_of(session).pause_queues(names)
         for name in names:
             how = "is paused" if name in changed else "was paused already"
             typer.echo(f"Queue {name} {how}; {_waiting(session.adapter, name)}.")
 
 
 def resume(queues: QueueNames, app: App = None, database_url: DatabaseUrl = None) -> None:
-    """Let queues be worked on again, at once and on all machines.
+    """Take jobs from queues again, at once and on all machines.
 
     \b
     Examples:
@@ -51,7 +51,7 @@ def resume(queues: QueueNames, app: App = None, database_url: DatabaseUrl = None
     """
     names = _checked(queues)
     with opened({"app": app, "database_url": database_url}) as session:
-        changed = _ready_to_steer(session).resume_queues(names)
+        changed = _adapter_of(session).resume_queues(names)
         for name in names:
             how = "is resumed" if name in changed else "was not paused"
             typer.echo(f"Queue {name} {how}; {_waiting(session.adapter, name)}.")
@@ -64,14 +64,14 @@ def _checked(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _ready_to_steer(session: Session) -> Adapter:
+def _adapter_of(session: Session) -> Adapter:
     note_broken_app(session, OTHER_DATABASE)
     refuse_memory(session.adapter)
     return session.adapter
 
 
 def _waiting(adapter: Adapter, queue: str) -> str:
-    """`3 jobs wait in it, and 1 is being performed`."""
+    """Return a text such as `3 jobs wait in it, and 1 is being performed`."""
     ready, running = (
         _count(adapter, queue, JobState.READY),
         _count(adapter, queue, JobState.RUNNING),

@@ -1,4 +1,4 @@
-"""`jobqueue schedules`: seeing and steering recurring jobs."""
+"""`jobqueue schedules`: it lists, runs, pauses and resumes recurring jobs."""
 
 from __future__ import annotations
 
@@ -11,20 +11,15 @@ import typer
 from jobqueue.adapters import Adapter
 from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, say, say_note
 from jobqueue.cli.options import App, AsJson, DatabaseUrl
-from jobqueue.cli.output import (
-    Column,
-    as_json,
-    from_now,
-    print_json,
-    print_table,
-)
+from jobqueue.cli.output import Column, as_json, print_json, print_table
 from jobqueue.cli.session import Session, note_broken_app, opened
 from jobqueue.defaults import default_configuration
-from jobqueue.enqueueing import tell_enqueued
+from jobqueue.durations import from_now
+from jobqueue.enqueue import store
 from jobqueue.errors import ConfigurationError
 from jobqueue.job import registry
-from jobqueue.maintenance.overview import Shown, all_shown, schedule_json
 from jobqueue.records import ScheduleRecord
+from jobqueue.views.schedules import ScheduleView, all_schedules
 
 COLUMNS = (
     Column("NAME", flexible=True),
@@ -47,7 +42,7 @@ def list_schedules(
     """List the recurring jobs of all applications in the database.
 
     A schedule is inactive while no living worker has it in its code. It stays in the database,
-    and goes on when one has it again.
+    and goes on when a worker has it again.
 
     \b
     Examples:
@@ -55,13 +50,13 @@ def list_schedules(
       jobs schedules list --json
     """
     with opened({"app": app, "database_url": database_url}) as session:
-        shown, now = all_shown(session.adapter), session.adapter.now()
+        listed, now = all_schedules(session.adapter), session.adapter.now()
         note_broken_app(session, "what is secret is not known then")
         undeclared = _undeclared(session)
     if json_:
-        print_json([schedule_json(one) for one in shown])
+        print_json([_as_json(schedule) for schedule in listed])
         return
-    _print_list(shown, now)
+    _print_list(listed, now)
     if undeclared:
         say_note(
             f"{', '.join(undeclared)}: in the code, and not yet in the database; a worker that "
@@ -78,13 +73,17 @@ def run(
     Examples:
       jobs schedules run NightlyReport
     """
-    from jobqueue.maintenance.schedules import job_of
+    from jobqueue.maintenance.ticker import job_of
 
     with opened({"app": app, "database_url": database_url}) as session:
         note_broken_app(session, OTHER_DATABASE)
         schedule = _found(session, name)
-        [record] = enqueued = session.adapter.enqueue([job_of(schedule)])
-        tell_enqueued(enqueued, None, default_configuration.observers, default_configuration.logger)
+        [record] = store(
+            [job_of(schedule)],
+            session.adapter,
+            observers=default_configuration.observers,
+            logger=default_configuration.logger,
+        )
     if json_:
         print_json(as_json(record))
         return
@@ -92,13 +91,13 @@ def run(
 
 
 def pause(name: Name, app: App = None, database_url: DatabaseUrl = None) -> None:
-    """Let a recurring job no longer be enqueued, until it is resumed.
+    """Stop enqueueing a recurring job, until it is resumed.
 
     \b
     Examples:
       jobs schedules pause NightlyReport
     """
-    _steer(
+    _change(
         name,
         {"app": app, "database_url": database_url},
         lambda adapter, record: adapter.pause_schedule(record.app, record.name),
@@ -107,15 +106,15 @@ def pause(name: Name, app: App = None, database_url: DatabaseUrl = None) -> None
 
 
 def resume(name: Name, app: App = None, database_url: DatabaseUrl = None) -> None:
-    """Let a paused recurring job be enqueued again, from now on.
+    """Resume a paused recurring job, from now on.
 
-    What would have been due meanwhile is left out.
+    Ticks that it missed meanwhile are left out.
 
     \b
     Examples:
       jobs schedules resume NightlyReport
     """
-    _steer(
+    _change(
         name,
         {"app": app, "database_url": database_url},
         lambda adapter, record: adapter.resume_schedule(record.app, record.name),
@@ -123,7 +122,7 @@ def resume(name: Name, app: App = None, database_url: DatabaseUrl = None) -> Non
     )
 
 
-HELP = """See and steer recurring jobs.
+HELP = """List, run, pause and resume recurring jobs.
 
 \b
 Examples:
@@ -168,7 +167,7 @@ def list_unless_told_otherwise(
         )
 
 
-def _steer(
+def _change(
     name: str,
     options: dict[str, Any],
     change: Callable[[Adapter, ScheduleRecord], bool],
@@ -184,8 +183,8 @@ def _steer(
 
 
 def _found(session: Session, name: str) -> ScheduleRecord:
-    """The schedule of this application that a person means."""
-    from jobqueue.maintenance.schedules import app_key
+    """Return the schedule of this application that a name means."""
+    from jobqueue.maintenance.ticker import app_key
 
     app, everywhere = app_key(session.settings.app), session.adapter.schedules()
     own = [record for record in everywhere if record.app == app]
@@ -213,7 +212,7 @@ def _not_there(
 
 
 def _undeclared(session: Session) -> list[str]:
-    from jobqueue.maintenance.schedules import app_key
+    from jobqueue.maintenance.ticker import app_key
 
     classes = [found for name in registry.names() if (found := registry.find(name)) is not None]
     in_code = {name for job_class in classes for name in job_class.schedules()}
@@ -221,24 +220,43 @@ def _undeclared(session: Session) -> list[str]:
     return sorted(in_code - there)
 
 
-def _print_list(shown: list[Shown], now: datetime) -> None:
-    if not shown:
+def _as_json(schedule: ScheduleView) -> dict[str, Any]:
+    record = schedule.record
+    return {
+        "app": record.app,
+        "name": record.name,
+        "job": record.handler,
+        "args": schedule.args,
+        "schedule": schedule.expression,
+        "tz": schedule.zone,
+        "catch_up": record.catch_up,
+        "queue": record.queue,
+        "priority": record.priority,
+        "state": schedule.state,
+        "paused": schedule.is_paused,
+        "next_tick": schedule.next_tick,
+        "last_tick": record.last_tick,
+    }
+
+
+def _print_list(listed: list[ScheduleView], now: datetime) -> None:
+    if not listed:
         typer.echo("No schedules.")
         return
-    several = len({one.record.app for one in shown}) > 1
+    several = len({schedule.record.app for schedule in listed}) > 1
     columns = COLUMNS if several else COLUMNS[:-1]
-    print_table(columns, [_row(one, now)[: len(columns)] for one in shown])
+    print_table(columns, [_row(schedule, now)[: len(columns)] for schedule in listed])
 
 
-def _row(shown: Shown, now: datetime) -> list[str]:
-    record = shown.record
+def _row(schedule: ScheduleView, now: datetime) -> list[str]:
+    record = schedule.record
     return [
         record.name,
         record.handler,
-        shown.expression,
-        shown.zone,
-        shown.state,
-        "-" if shown.next_tick is None else from_now(shown.next_tick, now),
+        schedule.expression,
+        schedule.zone,
+        schedule.state,
+        "-" if schedule.next_tick is None else from_now(schedule.next_tick, now),
         "-" if record.last_tick is None else from_now(record.last_tick, now),
         record.app,
     ]

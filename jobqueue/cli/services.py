@@ -1,4 +1,4 @@
-"""The files that have workers run as a service: for systemd, and for what reads a Procfile."""
+"""Files that run workers as a service: a unit for systemd, and a Procfile."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WantedBy=multi-user.target
 
 
 def write_unit(folder: Path) -> None:
-    """Write a unit for systemd, unless there is one."""
+    """Write a unit for systemd, unless it exists."""
     path = folder / UNIT
     if path.exists():
         typer.echo(f"{UNIT} is there already and is left as it is.")
@@ -68,5 +68,5 @@ def write_procfile(folder: Path) -> None:
 
 
 def _command() -> str:
-    """How this very jobqueue is run, by its full path: a service has no virtual environment."""
+    """Return the command by its full path, since a service has no virtual environment."""
     return f"{shlex.quote(sys.executable)} -m jobqueue"

@@ -1,4 +1,4 @@
-"""What a command works with: the settings, the application's jobs and the database."""
+"""A session of a command: the settings, the application's jobs and the database."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from jobqueue.job import registry
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a command works with.
+    """The settings, the application and the database of a command.
 
     Args:
-        settings: as they are in force, options included.
+        settings: the ones in force, options included.
         adapter: the database, not yet connected to.
         modules: the modules of the application that were imported.
         app_error: why the application could not be imported, if it could not.
@@ -41,9 +41,9 @@ def opened(options: Mapping[str, Any], *, app: str = "if possible") -> Iterator[
     """Load the settings and the application, and close the database afterwards.
 
     Args:
-        options: settings given on the command line; None values count as not given.
-        app: `required`: it has to be imported and to have jobs. `if possible`: a broken one is
-            mentioned, as far as it matters. `unwanted`: it is not looked at.
+        options: settings given on the command line; None means not given.
+        app: `required`: it has to be importable and to have jobs. `if possible`: a broken one is
+            noted where it matters. `unwanted`: it is not imported.
 
     Raises:
         ConfigurationError: the settings or a required application cannot be used.
@@ -56,8 +56,8 @@ def opened(options: Mapping[str, Any], *, app: str = "if possible") -> Iterator[
 
 
 def refuse_memory(adapter: Adapter) -> None:
-    """Raise `ConfigurationError` for jobs that would be gone when this process ends."""
-    from jobqueue.adapters.memory import MemoryAdapter
+    """Raise `ConfigurationError` for a database that is gone when this process ends."""
+    from jobqueue.adapters.memory.adapter import MemoryAdapter
 
     if isinstance(adapter, MemoryAdapter):
         raise ConfigurationError(
@@ -67,7 +67,7 @@ def refuse_memory(adapter: Adapter) -> None:
 
 
 def default_app_exists(folder: Path) -> bool:
-    """Whether there is a module or package `jobs` in a folder."""
+    """Return whether there is a module or package `jobs` in a folder."""
     return (folder / "jobs.py").is_file() or (folder / "jobs").is_dir()
 
 
@@ -93,7 +93,7 @@ def _import(app: str | None, how: str) -> tuple[list[str], ConfigurationError | 
 
 
 def _import_quietly(app: str | None) -> list[str]:
-    """Import the application; what it prints meanwhile must not get into a command's output."""
+    """Import the application; what it prints meanwhile goes to standard error."""
     with contextlib.redirect_stdout(sys.stderr):
         return import_app(app)
 
@@ -115,7 +115,7 @@ def _require_jobs(modules: list[str]) -> None:
 
 
 def _with_options_on_top(ours: Settings, options: Mapping[str, Any]) -> tuple[Settings, Adapter]:
-    """The application may have configured itself in code; an option still comes before that."""
+    """Return the settings and the adapter: options come before what the application's code says."""
     given = [name for name, value in options.items() if value is not None]
     adapter = None if "database_url" in given else default_configuration.adapter
     current = default_configuration.settings
@@ -125,6 +125,6 @@ def _with_options_on_top(ours: Settings, options: Mapping[str, Any]) -> tuple[Se
 
 
 def note_broken_app(session: Session, consequence: str) -> None:
-    """Say on standard error that the application could not be imported, and what that means."""
+    """Print on standard error that the application could not be imported, and what follows."""
     if session.app_error is not None:
         say_note(f"{session.app_error}; {consequence}")

@@ -1,4 +1,4 @@
-"""`jobqueue setup` and `jobqueue migrate`: the configuration file and the tables."""
+"""`jobqueue setup` and `jobqueue migrate`: they make the configuration file and the tables."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def setup(
 ) -> None:
     """Create the tables and jobqueue.toml.
 
-    The file explains every setting. Safe to repeat: a file that is there is left as it is. No
+    The file explains every setting. It is safe to repeat: an existing file stays as it is. No
     password is written anywhere: a database URL goes into the file only if it was given as an
-    option and has none.
+    option and has no password.
 
     \b
     Examples:
@@ -101,7 +101,7 @@ def migrate(
 ) -> None:
     """Create the tables, or bring them up to date.
 
-    Workers of the previous release may go on meanwhile.
+    Workers of the previous release may go on working meanwhile.
 
     \b
     Examples:
@@ -123,13 +123,13 @@ def migrate(
 
 
 def config_text(app: str | None = None, database_url: str | None = None) -> str:
-    """A `jobqueue.toml` that explains every setting, and sets those that are given."""
+    """Return a `jobqueue.toml` that explains every setting, and sets the given ones."""
     given = {"app": app, "database_url": database_url}
     return "\n".join([HEADER, *(_explained(s, given.get(s.name)) for s in fields(Settings))])
 
 
 def has_secret(url: str) -> bool:
-    """Whether a database URL carries something that must not get into a file."""
+    """Return whether a database URL has something that must not get into a file."""
     return SECRET.search(url) is not None or SECRET.search(unquote(url)) is not None
 
 

@@ -1,4 +1,4 @@
-"""Adding a job to a module that somebody wrote, without breaking or shadowing what is there."""
+"""The source of a user's module, to which a job is added without breaking what is there."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from jobqueue.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
-    """The base class of a new job: how the module can name it, and the import that it needs."""
+class BaseClass:
+    """The base class of a new job: its name in a module, and the import that it needs."""
 
     name: str
     needs_import: str | None = None
 
 
 def extended(path: Path, class_name: str) -> bytes:
-    """The content of a module with a job class added at its end.
+    """Return the content of a module with a job class added at its end.
 
     Raises:
         ConfigurationError: the module cannot be read, or uses that name already.
@@ -42,22 +42,22 @@ def extended(path: Path, class_name: str) -> bytes:
     return new.replace("\n", newline).encode(encoding)
 
 
-def base_class(tree: ast.Module) -> Base:
-    """How a module can name `jobqueue.Job`: by what it imports already, or by a new import."""
+def base_class(tree: ast.Module) -> BaseClass:
+    """Return how a module can name `jobqueue.Job`: by an import that it has, or by a new one."""
     for name, imported in _imports(tree):
         if imported == "jobqueue.Job" and _is_bound_once(tree, name):
-            return Base(name)
+            return BaseClass(name)
     for name, imported in _imports(tree):
         if imported == "jobqueue" and _is_bound_once(tree, name):
-            return Base(f"{name}.Job")
+            return BaseClass(f"{name}.Job")
     names = _names_in(tree)
-    # What a star import binds is not known, so that nothing short is safe beside one.
+    # A star import can bind any name, so that no short name is safe beside it.
     if "Job" not in names and "*" not in names:
-        return Base("Job", "from jobqueue import Job")
+        return BaseClass("Job", "from jobqueue import Job")
     if "jobqueue" not in names:
-        return Base("jobqueue.Job", "import jobqueue")
+        return BaseClass("jobqueue.Job", "import jobqueue")
     alias = next(a for i in range(2, 100) if (a := f"jobqueue{i}") not in names)
-    return Base(f"{alias}.Job", f"import jobqueue as {alias}")
+    return BaseClass(f"{alias}.Job", f"import jobqueue as {alias}")
 
 
 def _decoded(raw: bytes, path: Path) -> tuple[str, str]:
@@ -81,7 +81,7 @@ def _parsed(text: str, path: Path) -> ast.Module:
 
 
 def _names_in(tree: ast.Module) -> set[str]:
-    """Every name that the module binds or uses anywhere, `*` for star imports."""
+    """Return every name that the module binds or uses anywhere, `*` for star imports."""
     return set(_names(tree))
 
 
@@ -98,7 +98,7 @@ def _names(tree: ast.AST) -> Iterator[str]:
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """The names bound by imports at the top of the module, with what they stand for."""
+    """Yield the names bound by imports at the top of the module, with what they stand for."""
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.level == 0:
             for alias in node.names:
@@ -110,7 +110,7 @@ def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _is_bound_once(tree: ast.Module, name: str) -> bool:
-    """Whether nothing but one import gives a name its value."""
+    """Return whether a single import is all that binds a name."""
     bound = 0
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
@@ -123,7 +123,7 @@ def _is_bound_once(tree: ast.Module, name: str) -> bool:
 
 
 def _with_import(lines: list[str], tree: ast.Module, statement: str) -> list[str]:
-    """The lines with an import after the imports at their top, or before everything else."""
+    """Return the lines with an import after those at their top, or before everything else."""
     last = _end_of_imports(tree)
     if last:
         return [*lines[:last], statement, *lines[last:]]
@@ -136,7 +136,7 @@ def _with_import(lines: list[str], tree: ast.Module, statement: str) -> list[str
 
 
 def _end_of_imports(tree: ast.Module) -> int:
-    """The last line of the first run of imports, which a docstring may precede; 0 for none."""
+    """Return the last line of the first block of imports; 0 if there is none."""
     last = 0
     for node in tree.body[1 if ast.get_docstring(tree, clean=False) is not None else 0 :]:
         if not isinstance(node, ast.Import | ast.ImportFrom):
@@ -146,7 +146,7 @@ def _end_of_imports(tree: ast.Module) -> int:
 
 
 def _end_of_header(lines: list[str], tree: ast.Module) -> int:
-    """The line after the docstring, or after the comments that stand apart at the top."""
+    """Return the line after the docstring, or after the block of comments at the top."""
     if ast.get_docstring(tree, clean=False) is not None:
         return tree.body[0].end_lineno or 0
     end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))

@@ -1,4 +1,4 @@
-"""What `jobqueue new` writes."""
+"""The files that `jobqueue new` writes."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ sys.path.insert(0, str({root}))
 
 
 def job_class(class_name: str, base: str) -> str:
-    """The source of a job class."""
+    """Return the source of a job class."""
     return JOB.format(class_name=class_name, base=base)
 
 
 def job_module(class_name: str) -> str:
-    """The source of a module with one job."""
+    """Return the source of a module with one job."""
     return f"from jobqueue import Job\n\n\n{job_class(class_name, 'Job')}"
 
 
 def test_module(class_name: str, function: str, module: str) -> str:
-    """The source of the test of a job."""
+    """Return the source of the test of a job."""
     return TEST.format(class_name=class_name, function=function, module=module)
 
 
 def conftest_module(path: Path, root: Path) -> str:
-    """The source of a `conftest.py` at `path` that puts the folder `root` on the path."""
+    """Return a `conftest.py` for `path` that puts the folder `root` on the import path."""
     is_below = path.is_relative_to(root)
     top = root if is_below else root.parent
     levels = len(path.relative_to(top).parts) - 1

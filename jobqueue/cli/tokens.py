@@ -10,10 +10,11 @@ import typer
 
 from jobqueue.cli.errors import examples_as_typed, say
 from jobqueue.cli.options import AsJson, DatabaseUrl
-from jobqueue.cli.output import Column, from_now, print_json, print_table
+from jobqueue.cli.output import Column, print_json, print_table
 from jobqueue.cli.session import opened, refuse_memory
+from jobqueue.durations import from_now
 from jobqueue.errors import ConfigurationError
-from jobqueue.outside import TokenRecord
+from jobqueue.records import TokenRecord
 from jobqueue.web.access import Scope
 
 COLUMNS = tuple(Column(name) for name in ("ID", "NAME", "SCOPES", "STATE", "CREATED", "EXPIRES"))
@@ -35,9 +36,9 @@ def create(
     database_url: DatabaseUrl = None,
     json_: AsJson = False,
 ) -> None:
-    """Make a token, and show it this once.
+    """Make a token, and show it once.
 
-    Only a hash of it is stored. Without --scope it allows to read.
+    Only its hash is stored. Without --scope it allows reading.
 
     \b
     Examples:
@@ -81,7 +82,7 @@ def revoke(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.")],
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Let a token be of no use any more, from now on.
+    """Revoke a token: it is refused from now on.
 
     \b
     Examples:

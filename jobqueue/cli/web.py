@@ -1,4 +1,4 @@
-"""`jobqueue web`: the REST API, served by itself."""
+"""`jobqueue web`: it serves the REST API."""
 
 from __future__ import annotations
 
@@ -35,12 +35,14 @@ def web(
         str | None,
         typer.Option(
             metavar="HOOK",
-            help="Who may do what: `tokens`, or a hook of yours as module:function.",
+            help="What decides who may do what: `tokens`, or your own hook as module:function.",
         ),
     ] = None,
     allowed_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A name that it may be called by, beside localhost."),
+        typer.Option(
+            metavar="NAME", help="A host name that requests may be for, beside localhost."
+        ),
     ] = None,
     app: App = None,
     database_url: DatabaseUrl = None,
@@ -49,8 +51,8 @@ def web(
 ) -> None:
     """Serve the REST API.
 
-    Without --auth only this machine can reach it, and whoever is on it may do everything. Any other
-    address needs --auth. The document of the API is at /api/openapi.json.
+    Without --auth only this machine can reach it, and everybody on this machine may do everything.
+    Any other address needs --auth. The API is described at /api/openapi.json.
 
     \b
     Examples:
@@ -134,7 +136,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections from now on."""
+    """Return a socket that takes connections from now on."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM

@@ -1,9 +1,10 @@
-"""`jobqueue work` and `jobqueue workoff`: performing jobs in the foreground."""
+"""`jobqueue work` and `jobqueue workoff`: they perform jobs in the foreground."""
 
 from __future__ import annotations
 
 import re
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,10 +36,10 @@ from jobqueue.defaults import default_configuration
 from jobqueue.log import set_up_logging
 from jobqueue.records import JobFilter, JobState
 from jobqueue.runner.groups import AS_CONFIGURED, Undertaking, most_attempts
-from jobqueue.runner.streams import never_fail_to_write, writing_without_fail
+from jobqueue.runner.output_streams import never_fail_to_write, writing_without_fail
 
 if TYPE_CHECKING:
-    from jobqueue.worker.telling import Tally
+    from jobqueue.worker.reporter import Tally
 
 MEMORY_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -106,9 +107,9 @@ def work(
 ) -> None:
     """Perform jobs until Ctrl-C.
 
-    A supervisor keeps the worker processes alive. Ctrl-C (or TERM) finishes what runs, within
-    --grace, and exits; a second one gives it back at once. So does closing the terminal. After
-    Ctrl-Z no more jobs are taken, until `fg`.
+    A supervisor keeps the worker processes alive. Ctrl-C (or TERM) finishes the running jobs,
+    within --grace, and exits; a second one gives them back at once. So does closing the terminal.
+    After Ctrl-Z no more jobs are taken, until `fg`.
 
     \b
     Examples:
@@ -126,11 +127,13 @@ def work(
         max_memory_bytes=memory_bytes(max_memory),
         health=health,
     )
-    from jobqueue.cli.supervising import supervise
+    from jobqueue.processes.supervisor import supervise
 
     never_fail_to_write()
     with opened(options, app="required") as session:
-        exit_code = supervise(undertaking, session)
+        exit_code = supervise(
+            undertaking, session.settings, session.adapter, partial(ready_to_work, session)
+        )
     raise typer.Exit(exit_code)
 
 
@@ -149,9 +152,9 @@ def workoff(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Perform what is due, and exit.
+    """Perform the jobs that are due, and exit.
 
-    Exits with 0 when nothing due is left, and with 1 if a job ended failed. Paused queues and
+    It exits with 0 when no due job is left, and with 1 if a job failed for good. Paused queues and
     jobs whose time has not come are left alone.
 
     \b
@@ -163,10 +166,13 @@ def workoff(
     options = settings_among(locals())
     with opened(options, app="required") as session:
         if workers is not None:
-            from jobqueue.cli.supervising import supervise
+            from jobqueue.processes.supervisor import supervise
 
             undertaking = Undertaking(workers, options, until_idle=True)
-            raise typer.Exit(supervise(undertaking, session))
+            exit_code = supervise(
+                undertaking, session.settings, session.adapter, partial(ready_to_work, session)
+            )
+            raise typer.Exit(exit_code)
         if not ready_to_work(session):
             return
         tally = _work_off_here(session, most_attempts(session.settings, options))
@@ -176,7 +182,7 @@ def workoff(
 
 
 def ready_to_work(session: Session) -> bool:
-    """Set up the log, and make sure of the database before anything is started.
+    """Set up the log, and check the database before anything is started.
 
     Returns:
         False if it was told to stop while it waited for the database, as `wait_for_database` says.
@@ -185,7 +191,7 @@ def ready_to_work(session: Session) -> bool:
         ConfigurationError: the database is memory, which no other process sees.
         DatabaseError: it does not answer, or has no tables.
     """
-    from jobqueue.runner.waiting import wait_for_database
+    from jobqueue.runner.database_wait import wait_for_database
 
     settings = session.settings
     set_up_logging(settings.log_level, settings.log_format)
@@ -195,7 +201,7 @@ def ready_to_work(session: Session) -> bool:
 
 
 def possible_ttl(ttl: float | None) -> float | None:
-    """A time to live that can be kept; raises `BadParameter` otherwise."""
+    """Return a time to live; raise `BadParameter` if it cannot be one."""
     if ttl is not None and not 0 < ttl <= threading.TIMEOUT_MAX:
         raise typer.BadParameter(
             f"{ttl} is no time to live; expected a number of seconds above 0", param_hint="--ttl"
@@ -204,7 +210,7 @@ def possible_ttl(ttl: float | None) -> float | None:
 
 
 def memory_bytes(text: str | None) -> int | None:
-    """A size such as 512M in bytes; raises `BadParameter` when it is none."""
+    """Return a size such as 512M in bytes; raise `BadParameter` if it is none."""
     if text is None:
         return None
     found = re.fullmatch(r"([1-9]\d*)([kmg]?)b?", text.strip().lower())
@@ -217,20 +223,10 @@ def memory_bytes(text: str | None) -> int | None:
 
 
 def _work_off_here(session: Session, attempts: int | None) -> Tally:
-    from jobqueue.job import registry
-    from jobqueue.runner.alarm import SignalAlarm
+    from jobqueue.processes.worker import attached_worker
     from jobqueue.runner.attached import run_attached
-    from jobqueue.worker.worker import Worker
 
-    worker = Worker(
-        session.adapter,
-        registry,
-        session.settings,
-        default_configuration.logger,
-        until_idle=True,
-        alarm=SignalAlarm(),
-        most_attempts=attempts,
-    )
+    worker = attached_worker(session.adapter, session.settings, until_idle=True, attempts=attempts)
     with writing_without_fail():
         return run_attached(worker)
 

@@ -1,4 +1,4 @@
-"""The time limit of a job on the main thread, by a signal: it gets through a blocking call."""
+"""An alarm by a signal, which interrupts a job on the main thread even in a blocking call."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ class SignalAlarm:
 
     def __init__(self) -> None:
         self._callback: Callable[[], None] | None = None
-        self._hastened: list[Callable[[], None]] = []
+        self._called_now: list[Callable[[], None]] = []
+
+    def arm(self) -> None:
+        signal.signal(signal.SIGALRM, self._handle)
 
     def set(self, after_seconds: float, callback: Callable[[], None]) -> None:
-        """Call `callback` on the main thread after so many seconds, unless cancelled before."""
         self._callback = callback
-        signal.signal(signal.SIGALRM, self._handle)
+        self.arm()
         signal.setitimer(signal.ITIMER_REAL, max(after_seconds, SHORTEST_SECONDS))
 
     def cancel(self) -> None:
-        """Do not go off. A signal that is already on its way does nothing."""
-        self._callback = None
+        self._callback = None  # a signal that is already on its way finds nothing to call
         signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def hasten(self, callback: Callable[[], None]) -> None:
-        """Call `callback` on the main thread as soon as that can be."""
-        self._hastened.append(callback)
+    def call_now(self, callback: Callable[[], None]) -> None:
+        self._called_now.append(callback)
         main_thread = threading.main_thread().ident
         assert main_thread is not None, "the main thread is what the alarm is for"  # noqa: S101
         signal.pthread_kill(main_thread, signal.SIGALRM)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        callbacks, self._hastened = self._hastened, []
+        callbacks, self._called_now = self._called_now, []
         if self._callback is not None and not signal.getitimer(signal.ITIMER_REAL)[0]:
             callbacks.append(self._callback)
             self._callback = None

@@ -1,4 +1,4 @@
-"""One worker in the foreground, steered by signals."""
+"""Runs one worker in the foreground, controlled by signals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from jobqueue.worker.telling import Tally
+from jobqueue.worker.reporter import Tally
 from jobqueue.worker.worker import Worker
 
 SWITCH_SECONDS = 0.0005
@@ -22,14 +22,14 @@ def run_attached(worker: Worker) -> Tally:
     """Run a worker on the main thread.
 
     INT (Ctrl-C), TERM, or HUP (its terminal was closed): finish the job that runs, and return. A
-    second one: give the job back and return now. With `nohup`, HUP is nothing.
+    second one: give the job back and return now. With `nohup`, HUP does nothing.
     """
     asked_before = False
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         nonlocal asked_before
         if asked_before:
-            # A terminal that is closed says so twice: at once, and when its shell has ended.
+            # A terminal that is closed sends HUP twice: at once, and when its shell has ended.
             if number != signal.SIGHUP:
                 worker.stop_now()
             return
@@ -39,7 +39,7 @@ def run_attached(worker: Worker) -> Tally:
     heeded = [n for n in STOP_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
     before: dict[signal.Signals, Any] = {n: signal.signal(n, handle) for n in heeded}
     try:
-        # Not before: what Ctrl-C raises in a destructor is lost, and here many are called.
+        # After the handlers: it calls many destructors, and what Ctrl-C raises there is lost.
         tune_interpreter()
         return worker.run()
     finally:
@@ -51,8 +51,8 @@ def run_attached(worker: Worker) -> Tally:
 def interruptible() -> Iterator[Callable[[], None]]:
     """Let Ctrl-C raise `KeyboardInterrupt`, and yield what raises it again if it has.
 
-    Python loses what is raised in a destructor, or while a module is imported. So whoever does
-    something long calls that now and then. Only for the main thread.
+    Python loses what is raised in a destructor, or while a module is imported. So code that takes
+    long calls that now and then. Only for the main thread.
     """
     was_interrupted = False
 
@@ -73,12 +73,12 @@ def interruptible() -> Iterator[Callable[[], None]]:
 
 
 def tune_interpreter() -> None:
-    """Make this process one of a worker.
+    """Tune the interpreter of this process for a worker.
 
-    What has been imported so far stays, and need not be looked through for garbage for ever; and
-    what is new is looked through when the jobs of a turn, some thousand objects, are gone again.
-    The thread that talks to the database does not wait 5 ms for its turn whenever the database has
-    answered: with jobs that do nothing that was a third of the time.
+    Objects of the modules imported so far stay, so the garbage collector skips them from now on. It
+    runs less often, so that the jobs of a turn, some thousand objects, are gone when it does. The
+    pump's thread need not wait 5 ms for the interpreter whenever the database has answered: with
+    jobs that do nothing, that was a third of the time.
     """
     gc.collect()
     gc.freeze()

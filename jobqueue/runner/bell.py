@@ -1,4 +1,4 @@
-"""Waking the main thread from a signal handler."""
+"""Wakes the main thread from a signal handler."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from queue import Empty, SimpleQueue
 
 
 class Bell:
-    """What `threading.Event` is, but safe to ring in a handler that interrupts the one who waits.
+    """Like `threading.Event`, but a signal handler may ring it on the thread that waits.
 
-    An event has a lock that is not reentrant. A handler that sets it while the same thread holds
-    that lock, just beginning or ending to wait, never returns. `SimpleQueue.put` may be called so.
+    An event has a lock that is not reentrant. A handler that sets the event while its own thread
+    holds that lock, at the beginning or end of a wait, never returns. `SimpleQueue.put` is safe.
     """
 
     def __init__(self) -> None:
         self._rung: SimpleQueue[None] = SimpleQueue()
 
     def ring(self) -> None:
-        """End the waiting, or the next one at once. From any thread, and from signal handlers."""
+        """End the wait, or the next one at once. From any thread, and from signal handlers."""
         self._rung.put(None)
 
     def wait(self, timeout_seconds: float) -> None:

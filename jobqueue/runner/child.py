@@ -1,4 +1,4 @@
-"""A worker process from the inside: its signals, its title, and its bond to the supervisor."""
+"""The inside of a worker process: its signals, its title, and its end with the supervisor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobqueue.records import NewSchedule
 from jobqueue.runner.attached import tune_interpreter
 from jobqueue.runner.groups import RESTING
 from jobqueue.runner.readiness import ready_message
-from jobqueue.worker.telling import Tally
+from jobqueue.worker.reporter import Tally
 from jobqueue.worker.worker import Worker
 
 PR_SET_PDEATHSIG = 1
@@ -26,10 +26,10 @@ TITLE_SECONDS = 0.5
 
 
 def die_with_supervisor() -> None:
-    """See to it that this process does not outlive the one that spawned it.
+    """Make sure that this process does not outlive the one that spawned it.
 
-    On Linux the kernel kills it. Elsewhere, and as a second string, it ends itself when its
-    standard input, which the supervisor holds the other end of, is closed.
+    On Linux the kernel kills it. In any case it ends itself when its standard input is closed, of
+    which the supervisor holds the other end.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -49,12 +49,12 @@ def say_ready(ready_fd: int, schedules: Sequence[NewSchedule]) -> None:
 
 
 def run_child(worker: Worker, title: str, on_ready: Callable[[], None]) -> Tally:
-    """Run a worker on the main thread, steered by its supervisor's signals.
+    """Run a worker on the main thread, controlled by its supervisor's signals.
 
-    `on_ready` is called when it can be steered, right before it begins to claim.
+    `on_ready` is called when signals are handled, right before the worker begins to claim.
 
-    TERM: finish what is performed, and end. QUIT, INT, or a second TERM: give it back, and end.
-    TSTP: claim no more. CONT: claim again. USR2: every thread's stack to standard error.
+    TERM: finish what runs, and end. QUIT, INT, or a second TERM: give it back, and end. TSTP: claim
+    no more. CONT: claim again. USR2: write the stacks of all threads to standard error.
     """
     asked_before = False
 
@@ -78,7 +78,7 @@ def run_child(worker: Worker, title: str, on_ready: Callable[[], None]) -> Tally
     for number, handler in handlers.items():
         signal.signal(number, handler)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # It is never in front in its terminal: with `stty tostop` it would be stopped for what it says.
+    # It is never in the foreground: with `stty tostop` it would be suspended when it writes.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     faulthandler.register(signal.SIGUSR2, all_threads=True)
     threading.Thread(

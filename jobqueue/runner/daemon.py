@@ -1,9 +1,9 @@
-"""Supervisors that run detached: who they are, and how they are told to stop.
+"""Supervisors that run detached: their files, finding them, and stopping them.
 
-Each holds a lock for as long as it lives, so a file that a crash left behind is known for what it
-is, and two starts at once do not both run. A signal goes to a process only when its number, its
-start time and its lock all say that it is ours; a pidfd keeps it from going to another process that
-took the number since.
+Each holds a lock for as long as it lives. So files that a crash left behind are recognised, and two
+that start at once do not both run. A signal is sent to a process only when its pid, its start time
+and its lock all show that it is ours. A pidfd keeps the signal from another process that got the
+pid since.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ START_TIME_TOLERANCE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class DaemonState:
-    """What a detached supervisor says of itself in its file.
+    """The state of a detached supervisor, as it writes it to its file.
 
     Args:
         spec: its `-n`; empty for the groups of the configuration.
@@ -96,7 +96,7 @@ class DaemonFiles:
         """
         lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + LOCK_SECONDS
-        # Whoever only asks whether it is held holds it for a moment.
+        # A process that only asks whether it is held holds it for a moment.
         while not _locks(lock, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 os.close(lock)
@@ -116,7 +116,7 @@ class DaemonFiles:
             os.close(lock)
 
     def write(self, state: DaemonState) -> None:
-        """Replace the state in one step, so that nobody reads half of it."""
+        """Replace the state in one step, so that no reader sees half of it."""
         fields = {name: getattr(state, name) for name in DaemonState.__slots__}
         fresh = self.state.with_suffix(".new")
         fresh.write_text(json.dumps(fields), encoding="utf-8")
@@ -136,7 +136,7 @@ class DaemonFiles:
 
 
 def _file_name(spec: str) -> str:
-    """A `-n` as the name of files: another one for each, and its own if it is one already."""
+    """A file name for a `-n`: a different one for each, and the same if it is one already."""
     name = re.sub(r"[^\w.,=@~+-]", "-", spec.replace(":", "=").replace("*", "@"), flags=re.ASCII)
     if len(name) <= LONGEST_NAME:
         return name
@@ -165,7 +165,7 @@ class Daemon:
         except OSError:
             return False
         try:
-            # The number may have changed hands since it was read; not any more, now it is open.
+            # Another process may have got the pid since it was read, but none can from here on.
             if not is_same_process(self.state):
                 return False
             signal.pidfd_send_signal(pidfd, number)
@@ -223,7 +223,7 @@ def _all_files(directory: Path) -> list[DaemonFiles]:
 
 def _running(files: DaemonFiles) -> Daemon | None:
     deadline = time.monotonic() + TRANSITION_SECONDS
-    # One that begins or ends has its lock and no file for a moment.
+    # A supervisor that begins or ends has its lock and no file for a moment.
     while files.is_locked():
         state = files.read()
         if state is not None:
@@ -282,16 +282,16 @@ class StateKeeper:
         self._files.write(self._state)
 
     def note(self, **changes: Any) -> None:
-        """Write the state with some of it changed, unless it is what it was."""
+        """Write the state with these changes, unless nothing changes."""
         changed = replace(self._state, **changes)
         if changed != self._state:
             self._state = changed
             self._files.write(changed)
 
     def note_restarted(self, error: str | None) -> None:
-        """A rolling restart has ended."""
+        """Write that a rolling restart has ended."""
         self.note(generation=self._state.generation + 1, restarting=False, restart_error=error)
 
     def remove(self) -> None:
-        """Take the file away, at the end."""
+        """Remove the file, at the end."""
         self._files.state.unlink(missing_ok=True)

@@ -26,21 +26,21 @@ ALL_QUEUES = "*"
 ONE_WORKER = "1"
 AS_CONFIGURED = ""
 SUPERVISOR_TITLE = "jobs supervisor "
-"""How a supervisor is shown in `ps`; its groups come after it."""
+"""The title of a supervisor in `ps`, followed by its groups."""
 RESTING = "resting"
-"""How a worker is shown that takes no jobs until it is told to, in `ps` and `jobs status`."""
+"""The word in `ps` and `jobs status` for a worker that takes no jobs until it is told to."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerGroup:
-    """Some workers that do the same.
+    """Workers that are alike.
 
     Args:
         name: of the group; its workers are `name.0`, `name.1`, …
-        queues: where they take jobs from; None for all queues.
+        queues: from which they claim; None for all queues.
         count: how many worker processes.
-        concurrency: how many jobs each performs at a time; None for as the settings say.
-        options: settings that are the group's own.
+        concurrency: how many jobs each performs at a time; None for that of the settings.
+        options: the group's own settings.
     """
 
     name: str
@@ -52,7 +52,7 @@ class WorkerGroup:
 
 @dataclass(frozen=True, slots=True)
 class Undertaking:
-    """What a supervisor is to do, as its command line has it.
+    """What a supervisor has to do, as its command line says.
 
     Args:
         spec: what stands after `-n`.
@@ -80,7 +80,7 @@ def groups_of(
 
     Args:
         spec: what stands after `-n`.
-        settings: for what a group does not say itself.
+        settings: for what a group does not set itself.
         options: the settings that were given as options, which come before a group's own.
 
     Raises:
@@ -108,9 +108,9 @@ def _configured(group: ConfiguredGroup, settings: Settings, given: AbstractSet[s
 
 
 def most_attempts(settings: Settings, options: Mapping[str, Any]) -> int | None:
-    """How often workers let a job fail that got these options; None when none says so.
+    """After how many attempts workers with these options fail a job; None when none says so.
 
-    What a setting elsewhere says was for who enqueued the job, and is in its row.
+    A setting from elsewhere applied when the job was enqueued, and is in its row.
     """
     return settings.max_attempts if options.get("max_attempts") is not None else None
 

@@ -1,15 +1,17 @@
-"""`/healthz` and `/readyz` over HTTP, for whoever watches a container."""
+"""Answers `/healthz` and `/readyz` over HTTP, for health probes of containers."""
 
 from __future__ import annotations
 
-import threading
+import logging
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from jobqueue.background import Service
 from jobqueue.errors import ConfigurationError
 
 ALL_ADDRESSES = ""
+PROBE_WAIT_SECONDS = 0.5
 
 
 class HealthServer:
@@ -19,13 +21,18 @@ class HealthServer:
         address: `8080`, or `127.0.0.1:8080`.
         is_alive: for `/healthz`: whether the supervisor does its work.
         is_ready: for `/readyz`: whether all workers are ready, and not about to stop.
+        logger: where it is logged when it fails.
 
     Raises:
         ConfigurationError: the address cannot be used.
     """
 
     def __init__(
-        self, address: str, is_alive: Callable[[], bool], is_ready: Callable[[], bool]
+        self,
+        address: str,
+        is_alive: Callable[[], bool],
+        is_ready: Callable[[], bool],
+        logger: logging.Logger,
     ) -> None:
         answers = {"/healthz": is_alive, "/readyz": is_ready}
 
@@ -39,7 +46,7 @@ class HealthServer:
                 self.wfile.write(b"ok\n" if good else b"no\n")
 
             def log_message(self, *_: Any) -> None:
-                """A probe every few seconds is not worth a line."""
+                """Log nothing: a probe comes every few seconds."""
 
         host, _, port = address.rpartition(":")
         try:
@@ -49,6 +56,8 @@ class HealthServer:
                 f"--health {address}: {error}; expected a free port, 8080 or 127.0.0.1:8080"
             ) from None
         self._server.daemon_threads = True
+        self._server.timeout = PROBE_WAIT_SECONDS
+        self._service = Service("jobqueue-health", self._answer_one, logger)
 
     @property
     def port(self) -> int:
@@ -57,11 +66,14 @@ class HealthServer:
 
     def start(self) -> None:
         """Begin to answer."""
-        threading.Thread(
-            target=self._server.serve_forever, name="jobqueue-health", daemon=True
-        ).start()
+        self._service.start()
 
     def stop(self) -> None:
         """Answer no more."""
-        self._server.shutdown()
+        self._service.stop()
         self._server.server_close()
+
+    def _answer_one(self) -> float:
+        """Answer one probe, or return when none has come for a moment."""
+        self._server.handle_request()
+        return 0.0

@@ -1,4 +1,4 @@
-"""A worker inside an application's own process, for as long as a block lasts."""
+"""Runs a worker inside an application's own process, for as long as a block lasts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from datetime import timedelta
 from types import FrameType, TracebackType
 from typing import Any, Generic, NoReturn, TypeVar
 
+from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.errors import ConfigurationError, DatabaseError
 from jobqueue.worker.worker import Worker
@@ -20,16 +21,15 @@ from jobqueue.worker.worker import Worker
 Q = TypeVar("Q")
 
 GIVE_BACK_SECONDS = 3.0
-"""How long a worker may take to give back what it was interrupted in: it takes one at most itself,
-and the database some."""
+"""How long a worker may take to give back its jobs: one second itself, and the database some."""
 
 
 class WorkerThread:
-    """A worker that runs on a thread of its own, a daemon.
+    """Runs a worker on a thread of its own, a daemon.
 
     Args:
         worker: which has not run yet.
-        logger: where it is said that it ended by an error.
+        logger: where it is logged that it ended by an error.
     """
 
     def __init__(self, worker: Worker, logger: logging.Logger) -> None:
@@ -61,7 +61,7 @@ class WorkerThread:
         return self._ended.done()
 
     def give_back(self) -> None:
-        """Interrupt what runs, and give it back; also what cannot be interrupted and runs on."""
+        """Interrupt and give back the jobs that run, even those that cannot be interrupted."""
         self._worker.stop_now()
         if not self.wait(GIVE_BACK_SECONDS):
             with suppress(DatabaseError):
@@ -69,7 +69,7 @@ class WorkerThread:
 
     @property
     def error(self) -> BaseException | None:
-        """What it ended by, if it has ended by an error."""
+        """The error that ended it; None if none did."""
         return self._ended.result() if self._ended.done() else None
 
     def _run(self) -> None:
@@ -78,23 +78,18 @@ class WorkerThread:
             self._worker.run()
         except BaseException as raised:  # noqa: BLE001 - raised again at the end of the block
             error = raised
-            self._say_that_it_ended(raised)
+            log.worker_ended(self._logger, self._worker.id, raised)
         self._ended.set_result(error)
-
-    def _say_that_it_ended(self, error: BaseException) -> None:
-        line = "worker %s in this process ended, and performs nothing any more: %s: %s"
-        facts = {"event": "worker_died", "worker": self._worker.id, "error": str(error)}
-        self._logger.error(line, self._worker.id, type(error).__name__, error, extra=facts)
 
 
 class InProcess(Generic[Q]):
-    """What `JobQueue.running` gives: a context manager, with `with` and with `async with`.
+    """The context manager of `JobQueue.running`, for `with` and for `async with`.
 
     Args:
-        queue: what the block gets.
-        worker: what works meanwhile; nothing does if it is None.
+        queue: the value of the block.
+        worker: works meanwhile; None for no worker.
         adapter: where its jobs are.
-        logger: where it is said that it ended by an error.
+        logger: where it is logged that it ended by an error.
         grace: how long jobs may take to finish at the end.
         heeds_sigterm: whether SIGTERM ends the block, on the main thread of a process in which
             nothing else handles it.
@@ -121,7 +116,7 @@ class InProcess(Generic[Q]):
 
     @asynccontextmanager
     async def as_lifespan(self) -> AsyncIterator[None]:
-        """This, for an ASGI application: the block gets nothing."""
+        """The same for the lifespan of an ASGI application; the block has no value."""
         async with self:
             yield
 
@@ -181,7 +176,7 @@ class InProcess(Generic[Q]):
             self._thread.stop()
             if not await self._thread.wait_async(self._grace_seconds):
                 await asyncio.to_thread(self._thread.give_back)
-        except BaseException:  # Ctrl-C once more, or whoever stops the application has enough
+        except BaseException:  # Ctrl-C once more, or the application is cancelled again
             # Async jobs end on this loop, which has to go on for that.
             await _to_its_end(asyncio.to_thread(self._thread.give_back))
             raise

@@ -1,4 +1,4 @@
-"""One worker process as its supervisor has it: spawned, watched, and ended."""
+"""One worker process, as its supervisor spawns, watches and ends it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TIMED_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """What a worker process is told by its supervisor; it travels as JSON on its command line."""
+    """The plan that a supervisor gives to a worker process, as JSON on its command line."""
 
     worker_id: str
     name: str
@@ -66,8 +66,8 @@ class WorkerPlan:
 class WorkerProcess:
     """A spawned worker process.
 
-    It does not outlive its supervisor: the kernel kills it, and where the kernel does not do that
-    it sees its standard input end.
+    It does not outlive its supervisor: the kernel kills it, or, where the kernel does not do that,
+    it ends when its standard input ends.
 
     Args:
         group: the group that it belongs to.
@@ -77,7 +77,7 @@ class WorkerProcess:
         concurrency: how many jobs it performs at a time.
         until_idle: whether it ends when nothing is due.
         max_jobs: how many jobs until it ends and is replaced; None for no limit.
-        waits_for_database: whether it waits for one that does not answer when it starts.
+        waits_for_database: whether it waits for a database that does not answer when it starts.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class WorkerProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; as `subprocess` has it, minus the signal that ended it."""
+        """None while it runs; negative when a signal ended it, as in `subprocess`."""
         return self._process.poll()
 
     @property
@@ -181,7 +181,7 @@ class WorkerProcess:
         return self._schedules
 
     def is_beating(self) -> bool:
-        """Whether it lives and is not stopped: a frozen process is not to be beaten for."""
+        """Whether to beat for it: it lives, and is not suspended."""
         if self.exit_code is not None:
             return False
         try:
@@ -190,7 +190,7 @@ class WorkerProcess:
             return False
 
     def memory_bytes(self) -> int:
-        """How much memory it has; 0 when that cannot be known."""
+        """How much memory it uses; 0 when that cannot be known."""
         try:
             return int(psutil.Process(self.pid).memory_info().rss)
         except psutil.Error:
@@ -207,12 +207,12 @@ class WorkerProcess:
         self.send(signal.SIGTERM)
 
     def hurry(self, kill_at: float) -> None:
-        """Ask it to give back what it performs and end, and note when to lose patience."""
+        """Ask it to give back what it performs and end, and note when to kill it."""
         self.told_to_hurry, self.kill_at = True, kill_at
         self.send(signal.SIGQUIT)
 
     def forgive(self) -> None:
-        """Refund what it performs: it is killed for the supervisor's sake, not for the job's."""
+        """Do not charge its jobs with its end: it is killed since the supervisor stops."""
         self._forgiven = True
 
     @property
@@ -221,7 +221,7 @@ class WorkerProcess:
         return bool(self._timed_out)
 
     def kill_if_overdue(self) -> bool:
-        """Kill it when a job of it has run past its time and did not react; False if it was."""
+        """Kill it if one of its jobs is over its time and did not react. Return whether it did."""
         if self.was_overdue:
             return False
         now = time.monotonic()
@@ -233,7 +233,10 @@ class WorkerProcess:
         return True
 
     def crashed_jobs(self) -> tuple[CrashedJob, ...]:
-        """What it was performing when it ended. The innocent of a timed-out job are not charged."""
+        """The jobs that it was performing when it ended.
+
+        When it was killed for one that was over its time, the others are not charged with that.
+        """
         performing = () if self._forgiven else self._slots.performing()
         return tuple(self._crashed(entry) for entry in performing)
 
@@ -251,7 +254,7 @@ class WorkerProcess:
         return CrashedJob(entry.job_id, entry.token, error, guilty=not self._timed_out)
 
     def record(self, lease: Any) -> NewWorker:
-        """The worker as the database is told of it."""
+        """The worker as it is registered in the database."""
         return NewWorker(
             id=self.worker_id,
             name=self.name,
@@ -263,7 +266,7 @@ class WorkerProcess:
         )
 
     def close(self) -> None:
-        """Give up what connects to it; called when it has ended."""
+        """Close the pipes and the memory shared with it, when it has ended."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         os.close(self._ready)

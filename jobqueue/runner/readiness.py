@@ -1,4 +1,4 @@
-"""What a worker process says when it is ready: which recurring jobs its code has."""
+"""The message of a worker process that is ready, with the recurring jobs in its code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ END = b"\n"
 
 
 def ready_message(schedules: Sequence[NewSchedule]) -> bytes:
-    """The message, for the pipe to the supervisor."""
+    """The message for the pipe to the supervisor."""
     return json.dumps([asdict(schedule) for schedule in schedules]).encode() + END
 
 

@@ -1,8 +1,7 @@
-"""One ear for many: a supervisor listens for its workers, and tells each through a pipe.
+"""Listens for all workers of a supervisor, and wakes each through a pipe.
 
-What goes through the pipe are lines of JSON: a wake-up, whether the supervisor listens at all, or
-whether to take no more jobs for now.
-A worker that is told that it does looks by itself only rarely.
+The pipe carries lines of JSON: a wake-up, whether the supervisor listens at all, or whether to take
+no more jobs for now. A worker whose supervisor listens polls only rarely.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ from typing import Protocol
 from jobqueue.adapters.base import Adapter
 from jobqueue.records import LOOK_ANYWHERE, Wakeup
 from jobqueue.runner.groups import RESTING
-from jobqueue.worker.waking import ListeningThread
+from jobqueue.worker.listener import ListenerService
 from jobqueue.worker.worker import Worker
 
 LISTENING = "listening"
 
 
 class Wakeable(Protocol):
-    """A worker process as a relay needs it."""
+    """A worker that a relay can wake."""
 
     pipe: WakePipe
 
     @property
     def queues(self) -> tuple[str, ...] | None:
-        """Where it takes jobs from; None for all queues."""
+        """The queues that it claims from; None for all queues."""
         ...
 
     @property
@@ -44,7 +43,7 @@ class Wakeable(Protocol):
 class WakePipe:
     """The supervisor's end of the pipe to one worker. Any thread may use it.
 
-    `child_fd` is the worker's end, to be passed on and closed.
+    `child_fd` is the worker's end, which is passed to its process and closed here.
     """
 
     def __init__(self) -> None:
@@ -56,7 +55,7 @@ class WakePipe:
         self.last_used = 0.0
 
     def wake(self, wakeup: Wakeup) -> None:
-        """Tell the worker to look."""
+        """Tell the worker to poll."""
         self.last_used = time.monotonic()
         self._send(wakeup.to_json())
 
@@ -70,19 +69,19 @@ class WakePipe:
 
         Args:
             resting: whether it takes none.
-            alone: whether the supervisor stands still, so that it has to keep its lease itself.
+            alone: whether the supervisor is suspended, so that it has to keep its lease itself.
         """
         self._send(json.dumps({RESTING: [resting, alone]}))
 
     def close(self) -> None:
-        """The worker has ended."""
+        """Close it, when the worker has ended."""
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
                 os.close(self._fd)
 
     def _send(self, line: str) -> bool:
-        """A line goes whole or not at all: it is short, and a full pipe has woken the worker."""
+        """Send a line wholly or not at all: it is short, and a full pipe has woken the worker."""
         with self._lock:
             if self._is_closed:
                 return False
@@ -94,14 +93,14 @@ class WakePipe:
 
 
 class Relay:
-    """Listens, and wakes those of some workers that are concerned.
+    """Listens, and wakes the workers that an event concerns.
 
     Args:
         adapter: where the jobs are.
         url: of the connection to listen on; the adapter's own when None.
-        workers: those that there are, asked each time.
-        poll_interval: how often to look for jobs that have come due.
-        logger: where it says that it cannot listen.
+        workers: the workers that there are, asked each time.
+        poll_interval: how often to poll for jobs that have come due.
+        logger: where it is logged that it cannot listen.
     """
 
     def __init__(
@@ -113,7 +112,7 @@ class Relay:
         logger: logging.Logger,
     ) -> None:
         self._workers = workers
-        self._thread = ListeningThread(
+        self._listener = ListenerService(
             adapter,
             url,
             self._wake,
@@ -124,15 +123,15 @@ class Relay:
 
     def start(self) -> None:
         """Begin to listen."""
-        self._thread.start()
+        self._listener.start()
 
     def stop(self) -> None:
         """Listen no more."""
-        self._thread.stop()
+        self._listener.stop()
 
     def look_every(self, poll_interval: timedelta) -> None:
-        """From now on, look so often for jobs that have come due."""
-        self._thread.look_every(poll_interval)
+        """From now on, poll so often for jobs that have come due."""
+        self._listener.look_every(poll_interval)
 
     def _wake(self, wakeup: Wakeup) -> None:
         concerned = [worker for worker in self._workers() if wakeup.concerns(worker.queues)]
@@ -145,7 +144,7 @@ class Relay:
 
 
 def enough_for(wakeup: Wakeup, workers: Sequence[Wakeable]) -> Sequence[Wakeable]:
-    """As many idle workers as there are jobs, the longest left alone first; else all of them."""
+    """As many idle workers as there are jobs, the least recently woken first; or else all."""
     if wakeup.jobs is None or wakeup.jobs >= len(workers):
         return workers
     idle = [worker for worker in workers if worker.has_free_slots]
@@ -163,7 +162,7 @@ def hear_from_supervisor(fd: int, worker: Worker, when_alone: Callable[[bool], N
         when_alone: is called with whether it has to keep its lease itself.
     """
     hearing = threading.Thread(
-        target=_hear, args=(fd, worker, when_alone), name="jobqueue-ear", daemon=True
+        target=_hear, args=(fd, worker, when_alone), name="jobqueue-wake-pipe", daemon=True
     )
     hearing.start()
 
@@ -178,7 +177,7 @@ def _hear(fd: int, worker: Worker, when_alone: Callable[[bool], None]) -> None:
                 resting, alone = facts[RESTING]
                 when_alone(alone)
                 worker.rest(resting)
-                # What it holds goes back at once; or what came meanwhile is seen, by nobody else.
+                # To give back prefetched jobs at once, or to claim jobs that came meanwhile.
                 worker.wake(LOOK_ANYWHERE)
             else:
                 worker.wake(Wakeup.from_facts(facts))

@@ -1,4 +1,4 @@
-"""The places of a supervisor's workers: who sits there, and when the next may sit down."""
+"""The seats of a supervisor's workers: which process is in each, and when the next may start."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Place = tuple[str, int]
 
 @dataclass(slots=True)
 class Seat:
-    """The place of one worker.
+    """The place of one worker, taken by one process after another.
 
     Args:
-        group: the group of who sits there.
+        group: the group of the worker.
         index: its number in the group.
-        coming: the group as a rolling restart brings it; `group` when none is under way.
-        is_new: whether it is one that a rolling restart adds, and nobody has sat there yet.
-        is_surplus: whether a rolling restart takes it away.
-        finished: whether nobody is to sit there any more.
+        coming: its group after a rolling restart; `group` when none is under way.
+        is_new: whether a rolling restart adds the seat, and it has had no process yet.
+        is_surplus: whether a rolling restart removes the seat.
+        finished: whether no other process is to be started in it.
     """
 
     group: WorkerGroup
@@ -45,25 +45,25 @@ class Seat:
 
     @property
     def place(self) -> Place:
-        """What tells it from the others."""
+        """The group's name and the number in it, which no other seat has."""
         return self.group.name, self.index
 
     def is_to_be_filled(self) -> bool:
-        """Whether it is empty, and its pause is over."""
+        """Whether it is empty, and the pause before the next process is over."""
         is_free = self.process is None and not self.finished and not self.is_new
         return is_free and time.monotonic() >= self.restart_at
 
     def take(self, process: WorkerProcess) -> WorkerProcess | None:
-        """Have the successor sit down; who sat there before."""
+        """Give the seat to a successor, and return the process that had it before."""
         before, self.process = self.process, process
         self.group, self.is_new = self.coming, False
         return before
 
     def pause_after(self, process: WorkerProcess, *, over_a_job: bool) -> float:
-        """How many seconds to wait before the next sits down where that one ended.
+        """How many seconds to wait before the process that ended is replaced.
 
-        Only who cannot start is waited for longer and longer: that helps nobody who was fine until
-        somebody killed it, and a job that kills its workers is failed at its third crash.
+        The pause grows only while processes fail to start. It would not help workers that were fine
+        until they were killed, and a job that kills its workers is failed at its third crash.
         """
         pause = 0.0
         if process.exit_code == DATABASE_AWAY:
@@ -88,12 +88,12 @@ def _was_fine(process: WorkerProcess, *, over_a_job: bool) -> bool:
 
 
 def seats_of(groups: Sequence[WorkerGroup]) -> list[Seat]:
-    """A seat for each worker of some groups."""
+    """One seat for each worker of some groups."""
     return [Seat(group, index, group) for group in groups for index in range(group.count)]
 
 
 def rearrange(seats: list[Seat], groups: Sequence[WorkerGroup]) -> None:
-    """Mark which seats a rolling restart is to keep, to add and to take away."""
+    """Mark which seats a rolling restart keeps, adds and removes."""
     wanted = {seat.place: seat.group for seat in seats_of(groups)}
     for seat in seats:
         seat.is_surplus = seat.place not in wanted
@@ -104,7 +104,7 @@ def rearrange(seats: list[Seat], groups: Sequence[WorkerGroup]) -> None:
 
 
 def settle_arrangement(seats: list[Seat], *, succeeded: bool) -> list[WorkerProcess]:
-    """Carry out what `rearrange` marked, or take it back; those whose seat is gone."""
+    """Carry out what `rearrange` marked, or undo it. Return the processes whose seat is gone."""
     gone = [seat for seat in seats if (seat.is_surplus if succeeded else seat.is_new)]
     seats[:] = [seat for seat in seats if seat not in gone]
     for seat in seats:

@@ -7,28 +7,29 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.maintenance.rescue import Rescuer
-from jobqueue.maintenance.rescued import RescueTeller
-from jobqueue.maintenance.schedules import Ticker
+from jobqueue.maintenance.rescue_reports import RescueReports
+from jobqueue.maintenance.rescuer import Rescuer
+from jobqueue.maintenance.ticker import Ticker
 from jobqueue.records import NewSchedule, NewWorker
 from jobqueue.runner.bell import Bell
 from jobqueue.runner.groups import WorkerGroup
-from jobqueue.runner.heart import Death, Heart
+from jobqueue.runner.heartbeats import EndedWorker, WorkerHeartbeats
 from jobqueue.runner.process import DATABASE_AWAY, WorkerProcess, how_it_ended
 from jobqueue.runner.relay import Relay
-from jobqueue.runner.rolling import RollingRestart, Start
+from jobqueue.runner.rolling_restart import RollingRestart, Start
 from jobqueue.runner.seats import Seat, seats_of
 
 WATCH_SECONDS = 0.2
 KILL_AFTER_SECONDS = 5.0
-LAST_BURIAL_SECONDS = 10.0
+LAST_RESCUE_SECONDS = 10.0
 MEMORY_CHECK_SECONDS = 5.0
 STUCK_AFTER_SECONDS = 10.0
-LAST_TELLING_SECONDS = 20.0
+LAST_REPORT_SECONDS = 20.0
 REST, SUSPEND, GO_ON = "rest", "suspend", "go on"
 NO_DATABASE = 3
 CANNOT_START = (2, NO_DATABASE)  # the exit codes of wrong settings, and of missing tables
@@ -39,17 +40,17 @@ class Supervisor:
 
     Args:
         groups: which workers.
-        spawn: how a worker process is made.
-        adapter: for heartbeats, and for the jobs of workers that died.
+        spawn: starts a worker process.
+        adapter: where the workers are registered, and the jobs of workers that died.
         lease: how long a worker may be silent.
         grace: how long a stopping worker may finish what it performs.
-        logger: where it says what it does.
+        logger: where it logs what it does.
         until_idle: whether workers end by themselves when nothing is due, and are not replaced.
-        relay: how its workers hear of jobs; None when they look for themselves.
-        ticker: what enqueues the recurring jobs that its workers have; None for nothing.
-        max_memory_bytes: a worker that has more is replaced, once it has finished what it performs.
-        regroup: which workers there are to be from a rolling restart on; None for the same.
-        rescues: tells what became of the jobs of workers that are gone; None for nobody to tell.
+        relay: wakes its workers when there are jobs; None when they poll for themselves.
+        ticker: enqueues the recurring jobs that its workers have; None for none.
+        max_memory_bytes: a worker that uses more is replaced, once it has finished its jobs.
+        regroup: returns the groups to have after a rolling restart; None for the same.
+        rescues: reports the jobs that were freed of workers that are gone; None for no reports.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Supervisor:
         ticker: Ticker | None = None,
         max_memory_bytes: int | None = None,
         regroup: Callable[[], Sequence[WorkerGroup]] | None = None,
-        rescues: RescueTeller | None = None,
+        rescues: RescueReports | None = None,
     ) -> None:
         self._spawn = spawn
         self._lease, self._grace = lease, grace
@@ -76,11 +77,11 @@ class Supervisor:
         self.on_ready: Callable[[], None] = lambda: None
         """Called once, when all workers are ready for the first time."""
         self.on_new_code: Callable[[], None] = lambda: None
-        """Called when a rolling restart begins: the application may be another."""
+        """Called when a rolling restart begins: the application may have changed."""
         self.on_turn: Callable[[], None] = lambda: None
         """Called at every turn of its loop, several times a second."""
         self.on_suspend: Callable[[], None] = lambda: None
-        """Called when the workers have been told to rest, to have this process stand still."""
+        """Called when the workers have been told to rest, to suspend this process."""
         self._last_turn = time.monotonic()
         self._seats = seats_of(groups)
         self._leaving: list[WorkerProcess] = []
@@ -95,15 +96,15 @@ class Supervisor:
         self._has_begun = self._was_ready = False
         self.exit_code = 0
         self._rescues = rescues
-        self._unburied: set[str] = set()
-        self._heart = Heart(
+        self._to_clear: set[str] = set()
+        self._heartbeats = WorkerHeartbeats(
             adapter=adapter,
-            rescuer=Rescuer(adapter, lease, is_awaited=self._unburied.__contains__),
+            rescuer=Rescuer(adapter, lease, is_awaited=self._to_clear.__contains__),
             lease_seconds=lease.total_seconds(),
-            alive=self._beating,
+            alive=self._workers_to_beat_for,
             logger=logger,
             on_rescue=rescues.note if rescues is not None else lambda _: None,
-            on_buried=self._unburied.discard,
+            on_cleared=self._to_clear.discard,
         )
         self.relay = None if relay is None else relay(self._processes)
         self._ticker = ticker
@@ -118,7 +119,7 @@ class Supervisor:
         self._wake.ring()
 
     def stop_now(self) -> None:
-        """Give back what runs, and end."""
+        """Have the workers give back what they perform, and end."""
         self._stops = max(self._stops, 1) + 1
         self._wake.ring()
 
@@ -133,7 +134,7 @@ class Supervisor:
         self._wake.ring()
 
     def suspend(self) -> None:
-        """As `rest`, and then call `on_suspend`, which has this process stand still.
+        """As `rest`, and then call `on_suspend`, which suspends this process.
 
         The workers finish what they perform, and keep their leases themselves meanwhile.
         """
@@ -151,7 +152,7 @@ class Supervisor:
             process.send(signal.SIGUSR2)
 
     def wake(self) -> None:
-        """Look at the workers now: a child has ended, perhaps."""
+        """Look at the workers now: one may have ended."""
         self._wake.ring()
 
     # --- what it can be asked, from other threads too --------------------------------------------
@@ -195,27 +196,32 @@ class Supervisor:
         Returns:
             The exit code: 1 if a worker that was to end by itself ended with an error.
         """
-        self._heart.start()
-        if self.relay is not None:
-            self.relay.start()
-        try:
+        with ExitStack() as started:
+            self._start_services(started)
             while not self._is_over():
                 self._look()
                 self._mind_schedules()
                 self._last_turn = time.monotonic()
                 self.on_turn()
                 self._wake.wait(WATCH_SECONDS)
-        finally:
-            for process in self._processes():
-                process.send(signal.SIGKILL)
-            if self.relay is not None:
-                self.relay.stop()
-            if self._ticker is not None:
-                self._ticker.stop()
-            self._heart.stop(LAST_BURIAL_SECONDS)
-            if self._rescues is not None:
-                self._rescues.stop(LAST_TELLING_SECONDS)
         return self.exit_code
+
+    def _start_services(self, started: ExitStack) -> None:
+        """Start all services. At the end, workers are killed and services stopped in reverse."""
+        if self._rescues is not None:
+            started.callback(self._rescues.stop, LAST_REPORT_SECONDS)
+        self._heartbeats.start()
+        started.callback(self._heartbeats.stop, LAST_RESCUE_SECONDS)
+        if self._ticker is not None:
+            started.callback(self._ticker.stop)
+        if self.relay is not None:
+            self.relay.start()
+            started.callback(self.relay.stop)
+        started.callback(self._kill_all)
+
+    def _kill_all(self) -> None:
+        for process in self._processes():
+            process.send(signal.SIGKILL)
 
     def _is_over(self) -> bool:
         over = all(seat.process is None and seat.finished for seat in self._seats)
@@ -231,40 +237,40 @@ class Supervisor:
             self._restart_asked = False
             self.on_new_code()
             self.restarting.begin()
-            self._heart.beat_now()
+            self._heartbeats.beat_now()
         self._note_readiness()
         self.restarting.go_on()
         self._fill_seats()
         self._kill_overdue()
-        self._replace_the_bloated()
+        self._replace_those_over_memory()
 
     def _processes(self) -> list[WorkerProcess]:
         seated = [seat.process for seat in self._seats if seat.process is not None]
         return [*seated, *self.restarting.successors, *self._leaving]
 
-    def _beating(self) -> list[NewWorker]:
+    def _workers_to_beat_for(self) -> list[NewWorker]:
         return [p.record(self._lease) for p in list(self._processes()) if p.is_beating()]
 
-    # --- those that ended ------------------------------------------------------------------------
+    # --- workers that ended -----------------------------------------------------------------------
 
     def _reap(self) -> None:
         for seat in self._seats:
             if seat.process is not None and seat.process.exit_code is not None:
                 process, seat.process = seat.process, None
                 self._note_if_ready(process)
-                death = self._bury(process)
-                self._after_end(seat, process, over_a_job=bool(death.performing))
+                ended = self._clear(process)
+                self._after_end(seat, process, over_a_job=bool(ended.performing))
         for process in [p for p in self._leaving if p.exit_code is not None]:
             self._leaving.remove(process)
-            self._bury(process)
+            self._clear(process)
         for process in self.restarting.take_ended():
-            self._bury(process)
+            self._clear(process)
 
-    def _bury(self, process: WorkerProcess) -> Death:
-        death = Death(process.worker_id, process.crashed_jobs())
-        self._heart.bury(death)
+    def _clear(self, process: WorkerProcess) -> EndedWorker:
+        ended = EndedWorker(process.worker_id, process.crashed_jobs())
+        self._heartbeats.clear(ended)
         process.close()
-        return death
+        return ended
 
     def _after_end(self, seat: Seat, process: WorkerProcess, *, over_a_job: bool) -> None:
         code = process.exit_code or 0
@@ -282,7 +288,7 @@ class Supervisor:
             log.worker_died(self._logger, process.name, process.pid, how_it_ended(code), pause)
 
     def _give_up(self, code: int) -> None:
-        """The first workers could not even start: the reason is theirs to say, and it will stay."""
+        """End, since the first workers cannot start. They have logged why, and would fail again."""
         self.exit_code = code
         self._stops = max(self._stops, 1)
 
@@ -290,11 +296,11 @@ class Supervisor:
         for seat in self._seats:
             if seat.is_to_be_filled():
                 seat.process = self._start(seat.group, seat.index, waits=True)
-                self._heart.beat_now()
+                self._heartbeats.beat_now()
 
     def _start(self, group: WorkerGroup, index: int, *, waits: bool) -> WorkerProcess:
         process = self._spawn(group, index, waits=waits)
-        self._unburied.add(process.worker_id)
+        self._to_clear.add(process.worker_id)
         if self._is_resting:
             process.pipe.tell_resting(True)
         log.worker_started(self._logger, process.name, process.pid)
@@ -305,7 +311,7 @@ class Supervisor:
         process.stop()
         self._leaving.append(process)
 
-    # --- those that are in the way ---------------------------------------------------------------
+    # --- workers to be replaced -------------------------------------------------------------------
 
     def _kill_overdue(self) -> None:
         for process in self._processes():
@@ -314,7 +320,7 @@ class Supervisor:
                     self._logger, process.name, process.pid, "a job ignored its max_runtime"
                 )
 
-    def _replace_the_bloated(self) -> None:
+    def _replace_those_over_memory(self) -> None:
         now = time.monotonic()
         if self._max_memory_bytes is None or now - self._memory_checked < MEMORY_CHECK_SECONDS:
             return
@@ -334,13 +340,13 @@ class Supervisor:
 
     def _note_if_ready(self, process: WorkerProcess) -> None:
         process.look_whether_ready()
-        # One is enough: all of them are never ready at once where they keep being killed.
+        # One is enough: where workers keep being killed, all are never ready at once.
         self._has_begun = self._has_begun or process.is_ready
 
     def _mind_rest(self) -> None:
         asked, self._rest_asked = self._rest_asked, None
         if asked == GO_ON:
-            self._have_them_go_on()
+            self._go_on()
         elif asked is not None:
             self._is_resting = True
             alone = asked == SUSPEND
@@ -350,17 +356,17 @@ class Supervisor:
             if alone:
                 self.on_suspend()
 
-    def _have_them_go_on(self) -> None:
+    def _go_on(self) -> None:
         for process in self._processes():
             process.pipe.tell_resting(False)
             process.send(signal.SIGCONT)
         if self._is_resting:
             self._is_resting = False
             log.supervisor_going_on(self._logger)
-        self._heart.beat_now()
+        self._heartbeats.beat_now()
 
     def _mind_schedules(self) -> None:
-        """Tell the ticker which recurring jobs the living workers have; the newest code counts."""
+        """Tell the ticker which recurring jobs the living workers have, by the newest code."""
         if self._ticker is not None:
             processes = [] if self._stops else sorted(self._processes(), key=lambda p: p.started)
             declared: dict[str, NewSchedule] = {}
@@ -381,7 +387,7 @@ class Supervisor:
             self._stop_processes_now(now)
 
     def _stop_processes_now(self, now: float) -> None:
-        """Have them give back what they perform; those that do not react are killed."""
+        """Have workers give back what they perform; kill those that do not react."""
         for process in self._processes():
             if not process.told_to_hurry:
                 process.hurry(now + KILL_AFTER_SECONDS)

@@ -13,7 +13,7 @@ LOOK_SECONDS = 0.02
 
 
 class Terminal:
-    """The controlling terminal of this process as it is when this is made.
+    """The controlling terminal that this process has when this is created.
 
     A process that was started detached has none: by `jobqueue start`, systemd or a container.
     """
@@ -26,11 +26,11 @@ class Terminal:
 
     @property
     def is_outlived(self) -> bool:
-        """Whether this process is meant to go on without it: it was started with `nohup`."""
+        """Whether this process goes on when it is closed: it was started with `nohup`."""
         return self._is_outlived
 
     def was_closed(self) -> bool:
-        """Whether there was one, and it is gone; asked when a HUP has come.
+        """Whether there was a terminal, and it is gone; to be asked when a HUP has come.
 
         When the shell dies, HUP comes just before the terminal is taken away.
         """
@@ -44,7 +44,7 @@ class Terminal:
         return True
 
     def has_us_in_front(self) -> bool:
-        """Whether what is typed there, Ctrl-Z too, is for this process."""
+        """Whether this process is in its foreground, so that Ctrl-Z is for it."""
         if self._fd is None:
             return False
         try:
@@ -53,14 +53,14 @@ class Terminal:
             return False
 
     def has_shell(self) -> bool:
-        """Whether there may be a shell that has this process go on when it is suspended.
+        """Whether there may be a shell that can resume this process when it is suspended.
 
-        There is none where this is the first process of the terminal: `docker run -it`, `ssh -t`.
+        There is none when this is the first process of the terminal: `docker run -it`, `ssh -t`.
         """
         return os.getsid(0) != os.getpid()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

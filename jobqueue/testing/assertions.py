@@ -1,4 +1,4 @@
-"""What a test expects to have been enqueued, and what is said when it was not."""
+"""Expectations of enqueued jobs, and the messages when they are not met."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from jobqueue.app import find_job
-from jobqueue.enqueueing import checked_wait, checked_wait_until
+from jobqueue.enqueue import checked_wait, checked_wait_until
 from jobqueue.errors import InvalidArguments, JobqueueError
 from jobqueue.job import Job, registry
 from jobqueue.records import DEFAULT_PRIORITY, JobRecord
@@ -24,7 +24,7 @@ LONGEST_VALUE = 200
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where a job is not as expected."""
+    """Say how a job is not as expected."""
 
     name: str
     expected: str
@@ -56,7 +56,7 @@ class Expectation:
         return record.handler in {self.job_class.name, *self.job_class.aliases}
 
     def differences(self, record: JobRecord) -> list[Difference]:
-        """Where a job of the expected class is not as expected."""
+        """Say how a job of the expected class is not as expected."""
         return [*self._different_args(record), *self._different_options(record)]
 
     def _different_args(self, record: JobRecord) -> Iterator[Difference]:
@@ -94,7 +94,7 @@ class Expectation:
 
 
 def expectation_of(job: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> Expectation:
-    """What the arguments of `assert_enqueued` mean.
+    """The expectation that the arguments of `assert_enqueued` mean.
 
     Raises:
         InvalidArguments: `perform` has no such parameter, or an option cannot be used.
@@ -126,7 +126,7 @@ def _class_of(job: Any) -> type[Job]:
 
 
 def _options_of(job: Any) -> dict[str, Any]:
-    """What an expected job was `.set()` to."""
+    """The options that an expected job was `.set()` to."""
     if not isinstance(job, Job):
         return {}
     options = job._options  # noqa: SLF001 - what perform_later reads as well

@@ -1,4 +1,4 @@
-"""Where the jobs of a test go: into an inbox where nothing runs, or through it at once."""
+"""The inbox that the jobs of a test go into, to wait there or to be performed at once."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.adapters import Adapter
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.defaults import DefaultAdapter, default_configuration
 from jobqueue.errors import InvalidArguments
 from jobqueue.job import Job, registry
 from jobqueue.records import UNFINISHED_STATES, ClaimedJob, JobFilter
 from jobqueue.retry import as_timedelta
-from jobqueue.testing.adapter import InboxAdapter, TravelClock
+from jobqueue.stored import StoredJob
 from jobqueue.testing.assertions import expectation_of, refuse_all, refuse_count
+from jobqueue.testing.inbox_adapter import InboxAdapter, TravelClock
 
 if TYPE_CHECKING:
-    from jobqueue.testing.performing import Performance
-    from jobqueue.worker.telling import Tally
+    from jobqueue.testing.inbox_performer import Performance
+    from jobqueue.worker.reporter import Tally
 
 EVERYTHING = 1_000_000_000
 MOST_JOBS = 10_000
 
 
 class _Line:
-    """The jobs that a call of `perform_later` waits for, where everything is performed at once."""
+    """The jobs that are performed before a call of `perform_later` returns, in inline mode."""
 
     def __init__(self, owner: Inbox, job_ids: Iterable[int]) -> None:
         self._lock = threading.Lock()
@@ -212,7 +212,7 @@ class Inbox:
         raise_errors: bool = True,
         limit: int = MOST_JOBS,
     ) -> Tally:
-        """As `perform_all`, with async jobs on the event loop that awaits this."""
+        """Perform like `perform_all`, with async jobs on the event loop that awaits this."""
         __tracebackhide__ = True
         with self._performance(raise_errors) as performance:
             for claimed in self._due(self._moment(until), queue, limit):
@@ -243,7 +243,7 @@ class Inbox:
 
     @contextmanager
     def _performance(self, raise_errors: bool) -> Iterator[Performance]:
-        from jobqueue.testing.performing import Performance
+        from jobqueue.testing.inbox_performer import Performance
 
         with closing(Performance(self.adapter, raise_errors)) as performance:
             yield performance
@@ -309,7 +309,6 @@ def inline() -> Iterator[Inbox]:
 def _instead_of_own_adapters(adapter: Adapter) -> Iterator[None]:
     """Replace the adapters that classes set themselves, also those that are defined meanwhile."""
     replaced: list[tuple[type[Job], Adapter]] = []
-    add = registry.add
 
     def replace(job_class: type[Job]) -> None:
         own = vars(job_class).get("adapter", adapter)
@@ -317,19 +316,17 @@ def _instead_of_own_adapters(adapter: Adapter) -> Iterator[None]:
             replaced.append((job_class, own))
             job_class.adapter = adapter
 
-    def replace_and_add(job_class: type[Job]) -> None:
-        add(job_class)
+    def replace_with_bases(job_class: type[Job]) -> None:
         for each in job_class.__mro__:
             if issubclass(each, Job):
                 replace(each)
 
     for job_class in _with_subclasses(Job):
         replace(job_class)
-    registry.add = replace_and_add  # type: ignore[method-assign]
     try:
-        yield
+        with registry.watched(replace_with_bases):
+            yield
     finally:
-        registry.add = add  # type: ignore[method-assign]
         for job_class, own in replaced:
             job_class.adapter = own
 

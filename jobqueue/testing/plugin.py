@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from jobqueue.testing.guarding import Guard
+    from jobqueue.testing.guard import DatabaseGuard
     from jobqueue.testing.inboxes import Inbox
 
 INI_OPTION = "jobqueue_inbox"
@@ -51,7 +51,7 @@ class InboxForEveryTest:
 class GuardForEveryTest:
     """The plugin that has jobs refused which a test would put into the application's database."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: DatabaseGuard) -> None:
         self._guard = guard
 
     @pytest.hookimpl(wrapper=True)
@@ -116,9 +116,9 @@ def _add_inbox_for_every_test(config: pytest.Config) -> None:
 
 def _guard_every_test(config: pytest.Config) -> None:
     from jobqueue.defaults import default_configuration
-    from jobqueue.testing.guarding import Guard
+    from jobqueue.testing.guard import DatabaseGuard
 
     if not config.pluginmanager.has_plugin(GUARD):
-        guard = Guard()
+        guard = DatabaseGuard()
         default_configuration.watch(guard.watch)
         config.pluginmanager.register(GuardForEveryTest(guard), GUARD)

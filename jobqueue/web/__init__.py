@@ -1,8 +1,8 @@
-"""The REST API: read, enqueue and steer jobs over HTTP. It needs the extra `web`.
+"""The REST API: read, enqueue and change jobs over HTTP. It needs the extra `web`.
 
     pip install jobqueue[web]
 
-`jobqueue web` serves it by itself; `app` is an ASGI application to mount in one's own:
+`jobqueue web` serves it; `app` is an ASGI application to mount in your own:
 
     main.mount("/jobs", jobqueue.web.app(auth=who_asks))
 """
@@ -22,17 +22,17 @@ __all__ = ["Access", "Application", "Auth", "Role", "Scope", "app", "bearer_toke
 
 
 class Application(Protocol):
-    """What `app` makes: an ASGI application, to be served or mounted anywhere."""
+    """The ASGI application that `app` makes, to be served or mounted anywhere."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """What a server calls, or the application that it is mounted in."""
+        """Answer a request; a server calls this, or the application that it is mounted in."""
 
     def end_streams(self) -> None:
         """End the streams of events that are open, and those that begin within half a minute.
 
         Streams end by themselves when the process gets SIGTERM or SIGINT, when uvicorn ends for
-        another reason, and at the end of the lifespan where the server sends one to this
-        application. For any other way of ending there is this; it may be called on any thread.
+        another reason, and at the end of the lifespan if the server sends one to this
+        application. Call this when the server ends in any other way; any thread may call it.
         """
 
 
@@ -42,16 +42,16 @@ def app(
     queue: JobQueue | None = None,
     allowed_hosts: Collection[str] | None = None,
 ) -> Application:
-    """The API as an ASGI application, to be served or mounted anywhere.
+    """Return the API as an ASGI application, to be served or mounted anywhere.
 
     Args:
-        auth: is called with each request (a Starlette `Request`), and says who it is from and what
-            they may do: `("ann", "operate")`, the role being one of none, read, operate and admin,
-            or an `Access`. None stands for somebody unknown. It may be `async def`. Without a hook
-            everything is denied. `bearer_tokens()` makes one for the tokens of `jobqueue token`.
-        queue: whose jobs are served; those of the default configuration when none is given.
-        allowed_hosts: the names by which it may be called, in the `Host` header, without a port;
-            None for any.
+        auth: a hook that is called with each request (a Starlette `Request`). It returns who sent
+            it and what they may do: `("ann", "operate")`, where the role is none, read, operate or
+            admin; or an `Access`; or None for somebody unknown. It may be `async def`. Without a
+            hook everything is denied. `bearer_tokens()` makes one for the tokens of
+            `jobqueue token`.
+        queue: the queue whose jobs are served; by default that of the default configuration.
+        allowed_hosts: the names that the `Host` header may have, without a port; None for any.
 
     Raises:
         ConfigurationError: the extra `web` is not installed.
@@ -68,13 +68,13 @@ def app(
 
 
 def bearer_tokens(queue: JobQueue | None = None) -> TokenHook:
-    """A hook for `app` that lets in those with a token that `jobqueue token create` made.
+    """Return a hook for `app` that accepts the tokens of `jobqueue token create`.
 
-    It is sent as `Authorization: Bearer …`. The hook can be awaited within a hook of one's own:
+    A token is sent as `Authorization: Bearer …`. You can await the hook in your own:
     `await tokens(request)` is None for somebody without a token.
 
     Args:
-        queue: in whose database the tokens are; the default one when none is given.
+        queue: the queue in whose database the tokens are; the default one if none is given.
     """
     from jobqueue.web.tokens import TokenAuth
 

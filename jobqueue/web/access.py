@@ -1,4 +1,4 @@
-"""Who asks, and what they may do."""
+"""Access: who sends a request, and what they may do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Scope(StrEnum):
-    """A kind of thing that one may do."""
+    """A kind of operation that somebody may be allowed."""
 
     READ = "read"
     """See jobs, queues, workers, schedules and stats."""
@@ -26,16 +26,16 @@ class Scope(StrEnum):
 
 
 class Role(StrEnum):
-    """What somebody is, who may do several kinds of things."""
+    """A set of scopes with a name."""
 
     NONE = "none"
     """Nothing."""
     READ = "read"
-    """Look at everything."""
+    """See everything."""
     OPERATE = "operate"
-    """Look, enqueue, and steer."""
+    """See, enqueue and change everything."""
     ADMIN = "admin"
-    """Everything there is, also what later releases add."""
+    """Everything, including what later releases add."""
 
 
 SCOPES_OF_ROLE = {
@@ -48,10 +48,10 @@ SCOPES_OF_ROLE = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who asks, and what they may do.
+    """Somebody who sends requests, and what they may do.
 
     Args:
-        who: a name for the log, and for telling one's idempotency keys from those of others.
+        who: a name for the log; each has idempotency keys of their own.
         scopes: what they may do.
     """
 
@@ -60,7 +60,7 @@ class Access:
 
     @classmethod
     def of_role(cls, who: str, role: Role | str) -> Access:
-        """What somebody may do who is of a role.
+        """Return the access of somebody with a role.
 
         Raises:
             ValueError: there is no such role.
@@ -70,16 +70,16 @@ class Access:
 
 NOBODY = Access("", frozenset())
 
-Answer: TypeAlias = "Access | tuple[str, Role | str] | None"
-Auth: TypeAlias = "Callable[[Request], Answer | Awaitable[Answer]]"
+HookAnswer: TypeAlias = "Access | tuple[str, Role | str] | None"
+Auth: TypeAlias = "Callable[[Request], HookAnswer | Awaitable[HookAnswer]]"
 TokenHook: TypeAlias = "Callable[[Request], Awaitable[Access | None]]"
 
 
 async def access_of(auth: Auth, request: Request) -> Access:
-    """Ask a hook, and understand its answer.
+    """Call a hook, and return its answer as an `Access`.
 
     Raises:
-        ConfigurationError: its answer is none.
+        ConfigurationError: it returned something else.
     """
     answer: Any = auth(request)
     if inspect.isawaitable(answer):

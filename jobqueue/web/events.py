@@ -10,11 +10,11 @@ from typing import Any
 import anyio
 from starlette.responses import Response
 
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import FINISHED_STATES
+from jobqueue.stored import StoredJob
 from jobqueue.web.jobs import found, job_json
-from jobqueue.web.operations import Call
+from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import as_json
 from jobqueue.web.streams import EventStream
 
@@ -26,38 +26,38 @@ HEADERS = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
 COMMENT = b": still here\n\n"
 
 
-async def events(call: Call) -> Response:
-    """An event for every change of a job, until it is done."""
+async def events(call: ApiCall) -> Response:
+    """Answer an event for every change of a job, until it is done."""
     job = await call.on_thread(found, call)
     if call.request.method == "HEAD":
         return Response(media_type="text/event-stream", headers=HEADERS)
-    return EventStream(_stream(call, job), call.service.streams, HEADERS)
+    return EventStream(_stream(call, job), call.api.streams, HEADERS)
 
 
-async def _stream(call: Call, job: StoredJob) -> AsyncGenerator[bytes, None]:
-    """What is sent. What goes wrong ends it, and the client asks anew, and hears why."""
+async def _stream(call: ApiCall, job: StoredJob) -> AsyncGenerator[bytes, None]:
+    """Yield the events. An error ends the stream; the client connects again, and is told."""
     yield b"retry: 1000\n\n"
     try:
         async with aclosing(_changes(call, job)) as changes:
             async for change in changes:
                 yield change
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is logged
-        call.service.answer_error(error, call.request.method, call.request.url.path)
+    except Exception as error:  # noqa: BLE001 - every error is logged
+        call.api.answer_error(error, call.request.method, call.request.url.path)
 
 
-async def _changes(call: Call, job: StoredJob) -> AsyncGenerator[bytes, None]:
-    """An event for each change. It ends after a while: who lost their access cannot listen on."""
+async def _changes(call: ApiCall, job: StoredJob) -> AsyncGenerator[bytes, None]:
+    """Yield an event for each change. It ends after a while, since access may be withdrawn."""
     began = said_at = time.monotonic()
     seen: Any = None
     pause = FIRST_LOOK_SECONDS
     while time.monotonic() - began < LONGEST_STREAM_SECONDS:
-        told = job_json(job)
+        now_shown = job_json(job)
         if job.state in FINISHED_STATES:
-            yield event("finished", told)
+            yield event("finished", now_shown)
             return
-        if told != seen:
-            yield event("progress", told)
-            seen, said_at, pause = told, time.monotonic(), FIRST_LOOK_SECONDS
+        if now_shown != seen:
+            yield event("progress", now_shown)
+            seen, said_at, pause = now_shown, time.monotonic(), FIRST_LOOK_SECONDS
         elif time.monotonic() - said_at > SILENCE_SECONDS:
             yield COMMENT
             said_at = time.monotonic()
@@ -70,8 +70,8 @@ async def _changes(call: Call, job: StoredJob) -> AsyncGenerator[bytes, None]:
         job = now
 
 
-async def _now(call: Call, job: StoredJob) -> StoredJob | None:
-    """The job now; as it was before while the database does not answer."""
+async def _now(call: ApiCall, job: StoredJob) -> StoredJob | None:
+    """Return the job as it is now, or as it was if the database does not answer."""
     try:
         now: StoredJob | None = await call.on_thread(call.adapter.get, job.id, can_be_left=True)
     except DatabaseUnavailable:
@@ -80,5 +80,5 @@ async def _now(call: Call, job: StoredJob) -> StoredJob | None:
 
 
 def event(name: str, value: Any) -> bytes:
-    """An event as it is sent. JSON has no line breaks of its own."""
+    """Return an event as it is sent. JSON has no line breaks of its own."""
     return b"event: %s\ndata: %s\n\n" % (name.encode(), as_json(value))

@@ -1,31 +1,29 @@
-"""Single jobs: enqueueing, seeing and steering them."""
+"""Single jobs over HTTP: enqueue, show and change one."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from jobqueue.adapters.stored import StoredJob, not_found
 from jobqueue.app import import_app
+from jobqueue.bulk import delete_some
 from jobqueue.defaults import default_configuration
-from jobqueue.ending import delete_some
-from jobqueue.enqueueing import tell_enqueued
+from jobqueue.enqueue import store, store_once
 from jobqueue.errors import StateConflict
 from jobqueue.exact_json import as_texts
 from jobqueue.job import Job, registry
-from jobqueue.outside import EnqueuedOnce, UsedKey
-from jobqueue.records import JobFilter, JobRecord, JobState, NewJob
+from jobqueue.records import EnqueuedOnce, JobFilter, JobRecord, JobState, NewJob, UsedKey
 from jobqueue.redaction import MASK, clean_error
-from jobqueue.showing import classes_meant, shown_args, shown_words
+from jobqueue.stored import StoredJob, not_found
+from jobqueue.views.jobs import classes_meant, job_view
 from jobqueue.web.access import Scope
 from jobqueue.web.models import NewJobBody
-from jobqueue.web.operations import Answer, Call
+from jobqueue.web.operations import Answer, ApiCall
 from jobqueue.web.problems import Problem
 
 LONGEST_KEY = 255
@@ -33,10 +31,8 @@ PROGRESS = {"progress", "message"}
 
 
 def job_json(record: JobRecord) -> dict[str, Any]:
-    """A job as it is answered."""
-    values: dict[str, Any] = {"id": record.id, "name": record.handler}
-    values |= {field.name: getattr(record, field.name) for field in fields(record)}
-    values |= {"args": shown_args(record), **shown_words(record)}
+    """Return a job as the API answers it."""
+    values = {"id": record.id, "name": record.handler, **job_view(record).values()}
     return {name: _plain(value) for name, value in values.items()}
 
 
@@ -47,8 +43,8 @@ def _plain(value: Any) -> Any:
 # --- enqueueing ----------------------------------------------------------------------------------
 
 
-def enqueue(call: Call) -> Answer:
-    """Enqueue a job, once for an idempotency key."""
+def enqueue(call: ApiCall) -> Answer:
+    """Enqueue a job; only once for the same idempotency key."""
     body: NewJobBody = call.body
     job_class = open_class(body.name)
     job = job_class.set(
@@ -58,20 +54,22 @@ def enqueue(call: Call) -> Answer:
     key = call.request.headers.get("idempotency-key")
     if key is not None:
         return _enqueue_once(call, job, new_job, key)
-    [record] = call.adapter.enqueue([new_job])
-    return _created(call, job, record)
+    [record] = store([new_job], call.adapter, observers=call.queue.observers, logger=job.logger)
+    return _created(call, record)
 
 
-def _enqueue_once(call: Call, job: Job, new_job: NewJob, key: str) -> Answer:
+def _enqueue_once(call: ApiCall, job: Job, new_job: NewJob, key: str) -> Answer:
     if not 0 < len(key) <= LONGEST_KEY:
         raise Problem(422, f"Idempotency-Key has to have 1 to {LONGEST_KEY} characters")
     body: NewJobBody = call.body
     written = {**body.model_dump(), "args": as_texts(body.args)}
     fingerprint = _digest(to_jsonable_python(written))
     used = UsedKey(_digest([call.access.who, key]), fingerprint)
-    once = call.adapter.enqueue_once(used, new_job)
+    once = store_once(
+        used, new_job, call.adapter, observers=call.queue.observers, logger=job.logger
+    )
     if once.is_new and once.job is not None:
-        return _created(call, job, once.job)
+        return _created(call, once.job)
     if once.fingerprint != fingerprint:
         raise Problem(422, "this Idempotency-Key was used with another body; use another key")
     now = once.job if Scope.READ in call.access.scopes else None
@@ -80,30 +78,26 @@ def _enqueue_once(call: Call, job: Job, new_job: NewJob, key: str) -> Answer:
     return Answer(job_json(record), 200, headers)
 
 
-def _created(call: Call, job: Job, record: StoredJob) -> Answer:
-    tell_enqueued([record], None, call.queue.observers, job.logger)
+def _created(call: ApiCall, record: StoredJob) -> Answer:
     call.note("enqueued", f"{record.handler} #{record.id}", record.id)
     return Answer(job_json(record), 201, {"Location": call.url(f"/api/job/{record.id}")})
 
 
 def _as_first_answered(new_job: NewJob, once: EnqueuedOnce[StoredJob]) -> StoredJob:
-    """The job as it was when it was made: its row is gone, or what became of it is not for them."""
+    """Return the job as it was enqueued: its row is gone, or its sender may not read jobs."""
     run_at = new_job.due_at(once.made_at).astimezone(UTC)
     return StoredJob.of_new(new_job, once.job_id, run_at, once.made_at)
 
 
 def open_class(name: str) -> type[Job]:
-    """The job class with `api = True` that somebody outside means.
+    """Return the job class with `api = True` that a name means.
 
     Raises:
-        Problem: there is none, or there are several. One that is not open is not mentioned.
+        Problem: there is none, or there are several. Classes that are not open are not named.
     """
     if not classes_meant(name):
         import_app(default_configuration.settings.app)
-    meant = [job_class for job_class in classes_meant(name) if job_class.api]
-    exact = registry.find(name)
-    if exact in meant:
-        meant = [exact]
+    meant = classes_meant(name, open_only=True)
     if len(meant) == 1:
         return meant[0]
     if meant:
@@ -120,16 +114,16 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-# --- one that is there ---------------------------------------------------------------------------
+# --- one that exists ----------------------------------------------------------------------------
 
 
-def show(call: Call) -> Answer:
-    """A job as it is now."""
+def show(call: ApiCall) -> Answer:
+    """Answer a job as it is now."""
     return Answer(job_json(found(call)))
 
 
-def found(call: Call) -> StoredJob:
-    """The job whose id is in the path.
+def found(call: ApiCall) -> StoredJob:
+    """Return the job whose id is in the path.
 
     Raises:
         JobNotFound: there is none.
@@ -142,7 +136,7 @@ def found(call: Call) -> StoredJob:
     return record
 
 
-def change(call: Call) -> Answer:
+def change(call: ApiCall) -> Answer:
     """Merge the body into the arguments of a job that has not started."""
     record = found(call)
     if registry.find(record.handler) is None:
@@ -156,7 +150,7 @@ def change(call: Call) -> Answer:
     _refuse_masks(job_class.redact, call.body)
 
     def merged(seen: StoredJob) -> str:
-        return StoredJob.encode_args({**seen.args, **call.body}, seen.handler)
+        return registry.encode_args({**seen.args, **call.body}, seen.handler)
 
     if not call.adapter.change_args(record.id, merged):
         raise started(record, "changed")
@@ -164,13 +158,13 @@ def change(call: Call) -> Answer:
 
 
 def _refuse_masks(redacted: Collection[str], given: Mapping[str, Any]) -> None:
-    """Refuse the `***` of an answer that is sent back, before it takes the place of a secret."""
+    """Refuse the `***` of an answer that is sent back: it would replace a secret."""
     for name in redacted:
         if given.get(name) == MASK:
             raise Problem(422, f"{name} is redacted, and {MASK} is not its value; leave it out")
 
 
-def delete(call: Call) -> Answer:
+def delete(call: ApiCall) -> Answer:
     """Remove a job that has not started."""
     record = found(call)
     where = JobFilter(ids=(record.id,), states=(JobState.READY,))
@@ -181,7 +175,7 @@ def delete(call: Call) -> Answer:
 
 
 def started(record: StoredJob, done: str) -> Exception:
-    """Why something cannot be done with a job any more."""
+    """Return the error that a job cannot be changed or deleted any more."""
     state = record.refresh().state
     how = "it has started" if state is JobState.RUNNING else "it is done"
     return StateConflict(
@@ -190,7 +184,7 @@ def started(record: StoredJob, done: str) -> Exception:
     )
 
 
-def set_progress(call: Call) -> Answer:
+def set_progress(call: ApiCall) -> Answer:
     """Set the progress of a job that is not done."""
     record, value, message = found(call), call.body, None
     if isinstance(value, dict) and "progress" in value and set(value) <= PROGRESS:
@@ -201,31 +195,31 @@ def set_progress(call: Call) -> Answer:
     return _changed(call, "set the progress of", record)
 
 
-def retry(call: Call) -> Answer:
+def retry(call: ApiCall) -> Answer:
     """Make a job due now."""
     record = found(call)
     record.retry()
     return _changed(call, "retried", record)
 
 
-def cancel(call: Call) -> Answer:
+def cancel(call: ApiCall) -> Answer:
     """End a job that has not started, or ask a running one to end."""
     record = found(call)
     record.cancel(cancel_reason(call))
     return _changed(call, "cancelled", record)
 
 
-def delete_reason(call: Call) -> str:
-    """What those are told who hear of a job that was deleted."""
+def delete_reason(call: ApiCall) -> str:
+    """Return the reason that the log and the hooks get for a deleted job."""
     return clean_error(f"deleted by {call.access.who}")
 
 
-def cancel_reason(call: Call) -> str:
-    """What becomes the `last_error` of a cancelled job."""
+def cancel_reason(call: ApiCall) -> str:
+    """Return the `last_error` of a cancelled job."""
     return clean_error(call.body.reason or f"cancelled by {call.access.who}")
 
 
-def _changed(call: Call, action: str, record: StoredJob) -> Answer:
+def _changed(call: ApiCall, action: str, record: StoredJob) -> Answer:
     call.note(action, _title(record), record.id)
     return Answer(job_json(call.adapter.get(record.id) or record))
 

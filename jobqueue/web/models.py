@@ -1,4 +1,4 @@
-"""What is sent to the API and what it answers: checked by it, and described by its document."""
+"""The models of requests and answers, which check requests and describe the API."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from jobqueue.config import QUEUE_NAME
-from jobqueue.records import JobState
+from jobqueue.records import LARGEST_ID, JobState
 
 MOST_VALUES = 50
 MOST_IDS = 1_000
-LARGEST_ID = 2**63 - 1
 
 QueueName = Annotated[str, Field(pattern=f"^{QUEUE_NAME.pattern}$", examples=["email"])]
 JobName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
@@ -45,13 +44,13 @@ JOB_EXAMPLE: dict[str, Any] = {
 
 
 class Asked(BaseModel):
-    """What is sent."""
+    """The base of what is sent."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Answered(BaseModel):
-    """What is answered."""
+    """The base of what is answered."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -84,15 +83,15 @@ class NewJobBody(Asked):
 
 
 class CancelBody(Asked):
-    """Why a job is cancelled."""
+    """The reason to cancel a job."""
 
     reason: str | None = Field(None, max_length=10_000, description="Becomes its `last_error`.")
 
 
 class JobFilterBody(Asked):
-    """Which jobs are meant: all that is given has to match, and something has to be given.
+    """A filter of jobs: everything that is given has to match, and something has to be given.
 
-    An empty list is refused: it would leave open whether all are meant, or none.
+    An empty list is refused, since it could mean all jobs, or none.
     """
 
     ids: list[JobId] | None = Field(None, min_length=1, max_length=MOST_IDS)
@@ -107,7 +106,7 @@ class JobFilterBody(Asked):
 
 
 class BulkBody(Asked):
-    """Which jobs to change."""
+    """The jobs to change."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -121,27 +120,31 @@ class BulkBody(Asked):
 
 
 class BulkCancelBody(BulkBody):
-    """Which jobs to cancel, and why."""
+    """The jobs to cancel, and the reason."""
 
     reason: str | None = Field(None, max_length=10_000, description="Becomes their `last_error`.")
 
 
 class JobsQuery(Asked):
-    """Which jobs to list."""
+    """The jobs to list."""
 
     state: list[JobState] | None = Field(
         None, max_length=MOST_VALUES, description="Several with commas, or given repeatedly."
     )
-    queue: list[QueueName] | None = Field(None, max_length=MOST_VALUES, description="Likewise.")
+    queue: list[QueueName] | None = Field(
+        None, max_length=MOST_VALUES, description="Several with commas, or given repeatedly."
+    )
     name: list[JobName] | None = Field(
-        None, max_length=MOST_VALUES, description="Full or short names of job classes, likewise."
+        None,
+        max_length=MOST_VALUES,
+        description="Full or short names of job classes; several with commas, or given repeatedly.",
     )
     limit: int = Field(50, ge=1, le=200, description="How many at most.")
     before: JobId | None = Field(None, description="The `next` of the page before.")
 
 
 class StatsQuery(Asked):
-    """Which time to look back on."""
+    """The time to look back on."""
 
     minutes: int = Field(60, ge=1, le=180, description="How many minutes to look back.")
 
@@ -155,13 +158,13 @@ class JobAnswer(Answered):
     model_config = ConfigDict(json_schema_extra={"examples": [JOB_EXAMPLE]})
 
     id: int
-    name: str = Field(description="Of its class.")
+    name: str = Field(description="The name of its class.")
     handler: str = Field(description="The same, as the table and `jobqueue list --json` have it.")
     args: dict[str, Any] = Field(description="What its class redacts is shown as `***`.")
     queue: str
     priority: int
     state: JobState
-    attempts: int = Field(description="How many have begun.")
+    attempts: int = Field(description="How many attempts have begun.")
     max_attempts: int
     run_at: datetime = Field(description="When it is due, or was.")
     created_at: datetime
@@ -174,8 +177,8 @@ class JobAnswer(Answered):
     finished_at: datetime | None = Field(
         description="Set when it is done: succeeded, failed or cancelled."
     )
-    progress: Any = Field(description="Whatever it reported last.")
-    result: Any = Field(description="What it returned, where its class keeps that.")
+    progress: Any = Field(description="The progress that it reported last, any JSON value.")
+    result: Any = Field(description="The value that it returned, if its class keeps results.")
     cancel_requested_at: datetime | None
 
 
@@ -190,7 +193,7 @@ class PageAnswer(Answered):
 
 
 class BulkAnswer(Answered):
-    """How many jobs were changed, or would be."""
+    """The number of jobs that were changed, or would be."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -225,11 +228,11 @@ class QueuesAnswer(Answered):
 
 
 class PausedAnswer(Answered):
-    """What became of a queue."""
+    """A queue that was paused or resumed."""
 
     name: str
     paused: bool
-    changed: bool = Field(description="Whether it was otherwise before.")
+    changed: bool = Field(description="Whether it was not so before.")
 
 
 class RunningAnswer(Answered):
@@ -247,11 +250,15 @@ class WorkerAnswer(Answered):
     name: str
     host: str
     pid: int
-    queues: list[str] | None = Field(description="That it works on; null for all.")
+    queues: list[str] | None = Field(
+        description="The queues that it takes jobs from; null for all."
+    )
     concurrency: int
     started_at: datetime
     heartbeat_at: datetime
-    lost: bool = Field(description="Whether it has been silent for longer than its lease.")
+    lost: bool = Field(
+        description="Whether its process is gone, or it has been silent for longer than its lease."
+    )
     jobs: list[RunningAnswer]
 
 
@@ -286,14 +293,14 @@ class SchedulesAnswer(Answered):
 
 
 class CountAnswer(Answered):
-    """How many there are."""
+    """A number of jobs."""
 
     count: int
     more: bool = Field(description="Whether there are more: counting stops at 10,000.")
 
 
 class ClassStatsAnswer(Answered):
-    """What became of the attempts at the jobs of a class in a queue."""
+    """The attempts at the jobs of a class in a queue, by their outcomes."""
 
     name: str
     queue: str
@@ -308,7 +315,7 @@ class ClassStatsAnswer(Answered):
 
 
 class MinuteAnswer(Answered):
-    """What became of all attempts in a minute."""
+    """All attempts that ended in a minute, by their outcomes."""
 
     minute: datetime
     succeeded: int
@@ -318,7 +325,7 @@ class MinuteAnswer(Answered):
 
 
 class StatsAnswer(Answered):
-    """How many jobs there are, and what became of attempts. Workers report once a minute."""
+    """The numbers of jobs, and the outcomes of attempts. Workers report once a minute."""
 
     states: dict[str, CountAnswer]
     minutes: int = Field(description="How many minutes the rest is about.")
@@ -327,20 +334,20 @@ class StatsAnswer(Answered):
 
 
 class HealthAnswer(Answered):
-    """Whether all is well."""
+    """The answer that all is well."""
 
     status: Literal["ok"]
 
 
 class HomeAnswer(Answered):
-    """Where things are."""
+    """The paths of other things."""
 
     document: str
     jobs: str
 
 
 class ProblemAnswer(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """A problem (RFC 9457)."""
 
     model_config = ConfigDict(
         json_schema_extra={

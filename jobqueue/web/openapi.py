@@ -1,4 +1,4 @@
-"""The document of the API, made from the same table as its routes."""
+"""The OpenAPI document, which is made from the same table as the routes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from jobqueue import __version__
-from jobqueue.web.models import LARGEST_ID, ProblemAnswer
+from jobqueue.records import LARGEST_ID
+from jobqueue.web.models import ProblemAnswer
 from jobqueue.web.operations import Operation
 
 REFERENCE = "#/components/schemas/{model}"
@@ -30,11 +31,11 @@ Schemas = Mapping[Any, dict[str, Any]]
 
 
 def document(operations: Iterable[Operation], root_path: str = "") -> dict[str, Any]:
-    """The OpenAPI document.
+    """Return the OpenAPI document.
 
     Args:
-        operations: what it describes.
-        root_path: where the API is mounted.
+        operations: the operations that it describes.
+        root_path: the path that the API is mounted at.
     """
     operations = list(operations)
     schemas, components = _schemas_of(operations)
@@ -64,7 +65,7 @@ def document(operations: Iterable[Operation], root_path: str = "") -> dict[str, 
 
 
 def _schemas_of(operations: Iterable[Operation]) -> tuple[Schemas, dict[str, Any]]:
-    """The schema of each model and use, which refers to one of the components."""
+    """Return the schema of each model for each use, and the components that they refer to."""
     models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {
         (ProblemAnswer, "serialization"): None
     }
@@ -134,7 +135,7 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query string has no null: what may be left out is of its one kind."""
+    """Return a schema without null, which no query string can have."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
     rest = {name: value for name, value in schema.items() if name not in {"anyOf", "default"}}
     default = {} if schema.get("default") is None else {"default": schema["default"]}

@@ -1,4 +1,4 @@
-"""Everything that goes wrong, as a problem of RFC 9457."""
+"""Problems: errors as RFC 9457 has them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CRASHED = "something went wrong here, and was logged"
 
 ROUTING = {404: "there is nothing at this path", 405: "this path does not take that method"}
 
-# Where there is no text, the error's own says it, and nothing about this machine or its database.
+# Errors without a text have their own, which tells nothing of this machine or its database.
 KNOWN: tuple[tuple[type[JobqueueError], int, str | None], ...] = (
     (InvalidArguments, 422, None),
     (UnknownJob, 422, None),
@@ -41,13 +41,13 @@ KNOWN: tuple[tuple[type[JobqueueError], int, str | None], ...] = (
 
 
 class Problem(Exception):
-    """An answer that is a problem.
+    """An error that is answered as a problem.
 
     Args:
         status: its HTTP status.
-        detail: what happened to what, and what to do about it.
-        headers: of the answer.
-        **members: what else the answer says.
+        detail: what happened, and what to do about it.
+        headers: the headers of the answer.
+        **members: further members of the answer.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Problem(Exception):
         self.members = members
 
     def response(self) -> Response:
-        """As it is sent."""
+        """Return the answer."""
         body = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -81,7 +81,7 @@ class Problem(Exception):
 
 
 def as_json(value: Any) -> bytes:
-    """JSON in UTF-8; in ASCII where a text of it is broken Unicode, which UTF-8 has no form for."""
+    """Return JSON in UTF-8; in ASCII if a text is broken Unicode, which UTF-8 cannot express."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
@@ -89,7 +89,7 @@ def as_json(value: Any) -> bytes:
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """What an error is to the one who asked; None for one that is nobody's business."""
+    """Return the problem that an error is answered as; None if it is unexpected."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):

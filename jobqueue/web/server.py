@@ -1,4 +1,4 @@
-"""The server that `jobqueue web` runs: uvicorn, ending as our other commands do."""
+"""The server that `jobqueue web` runs: uvicorn, which ends as our other commands do."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from types import FrameType
 
 import uvicorn
 
-from jobqueue.web.guards import Guard
+from jobqueue.web.request_guard import RequestGuard
 
 SHUTDOWN_SECONDS = 3
 
 
 class Server(uvicorn.Server):
-    """Ends when it is told to, and then returns; uvicorn's own passes the signal on to itself."""
+    """A server that returns after a signal; uvicorn's own raises the signal once more."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Finish what is being answered; told once more, end at once."""
+        """Finish the open requests; end at once at the second signal."""
         self.force_exit = self.should_exit
         self.should_exit = True
 
 
-def serve(application: Guard, listening: socket.socket) -> None:
+def serve(application: RequestGuard, listening: socket.socket) -> None:
     """Serve an application on a socket until a signal ends it."""
     config = uvicorn.Config(
         application,

@@ -1,8 +1,8 @@
-"""Answers that wait for something, and their end when the server is to end.
+"""Streams of events, and other waits of the API, which end when the server ends.
 
-A server such as uvicorn waits until all answers are over before it ends the lifespan of its
-application, and what is mounted in an application has no lifespan at all. So signals are heard,
-and the server is looked at; the lifespan is heard too, where there is one.
+A server such as uvicorn ends the lifespan of its application only after all answers, and an
+application that is mounted in another has no lifespan at all. So the streams listen for signals and
+watch the server; they end with the lifespan too, if there is one.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ import anyio
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from jobqueue.runner.ending import hearing_of_the_end
+from jobqueue.runner.shutdown_signals import hearing_of_the_end
 
 LOOK_SECONDS = 1.0
 LAST_WORD_SECONDS = 1.0
 ENDING_SECONDS = 30.0
-"""For how long nothing begins to wait after an end. Who was told to end and does not is no longer
-taken to be ending then."""
+"""For how long after its end no stream begins. A server that still runs then goes on."""
 
 
 class Waiting:
-    """Something that waits, on an event loop."""
+    """A block that waits, on an event loop."""
 
     def __init__(self, scope: anyio.CancelScope, grace_seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -34,7 +33,7 @@ class Waiting:
         self._grace_seconds = grace_seconds
 
     def end(self) -> None:
-        """Have it end, from any thread, and from within a signal's handler."""
+        """Cancel it; any thread may call this, and a signal handler too."""
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._end)
 
@@ -43,7 +42,7 @@ class Waiting:
 
 
 class Streams:
-    """All that waits in the answers of an API, and the end of it."""
+    """All streams and other waits of an API."""
 
     def __init__(self) -> None:
         self._waiting: set[Waiting] = set()
@@ -51,21 +50,21 @@ class Streams:
 
     @property
     def are_ending(self) -> bool:
-        """Whether the server is to end."""
+        """Whether the server is ending."""
         return self._ended_at is not None and time.monotonic() < self._ended_at + ENDING_SECONDS
 
     def end(self) -> None:
-        """Have all that waits end, from any thread, and from within a signal's handler."""
+        """End all of them; any thread may call this, and a signal handler too."""
         self._ended_at = time.monotonic()
         for waiting in list(self._waiting):
             waiting.end()
 
     @contextmanager
     def until_the_end(self, grace_seconds: float = 0.0) -> Iterator[anyio.CancelScope]:
-        """Cancel a block when the server is to end.
+        """Cancel a block when the server ends.
 
         Args:
-            grace_seconds: for how long it may go on then.
+            grace_seconds: for how long the block may go on then.
         """
         with anyio.CancelScope() as scope:
             waiting = Waiting(scope, grace_seconds)
@@ -80,12 +79,12 @@ class Streams:
 
 
 class EventStream(StreamingResponse):
-    """An answer of server-sent events, sent as they come, until the server is to end.
+    """An answer of server-sent events, each sent when it comes, until the server ends.
 
     Args:
-        events: what is sent.
-        streams: says when the server is to end.
-        headers: beside those of every answer.
+        events: the events.
+        streams: the streams of the API, which this one belongs to.
+        headers: the headers that other answers do not have.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class EventStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send the answer."""
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        with suppress(OSError):  # so some servers say that the client has gone
+        with suppress(OSError):  # some servers raise this when the client has gone
             await send(start)
             with self._streams.until_the_end() as until:
                 async with anyio.create_task_group() as others:
@@ -106,7 +105,7 @@ class EventStream(StreamingResponse):
                     others.start_soon(_end_with_the_server, receive, until)
                     await self._send_events(send)
                     others.cancel_scope.cancel()
-            with anyio.move_on_after(LAST_WORD_SECONDS):  # the client may not read any more
+            with anyio.move_on_after(LAST_WORD_SECONDS):  # the client may have stopped reading
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_events(self, send: Send) -> None:
@@ -123,14 +122,14 @@ async def _end_with_the_client(receive: Receive, until: anyio.CancelScope) -> No
 
 
 async def _end_with_the_server(receive: Receive, until: anyio.CancelScope) -> None:
-    """End when uvicorn no longer keeps the connection, which nothing else says to an application.
+    """End when uvicorn no longer keeps the connection, since it ends itself then.
 
-    It is to end then, perhaps without a signal: it has answered as many requests as it may, or was
-    started on a thread.
+    That is all an application can see of it. There may be no signal: uvicorn may have answered as
+    many requests as it may, or run on a thread.
     """
     server = getattr(receive, "__self__", None)
     if getattr(server, "keep_alive", None) is not True:
         return
-    while getattr(server, "keep_alive", None) is True:  # noqa: ASYNC110 - no event says so
+    while getattr(server, "keep_alive", None) is True:  # noqa: ASYNC110 - there is no event for it
         await anyio.sleep(LOOK_SECONDS)
     until.cancel()

@@ -1,10 +1,21 @@
-"""Everything that can be asked of the API."""
+"""The table of all operations of the API."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from jobqueue.web import events, jobs, lists, models, overview
+from jobqueue.web import (
+    bulk,
+    events,
+    health,
+    jobs,
+    models,
+    pages,
+    queues,
+    schedules,
+    stats,
+    workers,
+)
 from jobqueue.web.access import Scope
 from jobqueue.web.operations import Operation
 
@@ -23,7 +34,7 @@ JOB, PROGRESS, RETRY, CANCEL, EVENTS = (path for path, _ in ALIASED)
 
 
 def _of_job(method: str, path: str, summary: str, handle: Any, **more: Any) -> Operation:
-    """An operation on a single job, which can be called by two names."""
+    """Return an operation on a single job, which has two paths."""
     return Operation(
         method,
         path,
@@ -107,7 +118,7 @@ OPERATIONS = (
         "GET",
         "/api/jobs",
         "List jobs",
-        lists.list_jobs,
+        pages.list_jobs,
         Scope.READ,
         {200: models.PageAnswer},
         query=models.JobsQuery,
@@ -116,7 +127,7 @@ OPERATIONS = (
         "POST",
         "/api/jobs/retry",
         "Retry jobs",
-        lists.retry_all,
+        bulk.retry_all,
         Scope.OPERATE,
         {200: models.BulkAnswer},
         body=models.BulkBody,
@@ -126,7 +137,7 @@ OPERATIONS = (
         "POST",
         "/api/jobs/cancel",
         "Cancel jobs",
-        lists.cancel_all,
+        bulk.cancel_all,
         Scope.OPERATE,
         {200: models.BulkAnswer},
         body=models.BulkCancelBody,
@@ -136,7 +147,7 @@ OPERATIONS = (
         "POST",
         "/api/jobs/delete",
         "Delete jobs",
-        lists.delete_all,
+        bulk.delete_all,
         Scope.OPERATE,
         {200: models.BulkAnswer},
         body=models.BulkBody,
@@ -146,7 +157,7 @@ OPERATIONS = (
         "GET",
         "/api/queues",
         "List queues",
-        overview.queues,
+        queues.list_queues,
         Scope.READ,
         {200: models.QueuesAnswer},
     ),
@@ -154,7 +165,7 @@ OPERATIONS = (
         "POST",
         "/api/queues/{name}/pause",
         "Pause a queue",
-        overview.pause,
+        queues.pause,
         Scope.OPERATE,
         {200: models.PausedAnswer},
     ),
@@ -162,7 +173,7 @@ OPERATIONS = (
         "POST",
         "/api/queues/{name}/resume",
         "Resume a queue",
-        overview.resume,
+        queues.resume,
         Scope.OPERATE,
         {200: models.PausedAnswer},
     ),
@@ -170,7 +181,7 @@ OPERATIONS = (
         "GET",
         "/api/workers",
         "List workers",
-        overview.workers,
+        workers.list_workers,
         Scope.READ,
         {200: models.WorkersAnswer},
     ),
@@ -178,7 +189,7 @@ OPERATIONS = (
         "GET",
         "/api/schedules",
         "List recurring jobs",
-        overview.schedules,
+        schedules.list_schedules,
         Scope.READ,
         {200: models.SchedulesAnswer},
     ),
@@ -186,7 +197,7 @@ OPERATIONS = (
         "GET",
         "/api/stats",
         "See counts, rates and durations",
-        overview.stats,
+        stats.show_stats,
         Scope.READ,
         {200: models.StatsAnswer},
         query=models.StatsQuery,
@@ -195,7 +206,7 @@ OPERATIONS = (
         "GET",
         "/healthz",
         "See whether this process answers",
-        overview.healthz,
+        health.healthz,
         None,
         {200: models.HealthAnswer},
     ),
@@ -203,11 +214,9 @@ OPERATIONS = (
         "GET",
         "/readyz",
         "See whether the database answers",
-        overview.readyz,
+        health.readyz,
         None,
         {200: models.HealthAnswer},
     ),
-    Operation(
-        "GET", "/", "See where to go on", overview.home, Scope.READ, {200: models.HomeAnswer}
-    ),
+    Operation("GET", "/", "See where to go on", health.home, Scope.READ, {200: models.HomeAnswer}),
 )

@@ -1,6 +1,6 @@
-"""Bearer tokens: `jq_<id>_<secret>`, of which the secret is stored as a hash only.
+"""Bearer tokens: `jq_<id>_<secret>`. Only a hash of the secret is stored.
 
-The secret is 256 random bits, so that a plain hash cannot be turned back by guessing.
+The secret is 256 random bits, so that it cannot be found from its hash by guessing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.app import JobQueue
-from jobqueue.outside import TokenRecord
+from jobqueue.records import TokenRecord
 from jobqueue.web.access import Access, Scope
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def create_token(
     scopes: Collection[Scope],
     lifetime: timedelta | None = None,
 ) -> tuple[TokenRecord, str]:
-    """Make a token and store it; return its record, and the token itself, which is not stored."""
+    """Make and store a token; return its record, and the token, which is not stored."""
     token_id, secret = secrets.token_hex(ID_BYTES), secrets.token_hex(SECRET_BYTES)
     now = adapter.now()
     record = TokenRecord(
@@ -48,18 +48,18 @@ def create_token(
 
 
 def hash_of(secret: str) -> str:
-    """What is stored of a secret."""
+    """Return the hash of a secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def access_by_token(adapter: Adapter, token: str) -> Access | None:
-    """What a token allows; None when it is none, expired or revoked."""
+    """Return what a token allows; None if it is unknown, expired or revoked."""
     prefix, _, rest = token.partition("_")
     token_id, _, secret = rest.partition("_")
     if prefix != PREFIX or not (token_id.isascii() and token_id.isalnum()):
         return None
     record = adapter.find_token(token_id)
-    # Compared in any case, so that the time it takes says nothing.
+    # Also compared if it is unknown, so that the time it takes tells nothing.
     known_hash = hash_of("") if record is None else record.secret_hash
     is_right = hmac.compare_digest(hash_of(secret), known_hash)
     if record is None or not is_right or not _is_valid(adapter, record):
@@ -75,17 +75,17 @@ def _is_valid(adapter: Adapter, record: TokenRecord) -> bool:
 
 
 class TokenAuth:
-    """Lets in those with a token.
+    """A hook that accepts bearer tokens.
 
     Args:
-        queue: in whose database the tokens are; the default one when none is given.
+        queue: the queue in whose database the tokens are; the default one if none is given.
     """
 
     def __init__(self, queue: JobQueue | None = None) -> None:
         self._queue = queue or JobQueue()
 
     async def __call__(self, request: Request) -> Access | None:
-        """See `app`."""
+        """Return the access of a request; None without a valid token."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             return None

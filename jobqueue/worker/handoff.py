@@ -1,7 +1,7 @@
-"""Where the threads of a worker meet.
+"""The handoff of jobs and outcomes between the threads of a worker.
 
-The pump brings claimed jobs; what performs them takes them one by one, each into a slot, and
-leaves outcomes, which the pump carries away all at once.
+The pump puts claimed jobs into it. Performers take them one by one, each into a slot, and leave
+outcomes, which the pump takes all at once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Taken:
 
 @record
 class Spent:
-    """What was finished took so many seconds of slots, with all that is done around a job."""
+    """How many jobs were finished, and the seconds that they and all around them took of slots."""
 
     jobs: int
     seconds: float
@@ -46,17 +46,17 @@ NOTHING_SPENT = Spent(0, 0.0)
 
 @record
 class Arrived:
-    """When a batch came, and how many jobs had been brought when it had."""
+    """When a batch came, and how many jobs had been put in until then."""
 
     at: float
     by_then: int
 
 
 class Handoff:
-    """A buffer of claimed jobs one way and of outcomes the other.
+    """Buffers claimed jobs in one direction and outcomes in the other.
 
     A job that has crashed before is performed alone: it is not taken before all others are
-    finished, and none is taken before it is, so that the next crash shows whose fault it is.
+    finished, and no other is taken before it is. So the next crash shows whose fault it is.
 
     Args:
         slots: how many jobs can be performed at a time.
@@ -84,14 +84,14 @@ class Handoff:
         self._now, self._wait = timer.now, timer.wait
         self.slots = slots
 
-    # --- for what performs -----------------------------------------------------------------------
+    # --- for performers ---------------------------------------------------------------------------
 
     def take(self) -> Taken | None:
         """The next job, waiting for one and for a slot; None when there will be no more."""
         with self._lock:
             while not self._closed and not self._can_take():
-                # Not for ever: a signal may have gone to another thread, and its handler runs when
-                # this one, where it is the main thread, next wakes up.
+                # Not for ever: a signal may have gone to another thread. Its handler runs when the
+                # main thread, which this one may be, wakes up next.
                 self._wait(self._job_may_start, WAKE_SECONDS)
             return None if self._closed else self._take()
 
@@ -104,8 +104,10 @@ class Handoff:
             return self._take() if not self._closed and self._can_take() else None
 
     def _can_follow(self, taken: Taken) -> bool:
-        """Whether the next job can simply take the place of one: nothing has to be performed alone,
-        and nothing was abandoned or closed."""
+        """Whether the next job can simply take the slot of one that ends.
+
+        Not when a job has to be performed alone, or jobs were abandoned, or the handoff is closed.
+        """
         waiting = self._waiting
         return (
             bool(waiting)
@@ -136,7 +138,7 @@ class Handoff:
         return taken
 
     def finish(self, taken: Taken, outcome: Outcome) -> None:
-        """Leave the outcome of a job that was taken; it counts for nothing if it was abandoned."""
+        """Leave the outcome of a job that was taken. It is ignored if the job was abandoned."""
         with self._lock:
             if self._performing.get(taken.slot) is not taken:
                 return
@@ -159,7 +161,7 @@ class Handoff:
             return not self._performing
 
     def abandon(self) -> None:
-        """Give back all that is being performed; what comes of it no longer counts."""
+        """Give back all jobs that are being performed. Their own outcomes are ignored then."""
         with self._lock:
             now = self._now()
             for taken in list(self._performing.values()):
@@ -174,7 +176,7 @@ class Handoff:
     # --- for the pump ----------------------------------------------------------------------------
 
     def put(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Bring claimed jobs, in the order in which they are to be performed."""
+        """Put claimed jobs in, in the order in which they are to be performed."""
         with self._lock:
             self._waiting.extend(jobs)
             self._brought += len(jobs)
@@ -193,7 +195,7 @@ class Handoff:
             return outcomes
 
     def take_spent(self) -> Spent:
-        """What the jobs took whose outcomes have been taken since this was last asked."""
+        """The time spent on jobs whose outcomes were taken since the last call."""
         with self._lock:
             spent, self._spent = self._spent, NOTHING_SPENT
             return spent
@@ -205,7 +207,7 @@ class Handoff:
             self._never_performed += 1
 
     def take_back(self, but: int = 0) -> list[ClaimedJob]:
-        """All jobs that have not been taken, but for so many that are the next to be."""
+        """Remove and return the jobs that have not been taken, except the next `but` of them."""
         with self._lock:
             jobs = list(self._waiting)
             self._waiting = deque(jobs[:but])
@@ -217,7 +219,7 @@ class Handoff:
     def wait_while_busy(self, enough: int, timeout_seconds: float) -> None:
         """Return when no more than `enough` jobs are waiting, or the time is up.
 
-        At once when as many outcomes have piled up as make a turn worth its while.
+        At once when so many outcomes have piled up that a turn is worth it.
         """
         with self._lock:
             is_worth_it = len(self._outcomes) * 2 >= enough
@@ -244,18 +246,18 @@ class Handoff:
         self._enough = NEVER_ENOUGH
 
     def wake(self) -> None:
-        """End the waiting of the pump: there may be something to claim. From any thread."""
+        """Wake the pump: there may be jobs to claim. From any thread."""
         with self._lock:
             self._woken = True
             self._pump_may_go_on.notify()
 
     def is_empty(self) -> bool:
-        """Whether there is nothing in here: waiting, being performed or to be settled."""
+        """Whether no job is in here: waiting, being performed or to be settled."""
         with self._lock:
             return not (self._waiting or self._performing or self._outcomes)
 
     def close(self) -> None:
-        """No more jobs are to be taken. What is being performed goes on."""
+        """Let no more jobs be taken. Those being performed go on."""
         with self._lock:
             self._closed = True
             self._job_may_start.notify_all()
@@ -269,7 +271,7 @@ class Handoff:
 
     @property
     def free_slots(self) -> int:
-        """How many slots have nothing in them and nothing waiting for them."""
+        """How many slots have no job in them and none waiting for them."""
         with self._lock:
             return 0 if self.has_loner else max(0, len(self._free) - len(self._waiting))
 
@@ -308,8 +310,8 @@ class Handoff:
 
     @property
     def stuck_since(self) -> float | None:
-        """Since when all slots that jobs wait for have been taken; None if none wait, or one could
-        be taken.
+        """Since when all slots that jobs wait for have been taken; None if no job waits, or one
+        could be taken.
         """
         with self._lock:
             if not self._waiting or self._can_take():
@@ -332,12 +334,12 @@ class Handoff:
             return [taken.job for taken in self._performing.values()]
 
     def taken(self) -> list[Taken]:
-        """What is being performed, in its slots."""
+        """The jobs that are being performed, with their slots."""
         with self._lock:
             return list(self._performing.values())
 
     def is_performing(self, taken: Taken) -> bool:
-        """Whether that is being performed still."""
+        """Whether it is still being performed."""
         with self._lock:
             return self._performing.get(taken.slot) is taken
 

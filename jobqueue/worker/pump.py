@@ -1,7 +1,7 @@
-"""The one thread of a worker that talks to the database about jobs.
+"""The one thread of a worker that settles outcomes and claims jobs.
 
-Each turn settles every outcome that has piled up and claims as many jobs as there is room for;
-the next begins when it returns. Under load the batches grow by themselves; when there is little
+Each turn settles all outcomes that have piled up, and claims as many jobs as there is room for. The
+next turn begins when it returns. So batches grow by themselves under load, and when there is little
 to do, a job costs one short turn. There is nothing to tune.
 """
 
@@ -19,33 +19,28 @@ from typing import Any
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.settlement import may_be_cancelled, was_called_off
 from jobqueue.clock import SYSTEM_TIMER, Timer, reconnect_pauses
 from jobqueue.errors import DatabaseUnavailable, TransactionOpen
-from jobqueue.execution import delay_before_return
+from jobqueue.perform.foreign_jobs import delay_before_return
 from jobqueue.records import (
     LOOK_ANYWHERE,
-    Cancelled,
     Claim,
     ClaimedJob,
     Committed,
-    Discarded,
-    Failed,
     JobFilter,
-    JobRecord,
     JobState,
     Outcome,
     Released,
-    Succeeded,
     Turn,
     Wakeup,
 )
-from jobqueue.strangers import Strangers
+from jobqueue.unknown_handlers import UnknownHandlers
 from jobqueue.worker.handoff import Handoff
-from jobqueue.worker.pace import AHEAD_SECONDS, Pace
-from jobqueue.worker.telling import Teller
+from jobqueue.worker.lost_answer import without_settled_before
+from jobqueue.worker.prefetch import AHEAD_SECONDS, Prefetch
+from jobqueue.worker.reporter import Reporter
 
-# How long a job is held unstarted, and how long one takes that others do not wait for.
+# How long a job is held unstarted at most. Others do not wait for a job that takes longer.
 SLOW_JOB_SECONDS = 0.5
 LONGEST_DRAIN_SECONDS = 5.0
 LAST_SETTLE_SECONDS = 10.0
@@ -56,36 +51,36 @@ AT_ONCE, NEVER = float("-inf"), float("inf")
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
-    """What a turn settled and claimed."""
+class DoneTurn:
+    """A turn, and the outcomes that it settled."""
 
     outcomes: Sequence[Outcome]
     turn: Turn
 
 
-NOTHING_TO_PASS_ON = Passed((), Turn((), ()))
+NOTHING_TO_PASS_ON = DoneTurn((), Turn((), ()))
 
 
 @dataclass(slots=True)
 class Pump:
-    """Carries jobs from the database to a `Handoff`, and outcomes back.
+    """Carries jobs from the database to a `Handoff`, and outcomes back to the database.
 
     Args:
         adapter: where the jobs are.
-        handoff: where they are taken to be performed.
-        worker_id: who claims.
+        handoff: from where they are taken to be performed.
+        worker_id: the worker that claims.
         queues: from which queues; None for all.
-        poll_interval: how long to wait when nothing was due.
+        poll_interval: how long to wait when no job was due.
         until_idle: stop when nothing is due any more.
         max_jobs: stop when so many have been performed; None for no limit.
-        lease: how often to look for jobs that were claimed in this worker's name and never reached
-            it: a claim was stored, its answer lost.
+        lease: how often to release strays: jobs that were claimed for this worker and never
+            reached it, since the answer to the claim was lost.
         logger: for what concerns the worker.
-        teller: tells what was settled.
+        reporter: logs and counts what was settled.
         on_stopping: is called when no more jobs are to be taken.
-        limited: a claimed job with the limits of this worker; None when it has none of its own.
-        timer: what time is measured with, the handoff's; for tests.
-        strangers: the handlers to pass over.
+        limited: applies the limits of this worker to a claimed job; None when it has none.
+        timer: measures time, as the handoff's does; for tests.
+        unknown_handlers: the handlers to pass over.
     """
 
     adapter: Adapter
@@ -97,31 +92,31 @@ class Pump:
     max_jobs: int | None
     lease: timedelta
     logger: logging.Logger
-    teller: Teller
+    reporter: Reporter
     on_stopping: Callable[[], None] = lambda: None
     limited: Callable[[ClaimedJob], ClaimedJob] | None = None
     timer: Timer = SYSTEM_TIMER
-    strangers: Strangers | None = None
+    unknown_handlers: UnknownHandlers | None = None
     _resting: bool = False
-    _pace: Pace = field(default_factory=Pace)
-    _last: Passed = NOTHING_TO_PASS_ON
+    _prefetch: Prefetch = field(default_factory=Prefetch)
+    _last: DoneTurn = NOTHING_TO_PASS_ON
     _hold: int = 0
     # Reentrant, since a signal handler may call `rest` on a thread that holds it.
     _lock: Any = field(default_factory=RLock)
     _heard: Wakeup | None = None
     _look_at: float = AT_ONCE
     _slot_was_free_at: float = field(init=False)
-    _hurry: Event = field(default_factory=Event)
+    _gives_up: Event = field(default_factory=Event)
     _strays_released_at: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._slot_was_free_at = self._strays_released_at = self.timer.now()
 
     def run(self) -> None:
-        """Turn until the handoff is closed; then give back what was not started, settle the rest.
+        """Turn until the handoff is closed. Then give back unstarted jobs, and settle the rest.
 
         Raises:
-            DatabaseError: of a kind that waiting does not mend.
+            DatabaseError: one that waiting does not mend.
         """
         try:
             while not self.handoff.closed:
@@ -134,16 +129,16 @@ class Pump:
         while not self.handoff.is_empty():
             outcomes = self.handoff.take_outcomes()
             if outcomes:
-                self.teller.tell(outcomes, self._insist(outcomes, None))
+                self.reporter.report(outcomes, self._insist(outcomes, None))
             else:
                 self.handoff.wait_until_performed()
 
-    def stop_insisting(self) -> None:
-        """Do not wait for a database that does not answer."""
-        self._hurry.set()
+    def give_up_waiting(self) -> None:
+        """Wait no longer for a database that does not answer."""
+        self._gives_up.set()
 
     def wake(self, wakeup: Wakeup = LOOK_ANYWHERE) -> None:
-        """Look for jobs now, if nothing is being done. May be called from any thread."""
+        """Claim now, or after the turn under way. May be called from any thread."""
         with self._lock:
             self._heard = wakeup if self._heard is None else self._heard.merged(wakeup)
         self.handoff.wake()
@@ -154,7 +149,7 @@ class Pump:
         return self._resting
 
     def rest(self, resting: bool) -> None:
-        """Claim nothing, and hold nothing that is not started, until told otherwise.
+        """Claim nothing, and give back unstarted jobs, until told otherwise.
 
         May be called from a signal handler, and from any thread.
         """
@@ -173,12 +168,12 @@ class Pump:
             return
         turn = self._insist(outcomes, claim)
         self._pass_on()
-        self._last = Passed(outcomes, turn)
-        self._pace.note_spent(self.handoff.take_spent())
-        self._pace.note_claimed(turn.claimed)
+        self._last = DoneTurn(outcomes, turn)
+        self._prefetch.note_spent(self.handoff.take_spent())
+        self._prefetch.note_claimed(turn.claimed)
         if not self._can_wait_for_the_next(self._last):
             self._pass_on()
-        if self.max_jobs is not None and self.teller.tally.performed >= self.max_jobs:
+        if self.max_jobs is not None and self.reporter.tally.performed >= self.max_jobs:
             self.handoff.close()
         elif outcomes or turn.claimed:
             self._look_at = AT_ONCE
@@ -188,16 +183,15 @@ class Pump:
     # --- waiting ---------------------------------------------------------------------------------
 
     def _wait_for_the_next_thing(self) -> None:
-        """Until there is an outcome or somebody calls, or something is due by itself."""
+        """Wait until there is an outcome, the pump is woken, or something is due."""
         seconds = max(self._next_thing_due() - self.timer.now(), 0.0)
         self.handoff.wait_for_outcome(seconds)
 
     def _next_thing_due(self) -> float:
-        """When something has to be done next that nobody will call for, as things are.
+        """When the pump has to do something next without being woken.
 
-        What else there is begins with an outcome: a slot that becomes free, also for a job with a
-        single attempt; room for others; the end of the jobs that one waits for which is to be
-        performed alone.
+        All else begins with an outcome: a free slot, also for a job with a single attempt; room for
+        other jobs; the end of the jobs for which a job that is performed alone waits.
         """
         return min(self._look_at, self._strays_due_at(), self._return_due_at())
 
@@ -215,27 +209,27 @@ class Pump:
 
     # --- passing on ------------------------------------------------------------------------------
 
-    def _can_wait_for_the_next(self, last: Passed) -> bool:
-        """Whether what a turn brought is passed on when the next one is on its way.
+    def _can_wait_for_the_next(self, last: DoneTurn) -> bool:
+        """Whether the results of a turn may be passed on while the next turn is under way.
 
-        The interpreter does one thing at a time: so the database does not wait for a thousand jobs
-        to be performed and told of, and these are while it works. Nobody else's hooks and log
-        handlers are called then, since they may wait for the very rows that the turn has locked.
-        And a job that has crashed is seen by the next claim, which has to leave it alone.
+        The interpreter does one thing at a time. So a thousand jobs are handed over and reported
+        while the database works, and it does not wait for that. Hooks and log handlers of the
+        application are not called then, since they may wait for rows that the turn has locked.
+        And the next claim has to see a job that has crashed before, to leave it alone.
         """
         claimed = last.turn.claimed
         if len(claimed) < MANY or self.max_jobs is not None:
             return False
         handlers = {job.handler for job in claimed} | {o.job.handler for o in last.outcomes}
         has_loner = any(job.crashes for job in claimed)
-        return not has_loner and not self.teller.calls_others(handlers)
+        return not has_loner and not self.reporter.calls_others(handlers)
 
     def _pass_on(self) -> None:
-        """Tell what the last turn settled and hand over what it claimed, if that is still to do."""
+        """Report what the last turn settled, and hand over what it claimed, if not yet done."""
         last, self._last = self._last, NOTHING_TO_PASS_ON
-        # Told before the next job begins, which may kill the process and the news with it.
-        self.teller.tell(last.outcomes, last.turn)
-        self.teller.tell_claimed(last.turn.claimed)
+        # Reported before the next job begins, which may kill the process.
+        self.reporter.report(last.outcomes, last.turn)
+        self.reporter.report_claimed(last.turn.claimed)
         claimed = last.turn.claimed
         if claimed:
             self.handoff.put([self.limited(job) for job in claimed] if self.limited else claimed)
@@ -247,7 +241,7 @@ class Pump:
         free_slots = max(0, self.handoff.free_slots - coming)
         room = self._room() - coming
         if room <= 0 or self._wants_a_free_slot(free_slots) or self.handoff.closed:
-            # There is room again with an outcome, and is none before.
+            # There is no room before the next outcome.
             self._look_at = NEVER
             return None
         return Claim(
@@ -257,14 +251,16 @@ class Pump:
             free_slots=free_slots,
             queues=self.queues,
             heard=self._take_heard(),
-            passing_over=self.strangers.to_pass_over() if self.strangers is not None else (),
+            passing_over=self.unknown_handlers.to_pass_over()
+            if self.unknown_handlers is not None
+            else (),
         )
 
     def _wants_a_free_slot(self, free_slots: int) -> bool:
-        """Whether what is held is to run out first, since no slot has been free for long.
+        """Whether to claim nothing until held jobs have run out, since no slot was free for long.
 
-        A job with a single attempt is claimed for a free slot only; one that a stream of others
-        always has something waiting for would keep it out for ever.
+        A job with a single attempt is claimed for a free slot only. Without this, a stream of other
+        jobs, always waiting for the next slot, would keep it out for ever.
         """
         now = self.timer.now()
         if not free_slots:
@@ -280,27 +276,35 @@ class Pump:
             return heard
 
     def _room(self) -> int:
-        """How many jobs to claim. Nothing is held ahead for the slots of slow jobs."""
+        """How many jobs to claim. None are prefetched for the slots of slow jobs."""
         if self._resting or self.handoff.has_loner:
             return 0
         slow = self.handoff.performing_longer_than(AHEAD_SECONDS)
-        self._hold = self._pace.jobs_to_hold(self.handoff.slots - slow)
+        self._hold = self._prefetch.jobs_to_hold(self.handoff.slots - slow)
         return slow + self._hold - self.handoff.held
 
     def _something_is_due(self) -> bool:
-        """Whether a claim came back empty only since others were locking what it looked at."""
-        paused = self.adapter.paused_queues()
-        wanted = None if self.queues is None else tuple(q for q in self.queues if q not in paused)
-        due = JobFilter(states=(JobState.READY,), queues=wanted, due=True)
-        return any(job.queue not in paused for job in self.adapter.list_jobs(due, 100))
+        """Whether a claim found no job only since other claims had locked those that are due.
+
+        If the database goes away meanwhile, the next turn waits for it.
+        """
+        try:
+            paused = self.adapter.paused_queues()
+            wanted = (
+                None if self.queues is None else tuple(q for q in self.queues if q not in paused)
+            )
+            due = JobFilter(states=(JobState.READY,), queues=wanted, due=True)
+            return any(job.queue not in paused for job in self.adapter.list_jobs(due, 100))
+        except DatabaseUnavailable:
+            return True
 
     # --- giving back -----------------------------------------------------------------------------
 
     def _return_what_has_to_go_back(self) -> None:
-        """Others can have it at once, except a job to be performed alone.
+        """Give back jobs that have waited too long, so that other workers can claim them.
 
-        For that one the running jobs are given some time to end, in which nothing else starts. If
-        it takes longer, it is put off so that the free slots are of use meanwhile.
+        A job to be performed alone waits longer, for the running jobs to end, while no other job
+        starts. If they take too long, it is put off, so that the free slots are used meanwhile.
         """
         if self.timer.now() < self._return_due_at():
             return
@@ -314,11 +318,10 @@ class Pump:
                 self.handoff.add_outcome(Released(loner, delay=delay_before_return(loner)))
 
     def _return_due_at(self) -> float:
-        """When some of what waits to be performed is to go back, if nothing happens until then.
+        """When waiting jobs are to be given back, if nothing happens until then.
 
-        It is when the jobs in front of it have all turned out to be slow; and when it has waited
-        for as long by itself, with one job after the other that is not quite as slow, or with more
-        of them than was to be expected.
+        They are when the jobs in all slots have turned out to be slow, and when they have waited as
+        long for a row of jobs that are less slow, or more than was expected.
         """
         handoff = self.handoff
         since, stuck_since = handoff.waiting_since, handoff.stuck_since
@@ -338,10 +341,10 @@ class Pump:
         return self._strays_released_at + self.lease.total_seconds()
 
     def _release_strays_once_a_lease(self) -> None:
-        """Between turns, when no claim is under way whose jobs would look like strays."""
+        """Release strays between turns: the jobs of a claim under way would look like strays."""
         if self.timer.now() < self._strays_due_at():
             return
-        # The next turn says it when the database is away, and looks for strays when it is back.
+        # When the database is away, the next turn logs it, and releases strays when it is back.
         self._pass_on()
         with suppress(DatabaseUnavailable):
             self._release_strays()
@@ -352,12 +355,12 @@ class Pump:
         if freed:
             number = len(freed.released) + len(freed.ended)
             log.strays_released(self.logger, self.worker_id, number)
-            self.teller.tell_freed(freed)
+            self.reporter.report_freed(freed)
 
     # --- when the database goes away -------------------------------------------------------------
 
     def _insist(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
-        """One turn, however long the database takes to come back."""
+        """Make one turn, however long the database takes to come back."""
         try:
             return self._turn(outcomes, claim)
         except DatabaseUnavailable as error:
@@ -365,7 +368,7 @@ class Pump:
             log.database_lost(self.logger, self.worker_id, error)
             lost_at, last_error = self.timer.now(), error
         for pause in reconnect_pauses():
-            if self._hurry.wait(pause) or self._has_to_end(lost_at):
+            if self._gives_up.wait(pause) or self._has_to_end(lost_at):
                 raise last_error
             try:
                 turn = self._resume(outcomes, claim)
@@ -377,65 +380,32 @@ class Pump:
         raise AssertionError("the pauses never end")
 
     def _turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
-        """One turn, but for what jobs have settled in their own transactions."""
+        """Make one turn, without outcomes that jobs have committed in their own transactions."""
         unsettled = [outcome for outcome in outcomes if type(outcome) is not Committed]
         if not unsettled and claim is None:
             return Turn((), ())
         while True:
+            meanwhile = None if self._last is NOTHING_TO_PASS_ON else self._pass_on
             try:
-                if self._last is NOTHING_TO_PASS_ON:
-                    return self.adapter.turn(unsettled, claim)
-                with self.adapter.meanwhile(self._pass_on):
-                    return self.adapter.turn(unsettled, claim)
+                return self.adapter.turn(unsettled, claim, meanwhile)
             except TransactionOpen:
-                if self._hurry.is_set():
+                if self._gives_up.is_set():
                     raise
 
     def _has_to_end(self, lost_at: float) -> bool:
         return self.handoff.closed and self.timer.now() - lost_at > LAST_SETTLE_SECONDS
 
     def _resume(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
-        """The turn once more, minding that the lost answer may have been to one that was made."""
+        """Make the turn again. The one whose answer was lost may have been committed."""
         settled = self._turn(outcomes, None)
-        rejected, cancelled = list[Outcome](), list(settled.cancelled)
-        for outcome in settled.rejected:
-            record = self.adapter.get(outcome.job.id)
-            if not _was_settled(outcome, record):
-                rejected.append(outcome)
-            elif record is not None and _is_called_off(outcome, record):
-                cancelled.append(Cancelled(outcome.job, reason=record.last_error or ""))
+        rejected, cancelled = without_settled_before(settled, self.adapter)
         self._release_strays()
         if claim is not None:
-            # A token stands for one claim: jobs of the lost answer may still carry the first one.
+            # A token stands for one claim. Jobs of the lost claim may still have the first one.
             claim = replace(claim, token=_new_token())
         turn = self._turn((), claim)
-        return replace(turn, rejected=tuple(rejected), cancelled=tuple(cancelled))
+        return replace(turn, rejected=rejected, cancelled=cancelled)
 
 
 def _new_token() -> int:
     return secrets.randbits(63)
-
-
-def _was_settled(outcome: Outcome, record: JobRecord | None) -> bool:
-    """Whether a rejected outcome had been stored all along, by a turn whose answer was lost."""
-    if record is None:
-        return isinstance(outcome, Succeeded | Failed | Discarded) and not outcome.keep
-    if record.locked_by is not None:
-        return False
-    return record.state is _state_after(outcome) or _is_called_off(outcome, record)
-
-
-def _is_called_off(outcome: Outcome, record: JobRecord) -> bool:
-    return may_be_cancelled(outcome) and was_called_off(record)
-
-
-def _state_after(outcome: Outcome) -> JobState:
-    match outcome:
-        case Succeeded():
-            return JobState.SUCCEEDED
-        case Failed():
-            return JobState.FAILED
-        case Discarded():
-            return JobState.CANCELLED
-        case _:
-            return JobState.READY

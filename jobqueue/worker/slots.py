@@ -1,8 +1,8 @@
-"""What a process performs right now, in memory that it shares with its supervisor.
+"""The jobs that a process performs right now, in memory that it shares with its supervisor.
 
-The supervisor reads it when the process has died, to tell the jobs that were being performed from
-those that were only held, and while it lives, to see a job that has outstayed its time. Nothing
-here waits for anything: there is one writer, and a reader sees a job wholly or not at all.
+The supervisor reads it when the process has died, to tell jobs that were being performed from jobs
+that were only prefetched, and while it lives, to see jobs that are over their time. Nothing here
+waits: there is one writer, and a reader sees a job completely or not at all.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ class Slots:
         return cls(fd, count)
 
     def publish(self, index: int, claimed: ClaimedJob, deadline: float, retry_delay: float) -> None:
-        """Say that a job is being performed. See `SlotEntry` for the units."""
+        """Note that a job is being performed. The units are those of `SlotEntry`."""
         start = index * ENTRY_BYTES
         JOB_ID.pack_into(self._memory, start, NO_JOB)
         DETAILS.pack_into(self._memory, start + JOB_ID.size, claimed.token, deadline, retry_delay)
         JOB_ID.pack_into(self._memory, start, claimed.id)
 
     def clear(self, index: int) -> None:
-        """Say that the job of a slot is no longer performed."""
+        """Note that the job of a slot is no longer performed."""
         JOB_ID.pack_into(self._memory, index * ENTRY_BYTES, NO_JOB)
 
     def performing(self) -> list[SlotEntry]:
@@ -82,7 +82,7 @@ class Slots:
         return [entry for entry in entries if entry is not None]
 
     def close(self) -> None:
-        """Let go of the memory and of the file. Other processes keep theirs."""
+        """Unmap the memory and close the file. Other processes keep theirs."""
         self._memory.close()
         os.close(self.fd)
 

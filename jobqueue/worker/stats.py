@@ -1,7 +1,7 @@
-"""What becomes of a worker's attempts, added up and stored about once a minute.
+"""Statistics of a worker's attempts, added up and stored about once a minute.
 
-The pump only adds up: a call a turn. Storing is done by a thread, in a transaction of its own, and
-what the database does not take now is part of what it is given a minute later.
+The pump only adds up: one call a turn. A service stores the sums, in a transaction of its own. Sums
+that the database does not take now are part of what it is given a minute later.
 """
 
 from __future__ import annotations
@@ -12,12 +12,22 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.errors import DatabaseError, DatabaseUnavailable
-from jobqueue.outside import Stat
-from jobqueue.records import NO_DELAY, Discarded, Failed, Outcome, Released, Retried, Succeeded
+from jobqueue.background import Service
+from jobqueue.errors import DatabaseUnavailable
+from jobqueue.records import (
+    NO_DELAY,
+    Discarded,
+    Failed,
+    Outcome,
+    Released,
+    Retried,
+    Stat,
+    Succeeded,
+)
 
 FLUSH_SECONDS = 60.0
 STOP_SECONDS = 5.0
@@ -25,7 +35,7 @@ STOP_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Sum:
-    """What has been added up of a class in a queue."""
+    """The sums of one class in one queue."""
 
     succeeded: int = 0
     retried: int = 0
@@ -59,7 +69,7 @@ class Sum:
                 self.cancelled += 1
 
     def stat(self, handler: str, queue: str) -> Stat:
-        """As it is stored."""
+        """Return the sums as they are stored."""
         return Stat(
             handler,
             queue,
@@ -73,7 +83,7 @@ class Sum:
         )
 
     def merge(self, other: Sum) -> None:
-        """Add what was added up before."""
+        """Add other sums of the same class and queue."""
         self.succeeded += other.succeeded
         self.retried += other.retried
         self.failed += other.failed
@@ -84,25 +94,30 @@ class Sum:
 
 
 class Stats:
-    """Adds up what becomes of attempts, and stores it now and then.
+    """Adds up how attempts end, and stores the sums about once a minute.
 
     Args:
-        adapter: where to.
+        adapter: where the sums are stored.
         worker_id: the worker whose attempts they are.
-        logger: where it says what went wrong.
+        logger: where it is logged that the database refuses them.
     """
 
     def __init__(self, adapter: Adapter, worker_id: str, logger: logging.Logger) -> None:
         self._adapter = adapter
         self._worker_id = worker_id
-        self._logger = logger
         self._lock = threading.Lock()
         self._sums: dict[tuple[str, str], Sum] = {}
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="jobqueue-stats", daemon=True)
+        self._service = Service(
+            "jobqueue-stats",
+            self._step,
+            logger,
+            on_trouble=partial(log.stats_troubled, logger),
+            retry_seconds=FLUSH_SECONDS,
+            until=lambda: True,
+        )
 
     def note(self, outcomes: Sequence[Outcome], rejected: Collection[Outcome]) -> None:
-        """Count what a turn has settled. Cheap, and does not wait for the database."""
+        """Count the outcomes that a turn has settled. It does not wait for the database."""
         refused = {id(outcome) for outcome in rejected} if rejected else ()
         with self._lock:
             sums = self._sums
@@ -116,35 +131,33 @@ class Stats:
                 known.add(outcome)
 
     def start(self) -> None:
-        """Begin to store now and then."""
-        self._thread.start()
+        """Begin to store the sums about once a minute."""
+        self._service.start()
 
     def stop(self) -> None:
-        """Store what is left, but do not wait for a database that does not answer."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(STOP_SECONDS)
+        """Store the sums that are left. A database that does not answer is not waited for."""
+        self._service.stop(STOP_SECONDS)
 
     def flush(self) -> None:
-        """Store what has been added up; keep it when the database does not let it."""
+        """Store the sums now. When the database is unavailable, they are kept for the next time."""
+        self._service.run_step()
+
+    def _step(self) -> float:
         with self._lock:
             taken, self._sums = self._sums, {}
-        if not taken:
-            return
+        if taken:
+            self._store(taken)
+        return FLUSH_SECONDS * random.uniform(0.9, 1.0)  # noqa: S311 - spreads load
+
+    def _store(self, taken: dict[tuple[str, str], Sum]) -> None:
         stats = [taken[key].stat(*key) for key in sorted(taken)]
         try:
             self._adapter.add_stats(self._worker_id, stats)
         except DatabaseUnavailable:
-            self._put_back(taken)  # the worker waits for it as well, and says so
-        except DatabaseError as error:
-            log.stats_troubled(self._logger, error)
+            self._put_back(taken)
+            raise
 
     def _put_back(self, taken: dict[tuple[str, str], Sum]) -> None:
         with self._lock:
             for key, before in taken.items():
                 self._sums.setdefault(key, Sum()).merge(before)
-
-    def _run(self) -> None:
-        while not self._stopped.wait(FLUSH_SECONDS * random.uniform(0.9, 1.0)):  # noqa: S311
-            self.flush()
-        self.flush()

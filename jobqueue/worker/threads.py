@@ -1,6 +1,6 @@
 """The threads of a worker that performs several jobs at a time.
 
-All of them are daemons: a job that cannot be stopped does not keep its process from ending.
+All are daemons, so that a job which cannot be stopped does not keep its process from ending.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class ThreadPool:
     """At most so many threads, each started when all others are at work.
 
     Args:
-        size: how many. More work than that at a time waits.
+        size: how many threads. More work than that at a time waits.
     """
 
     def __init__(self, size: int) -> None:
@@ -26,7 +26,7 @@ class ThreadPool:
         self._threads: list[threading.Thread] = []
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Have something called, which must not raise, by one of the threads."""
+        """Have one of the threads call `work`, which must not raise."""
         self._work.put(work)
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._size:
             name = f"jobqueue-job-{len(self._threads)}"
@@ -35,7 +35,7 @@ class ThreadPool:
             thread.start()
 
     def close(self, *, wait: bool) -> None:
-        """End the threads when they are done, and wait for that if so asked."""
+        """End the threads when they are done, and wait for that if asked to."""
         for _ in self._threads:
             self._work.put(None)
         if wait:
@@ -67,7 +67,7 @@ class Loop(Protocol):
         ...
 
     def close(self, *, wait: bool) -> None:
-        """Have no more to do with it, and wait for what that takes if so asked."""
+        """Use it no more, and wait until it has ended if asked to."""
         ...
 
 
@@ -84,10 +84,10 @@ class ApplicationLoop:
         self._loop = loop
 
     def start(self) -> None:
-        """See `Loop.start`: it runs already."""
+        """Do nothing: it runs already."""
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
-        """See `Loop.call_soon`.
+        """Have something called by the loop. Safe in signal handlers and from any thread.
 
         Raises:
             RuntimeError: the application has closed it.
@@ -95,11 +95,10 @@ class ApplicationLoop:
         self._loop.call_soon_threadsafe(callback, *args)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """See `Loop.run`."""
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def close(self, *, wait: bool) -> None:
-        """See `Loop.close`: it is the application's to close."""
+        """Do nothing: the application closes it."""
 
 
 class LoopThread:
@@ -113,20 +112,17 @@ class LoopThread:
         self._thread = threading.Thread(target=self._run, name="jobqueue-loop", daemon=True)
 
     def start(self) -> None:
-        """Let it run, until it is closed."""
         self._loop = self._runner.get_loop()
         self._thread.start()
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
-        """Have something called by the loop. Safe in signal handlers and from any thread."""
         self._loop.call_soon_threadsafe(callback, *args)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine to its end on the loop, while this other thread waits for it."""
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def close(self, *, wait: bool) -> None:
-        """Stop the loop, cancelling what is left in it, and wait for that if so asked."""
+        """Stop the loop, cancelling the tasks left in it, and wait for that if asked to."""
         self._closing = True
         if self._thread.ident is None:
             self._runner.close()

@@ -1,4 +1,4 @@
-"""A worker: performs what its pump brings from the database."""
+"""A worker: performs the jobs that its pump claims."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import secrets
 import socket
 import threading
 from asyncio import AbstractEventLoop
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -17,29 +17,34 @@ from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.config import Settings
 from jobqueue.defaults import default_configuration
-from jobqueue.ending import EndTeller, logger_of
+from jobqueue.ends import EndTeller, logger_of
 from jobqueue.errors import DatabaseUnavailable
-from jobqueue.execution import Executor
 from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
-from jobqueue.maintenance.prune import Pruner, PruningThread, prune_quietly
-from jobqueue.maintenance.rescued import HooksHere, RescueTeller
-from jobqueue.maintenance.schedules import Ticker, schedules_in
+from jobqueue.maintenance.pruner import RetentionService
+from jobqueue.maintenance.rescue_reports import HooksInProcess, RescueReports
+from jobqueue.maintenance.ticker import Ticker, schedules_in
+from jobqueue.perform.executor import Executor
 from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewSchedule, NewWorker, Wakeup
-from jobqueue.strangers import Strangers
+from jobqueue.unknown_handlers import UnknownHandlers
 from jobqueue.worker.handoff import Handoff
-from jobqueue.worker.interrupting import Alarm, WatchedAlarm, Watcher
-from jobqueue.worker.lease import LeaseKeeper
-from jobqueue.worker.performing import Attendant, Concurrently, OnMainThread, Performer
+from jobqueue.worker.heartbeat import heartbeat_of
+from jobqueue.worker.interruption import Alarm, AlarmClock, ThreadAlarm
+from jobqueue.worker.listener import RARELY, ListenerService
+from jobqueue.worker.monitor import Monitor
+from jobqueue.worker.performers import (
+    ConcurrentPerformer,
+    Performer,
+    SequentialPerformer,
+    TimedExecutor,
+)
 from jobqueue.worker.pump import Pump
+from jobqueue.worker.reporter import Reporter, Tally
 from jobqueue.worker.slots import Slots
 from jobqueue.worker.stats import Stats
-from jobqueue.worker.steward import Steward
-from jobqueue.worker.telling import Tally, Teller
 from jobqueue.worker.threads import ApplicationLoop
-from jobqueue.worker.waking import RARELY, ListeningThread
 
-LAST_TELLING_SECONDS = 10.0
+LAST_REPORT_SECONDS = 10.0
 
 
 class Worker:
@@ -50,17 +55,17 @@ class Worker:
         registry: the job classes that it can perform.
         settings: `queues`, `concurrency`, `poll_interval`, `lease`, `kill_after`, and defaults
             for the classes.
-        logger: where it says what it does.
+        logger: where it logs what it does.
         until_idle: stop when nothing is due any more.
-        slots: where to publish what is being performed, for a supervisor; as many as
+        slots: memory in which the jobs being performed are published for a supervisor; as many as
             `concurrency`.
         alarm: what interrupts a sync job whose time is over, where `run` is called on the main
             thread and `concurrency` is 1. Without one, a blocking call has to return first.
         supervised_as: the id under which a supervisor registers it and keeps its lease. Without
-            one it does both itself.
+            it, the worker does both itself.
         max_jobs: stop after so many; None for no limit.
         most_attempts: fail a job here after so many attempts, whatever it was enqueued with, unless
-            its class says itself how often; None for no limit.
+            its class sets the number; None for no limit.
         observers: the hooks for all jobs; those that are configured by default.
     """
 
@@ -87,15 +92,15 @@ class Worker:
         self._logger = logger
         self._observers = observers or default_configuration.observers
         self._handoff = Handoff(settings.concurrency)
-        self._watcher = Watcher()
-        # One that works off ends when nothing is due: it puts off what it cannot perform.
-        self._strangers = None if until_idle else Strangers(self._is_known)
-        self._steward = Steward(adapter, self.id, self._handoff, logger, self._logger_of)
-        self._attendant = self._new_attendant(slots)
+        self._alarm_clock = AlarmClock(logger)
+        # A worker that stops when idle puts jobs off that it cannot perform.
+        self._unknown_handlers = None if until_idle else UnknownHandlers(self._is_known)
+        self._monitor = Monitor(adapter, self.id, self._handoff, logger, self._logger_of)
+        self._executor = self._new_executor(slots)
         self._performer = self._new_performer(alarm)
         self._stats = Stats(adapter, self.id, logger)
         self._ends = EndTeller(logger, self._observers, registry)
-        self._teller = Teller(
+        self._reporter = Reporter(
             logger, self._logger_of, self._ends, self._observers, self._stats.note
         )
         self._pump = Pump(
@@ -108,15 +113,16 @@ class Worker:
             max_jobs=max_jobs,
             lease=settings.lease,
             logger=logger,
-            teller=self._teller,
+            reporter=self._reporter,
             on_stopping=partial(self._tell, "worker_stopping"),
             limited=None if most_attempts is None else partial(self._limited, most_attempts),
-            strangers=self._strangers,
+            unknown_handlers=self._unknown_handlers,
         )
         self._pump_error: BaseException | None = None
-        listens = settings.listen and self._keeps_lease and not until_idle
-        self._listening = self._new_listening_thread() if listens else None
-        self._ticks = self._keeps_lease and not until_idle
+        self._retention = RetentionService(
+            adapter, self.id, registry, settings, logger, frugal=not self._keeps_lease
+        )
+        self._ticker = Ticker(adapter, settings.app, logger)
         self._until_idle = until_idle
 
     def run(self) -> Tally:
@@ -127,7 +133,8 @@ class Worker:
             DatabaseError: the database cannot be worked with. One that only does not answer for
                 a while is waited for.
         """
-        schedules = schedules_in(self._registry, self._adapter) if self._ticks else []
+        ticks = self._keeps_lease and not self._until_idle
+        schedules = schedules_in(self._registry, self._adapter) if ticks else []
         with ExitStack() as started:
             self._start_services(started, schedules)
             log.worker_ready(self._logger, self.id, self._settings.queues)
@@ -136,42 +143,46 @@ class Worker:
             self._performer.run()
         if self._pump_error is not None:
             raise self._pump_error
-        return self._teller.tally
+        return self._reporter.tally
 
     def _start_services(self, started: ExitStack, schedules: Sequence[NewSchedule]) -> None:
-        """Start what goes with working. What has been started is stopped again, the last first,
-        when another cannot be: nothing claims or beats for a worker that performs nothing.
+        """Start all services. They are stopped in reverse order, also when one cannot be started:
+        nothing claims or beats for a worker that performs nothing.
         """
-        rescues = RescueTeller(self._ends, HooksHere(self._adapter, self._ends))
-        lease = LeaseKeeper(self._adapter, self._new_worker(), self._logger, rescues.note)
+        self._start_lease(started)
+        started.callback(self._tidy_up_if_idle)
+        started.callback(self._alarm_clock.stop)
+        started.callback(self._performer.close)
+        self._monitor.start(self._performer.cancel)
+        started.callback(self._monitor.stop)
+        for service in self._lasting_services():
+            service.start()
+            started.callback(service.stop)
+        self._ticker.mind(schedules)
+        started.callback(self._ticker.stop)
+
+    def _start_lease(self, started: ExitStack) -> None:
+        """Register this worker and keep its lease, unless a supervisor does so."""
+        rescues = RescueReports(self._ends, HooksInProcess(self._adapter, self._ends))
+        worker = self._new_worker()
         if self._keeps_lease:
             log.worker_started(self._logger, self.id, os.getpid())
-            lease.register()
+            self._adapter.register_worker(worker)
         started.callback(self._sign_off)
-        started.callback(rescues.stop, LAST_TELLING_SECONDS)
+        started.callback(rescues.stop, LAST_REPORT_SECONDS)
         if self._keeps_lease:
-            lease.start()
-            started.callback(lease.stop)
-        started.callback(self._tidy_up_if_idle)
-        started.callback(self._watcher.close)
-        started.callback(self._performer.close)
-        self._steward.start(self._performer.cancel)
-        started.callback(self._steward.stop)
-        if not self._until_idle:
-            self._stats.start()
-            started.callback(self._stats.stop)
-            self._start_pruning(started)
-        if self._listening is not None:
-            self._listening.start()
-            started.callback(self._listening.stop)
-        ticker = Ticker(self._adapter, self._settings.app, self._logger)
-        ticker.mind(schedules)
-        started.callback(ticker.stop)
+            heartbeat = heartbeat_of(self._adapter, worker, self._logger, rescues.note)
+            heartbeat.start()
+            started.callback(heartbeat.stop)
 
-    def _start_pruning(self, started: ExitStack) -> None:
-        pruning = PruningThread(*self._for_pruning(), self._logger, frugal=not self._keeps_lease)
-        pruning.start()
-        started.callback(pruning.stop)
+    def _lasting_services(self) -> Iterator[Stats | RetentionService | ListenerService]:
+        """The services of a worker that does not stop when it is idle."""
+        if not self._until_idle:
+            yield self._stats
+            yield self._retention
+            if self._settings.listen and self._keeps_lease:
+                url = self._settings.listen_url
+                yield ListenerService(self._adapter, url, self.wake, self._logger)
 
     def _start_pump(self, started: ExitStack) -> None:
         pump = threading.Thread(target=self._run_pump, name="jobqueue-pump", daemon=True)
@@ -182,34 +193,37 @@ class Worker:
     def _tidy_up_if_idle(self) -> None:
         if self._until_idle and self._pump_error is None:
             self._stats.flush()
-            prune_quietly(Pruner(*self._for_pruning()), self._logger)
+            self._retention.prune_once()
 
     def stop(self, why: str = "it was asked to") -> None:
         """Take no more jobs, finish what runs, and return from `run`.
 
         May be called from a signal handler, and from any thread.
         """
-        if not self._handoff.closed:
+        if self._handoff.closed:
+            return
+        # Closed first: a signal may come in the middle of a log line, which refuses another.
+        self._handoff.close()
+        with suppress(RuntimeError):
             log.worker_stopping(self._logger, self.id, why)
-            self._handoff.close()
 
     def stop_now(self) -> None:
-        """As `stop`, but give what runs back unfinished, its attempt refunded.
+        """As `stop`, but interrupt the jobs that run, and give them back with the attempt refunded.
 
-        With a `concurrency` above 1, what does not end within a second is left behind: the
+        With a `concurrency` above 1, a job that does not end within a second is left behind: the
         process is meant to exit when `run` has returned.
 
         May be called from a signal handler on the thread of `run`, and from any other thread.
 
         Raises:
-            StopNow: into the running job, where that is on the thread that calls.
+            StopNow: in the running job, when that is on the thread that calls.
         """
         self._handoff.close()
-        self._pump.stop_insisting()
+        self._pump.give_up_waiting()
         self._performer.stop_now()
 
     def rest(self, resting: bool) -> None:
-        """Claim nothing until told otherwise; what runs is finished, what does not goes back.
+        """Claim nothing until told otherwise. Jobs that run are finished, others are given back.
 
         May be called from a signal handler, and from any thread.
         """
@@ -226,7 +240,7 @@ class Worker:
             self._pump.wake(wakeup)
 
     def rely_on_wakeups(self, relying: bool) -> None:
-        """Look without being woken only rarely, or, as without this, every `poll_interval`.
+        """Poll only rarely, relying on being woken, or poll every `poll_interval` as usual.
 
         May be called from any thread.
         """
@@ -236,12 +250,12 @@ class Worker:
             self._pump.wake(LOOK_ANYWHERE)
 
     def sign_off(self) -> None:
-        """Take this worker off the list, and free what it holds. May be called from any thread.
+        """Unregister this worker, and free the jobs that it holds. May be called from any thread.
 
         Raises:
-            DatabaseError: it could not be; the end of its lease does it.
+            DatabaseError: it could not be done; the end of its lease does it.
         """
-        self._teller.tell_freed(self._adapter.unregister_worker(self.id))
+        self._reporter.report_freed(self._adapter.unregister_worker(self.id))
 
     def performing(self) -> list[ClaimedJob]:
         """The jobs that are being performed now, the longest first."""
@@ -252,38 +266,33 @@ class Worker:
 
         To be called before `run`. The loop has to go on until that has returned.
         """
-        self._performer = Concurrently(
-            self._handoff,
-            self._attendant,
-            lambda: WatchedAlarm(self._watcher),
-            ApplicationLoop(loop),
+        self._performer = ConcurrentPerformer(
+            self._handoff, self._executor, self._new_alarm, ApplicationLoop(loop)
         )
 
     def _new_performer(self, alarm: Alarm | None) -> Performer:
         if self._settings.concurrency == 1:
-            return OnMainThread(
-                self._handoff, self._attendant, alarm or WatchedAlarm(self._watcher)
-            )
-        return Concurrently(self._handoff, self._attendant, lambda: WatchedAlarm(self._watcher))
+            return SequentialPerformer(self._handoff, self._executor, alarm or self._new_alarm())
+        return ConcurrentPerformer(self._handoff, self._executor, self._new_alarm)
 
-    def _new_attendant(self, slots: Slots | None) -> Attendant:
-        return Attendant(
+    def _new_alarm(self) -> Alarm:
+        return ThreadAlarm(self._alarm_clock)
+
+    def _new_executor(self, slots: Slots | None) -> TimedExecutor:
+        return TimedExecutor(
             Executor(
                 self._registry,
                 self._settings,
                 self._observers,
-                self._steward,
+                self._monitor,
                 self._adapter,
-                self._strangers,
+                self._unknown_handlers,
             ),
-            self._watcher,
+            self._alarm_clock,
             slots,
             self._settings.kill_after,
             self._logger_of,
         )
-
-    def _new_listening_thread(self) -> ListeningThread:
-        return ListeningThread(self._adapter, self._settings.listen_url, self.wake, self._logger)
 
     def _run_pump(self) -> None:
         try:
@@ -292,16 +301,13 @@ class Worker:
             self._pump_error = error
 
     def _sign_off(self) -> None:
-        """Leave nothing behind; what a lost database keeps, the end of the lease brings back."""
+        """Unregister; jobs that a lost database keeps are freed at the end of the lease."""
         try:
             self.sign_off()
         except DatabaseUnavailable as error:
             self._pump_error = self._pump_error or error
-        log.worker_stopped(self._logger, self.id, self._teller.tally.performed)
+        log.worker_stopped(self._logger, self.id, self._reporter.tally.performed)
         self._tell("worker_stopped")
-
-    def _for_pruning(self) -> tuple[Adapter, str, Registry, Settings]:
-        return self._adapter, self.id, self._registry, self._settings
 
     def _tell(self, event: str) -> None:
         self._observers.tell(self._logger, event, self._new_worker())
@@ -318,9 +324,9 @@ class Worker:
         )
 
     def _limited(self, most_attempts: int, claimed: ClaimedJob) -> ClaimedJob:
-        """A job with no more attempts than this worker allows, unless its class sets their number.
+        """A job with no more attempts than this worker allows, unless its class sets the number.
 
-        What it was enqueued with may come from the same setting, of whoever enqueued it.
+        The number that it was enqueued with may come from the same setting of another process.
         """
         job_class = self._registry.find(claimed.handler)
         if job_class is not None and _sets_its_attempts(job_class):

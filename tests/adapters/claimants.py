@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from jobqueue.adapters.sql.postgres import PostgresAdapter
-from jobqueue.adapters.sql.postgres_claim import (
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.postgres.low_water import (
     LowWater,
 )
 from jobqueue.records import (
@@ -52,7 +52,7 @@ class Claimant:
 
     @property
     def low_water(self) -> LowWater:
-        return self.adapter._low_water(self.id, self.queues)
+        return self.adapter.path.low_water_marks.of(self.id, self.queues)
 
     def turn(
         self,

@@ -12,10 +12,10 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import event
 
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.postgres.database import Statement
+from jobqueue.adapters.postgres.low_water import Lane
 from jobqueue.adapters.settlement import settlements_of
-from jobqueue.adapters.sql.postgres import PostgresAdapter
-from jobqueue.adapters.sql.postgres_claim import Lane
-from jobqueue.adapters.sql.postgres_database import Statement
 from jobqueue.records import Claim, Outcome
 
 
@@ -54,19 +54,20 @@ class Table:
 
     def explain_claim(self, queues: tuple[str, ...] | None, mode: str, limit: int) -> Explained:
         """The look for lanes, and the claim from those that it found."""
-        look = self.statement_of(lambda: self.adapter._find_lanes(queues))
+        look = self.statement_of(lambda: self.adapter.path.find_lanes(queues))
         self.lanes = sorted(
-            self.adapter._find_lanes(queues), key=lambda lane: (lane.priority, lane.run_at, lane.id)
+            self.adapter.path.find_lanes(queues),
+            key=lambda lane: (lane.priority, lane.run_at, lane.id),
         )
         claim = Claim("w", 7, limit, 1, queues)
-        statements = [self.adapter._claim_statement(claim, self.lanes)] if self.lanes else []
+        statements = [self.adapter.path.claim_statement(claim, self.lanes)] if self.lanes else []
         return Explained(
             self.explain(look, mode), [self.explain(statement, mode) for statement in statements]
         )
 
     def explain_settling(self, outcomes: Sequence[Outcome], mode: str) -> Plan:
         """The one statement that settles some outcomes of the same kind."""
-        (statement,) = self.adapter._settle_statements(settlements_of(outcomes))
+        (statement,) = self.adapter.path.settle_statements(settlements_of(outcomes))
         return self.explain(statement, mode)
 
     def statement_of(self, run: Callable[[], Any]) -> Statement:

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-from jobqueue.adapters.sql.postgres import PostgresAdapter
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
 
 AT_STEP, GOING, DONE = "at a step", "going", "done"
 SOON_SECONDS = 0.002

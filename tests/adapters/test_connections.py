@@ -14,10 +14,10 @@ from sqlalchemy import event
 
 from jobqueue import JobQueue
 from jobqueue.adapters import connect
-from jobqueue.adapters.sql.postgres import PostgresAdapter
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.config import Settings
 from jobqueue.job import registry
-from jobqueue.maintenance import prune
+from jobqueue.maintenance import pruner
 from jobqueue.worker.worker import Worker, new_worker_id
 from tests.sample_jobs import Note, calls
 
@@ -29,7 +29,7 @@ def test_an_idle_worker_process_keeps_one(
     postgres_url: str, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pruner and pump begin at the same time, and each of them with a connection of its own."""
-    monkeypatch.setattr(prune, "PRUNE_SECONDS", 0.2)
+    monkeypatch.setattr(pruner, "PRUNE_SECONDS", 0.2)
     calls.clear()
     adapter = connect(f"{postgres_url}&application_name={NAME.replace(' ', '%20')}")
     assert isinstance(adapter, PostgresAdapter)

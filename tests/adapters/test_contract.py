@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import lru_cache, partial
+from functools import partial
 
 import pytest
 
 from jobqueue.adapters import Adapter
-from jobqueue.adapters.sql.postgres import PostgresAdapter
-from jobqueue.adapters.sql.postgres_claim import LowWater
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.postgres.low_water import LowWater, LowWaterMarks
 from jobqueue.clock import ManualClock
 from jobqueue.testing import AdapterContract
 from jobqueue.testing.contract import TransactionContract
@@ -39,7 +39,9 @@ class TestPostgresAdapter(AdapterContract, TransactionContract):
     def adapter(self, request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Adapter]:
         adapter = build_adapter(request, "postgresql", clock)
         assert isinstance(adapter, PostgresAdapter)
-        adapter._low_water = lru_cache(lambda _, queues: LowWater(queues, partial(seconds, clock)))
+        adapter.path.low_water_marks = LowWaterMarks(
+            new=lambda queues: LowWater(queues, partial(seconds, clock))
+        )
         yield adapter
         adapter.close()
 

@@ -16,8 +16,8 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from jobqueue.adapters import Adapter, connect
-from jobqueue.adapters.memory import MemoryAdapter
-from jobqueue.adapters.sql.engine import translated
+from jobqueue.adapters.memory.adapter import MemoryAdapter
+from jobqueue.adapters.sql.database import translated
 from jobqueue.errors import (
     DatabaseError,
     DatabaseRefused,

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.sql.postgres import PostgresAdapter
-from jobqueue.adapters.sql.postgres_claim import LOOK_AGAIN_SECONDS
-from jobqueue.adapters.sql.wakeups import wakeup_for
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.postgres.low_water import LOOK_AGAIN_SECONDS
+from jobqueue.adapters.sql.announcer import wakeup_for
 from jobqueue.records import (
     Claim,
     ClaimedJob,
@@ -47,7 +47,7 @@ class Stream:
         self._held: Sequence[ClaimedJob] = ()
         self._tokens = itertools.count(1)
         if isinstance(adapter, PostgresAdapter):
-            adapter._low_water("w", queues).monotonic = self._seconds
+            adapter.path.low_water_marks.of("w", queues).monotonic = self._seconds
         enqueued(adapter, "busy", BACKLOG)
 
     def _seconds(self) -> float:

@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from jobqueue.adapters.sql import postgres_database
-from jobqueue.adapters.sql.postgres import PostgresAdapter
+from jobqueue.adapters.postgres import database as postgres_database
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     Claim,
@@ -317,7 +317,7 @@ class Theatre:
     def run(self, choices: Sequence[int], *, by_statement: bool = True) -> list[Choice]:
         self.monitor.execute(BEGIN_ANEW)
         adapters = (self.world.old, self.world.new)
-        adapters[0]._low_water.cache_clear()
+        adapters[0].path.low_water_marks.clear()
         self.callers = [
             Caller(
                 name=("A", "B")[number],

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobqueue.adapters.sql.postgres_claim import (
+from jobqueue.adapters.postgres.low_water import (
     CREDIT_SECONDS,
     LOOK_AGAIN_SECONDS,
     SHARE_OF_TIME,
     Lane,
     LowWater,
+    LowWaterMarks,
 )
 from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, Wakeup
 from tests.adapters.claimants import Seconds
@@ -202,3 +203,20 @@ def test_what_is_given_back_pulls_the_mark_back(low_water: LowWater) -> None:
     looked(low_water, lane(5))
     low_water.given_back([job(3), job(8)])
     assert low_water.lanes() == [lane(3)]
+
+
+def test_each_worker_has_marks_of_its_own() -> None:
+    marks = LowWaterMarks()
+    mine = marks.of("worker-1", None)
+    assert marks.of("worker-1", None) is mine
+    assert marks.of("worker-2", None) is not mine
+    assert marks.of("worker-1", ("a",)) is not mine
+
+
+def test_the_marks_that_were_used_last_are_kept() -> None:
+    marks = LowWaterMarks(most=2)
+    first, second = marks.of("worker-1", None), marks.of("worker-2", None)
+    assert marks.of("worker-1", None) is first
+    marks.of("worker-3", None)
+    assert marks.of("worker-1", None) is first
+    assert marks.of("worker-2", None) is not second

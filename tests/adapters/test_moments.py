@@ -9,8 +9,8 @@ import pytest
 
 from jobqueue import JobQueue, JobState
 from jobqueue.adapters import connect
-from jobqueue.adapters.sql.postgres import PostgresAdapter
-from jobqueue.adapters.sql.postgres_connection import DAWN, DUSK
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.postgres.connection import DAWN, DUSK
 from jobqueue.errors import DatabaseRefused
 from jobqueue.records import Claim, JobFilter, NewJob
 from tests.sample_jobs import Note, calls

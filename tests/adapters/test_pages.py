@@ -15,17 +15,16 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-from jobqueue.adapters.sql import depths, engine, pages
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.sql import database, depths, pages
 from jobqueue.adapters.sql.adapter import SqlAdapter
-from jobqueue.adapters.sql.postgres import PostgresAdapter
 from jobqueue.errors import DatabaseUnavailable
-from jobqueue.outside import Count
-from jobqueue.records import JobFilter, JobState
+from jobqueue.records import Count, JobFilter, JobState
 from jobqueue.testing import AdapterContract
 from tests.adapters.explaining import Plan
 from tests.conftest import build_adapter, new_postgres_database
 
-contract: Any = sys.modules[AdapterContract.__module__ + ".outside"]
+contract: Any = sys.modules[AdapterContract.__module__ + ".reads"]
 WINDOW = 200
 READY, RUNNING = JobState.READY, JobState.RUNNING
 SUCCEEDED, FAILED, CANCELLED = JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED
@@ -174,7 +173,7 @@ def test_counts_stop_at_the_limit(table: PostgresAdapter) -> None:
 def test_a_read_that_takes_too_long_is_given_up(
     table: PostgresAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobqueue.adapters.sql.postgres_database.LONGEST_LOOK_MS", 20)
+    monkeypatch.setattr("jobqueue.adapters.postgres.database.LONGEST_LOOK_MS", 20)
     with pytest.raises(DatabaseUnavailable, match="statement timeout"):
         table.database.look(lambda c: c.exec_driver_sql("SELECT pg_sleep(5)"))
     assert table.database.look(lambda c: c.exec_driver_sql("SELECT 1").scalar_one()) == 1
@@ -187,7 +186,7 @@ def test_a_read_that_takes_too_long_is_given_up(
 def filled_sqlite(
     tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Any
 ) -> Iterator[SqlAdapter]:
-    from jobqueue.adapters.sql.sqlite import SqliteAdapter
+    from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 
     path = tmp_path_factory.mktemp("pages") / "jobs.sqlite3"
     path.write_bytes(migrated_sqlite.read_bytes())
@@ -237,7 +236,7 @@ def test_nothing_is_missed_between_small_windows(
 ) -> None:
     adapter = build_adapter(request, kind)
     monkeypatch.setattr(pages, "WINDOW", 3)
-    contract.OutsideContract().test_pages_have_all_that_a_list_has(adapter, where)
+    contract.ReadsContract().test_pages_have_all_that_a_list_has(adapter, where)
     adapter.close()
 
 
@@ -245,12 +244,12 @@ def test_sqlite_gives_up_too(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter: Any = build_adapter(request, "sqlite")
-    monkeypatch.setattr("jobqueue.adapters.sql.sqlite_writer.LONGEST_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("jobqueue.adapters.sqlite.database.LONGEST_LOOK_SECONDS", 0.02)
     forever = (
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
     )
     with pytest.raises(DatabaseUnavailable, match="took too long"):
         adapter.database.look(lambda c: c.exec_driver_sql(forever).all())
     assert adapter.page_jobs(JobFilter(), 1).jobs == []
-    assert engine.LONGEST_LOOK_SECONDS == 2.0
+    assert database.LONGEST_LOOK_SECONDS == 2.0
     adapter.close()

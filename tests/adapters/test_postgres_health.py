@@ -13,13 +13,12 @@ from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from jobqueue.adapters import connect
-from jobqueue.adapters.sql import postgres_health
-from jobqueue.adapters.sql.postgres import PostgresAdapter
+from jobqueue.adapters.postgres import health as postgres_health
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.cli import app
 from jobqueue.defaults import default_configuration
-from jobqueue.outside import Ailment
-from jobqueue.records import NewJob
+from jobqueue.records import Ailment, NewJob
 from tests.conftest import new_postgres_database
 from tests.postgres import private_server
 

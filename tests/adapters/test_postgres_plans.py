@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from jobqueue.adapters.sql.postgres import PostgresAdapter
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.records import Claim, ClaimedJob, JobFilter, Retried, Succeeded
 from tests.adapters.explaining import Explained, Plan, Table
 from tests.conftest import new_postgres_database
@@ -156,7 +156,7 @@ def test_a_claim_of_a_worker_that_has_not_yet_seen_that_a_queue_is_paused(
     large.explain_claim(queues, mode, LIMIT)
     lanes = large.lanes
     with large.paused("paused"):
-        claim = large.adapter._claim_statement(Claim("w", 7, LIMIT, 1, queues), lanes)
+        claim = large.adapter.path.claim_statement(Claim("w", 7, LIMIT, 1, queues), lanes)
         plan = large.explain(claim, mode)
     assert plan.rows == (LIMIT if lanes and queues is not None else 0)
     assert_takes_the_indexes(plan)

@@ -20,10 +20,11 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from jobqueue import Job
 from jobqueue.adapters import Adapter, connect
-from jobqueue.adapters.memory import MemoryAdapter
+from jobqueue.adapters.memory.adapter import MemoryAdapter
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.postgres.sessions import PostgresSessions
 from jobqueue.adapters.sql.adapter import SqlAdapter
-from jobqueue.adapters.sql.postgres import PostgresAdapter
-from jobqueue.adapters.sql.sqlite import begin_immediate
+from jobqueue.adapters.sqlite.database import begin_immediate
 from jobqueue.defaults import default_configuration
 from jobqueue.errors import ConfigurationError, DatabaseError, SchemaError
 from jobqueue.records import JobFilter, Succeeded
@@ -532,7 +533,7 @@ def test_a_connection_made_as_ours_are_costs_no_question(
     """Behind a pooler with one connection, which the session has, it would not be answered."""
     assert isinstance(adapter, PostgresAdapter)
     asked: list[None] = []
-    monkeypatch.setattr(adapter, "_own_place", lambda: asked.append(None))
+    monkeypatch.setattr(PostgresSessions, "_own_destination", lambda _: asked.append(None))
     url = make_url(postgres_url)
     sync, own = create_engine(url.set(drivername="postgresql+psycopg")), adapter.transaction()
     with Session(sync) as session, session.begin(), own.session as mine, mine.begin():

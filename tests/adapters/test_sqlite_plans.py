@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from jobqueue.adapters.sql.sqlite import SqliteAdapter
+from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 from jobqueue.records import Claim, Retried, Succeeded
 
 NOW = "2999-01-01 00:00:00.000000"
@@ -137,7 +137,7 @@ def test_the_work_of_a_settlement_is_that_of_its_batch(large: SqliteAdapter, ste
 
 @pytest.mark.parametrize("queue", [None, "queue0"])
 def test_a_claim_walks_its_own_index_in_order(large: SqliteAdapter, queue: str | None) -> None:
-    statement = large._find_in_all_sql if queue is None else large._find_in_one_sql
+    statement = large.path._find_in_all_sql if queue is None else large.path._find_in_one_sql
     index = "background_jobs_ready_idx" if queue is None else "background_jobs_ready_by_queue_idx"
     values = {
         "limit": LIMIT,
@@ -161,7 +161,7 @@ def test_a_claim_from_some_queues_goes_lane_by_lane(large: SqliteAdapter) -> Non
         "now": NOW,
         "queues": '["a", "b"]',
     }
-    plan = explained(large, large._find_in_some_sql, values)
+    plan = explained(large, large.path._find_in_some_sql, values)
     index = "INDEX background_jobs_ready_by_queue_idx"
     assert all(index in line for line in plan if _is_of_jobs(line)), plan
 

@@ -25,12 +25,12 @@ from jobqueue import (
     begin_immediate,
 )
 from jobqueue.adapters import Adapter
-from jobqueue.adapters.sql import sqlite_writer
 from jobqueue.adapters.sql.adapter import SqlAdapter
-from jobqueue.adapters.sql.sqlite import SqliteAdapter
+from jobqueue.adapters.sqlite import database as sqlite_database
+from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 from jobqueue.defaults import default_configuration
 from jobqueue.records import JobFilter
-from jobqueue.worker.telling import Tally
+from jobqueue.worker.reporter import Tally
 from tests.conftest import DATABASES, build_adapter
 from tests.process.outage import outage
 
@@ -265,7 +265,7 @@ def test_the_rest_of_the_process_waits_without_an_error(
     sqlite: SqlAdapter, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The block outlasts the time after which anybody else gets an error."""
-    monkeypatch.setattr(sqlite_writer, "BUSY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite_database, "BUSY_TIMEOUT_SECONDS", 0.1)
     other_is_done = threading.Event()
 
     class Other(Job):
@@ -305,7 +305,7 @@ def test_a_write_on_the_very_thread_is_refused_at_once(sqlite: SqlAdapter) -> No
 def test_a_write_of_another_thread_gets_an_error_after_a_while(
     sqlite: SqlAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_writer, "BUSY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite_database, "BUSY_TIMEOUT_SECONDS", 0.1)
     errors: list[BaseException] = []
 
     def enqueue() -> None:
@@ -329,6 +329,7 @@ def test_a_turn_that_is_never_given_up_ends_with_its_transaction(sqlite: SqlAdap
     assert isinstance(sqlite, SqliteAdapter)
     lost = sqlite.transaction()
     assert lost.take_turn(0)
+    assert isinstance(sqlite.database, sqlite_database.SqliteDatabase)
     assert sqlite.database.writer.transaction() is lost
     del lost
     Act.perform_later()

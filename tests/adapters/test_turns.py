@@ -11,11 +11,11 @@ import psycopg
 import pytest
 from sqlalchemy import event, make_url
 
-from jobqueue.adapters.sql.postgres import PostgresAdapter
-from jobqueue.adapters.sql.postgres_claim import (
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.postgres.low_water import (
     LOOK_AGAIN_SECONDS,
 )
-from jobqueue.adapters.sql.wakeups import wakeup_for
+from jobqueue.adapters.sql.announcer import wakeup_for
 from jobqueue.errors import DatabaseRefused
 from jobqueue.records import (
     LOOK_ANYWHERE,
@@ -59,7 +59,7 @@ def test_the_server_works_meanwhile(
 ) -> None:
     """It has committed before the answer is read, which is not before the work is over."""
     _, job_id = ids(enqueued(adapter, 2))
-    adapter._low_water("w", None).monotonic = lambda: 0.0
+    adapter.path.low_water_marks.of("w", None).monotonic = lambda: 0.0
     adapter.turn([], Claim("w", next(TOKENS), 1, 1))  # which looks for where the jobs are
     other.autocommit = True
     running = "SELECT 1 FROM background_jobs WHERE id = %s AND state = 'running'"
@@ -67,8 +67,7 @@ def test_the_server_works_meanwhile(
     def work() -> None:
         wait_for(lambda: other.execute(running, (job_id,)).fetchone() is not None, "the claim")
 
-    with adapter.meanwhile(work):
-        turn = adapter.turn([], Claim("w", next(TOKENS), 1, 1))
+    turn = adapter.turn([], Claim("w", next(TOKENS), 1, 1), work)
     assert [job.id for job in turn.claimed] == [job_id]
 
 
@@ -108,8 +107,8 @@ def explained_after(claimant: Claimant, turns: int, url: str) -> Explained:
     with psycopg.connect(url, autocommit=True) as connection:
         table = Table(connection, claimant.adapter)
         claim = Claim(claimant.id, next(TOKENS), 1, 1, claimant.queues)
-        next_claim = claimant.adapter._claim_statement(claim, claimant.low_water.lanes())
-        look = table.statement_of(lambda: claimant.adapter._find_lanes(claimant.queues))
+        next_claim = claimant.adapter.path.claim_statement(claim, claimant.low_water.lanes())
+        look = table.statement_of(lambda: claimant.adapter.path.find_lanes(claimant.queues))
         mode = "force_custom_plan"
         return Explained(table.explain(look, mode), [table.explain(next_claim, mode)])
 

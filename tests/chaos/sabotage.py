@@ -20,18 +20,20 @@ def commit(way: str) -> None:
 
 def without_fence() -> None:
     """On PostgreSQL, a settle applies whoever holds the job."""
-    from jobqueue.adapters.sql import postgres
+    from jobqueue.adapters.postgres import path, statements
 
     fence = "AND claim_token = %(token)s\nRETURNING id, claim_token"
-    assert fence in postgres.REMOVE
-    postgres.REMOVE = postgres.REMOVE.replace(fence, "RETURNING id, %(token)s::bigint")
+    assert fence in statements.REMOVE
+    without = statements.REMOVE.replace(fence, "RETURNING id, %(token)s::bigint")
+    vars(path)["REMOVE"] = without
 
 
 def without_counting() -> None:
     """A claim counts no attempt."""
-    from jobqueue.adapters.sql import postgres_claim, sqlite
+    import jobqueue.adapters.postgres.path
+    import jobqueue.adapters.sqlite.path
 
-    for module in (postgres_claim, sqlite):
+    for module in (jobqueue.adapters.postgres.path, jobqueue.adapters.sqlite.path):
         for name, text in vars(module).items():
             if isinstance(text, str) and COUNTS in text:
                 setattr(module, name, text.replace(COUNTS, "attempts = attempts"))
@@ -39,7 +41,7 @@ def without_counting() -> None:
 
 def on_the_floor() -> None:
     """Some jobs are said to have succeeded that were never performed."""
-    from jobqueue.execution import Executor
+    from jobqueue.perform.executor import Executor
     from jobqueue.records import ClaimedJob, Succeeded
 
     perform = Executor.execute
@@ -54,7 +56,7 @@ def on_the_floor() -> None:
 
 def freeing_the_living() -> None:
     """Workers are taken for dead that have just beaten."""
-    from jobqueue.maintenance.rescue import Rescuer
+    from jobqueue.maintenance.rescuer import Rescuer
 
     def still_for(self: Rescuer, worker_id: str, heartbeat: Any) -> float:
         return 3600.0 if random.random() < 1 / ONE_IN else 0.0

@@ -16,12 +16,12 @@ import psycopg
 import pytest
 
 from jobqueue.adapters import connect
-from jobqueue.cli import benching
-from jobqueue.cli.benching import Trial
+from jobqueue.bench import runs
+from jobqueue.bench.runs import Trial
 from jobqueue.config import Settings
 from jobqueue.records import JobFilter
 from jobqueue.runner.attached import interruptible
-from jobqueue.worker.telling import Tally
+from jobqueue.worker.reporter import Tally
 from jobqueue.worker.worker import Worker
 from tests.conftest import Project
 
@@ -174,9 +174,9 @@ def test_ctrl_c_before_the_worker_has_performed_anything(
         wait_for(lambda: adapter.count_by_state() != {}, "the first job")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(benching, "run_attached", interrupted_at_once)
+    monkeypatch.setattr(runs, "run_attached", interrupted_at_once)
     with pytest.raises(KeyboardInterrupt):
-        benching.latency(Trial(adapter, Settings(), 100, lambda *_: None))
+        runs.latency(Trial(adapter, Settings(), 100, lambda *_: None))
     adapter.close()
 
 

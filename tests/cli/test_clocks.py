@@ -92,7 +92,7 @@ def test_how_long_ago_it_was(adapter: Adapter, clock: ManualClock, jobs: Jobs) -
     assert "5 min ago" in rows["Begun"]
     assert "20 s ago" in rows["Done"]
     assert "(5 min ago)" in jobs("show", "1")
-    assert "heard of 5 min ago)" in jobs("doctor")
+    assert "(lost, heard of 5 min ago)" in jobs("doctor")
 
 
 def test_when_a_schedule_ticks(adapter: Adapter, clock: ManualClock, jobs: Jobs) -> None:

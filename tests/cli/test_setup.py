@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from jobqueue.adapters import connect
 from jobqueue.adapters.sql.adapter import SqlAdapter
-from jobqueue.adapters.sql.schema import head_revision
+from jobqueue.adapters.sql.history import head_revision
 from jobqueue.config import Settings, load_settings
 from tests.conftest import Project
 

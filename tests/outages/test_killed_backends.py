@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from jobqueue import Job, JobQueue
 from jobqueue.adapters import connect
-from jobqueue.adapters.sql.postgres import PostgresAdapter
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import Claim, JobFilter, NewJob, NewWorker, Succeeded
 from tests.outages.conftest import Said

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from jobqueue import Job, JobQueue
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.base import Listener
-from jobqueue.adapters.sql.postgres import PostgresAdapter
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.defaults import default_configuration
 from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl
 from jobqueue.records import Claim, JobFilter, NewJob

@@ -21,12 +21,12 @@ from sqlalchemy import make_url
 
 from jobqueue import Every, Job, JobQueue, clock
 from jobqueue.adapters import Adapter, connect
-from jobqueue.adapters.sql import engine, leases
-from jobqueue.adapters.sql.postgres import PostgresAdapter
-from jobqueue.adapters.sql.postgres_connection import PatientConnection
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.postgres.connection import PatientConnection
+from jobqueue.adapters.sql import database, leases
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.job import registry
-from jobqueue.maintenance import prune
+from jobqueue.maintenance import pruner
 from jobqueue.records import JobState, NewJob
 from tests.conftest import TABLES
 from tests.outages.conftest import Said
@@ -209,8 +209,8 @@ def test_connections_that_are_killed_again_and_again_cost_nothing(
 def test_every_thread_of_a_worker_goes_on_after_it(
     server: Server, url: str, wait_for: WaitFor, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pump, lease, steward (progress, and cancels), ticker, pruner and listener."""
-    monkeypatch.setattr(prune, "PRUNE_SECONDS", 0.1)
+    """Pump, lease, monitor (progress, and cancels), ticker, pruner and listener."""
+    monkeypatch.setattr(pruner, "PRUNE_SECONDS", 0.1)
 
     class Tick(Job):
         name = "Tick"
@@ -230,7 +230,7 @@ def test_every_thread_of_a_worker_goes_on_after_it(
             wait_for(lambda: said.count("not_listening") > 0, "the listener to notice")
         wait_for(lambda: said.count("database_back") > 0, "the pump")
         wait_for(lambda: said.count("listening_again") > 0, "the listener")
-        wait_for(lambda: _progress(adapter, hold.id) == 50, "the steward to store progress")
+        wait_for(lambda: _progress(adapter, hold.id) == 50, "the monitor to store progress")
         calls.clear()
         wait_for(lambda: "Tick" in calls, "the ticker")
         (worker,) = adapter.workers()
@@ -239,7 +239,7 @@ def test_every_thread_of_a_worker_goes_on_after_it(
         wait_for(lambda: "kept" in calls, "a job whose row is kept for a moment")
         wait_for(lambda: adapter.get(kept.id) is None, "the pruner")
         adapter.request_cancel(hold.id, "no longer wanted")
-        wait_for(lambda: said.count("cancel_heard") > 0, "the steward to hear of the cancel")
+        wait_for(lambda: said.count("cancel_heard") > 0, "the monitor to hear of the cancel")
         Hold.let_go.set()
     adapter.close()
     for event in ("database_lost", "not_listening"):
@@ -521,8 +521,8 @@ def test_a_claim_that_was_stored_and_never_answered(
 def test_a_beat_gives_up_long_before_the_lease_ends(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert engine.ANSWER_SECONDS == PatientConnection.patience_seconds == 30
-    assert engine.BEAT_SECONDS < DEFAULT_LEASE_SECONDS / 4
+    assert database.ANSWER_SECONDS == PatientConnection.patience_seconds == 30
+    assert database.BEAT_SECONDS < DEFAULT_LEASE_SECONDS / 4
     monkeypatch.setattr(leases, "BEAT_SECONDS", 0.2)
     adapter = connect(url)
     with psycopg.connect(url) as other:

@@ -15,7 +15,7 @@ from sqlalchemy import event, make_url
 
 from jobqueue import Job, JobQueue
 from jobqueue.adapters import connect
-from jobqueue.adapters.sql.sqlite import SqliteAdapter
+from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import JobState
 from tests.outages.conftest import Said

@@ -25,12 +25,12 @@ from sqlalchemy import event
 from jobqueue import Job
 from jobqueue.adapters import connect
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.sql.postgres import PostgresAdapter
-from jobqueue.adapters.sql.postgres_connection import PatientConnection
-from jobqueue.adapters.sql.sqlite import SqliteAdapter
+from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.postgres.connection import PatientConnection
+from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 from jobqueue.config import Settings
 from jobqueue.job import registry
-from jobqueue.maintenance.rescue import Rescuer
+from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.records import Claim, CrashedJob, JobRecord, NewWorker, Outcome, Turn
 from jobqueue.worker.slots import Slots
 from jobqueue.worker.worker import Worker
@@ -204,19 +204,24 @@ class Steps:
         self._turn = adapter.turn
         self._under_way: str | None = None
 
-    def turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
+    def turn(
+        self,
+        outcomes: Sequence[Outcome],
+        claim: Claim | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Turn:
         """A turn; one that settles is not also one that claims, for the points to be told apart."""
         if outcomes:
             reached("before settle")
             self._under_way = "settle"
-            settled = self._turn(outcomes, None)
+            settled = self._turn(outcomes, None, meanwhile)
             reached("after COMMIT")
             self._under_way = None
             return settled
         if claim is not None:
             reached("before claim")
         self._under_way = "claim"
-        turn = self._turn(outcomes, claim)
+        turn = self._turn(outcomes, claim, meanwhile)
         self._under_way = None
         if turn.claimed:
             reached("after claim")

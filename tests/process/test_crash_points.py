@@ -86,14 +86,14 @@ def test_a_connection_that_breaks_at_each_step(adapter: Adapter, step: str, brea
     broken: list[str] = []
     turn = adapter.turn
 
-    def breaking(outcomes: list[Outcome], claim: Claim | None) -> Turn:
+    def breaking(outcomes: list[Outcome], claim: Claim | None, *meanwhile: Any) -> Turn:
         this = "settle" if outcomes else "claim"
         now = this == step and not broken
         if now:
             broken.append(this)
         if now and breaks == "before":
             raise DatabaseUnavailable("the connection broke")
-        done = turn(outcomes, claim)
+        done = turn(outcomes, claim, *meanwhile)
         if now:
             raise DatabaseUnavailable("the answer was lost")
         return done

@@ -258,7 +258,7 @@ def test_ctrl_z_and_fg(slow_project: Project, wait_for: WaitFor) -> None:
         terminal.type("fg\n")
         wait_for(lambda: "the supervisor goes on" in terminal.text, "it to say that it goes on")
         wait_for(is_done(slow_project, quick), "the other job")
-        assert "resting" not in workers_said(slow_project)
+        wait_for(lambda: "resting" not in workers_said(slow_project), "the state")
         assert "rejected" not in terminal.text
         assert "silent for longer" not in terminal.text
         terminal.type("\x03")

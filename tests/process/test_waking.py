@@ -123,9 +123,9 @@ def test_a_lost_connection_is_replaced(
     with psycopg.connect(slow_project.environment["JOBS_DATABASE_URL"]) as connection:
         connection.execute("SELECT pg_terminate_backend(%s)", (before,))
     wait_for(lambda: len(set(listeners(slow_project)) - {before}) == 1, "another connection")
-    wait_for(lambda: "heard of at once again" in running.log, "the word of it")
+    wait_for(lambda: "notifications of new jobs arrive again" in running.log, "the word of it")
     assert perform(slow_project, wait_for, "second") < AT_ONCE_SECONDS
-    assert running.log.count("not heard of at once") == 1
+    assert running.log.count("no notifications of new jobs arrive") == 1
 
 
 def listeners(project: Project) -> list[int]:

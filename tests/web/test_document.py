@@ -26,7 +26,8 @@ from jobqueue.records import NewJob
 from jobqueue.web import Scope
 from jobqueue.web.application import ALL_OPERATIONS
 from jobqueue.web.openapi import document
-from jobqueue.web.operations import LONGEST_BODY, Operation
+from jobqueue.web.operations import Operation
+from jobqueue.web.request_reader import LONGEST_BODY
 from jobqueue.web.table import OPERATIONS
 from jobqueue.web.tokens import create_token
 from tests.web.conftest import client_of

@@ -22,8 +22,8 @@ from jobqueue import JobQueue, MemoryAdapter
 from jobqueue.cli.web import LOOPBACK_NAMES
 from jobqueue.errors import DatabaseError, DatabaseRefused, DatabaseUnavailable, SchemaError
 from jobqueue.records import JobFilter
-from jobqueue.web import operations
-from jobqueue.web.operations import LONGEST_BODY
+from jobqueue.web import request_reader
+from jobqueue.web.request_reader import LONGEST_BODY
 from tests.web.conftest import by_header, client_of, served
 
 HELLO = {"name": "Hello", "args": {"who": "Ann"}}
@@ -267,7 +267,7 @@ def assert_too_slow(connection: socket.socket) -> None:
 def test_a_body_that_never_comes(
     memory: MemoryAdapter, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(operations, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(request_reader, "SILENCE_SECONDS", 0.3)
     with (
         served(jobqueue.web.app(by_header, queue=JobQueue(memory))) as url,
         half_a_post(url, path) as connection,
@@ -280,7 +280,7 @@ def test_a_body_that_never_comes(
 def test_a_body_that_comes_drop_by_drop(
     memory: MemoryAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "BODY_SECONDS", 1.0)
+    monkeypatch.setattr(request_reader, "BODY_SECONDS", 1.0)
     with (
         served(jobqueue.web.app(by_header, queue=JobQueue(memory))) as url,
         half_a_post(url) as connection,

@@ -443,8 +443,8 @@ def test_bulk_cancel_asks_running_jobs_to_end(client: TestClient, adapter: Adapt
 def test_bulk_goes_on_where_one_request_ends(
     client: TestClient, adapter: Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobqueue.web.lists.BATCH", 3)
-    monkeypatch.setattr("jobqueue.web.lists.MOST_CHANGED", 5)
+    monkeypatch.setattr("jobqueue.web.bulk.BATCH", 3)
+    monkeypatch.setattr("jobqueue.web.bulk.MOST_CHANGED", 5)
     adapter.enqueue([NewJob("Work", "{}", "default", 50, 5) for _ in range(8)])
     waiting = {"state": ["ready"]}
     first = bulk(client, "delete", filter=waiting)
@@ -489,7 +489,7 @@ def test_what_a_broken_off_bulk_change_did_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO", "jobqueue")
-    monkeypatch.setattr("jobqueue.web.lists.BATCH", 2)
+    monkeypatch.setattr("jobqueue.web.bulk.BATCH", 2)
     for _ in range(3):
         sample.Hello.perform_later("Ann")
     page_jobs, asked = adapter.page_jobs, iter([True, False])

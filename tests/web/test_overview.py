@@ -10,8 +10,7 @@ from starlette.testclient import TestClient
 
 from jobqueue import JobQueue
 from jobqueue.adapters import Adapter
-from jobqueue.outside import Stat
-from jobqueue.records import Claim, JobFilter, NewJob, NewSchedule, NewWorker
+from jobqueue.records import Claim, JobFilter, NewJob, NewSchedule, NewWorker, Stat
 from tests.web import sample
 
 HOUR = timedelta(hours=1)

@@ -1,8 +1,7 @@
-"""How much there is to do in each queue, however much that is: counts that stop at a limit.
+"""The depths of queues, counted up to a limit, so that they cost little however many jobs wait.
 
-A lane is a priority within a queue. They are found by one probe of the index
-(queue, priority, run_at, id) each, and of each no more jobs are counted than all of them together
-may cost.
+A lane is a priority within a queue. Each lane is found by one probe of the index (queue, priority,
+run_at, id). The more lanes there are, the fewer jobs are counted in each.
 """
 
 from __future__ import annotations
@@ -13,9 +12,6 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from jobqueue.adapters.sql import reads
-from jobqueue.adapters.sql.base import SqlBase
-from jobqueue.adapters.sql.engine import FOR_EVER
 from jobqueue.adapters.sql.tables import UtcDateTime, to_utc
 from jobqueue.records import QueueDepth
 
@@ -62,37 +58,26 @@ SELECT running.queue, count(*) FROM (
 """)
 
 
-class SqlDepths(SqlBase):
-    """The part of an adapter that says how much there is to do."""
-
-    def queue_depths(self, most: int | None = None) -> list[QueueDepth]:
-        """See `Adapter.queue_depths`."""
-        paused = self.paused_queues()
-        if most is not None:
-            return self.database.look(lambda c: self._capped_depths(c, paused, most))
-        query = reads.depths_query(self._now())
-        rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=FOR_EVER)
-        return reads.queue_depths(rows, paused)
-
-    def _capped_depths(
-        self, connection: Connection, paused: set[str], most: int
-    ) -> list[QueueDepth]:
-        now, limits = self._read_time(connection), {"most_lanes": MOST_LANES}
-        lanes = connection.execute(COUNT_LANES, limits).scalar_one()
-        each = min(most, max(FEWEST_OF_A_LANE, MOST_ROWS // max(lanes, 1)))
-        counted = connection.execute(LANES, limits | {"now": now, "most": each + 1}).all()
-        running = connection.execute(RUNNING, {"most": most + 1}).all()
-        depths = {name: _empty(name) for name in paused}
-        for name, depth in [
-            *((row.queue, _of_lane(row, now, each)) for row in counted),
-            *((queue, replace(_empty(queue), running=n, more=n > most)) for queue, n in running),
-        ]:
-            depths[name] = _both(depths.get(name, _empty(name)), depth)
-        cut = lanes >= MOST_LANES
-        return [
-            replace(depths[name], paused=name in paused, more=depths[name].more or cut)
-            for name in sorted(depths)
-        ]
+def capped_depths(
+    connection: Connection, now: datetime, paused: set[str], most: int
+) -> list[QueueDepth]:
+    """The depth of each queue, counting at most `most` jobs of each lane."""
+    limits = {"most_lanes": MOST_LANES}
+    lanes = connection.execute(COUNT_LANES, limits).scalar_one()
+    each = min(most, max(FEWEST_OF_A_LANE, MOST_ROWS // max(lanes, 1)))
+    counted = connection.execute(LANES, limits | {"now": now, "most": each + 1}).all()
+    running = connection.execute(RUNNING, {"most": most + 1}).all()
+    depths = {name: _empty(name) for name in paused}
+    for name, depth in [
+        *((row.queue, _of_lane(row, now, each)) for row in counted),
+        *((queue, replace(_empty(queue), running=n, more=n > most)) for queue, n in running),
+    ]:
+        depths[name] = _both(depths.get(name, _empty(name)), depth)
+    cut = lanes >= MOST_LANES
+    return [
+        replace(depths[name], paused=name in paused, more=depths[name].more or cut)
+        for name in sorted(depths)
+    ]
 
 
 def _of_lane(row: Any, now: datetime, most: int) -> QueueDepth:

@@ -8,8 +8,8 @@ from operator import eq
 from typing import TYPE_CHECKING, Any, overload
 
 from jobqueue.adapters.sql.tables import to_utc
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import NewJob
+from jobqueue.stored import StoredJob
 
 if TYPE_CHECKING:
     from jobqueue.adapters.base import Adapter

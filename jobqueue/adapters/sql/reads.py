@@ -1,189 +1,67 @@
-"""The reads behind lists and pages, and the rows as records."""
+"""Reading jobs: portable SQLAlchemy Core."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any
+from collections.abc import Mapping
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, select
-
-from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_utc
-from jobqueue.adapters.stored import StoredJob
-from jobqueue.records import JobFilter, JobState, QueueDepth, WorkerRecord
-
-UNDECODABLE = "(undecodable)"
-LARGEST_ID = 2**63 - 1
-
-# The JSON of a row is read as text and decoded here: one bad row must not spoil a whole list.
-_JSON_COLUMNS = ("args", "progress", "result")
-_RECORD_COLUMNS = (
-    "id",
-    "handler",
-    "queue",
-    "priority",
-    "state",
-    "attempts",
-    "max_attempts",
-    "run_at",
-    "created_at",
-    "updated_at",
-    "locked_at",
-    "locked_by",
-    "crashes",
-    "last_error",
-    "failed_at",
-    "finished_at",
-    "cancel_requested_at",
-)
-_TIME_COLUMNS = tuple(name for name in _RECORD_COLUMNS if name.endswith("_at"))
+from jobqueue.adapters.roles.reads import ReadsRole
+from jobqueue.adapters.sql import queries
+from jobqueue.adapters.sql.database import FOR_EVER
+from jobqueue.adapters.sql.depths import capped_depths
+from jobqueue.adapters.sql.pages import Pages
+from jobqueue.adapters.sql.role import SqlParts, SqlRole
+from jobqueue.records import Count, JobFilter, JobState, Page, QueueDepth
+from jobqueue.stored import StoredJob, kept_by
 
 
-def record_columns() -> list[Any]:
-    """What `job_record` needs of a row."""
-    columns: list[Any] = [JOBS.c[name] for name in _RECORD_COLUMNS]
-    return columns + [cast(JOBS.c[name], Text).label(name) for name in _JSON_COLUMNS]
+class SqlReads(SqlRole, ReadsRole):
+    """Reads jobs from a SQL database."""
 
+    def __init__(self, parts: SqlParts) -> None:
+        super().__init__(parts)
+        self._pages = Pages(parts.time)
 
-def jobs_query(where: JobFilter, now: ColumnElement[Any], limit: int) -> Select[Any]:
-    """The jobs that match, the newest first."""
-    query = select(*record_columns()).where(*conditions(where, now))
-    return query.order_by(JOBS.c.id.desc()).limit(limit)
+    def get(self, job_id: int) -> StoredJob | None:
+        found = self.list_jobs(JobFilter(ids=(job_id,)), 1)
+        return found[0] if found else None
 
+    def list_jobs(self, where: JobFilter, limit: int) -> list[StoredJob]:
+        query = queries.jobs_query(where, self.time.now(), limit)
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        return kept_by(self.adapter, map(queries.job_record, rows))
 
-def count_query(where: JobFilter, now: ColumnElement[Any]) -> Select[Any]:
-    """How many jobs match."""
-    return select(func.count()).select_from(JOBS).where(*conditions(where, now))
-
-
-def count_by_state_query() -> Select[Any]:
-    """How many jobs there are in each state."""
-    return select(JOBS.c.state, func.count()).group_by(JOBS.c.state)
-
-
-def workers_query() -> Select[Any]:
-    """The registered workers, the oldest first."""
-    return select(WORKERS).order_by(WORKERS.c.started_at, WORKERS.c.id)
-
-
-def paused_queues_query() -> Select[Any]:
-    """The names of paused queues."""
-    return select(BackgroundQueue.name).where(BackgroundQueue.paused_at.is_not(None))
-
-
-def depths_query(now: ColumnElement[Any]) -> Select[Any]:
-    """How much there is to do in each queue with unfinished jobs, and what the time is."""
-    ready, running = JOBS.c.state == JobState.READY.value, JOBS.c.state == JobState.RUNNING.value
-    due = ready & (JOBS.c.run_at <= now)
-    return (
-        select(
-            JOBS.c.queue,
-            func.count().filter(due).label("due"),
-            func.count().filter(ready & (JOBS.c.run_at > now)).label("later"),
-            func.count().filter(running).label("running"),
-            func.min(JOBS.c.run_at).filter(due).label("oldest"),
-            now.label("now"),
+    def count_jobs(self, where: JobFilter) -> int:
+        query = queries.count_query(where, self.time.now())
+        return int(
+            self.database.read(lambda c: c.execute(query).scalar_one(), answer_seconds=FOR_EVER)
         )
-        .where(ready | running)
-        .group_by(JOBS.c.queue)
-        .order_by(JOBS.c.queue)
-    )
 
+    def count_by_state(self) -> Mapping[JobState, int]:
+        query = queries.count_by_state_query()
+        rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=FOR_EVER)
+        return {JobState(state): count for state, count in rows}
 
-def running_query(now: ColumnElement[Any], limit: int) -> Select[Any]:
-    """Running jobs, those that were claimed first coming first."""
-    query = jobs_query(JobFilter(states=(JobState.RUNNING,)), now, limit)
-    return query.order_by(None).order_by(JOBS.c.locked_at, JOBS.c.id)
+    def page_jobs(self, where: JobFilter, limit: int) -> Page[StoredJob]:
+        page = self.database.look(lambda c: self._pages.page(c, where, limit))
+        kept_by(self.adapter, page.jobs)
+        return page
 
+    def count_up_to(self, where: JobFilter, most: int) -> Count:
+        return self.database.look(lambda c: self._pages.count(c, where, most))
 
-def queue_depths(rows: Sequence[Row[Any]], paused: set[str]) -> list[QueueDepth]:
-    """The rows of `depths_query`, and the queues that are paused, as records."""
-    found = {row.queue: _queue_depth(row, row.queue in paused) for row in rows}
-    for name in paused - set(found):
-        found[name] = QueueDepth(name, 0, 0, 0, timedelta(0), paused=True)
-    return [found[name] for name in sorted(found)]
+    def queue_depths(self, most: int | None = None) -> list[QueueDepth]:
+        paused = self.database.read(queries.paused_queues)
+        if most is not None:
+            return self.database.look(lambda c: capped_depths(c, self.time.read(c), paused, most))
+        query = queries.depths_query(self.time.now())
+        rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=FOR_EVER)
+        return queries.queue_depths(rows, paused)
 
+    def running_jobs(self, limit: int) -> list[StoredJob]:
+        query = queries.running_query(self.time.now(), limit)
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        return kept_by(self.adapter, map(queries.job_record, rows))
 
-def _queue_depth(row: Row[Any], paused: bool) -> QueueDepth:
-    age = to_utc(row.now) - to_utc(row.oldest) if row.oldest is not None else timedelta(0)
-    return QueueDepth(row.queue, row.due, row.later, row.running, max(age, timedelta(0)), paused)
-
-
-def orphans_query() -> Select[Any]:
-    """Who has running jobs locked without being registered."""
-    registered = select(WORKERS.c.id).where(WORKERS.c.id == JOBS.c.locked_by).exists()
-    return (
-        select(JOBS.c.locked_by)
-        .where(JOBS.c.state == JobState.RUNNING.value, ~registered)
-        .distinct()
-        .order_by(JOBS.c.locked_by)
-    )
-
-
-def conditions(
-    where: JobFilter, now: ColumnElement[Any], of: Any = JOBS.c
-) -> list[ColumnElement[bool]]:
-    """A filter as conditions on `background_jobs`, or on the columns of rows taken out of it."""
-    found: list[ColumnElement[bool]] = []
-    ids = where.ids and tuple(job_id for job_id in where.ids if can_be_id(job_id))
-    for column, values in (
-        (of.id, ids),
-        (of.state, where.states),
-        (of.queue, where.queues),
-        (of.handler, where.handlers),
-    ):
-        if values is not None:
-            found.append(column.in_([getattr(value, "value", value) for value in values]))
-    if where.before_id is not None:
-        found.append(of.id < min(max(where.before_id, 0), LARGEST_ID))
-    if where.due is not None:
-        found.append(of.run_at <= now if where.due else of.run_at > now)
-    return found
-
-
-def can_be_id(job_id: int) -> bool:
-    """Whether a number fits the column; neither driver takes one that does not."""
-    return 0 < job_id <= LARGEST_ID
-
-
-def job_record(row: Row[Any]) -> StoredJob:
-    """A row with the `record_columns` as a record."""
-    values: dict[str, Any] = {name: getattr(row, name) for name in _RECORD_COLUMNS}
-    for name in _TIME_COLUMNS:
-        values[name] = values[name] and to_utc(values[name])
-    values["state"] = JobState(values["state"])
-    values["args"] = decoded_args(row.args)
-    values |= {name: decoded(getattr(row, name)) for name in ("progress", "result")}
-    return StoredJob(**values)
-
-
-def decoded_args(text: str) -> Mapping[str, Any]:
-    """The arguments of a row; under one odd key when they are not what they should be."""
-    args = decoded(text)
-    return args if isinstance(args, dict) else {UNDECODABLE: text}
-
-
-def decoded(text: str | None) -> Any:
-    """JSON from a column, or its bare text when it is none."""
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def worker_record(row: Row[Any]) -> WorkerRecord:
-    """A row of `workers_query` as a record."""
-    return WorkerRecord(
-        id=row.id,
-        name=row.name,
-        host=row.host,
-        pid=row.pid,
-        queues=None if row.queues is None else tuple(row.queues),
-        concurrency=row.concurrency,
-        lease=timedelta(seconds=row.lease_seconds),
-        started_at=to_utc(row.started_at),
-        heartbeat_at=to_utc(row.heartbeat_at),
-    )
+    def now(self) -> datetime:
+        return self.database.read(self.time.read)

@@ -1,7 +1,7 @@
 """Recurring jobs and their ticks: portable SQLAlchemy Core.
 
-A tick is enqueued once because its job is inserted in the transaction that moves `last_tick` on
-from where it was seen: of all who want to, one finds it there still.
+A tick is enqueued once: its job is inserted in the transaction that moves `last_tick` on, and only
+one of several workers still finds `last_tick` as it was.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, select, text, update
 from sqlalchemy.sql.expression import ColumnElement
 
-from jobqueue.adapters.sql.base import SqlBase
+from jobqueue.adapters.roles.schedules import SchedulesRole
+from jobqueue.adapters.sql.announcer import wakeup_for
+from jobqueue.adapters.sql.execute import executing_on
+from jobqueue.adapters.sql.path import SqlPath
+from jobqueue.adapters.sql.role import SqlParts, SqlRole
 from jobqueue.adapters.sql.tables import BackgroundSchedule, UtcDateTime
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
+from jobqueue.stored import StoredJob, kept_by
 
 Row = BackgroundSchedule
 
@@ -29,25 +33,29 @@ HAVE_SCHEDULE = text(
 ).bindparams(bindparam("now", type_=UtcDateTime))
 
 
-class SqlSchedules(SqlBase):
-    """The part of an adapter that keeps recurring jobs."""
+class SqlSchedules(SqlRole, SchedulesRole):
+    """Keeps the schedules of recurring jobs in a SQL database.
 
-    def now(self) -> datetime:
-        """See `Adapter.now`."""
-        return self.database.read(self._read_time)
+    Args:
+        parts: as for every role.
+        path: inserts the jobs of ticks.
+    """
+
+    def __init__(self, parts: SqlParts, path: SqlPath) -> None:
+        super().__init__(parts)
+        self._path = path
 
     def declare_schedules(self, app: str, schedules: Sequence[NewSchedule]) -> None:
-        """See `Adapter.declare_schedules`."""
 
         def work(connection: Connection) -> None:
-            # Everywhere in the same order: nobody waits for one who waits for them.
+            # In the same order everywhere, so that two calls cannot deadlock.
             for schedule in sorted(schedules, key=lambda schedule: schedule.name):
                 self._declare(connection, app, schedule)
 
         self.database.write(work)
 
     def _declare(self, connection: Connection, app: str, schedule: NewSchedule) -> None:
-        key, now = {"app": app, "name": schedule.name}, self._read_time(connection)
+        key, now = {"app": app, "name": schedule.name}, self.time.read(connection)
         is_new = connection.execute(HAVE_SCHEDULE, {**key, "now": now}).rowcount
         row = connection.execute(_chosen(app, schedule.name).with_for_update()).one()
         change = update(Row).where(*_is(app, schedule.name)).values(declared_at=now)
@@ -67,17 +75,15 @@ class SqlSchedules(SqlBase):
         connection.execute(change)
 
     def renew_schedules(self, app: str, names: Collection[str]) -> set[str]:
-        """See `Adapter.renew_schedules`."""
         change = (
             update(Row)
             .where(Row.app == app, Row.name.in_(sorted(names)))
-            .values(declared_at=self._now())
+            .values(declared_at=self.time.now())
             .returning(Row.name)
         )
         return set(self.database.write(lambda c: c.execute(change).scalars().all()))
 
     def schedules(self, app: str | None = None) -> list[ScheduleRecord]:
-        """See `Adapter.schedules`."""
         query = _all_columns().order_by(Row.app, Row.name)
         if app is not None:
             query = query.where(Row.app == app)
@@ -87,7 +93,6 @@ class SqlSchedules(SqlBase):
     def enqueue_ticks(
         self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
     ) -> Sequence[StoredJob] | None:
-        """See `Adapter.enqueue_ticks`."""
         unchanged = (
             *_is(seen.app, seen.name),
             Row.last_tick.is_not_distinct_from(seen.last_tick),
@@ -99,13 +104,16 @@ class SqlSchedules(SqlBase):
         def work(connection: Connection) -> Sequence[StoredJob] | None:
             if not connection.execute(move_on).rowcount:
                 return None
-            return self.enqueue(jobs, session=connection)
+            return self._path.insert(executing_on(connection), jobs)
 
-        return self.database.write(work)
+        records = self.database.write(work)
+        if records is None:
+            return None
+        self.announcer.announce_new(wakeup_for(records))
+        return kept_by(self.adapter, records)
 
     def pause_schedule(self, app: str, name: str) -> bool:
-        """See `Adapter.pause_schedule`."""
-        now = self._now()
+        now = self.time.now()
         change = (
             update(Row)
             .where(*_is(app, name), Row.paused_at.is_(None))
@@ -114,11 +122,10 @@ class SqlSchedules(SqlBase):
         return bool(self._execute(change))
 
     def resume_schedule(self, app: str, name: str) -> bool:
-        """See `Adapter.resume_schedule`."""
         paused = (*_is(app, name), Row.paused_at.is_not(None))
 
         def work(connection: Connection) -> bool:
-            now = self._read_time(connection)
+            now = self.time.read(connection)
             row = connection.execute(_all_columns().where(*paused).with_for_update()).first()
             if row is None:
                 return False
@@ -143,7 +150,7 @@ def _is(app: str, name: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def _definition(schedule: NewSchedule) -> dict[str, Any]:
-    """What is kept in the column `schedule`, but for since when it ticks."""
+    """The content of the column `schedule`, without `since`."""
     return {
         "rule": dict(schedule.rule),
         "catch_up": schedule.catch_up,

@@ -1,4 +1,4 @@
-"""The history of the tables: Alembic, with a version table of its own.
+"""The tables, and the database that they are in: portable SQLAlchemy Core.
 
 jobqueue's tables live in the application's database, beside the application's own Alembic. Each
 leaves the other's tables alone: ours are those whose names begin with `background_`.
@@ -6,58 +6,112 @@ leaves the other's tables alone: ours are those whose names begin with `backgrou
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, Literal
 
-import alembic.command
-import sqlalchemy as sa
-from alembic import op
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 
+from jobqueue.adapters.roles.schema import SchemaRole
+from jobqueue.adapters.sql import queries
+from jobqueue.adapters.sql.database import FOR_EVER
+from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import TABLE_PREFIX, VERSION_TABLE, Base, MomentText
-from jobqueue.errors import SchemaError
-
-PACKAGE = Path(__file__).parents[2]
+from jobqueue.records import JobFilter, SchemaStatus
 
 
-def upgrade(connection: Connection, revision: str) -> None:
-    """Bring the tables up to a revision.
+class SqlSchema(SqlRole, SchemaRole):
+    """Creates the tables in a SQL database, and says how it is.
 
-    Raises:
-        SchemaError: no migration can, for what is there is not what one expects.
+    Alembic is imported only by what needs it: a worker does without.
     """
-    why_not = why_not_upgradable(connection)
-    if why_not is not None:
-        raise SchemaError(why_not)
-    alembic.command.upgrade(_config(connection=connection), revision)
+
+    # --- what each database says in its own way --------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Create what has to be there before the tables can be."""
+
+    @abstractmethod
+    def _lock_migrations(self, connection: Connection) -> None:
+        """Keep other migrations waiting until the transaction ends."""
+
+    @abstractmethod
+    def _server_version(self, connection: Connection) -> str:
+        """The name and version of the server."""
+
+    # --- the tables ------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        query = queries.jobs_query(JobFilter(), self.time.now(), 1)
+        self.database.read(lambda connection: connection.execute(query).first())
+
+    def migrate(self, revision: str = "head") -> None:
+        from jobqueue.adapters.sql import history
+
+        self._prepare()
+        self.migrating(lambda connection: history.upgrade(connection, revision))
+
+    def downgrade(self, revision: str) -> None:
+        from jobqueue.adapters.sql import history
+
+        self.migrating(lambda connection: history.downgrade(connection, revision))
+
+    def migration_sql(self, start: str | None = None) -> str:
+        from jobqueue.adapters.sql import history
+
+        return history.upgrade_sql(self.database.engine.dialect.name, start)
+
+    def schema_status(self) -> SchemaStatus:
+        from jobqueue.adapters.sql import history
+
+        read = self.database.read
+        return SchemaStatus(
+            server=read(self._server_version),
+            current=read(history.current_revision),
+            head=history.head_revision(),
+            missing=read(history.missing_tables),
+            trouble=read(history.why_not_upgradable),
+        )
+
+    def migrating(self, work: Callable[[Connection], None]) -> None:
+        """Change the tables in one transaction, while no other migration does."""
+
+        def locked(connection: Connection) -> None:
+            self._lock_migrations(connection)
+            work(connection)
+
+        self.database.write(locked, answer_seconds=FOR_EVER)
+
+    # --- the connections -------------------------------------------------------------------------
+
+    def close_spare_connections(self) -> None:
+        self.database.close_spare()
+
+    def close(self) -> None:
+        self.database.close()
 
 
-def downgrade(connection: Connection, revision: str) -> None:
-    """Take the tables back to a revision."""
-    alembic.command.downgrade(_config(connection=connection), revision)
+def is_ours(name: str | None, kind: str, parents: Any = None) -> bool:  # noqa: ARG001
+    """Whether Alembic speaks of a table of jobqueue.
 
+    An application's own `migrations/env.py` passes it, negated, to `context.configure`, so that
+    autogenerate does not propose to drop them:
 
-def upgrade_sql(dialect_name: str, start: str | None = None) -> str:
-    """The statements that bring the tables from a revision to this release's, in a transaction.
-
-    Args:
-        dialect_name: of SQLAlchemy, `postgresql` or `sqlite`.
-        start: the revision that they are at; None where there are none.
-
-    Raises:
-        SchemaError: there is no such revision.
+        include_name=lambda name, kind, parents: not is_ours(name, kind, parents)
     """
-    output = io.StringIO()
-    config = _config(dialect_name=dialect_name)
-    config.output_buffer = output
-    begin = _known(start) or "base"
-    alembic.command.upgrade(config, f"{begin}:head", sql=True)
-    return output.getvalue()
+    return kind == "table" and name is not None and name.startswith(TABLE_PREFIX)
+
+
+def alembic_options() -> dict[str, Any]:
+    """The options that `migrations/env.py` passes to Alembic."""
+    return {
+        "target_metadata": Base.metadata,
+        "version_table": VERSION_TABLE,
+        "include_name": lambda name, kind, parents: kind != "table" or is_ours(name, kind, parents),
+        "compare_type": True,
+        "transactional_ddl": True,
+    }
 
 
 def migrate_within(start: str | None, end: str | None) -> None:
@@ -73,34 +127,13 @@ def migrate_within(start: str | None, end: str | None) -> None:
     Raises:
         SchemaError: there is no such revision.
     """
-    revisions = [None, *_revisions()]
-    first, last = revisions.index(_known(start)), revisions.index(_known(end))
-    scripts = ScriptDirectory.from_config(_config())
-    for name in revisions[first + 1 : last + 1]:
-        scripts.get_revision(str(name)).module.upgrade()
-    for name in reversed(revisions[last + 1 : first + 1]):
-        scripts.get_revision(str(name)).module.downgrade()
-    _record(start, end)
+    from jobqueue.adapters.sql import history
 
-
-def _record(start: str | None, end: str | None) -> None:
-    """As Alembic does it for migrations that it runs itself."""
-    table = sa.table(VERSION_TABLE, sa.column("version_num"))
-    if start is None:
-        op.create_table(
-            VERSION_TABLE,
-            sa.Column("version_num", sa.String(32), nullable=False),
-            sa.PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
-        )
-        op.execute(table.insert().values(version_num=end))
-    elif end is None:
-        op.drop_table(VERSION_TABLE)
-    else:
-        op.execute(table.update().values(version_num=end))
+    history.migrate_within(start, end)
 
 
 def render_item(kind: str, item: Any, context: Any) -> str | Literal[False]:
-    """How autogenerate writes the types of jobqueue's columns, so that a revision needs no import.
+    """Render the types of jobqueue's columns for autogenerate, so that a revision needs no import.
 
     An application whose own migrations have jobqueue's tables passes it to `context.configure` in
     its `migrations/env.py`.
@@ -111,95 +144,3 @@ def render_item(kind: str, item: Any, context: Any) -> str | Literal[False]:
         context.imports.add("from sqlalchemy.dialects import postgresql")
         return "postgresql.JSON()"
     return False
-
-
-def current_revision(connection: Connection) -> str | None:
-    """The revision that a database has; None when it has none of the tables."""
-    options = {"version_table": VERSION_TABLE}
-    return MigrationContext.configure(connection, opts=options).get_current_revision()
-
-
-def head_revision() -> str:
-    """The revision that this release works with."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
-
-
-def missing_tables(connection: Connection) -> tuple[str, ...]:
-    """The tables of this release that a database does not have."""
-    exists = inspect(connection).has_table
-    return tuple(name for name in sorted(Base.metadata.tables) if not exists(name))
-
-
-def why_not_upgradable(connection: Connection) -> str | None:
-    """Why no migration can bring the tables up to this release, and what to do; None if one can."""
-    current, head = current_revision(connection), head_revision()
-    missing = missing_tables(connection)
-    there = sorted(set(Base.metadata.tables) - set(missing))
-    if current is None and there:
-        return (
-            f"there is {', '.join(there)} already, and no revision in {VERSION_TABLE}; if the "
-            "migrations of your application made the tables, bring them up to date there; "
-            f"otherwise drop what is left of them, or record that they are at {head}"
-        )
-    if current is not None and current not in _revisions():
-        return (
-            f"the tables are at revision {current}, and this release of jobqueue knows them up to "
-            f"{head}: a newer release has changed them; install that one here too"
-        )
-    if current == head and missing:
-        return (
-            f"{', '.join(missing)} is missing, although the tables are at revision {head}; restore "
-            "it from a backup, or create it as in `jobqueue migrate --sql`"
-        )
-    return None
-
-
-def _revisions() -> list[str]:
-    """All that this release knows, the oldest first."""
-    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
-    return [script.revision for script in scripts][::-1]
-
-
-def _known(revision: str | None) -> str | None:
-    """The revision, which has to be one of this release's."""
-    if revision is not None and revision not in _revisions():
-        raise SchemaError(
-            f"there is no revision {revision!r} of the tables of jobqueue; this release knows "
-            f"{', '.join(_revisions())}, and `jobqueue doctor` shows which one a database has"
-        )
-    return revision
-
-
-def is_ours(name: str | None, kind: str, parents: Any = None) -> bool:  # noqa: ARG001
-    """Whether Alembic speaks of a table of jobqueue.
-
-    An application's own `migrations/env.py` passes it, negated, to `context.configure`, so that
-    autogenerate does not propose to drop them:
-
-        include_name=lambda name, kind, parents: not is_ours(name, kind, parents)
-    """
-    return kind == "table" and name is not None and name.startswith(TABLE_PREFIX)
-
-
-def alembic_options() -> dict[str, Any]:
-    """What `migrations/env.py` configures Alembic with."""
-    return {
-        "target_metadata": Base.metadata,
-        "version_table": VERSION_TABLE,
-        "include_name": lambda name, kind, parents: kind != "table" or is_ours(name, kind, parents),
-        "compare_type": True,
-        "transactional_ddl": True,
-    }
-
-
-def _config(**attributes: Any) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_script_folder()).replace("%", "%%"))
-    config.attributes.update(attributes)
-    return config
-
-
-def _script_folder() -> Path:
-    """`migrations/` at the top of the project, which a wheel carries inside the package."""
-    packaged = PACKAGE / "_migrations"
-    return packaged if packaged.is_dir() else PACKAGE.parent / "migrations"

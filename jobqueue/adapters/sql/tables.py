@@ -241,7 +241,7 @@ class BackgroundKey(Base):
 
 
 class BackgroundStat(Base):
-    """What became of the attempts of one worker, one class and one queue in a minute."""
+    """The statistics of the attempts of a worker, a class and a queue in one minute."""
 
     __tablename__ = "background_stats"
 

@@ -1,4 +1,4 @@
-"""Transactions that jobs write in, and that their completion is part of."""
+"""Transactions in which jobs write and are completed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.settlement import Applied, Settlements, settlements_of
-from jobqueue.adapters.sql.base import SqlBase
-from jobqueue.adapters.sql.engine import forget_connections_after_fork
+from jobqueue.adapters.roles.transactions import TransactionsRole
+from jobqueue.adapters.settlement import settlements_of
+from jobqueue.adapters.sql.database import Database, forget_connections_after_fork
+from jobqueue.adapters.sql.path import SqlPath
+from jobqueue.adapters.sql.role import SqlParts, SqlRole
 from jobqueue.adapters.sql.tables import JOBS
-from jobqueue.adapters.transacting import AsyncSessionTransaction, SessionTransaction
+from jobqueue.adapters.transaction import AsyncJobTransaction, JobTransaction
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import JobState, Succeeded
 
@@ -23,24 +24,36 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 
-class SqlTransaction(SessionTransaction):
-    """A transaction of a job, in its adapter's database."""
+class SqlTransaction(JobTransaction):
+    """A transaction of a job, in its adapter's database.
 
-    def __init__(self, adapter: SqlTransactions, session: Session) -> None:
+    Args:
+        session: where the job writes.
+        parts: what the roles of its adapter share.
+        path: settles the job.
+    """
+
+    def __init__(self, session: Session, parts: SqlParts, path: SqlPath) -> None:
         super().__init__(session)
-        self._adapter = adapter
+        self._database, self._sessions, self._path = parts.database, parts.sessions, path
 
     def _settle(self, outcome: Succeeded) -> bool:
-        with self._adapter.database.errors_translated():
-            connection = self._adapter.connection_of(self.session)
-            return bool(self._adapter.settle_within(connection, settlements_of([outcome])).pairs)
+        with self._database.errors_translated():
+            connection = self._sessions.connection_of(self.session)
+            return bool(self._path.settle_within(connection, settlements_of([outcome])).pairs)
 
 
-class SqlTransactions(SqlBase):
-    """The part of an adapter that lets jobs write in a transaction of its database."""
+class SqlTransactions(SqlRole, TransactionsRole):
+    """Lets jobs write in a transaction of a SQL database.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    Args:
+        parts: as for every role.
+        path: settles jobs.
+    """
+
+    def __init__(self, parts: SqlParts, path: SqlPath) -> None:
+        super().__init__(parts)
+        self._parts, self._path = parts, path
         self._engines_lock = threading.Lock()
         self._sync_engine: Engine | None = None
         self._async_engine: AsyncEngine | None = None
@@ -48,12 +61,8 @@ class SqlTransactions(SqlBase):
     # --- what each database says in its own way --------------------------------------------------
 
     @abstractmethod
-    def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
-        """Settle in somebody's transaction, about to be committed."""
-
-    @abstractmethod
-    def connection_of(self, session: Any) -> Connection:
-        """The connection of a session, if that is of this kind of database."""
+    def _new_transaction(self, session: Session) -> SqlTransaction:
+        """A transaction of a session."""
 
     @abstractmethod
     def _new_sync_engine(self) -> Engine:
@@ -61,15 +70,11 @@ class SqlTransactions(SqlBase):
 
     @abstractmethod
     def _new_async_engine(self) -> AsyncEngine:
-        """As `_new_sync_engine`. Its connections are of one event loop, and not kept."""
-
-    def _new_transaction(self, session: Session) -> SqlTransaction:
-        return SqlTransaction(self, session)
+        """An async engine like that. It keeps no connections: each belongs to an event loop."""
 
     # --- the transactions ------------------------------------------------------------------------
 
     def transaction(self, sessions: Callable[[], Any] | None = None) -> SqlTransaction:
-        """See `Adapter.transaction`."""
         session = (
             Session(self._engine(), expire_on_commit=False) if sessions is None else sessions()
         )
@@ -80,10 +85,7 @@ class SqlTransactions(SqlBase):
             )
         return self._new_transaction(session)
 
-    def transaction_async(
-        self, sessions: Callable[[], Any] | None = None
-    ) -> AsyncSessionTransaction:
-        """See `Adapter.transaction_async`."""
+    def transaction_async(self, sessions: Callable[[], Any] | None = None) -> AsyncJobTransaction:
         need("greenlet", "sqlalchemy[asyncio]")
         from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -93,25 +95,22 @@ class SqlTransactions(SqlBase):
                 f"self.transaction() was given what makes a {type(session).__qualname__}; expected "
                 "an async_sessionmaker, which makes an AsyncSession"
             )
-        return AsyncSessionTransaction(self._new_transaction(session.sync_session), session)
+        return AsyncJobTransaction(self._new_transaction(session.sync_session), session)
 
     def was_committed(self, outcome: Succeeded) -> bool:
-        """See `Adapter.was_committed`: who still has the row locked is waited for."""
+        """Read the row with a lock, so that a commit under way is waited for."""
         query = select(JOBS.c.state, JOBS.c.claim_token).where(JOBS.c.id == outcome.job.id)
         row = self.database.write(lambda c: c.execute(query.with_for_update()).first())
         return row is None or (row.state == JobState.SUCCEEDED.value and row.claim_token is None)
 
-    def is_same_database(self, other: Adapter) -> bool:
-        """See `Adapter.is_same_database`."""
-        if not isinstance(other, SqlTransactions):
-            return False
-        return self is other or self.database.name == other.database.name
+    def is_same_database(self, other: TransactionsRole) -> bool:
+        database = getattr(other, "database", None)
+        return isinstance(database, Database) and self.database.name == database.name
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections of transactions."""
         if self._sync_engine is not None:
             self._sync_engine.dispose()
-        self.database.close()
 
     def _engine(self) -> Engine:
         with self._engines_lock:

@@ -1,60 +1,59 @@
-"""What every adapter has to do, as tests: subclass `AdapterContract` and run pytest."""
+"""The contract of adapters, as tests: subclass `AdapterContract` and run pytest.
+
+Each role of an adapter has its tests in the file of the same name. `announcements.py` and
+`any_order.py` test all roles together; `base.py` has what the tests share.
+"""
 
 from __future__ import annotations
 
-from jobqueue.testing.contract.announcing import AnnounceContract
+from jobqueue.testing.contract.announcements import AnnouncementsContract
 from jobqueue.testing.contract.any_order import AnyOrderContract
-from jobqueue.testing.contract.cancelling import CancelContract, ProgressContract
-from jobqueue.testing.contract.claiming import ClaimContract
-from jobqueue.testing.contract.enqueueing import EnqueueContract
-from jobqueue.testing.contract.outside import OutsideContract
-from jobqueue.testing.contract.pausing import PauseContract
-from jobqueue.testing.contract.pruning import PruneContract
-from jobqueue.testing.contract.reading import ReadContract
-from jobqueue.testing.contract.recurring import RecurringContract
-from jobqueue.testing.contract.settling import SettleContract
-from jobqueue.testing.contract.steering import SteeringContract
+from jobqueue.testing.contract.control import ControlContract
+from jobqueue.testing.contract.keys import KeysContract
+from jobqueue.testing.contract.leases import LeasesContract
+from jobqueue.testing.contract.path import PathContract
+from jobqueue.testing.contract.reads import ReadsContract
+from jobqueue.testing.contract.retention import RetentionContract
+from jobqueue.testing.contract.schedules import SchedulesContract
+from jobqueue.testing.contract.schema import SchemaContract
+from jobqueue.testing.contract.stats import StatsContract
+from jobqueue.testing.contract.tokens import TokensContract
 from jobqueue.testing.contract.transactions import TransactionContract
-from jobqueue.testing.contract.waking import WakeContract
-from jobqueue.testing.contract.workers import WorkerContract
+from jobqueue.testing.contract.wakeups import WakeupsContract
 
 __all__ = [
     "AdapterContract",
-    "AnnounceContract",
+    "AnnouncementsContract",
     "AnyOrderContract",
-    "CancelContract",
-    "ClaimContract",
-    "EnqueueContract",
-    "OutsideContract",
-    "PauseContract",
-    "ProgressContract",
-    "PruneContract",
-    "ReadContract",
-    "RecurringContract",
-    "SettleContract",
-    "SteeringContract",
+    "ControlContract",
+    "KeysContract",
+    "LeasesContract",
+    "PathContract",
+    "ReadsContract",
+    "RetentionContract",
+    "SchedulesContract",
+    "SchemaContract",
+    "StatsContract",
+    "TokensContract",
     "TransactionContract",
-    "WakeContract",
-    "WorkerContract",
+    "WakeupsContract",
 ]
 
 
 class AdapterContract(
-    EnqueueContract,
-    ClaimContract,
-    SettleContract,
-    WorkerContract,
-    SteeringContract,
-    CancelContract,
-    ProgressContract,
-    WakeContract,
-    AnnounceContract,
-    PauseContract,
-    ReadContract,
-    RecurringContract,
-    PruneContract,
+    PathContract,
+    WakeupsContract,
+    LeasesContract,
+    ReadsContract,
+    ControlContract,
+    RetentionContract,
+    SchedulesContract,
+    StatsContract,
+    TokensContract,
+    KeysContract,
+    SchemaContract,
+    AnnouncementsContract,
     AnyOrderContract,
-    OutsideContract,
 ):
     """Holds an adapter to all of `jobqueue.adapters.base.Adapter`, in some hundred tests.
 
@@ -79,15 +78,13 @@ class AdapterContract(
                 yield adapter
                 adapter.close()
 
-    It needs pytest; with the package `hypothesis` there, any calls are made in any order as well,
-    beside a plain model. What a database adds of its own (sessions to join, query
-    plans, migrations, what it does when it is away) is for the adapter's own tests.
+    It needs pytest. Where the package `hypothesis` is installed, it also makes any calls in any
+    order, and compares the adapter with a plain model. What a database adds of its own (sessions
+    to join, query plans, migrations, outages) is for the adapter's own tests.
 
     An adapter that lets jobs write in its transactions (`self.transaction()`) inherits from
     `TransactionContract` as well.
 
-    The steps can also be had one by one, for an adapter in the making: `EnqueueContract`,
-    `ClaimContract`, `SettleContract`, `WorkerContract`, `SteeringContract`, `WakeContract`,
-    `AnnounceContract`, `PauseContract`, `ReadContract`, `RecurringContract`, `PruneContract`,
-    `AnyOrderContract` and `OutsideContract`.
+    An adapter in the making can inherit the tests of one role at a time: `PathContract`,
+    `WakeupsContract`, `LeasesContract` and so on.
     """

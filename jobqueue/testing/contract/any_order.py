@@ -1,4 +1,4 @@
-"""Any calls in any order, against a plain model."""
+"""Any calls in any order, compared with a plain model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLES = "JOBQUEUE_TEST_EXAMPLES"
 
 
 class AnyOrderContract(ContractBase):
-    """What all the methods promise together. Skipped where `hypothesis` is not installed.
+    """Tests all methods together. Skipped if `hypothesis` is not installed.
 
     The calls are the same in every run, unless the environment says how many `examples` are to be
     tried, with JOBQUEUE_TEST_EXAMPLES: then they are new ones each time, and what fails is printed
@@ -24,11 +24,11 @@ class AnyOrderContract(ContractBase):
     """
 
     examples: ClassVar[int] = 100
-    """How many sequences of calls are tried."""
+    """The number of sequences of calls."""
     steps: ClassVar[int] = 40
-    """How many calls a sequence has at most."""
+    """The greatest number of calls in a sequence."""
     lateness: ClassVar[timedelta] = timedelta(0)
-    """For how long, by the clock, `turn` (not `claim`) may overlook what has become due."""
+    """How long, by the clock, `turn` (not `claim`) may overlook a job that has become due."""
 
     def test_any_calls_in_any_order(self, adapter: Adapter, clock: ManualClock) -> None:
         pytest.importorskip("hypothesis")

@@ -1,15 +1,16 @@
-"""What the tests of every step need: an adapter, a clock, and short ways to use them."""
+"""The fixtures that every test of the contract uses, and short ways to make and check jobs."""
 
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     DEFAULT_PRIORITY,
@@ -17,11 +18,16 @@ from jobqueue.records import (
     NO_DELAY,
     Claim,
     ClaimedJob,
+    Discarded,
+    Failed,
     JobState,
     NewJob,
     NewWorker,
     Outcome,
+    Released,
+    Succeeded,
 )
+from jobqueue.stored import StoredJob
 
 LEASE = timedelta(seconds=30)
 EMOJI_ZWJ_FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
@@ -145,3 +151,37 @@ def assert_claimable(adapter: Adapter, job_id: int) -> ClaimedJob:
     taken = {job.id: job for job in adapter.claim(a_claim("somebody-else"))}
     assert job_id in taken
     return taken[job_id]
+
+
+def one_of_each_state(adapter: Adapter) -> dict[JobState, StoredJob]:
+    """A job in every state, enqueued in the order of `JobState`."""
+    made = adapter.enqueue([new_job(str(state)) for state in JobState])
+    jobs = {JobState(job.handler): job for job in adapter.claim(a_claim("worker-1"))}
+    settle_all(
+        adapter,
+        Released(jobs[JobState.READY]),
+        Succeeded(jobs[JobState.SUCCEEDED], keep=True),
+        Failed(jobs[JobState.FAILED], error="broken"),
+        Discarded(jobs[JobState.CANCELLED], reason="unwanted"),
+    )
+    return {JobState(job.handler): job for job in made}
+
+
+def at_once(*actions: Any) -> None:
+    """Do things in as many threads, all beginning at the same moment."""
+    begin, errors = threading.Barrier(len(actions)), list[BaseException]()
+
+    def act(action: Any) -> None:
+        begin.wait()
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - raised again below, on the test's own thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=act, args=(action,)) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]

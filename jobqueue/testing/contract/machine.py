@@ -126,7 +126,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(data=st.data(), queues=queue_sets, limit=st.integers(1, 5))
     def take_a_turn(self, data: st.DataObject, queues: Any, limit: int) -> None:
-        """What is settled may be claimed at once, or in the next turn."""
+        """Settle and claim. A job that becomes ready may be claimed at once or in the next turn."""
         outcomes = self._outcomes(data, fewest=0) if self.claims else []
         claim = self._a_claim(data, queues, limit, heard=self._heard(data))
         may_miss = self.model.young(self.lateness) | {outcome.job.id for outcome in outcomes}
@@ -179,7 +179,7 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: self.sightings)
     @rule(data=st.data(), error=texts)
     def rescue(self, data: st.DataObject, error: str) -> None:
-        """By one who saw its heartbeat, just now or long ago."""
+        """A worker is rescued by another that saw its heartbeat, just now or long ago."""
         seen = data.draw(st.sampled_from(self.sightings))
         rescue = self.adapter.rescue(seen, error)
         if self.model.beats.get(seen.id) == seen.heartbeat_at:
@@ -301,7 +301,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert depth == (of_it.count(JobState.READY), of_it.count(JobState.RUNNING))
 
     def teardown(self) -> None:
-        """Whatever happened, every job that is ready can still be had, all at one turn."""
+        """Every ready job can be claimed, all in one turn."""
         self.adapter.resume_queues(QUEUES)
         self.model.resume(QUEUES)
         self.clock.advance(LONG)

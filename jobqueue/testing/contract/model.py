@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobqueue.adapters.stored import StoredJob
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     MOST_CRASHES,
@@ -29,6 +28,7 @@ from jobqueue.records import (
     Retried,
     Succeeded,
 )
+from jobqueue.stored import StoredJob
 
 Pair = tuple[int, int]
 READY, RUNNING = JobState.READY, JobState.RUNNING
@@ -67,7 +67,7 @@ class ModelJob:
         return None if self.token is None else (self.id, self.token)
 
     def reason_or(self, error: str | None) -> str | None:
-        """What its error is when its attempt ends: why somebody cancelled it comes before that."""
+        """The `last_error` when the attempt ends. A reason for a cancel takes precedence."""
         return self.last_error if self.cancel_requested else error
 
 
@@ -78,7 +78,7 @@ SEEN = (
 
 
 def what_is_seen(job: ModelJob | StoredJob) -> dict[str, Any]:
-    """What the model and a row have to agree on."""
+    """The values in which the model and a row have to agree."""
     requested = (
         job.cancel_requested if isinstance(job, ModelJob) else job.cancel_requested_at is not None
     )
@@ -115,7 +115,7 @@ class Model:
             )
 
     def due(self, queues: Collection[str] | None) -> list[ModelJob]:
-        """What can be claimed from these queues, in the order in which it is to be."""
+        """The jobs that can be claimed from these queues, in the order of the claim."""
         now = self.clock.now()
         found = [
             job
@@ -223,7 +223,7 @@ class Model:
     # --- workers ---------------------------------------------------------------------------------
 
     def held_by(self, worker_id: str) -> list[ModelJob]:
-        """What a worker holds."""
+        """The jobs that a worker holds."""
         return [job for job in self.jobs.values() if job.locked_by == worker_id]
 
     def unregister(self, worker_id: str) -> Rescue:
@@ -273,7 +273,7 @@ class Model:
         return _rescue(worker_id, {job.id: self._refund(job) for job in strays})
 
     def orphaned_workers(self) -> list[str]:
-        """Who holds jobs without being registered."""
+        """The workers that hold jobs without being registered."""
         holding = {job.locked_by for job in self.jobs.values() if job.locked_by is not None}
         return sorted(holding - set(self.beats))
 
@@ -324,7 +324,7 @@ class Model:
         return job.state
 
     def cancel_requests(self, worker_id: str) -> dict[Pair, str | None]:
-        """What a worker is to be told."""
+        """The cancel requests for the jobs of a worker."""
         held = self.held_by(worker_id)
         return {job.pair: job.last_error for job in held if job.cancel_requested and job.pair}
 

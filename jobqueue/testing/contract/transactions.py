@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import pytest
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.transacting import Transaction
+from jobqueue.adapters.roles.transactions import Transaction
 from jobqueue.errors import ClaimLost
 from jobqueue.records import ClaimedJob, JobFilter, JobState, Retried, Succeeded
-from jobqueue.testing.contract.announcing import idling
+from jobqueue.testing.contract.announcements import idling
 from jobqueue.testing.contract.base import (
     ContractBase,
     a_claim,
@@ -62,7 +62,7 @@ async def write_and_commit_async(adapter: Adapter, outcome: Succeeded | None) ->
 
 
 def effects(adapter: Adapter) -> int:
-    """How many are committed."""
+    """The number of committed jobs that stand for the job's writes."""
     return adapter.count_jobs(JobFilter(handlers=(EFFECT.handler,)))
 
 
@@ -78,7 +78,7 @@ keeping = pytest.mark.parametrize("keep", [True, False])
 
 
 class TransactionContract(ContractBase):
-    """What `transaction`, `transaction_async` and `was_committed` promise.
+    """Tests `transaction`, `transaction_async` and `was_committed`.
 
     It is not part of `AdapterContract`: an adapter need not have transactions. To be inherited from
     beside it.

@@ -1,0 +1,320 @@
+"""An adapter that consists of role objects: each method calls the role that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.control import ControlRole
+from jobqueue.adapters.roles.keys import KeysRole
+from jobqueue.adapters.roles.leases import LeasesRole
+from jobqueue.adapters.roles.path import PathRole
+from jobqueue.adapters.roles.reads import ReadsRole
+from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.adapters.roles.schedules import SchedulesRole
+from jobqueue.adapters.roles.schema import SchemaRole
+from jobqueue.adapters.roles.stats import StatsRole
+from jobqueue.adapters.roles.tokens import TokensRole
+from jobqueue.adapters.roles.transactions import AsyncTransaction, Transaction, TransactionsRole
+from jobqueue.adapters.roles.wakeups import Listener, WakeupsRole
+from jobqueue.records import (
+    Claim,
+    ClaimedJob,
+    Count,
+    CrashedJob,
+    EnqueuedOnce,
+    Health,
+    JobFilter,
+    JobState,
+    NewJob,
+    NewSchedule,
+    NewWorker,
+    Outcome,
+    Page,
+    QueueDepth,
+    Rescue,
+    ScheduleRecord,
+    SchemaStatus,
+    Stat,
+    StatOfMinute,
+    Succeeded,
+    TokenRecord,
+    Turn,
+    UsedKey,
+    WorkerRecord,
+)
+from jobqueue.retention import Keep
+from jobqueue.stored import StoredJob
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """One object for each role."""
+
+    path: PathRole
+    transactions: TransactionsRole
+    wakeups: WakeupsRole
+    leases: LeasesRole
+    reads: ReadsRole
+    control: ControlRole
+    retention: RetentionRole
+    schedules: SchedulesRole
+    stats: StatsRole
+    tokens: TokensRole
+    keys: KeysRole
+    schema: SchemaRole
+
+
+class ComposedAdapter(Adapter):
+    """An adapter whose methods are those of its roles.
+
+    Args:
+        roles: the objects that do the work.
+    """
+
+    def __init__(self, roles: Roles) -> None:
+        self.roles = roles
+
+    # --- the path ---------------------------------------------------------------------------------
+
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
+        return self.roles.path.enqueue(jobs, session=session)
+
+    def claim(self, claim: Claim) -> list[ClaimedJob]:
+        return self.roles.path.claim(claim)
+
+    def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        return self.roles.path.settle(outcomes)
+
+    def turn(
+        self,
+        outcomes: Sequence[Outcome],
+        claim: Claim | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Turn:
+        return self.roles.path.turn(outcomes, claim, meanwhile)
+
+    # --- the transaction of a job -----------------------------------------------------------------
+
+    def transaction(self, sessions: Callable[[], Any] | None = None) -> Transaction:
+        return self.roles.transactions.transaction(sessions)
+
+    def transaction_async(self, sessions: Callable[[], Any] | None = None) -> AsyncTransaction:
+        return self.roles.transactions.transaction_async(sessions)
+
+    def was_committed(self, outcome: Succeeded) -> bool:
+        return self.roles.transactions.was_committed(outcome)
+
+    def is_same_database(self, other: TransactionsRole) -> bool:
+        return self.roles.transactions.is_same_database(other)
+
+    # --- wake-ups ---------------------------------------------------------------------------------
+
+    def listen(self, url: str | None = None) -> Listener:
+        return self.roles.wakeups.listen(url)
+
+    def due_in(self) -> timedelta | None:
+        return self.roles.wakeups.due_in()
+
+    # --- workers and their leases -----------------------------------------------------------------
+
+    def register_worker(self, worker: NewWorker) -> None:
+        self.roles.leases.register_worker(worker)
+
+    def beat(self, worker_ids: Collection[str]) -> set[str]:
+        return self.roles.leases.beat(worker_ids)
+
+    def unregister_worker(self, worker_id: str) -> Rescue:
+        return self.roles.leases.unregister_worker(worker_id)
+
+    def workers(self) -> list[WorkerRecord]:
+        return self.roles.leases.workers()
+
+    def is_living(self, worker: WorkerRecord) -> bool | None:
+        return self.roles.leases.is_living(worker)
+
+    def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
+        return self.roles.leases.rescue(seen, error)
+
+    def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
+        return self.roles.leases.rescue_crashed(worker_id, performing)
+
+    def orphaned_workers(self) -> list[str]:
+        return self.roles.leases.orphaned_workers()
+
+    def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
+        return self.roles.leases.rescue_orphans(worker_id, error)
+
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
+        return self.roles.leases.release_strays(worker_id, held)
+
+    def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
+        self.roles.leases.declare_handlers(worker_id, handlers)
+
+    def declared_handlers(self) -> dict[str, set[str]]:
+        return self.roles.leases.declared_handlers()
+
+    # --- reads ------------------------------------------------------------------------------------
+
+    def get(self, job_id: int) -> StoredJob | None:
+        return self.roles.reads.get(job_id)
+
+    def list_jobs(self, where: JobFilter, limit: int) -> list[StoredJob]:
+        return self.roles.reads.list_jobs(where, limit)
+
+    def count_jobs(self, where: JobFilter) -> int:
+        return self.roles.reads.count_jobs(where)
+
+    def count_by_state(self) -> Mapping[JobState, int]:
+        return self.roles.reads.count_by_state()
+
+    def page_jobs(self, where: JobFilter, limit: int) -> Page[StoredJob]:
+        return self.roles.reads.page_jobs(where, limit)
+
+    def count_up_to(self, where: JobFilter, most: int) -> Count:
+        return self.roles.reads.count_up_to(where, most)
+
+    def queue_depths(self, most: int | None = None) -> list[QueueDepth]:
+        return self.roles.reads.queue_depths(most)
+
+    def running_jobs(self, limit: int) -> list[StoredJob]:
+        return self.roles.reads.running_jobs(limit)
+
+    def now(self) -> datetime:
+        return self.roles.reads.now()
+
+    # --- control ----------------------------------------------------------------------------------
+
+    def retry(self, where: JobFilter) -> int:
+        return self.roles.control.retry(where)
+
+    def cancel(self, where: JobFilter, reason: str) -> int:
+        return self.roles.control.cancel(where, reason)
+
+    def cancel_each(self, where: JobFilter, reason: str) -> list[StoredJob]:
+        return self.roles.control.cancel_each(where, reason)
+
+    def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
+        return self.roles.control.request_cancel(job_id, reason)
+
+    def cancel_requests(self, worker_id: str) -> Mapping[tuple[int, int], str]:
+        return self.roles.control.cancel_requests(worker_id)
+
+    def update_args(self, job_id: int, args: str) -> bool:
+        return self.roles.control.update_args(job_id, args)
+
+    def change_args(self, job_id: int, change: Callable[[StoredJob], str]) -> bool:
+        return self.roles.control.change_args(job_id, change)
+
+    def set_progress(self, job_id: int, progress: str) -> bool:
+        return self.roles.control.set_progress(job_id, progress)
+
+    def report_progress(self, reports: Mapping[tuple[int, int], str]) -> None:
+        self.roles.control.report_progress(reports)
+
+    def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
+        return self.roles.control.delete(where, include_running=include_running)
+
+    def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
+        return self.roles.control.delete_each(where, include_running=include_running)
+
+    def pause_queues(self, queues: Collection[str]) -> set[str]:
+        return self.roles.control.pause_queues(queues)
+
+    def resume_queues(self, queues: Collection[str]) -> set[str]:
+        return self.roles.control.resume_queues(queues)
+
+    def paused_queues(self) -> set[str]:
+        return self.roles.control.paused_queues()
+
+    # --- retention --------------------------------------------------------------------------------
+
+    def finished_handlers(self, state: JobState) -> list[str]:
+        return self.roles.retention.finished_handlers(state)
+
+    def prune(self, state: JobState, handlers: Collection[str], keep: Keep, limit: int) -> int:
+        return self.roles.retention.prune(state, handlers, keep, limit)
+
+    # --- schedules --------------------------------------------------------------------------------
+
+    def declare_schedules(self, app: str, schedules: Sequence[NewSchedule]) -> None:
+        self.roles.schedules.declare_schedules(app, schedules)
+
+    def renew_schedules(self, app: str, names: Collection[str]) -> set[str]:
+        return self.roles.schedules.renew_schedules(app, names)
+
+    def schedules(self, app: str | None = None) -> list[ScheduleRecord]:
+        return self.roles.schedules.schedules(app)
+
+    def enqueue_ticks(
+        self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
+    ) -> Sequence[StoredJob] | None:
+        return self.roles.schedules.enqueue_ticks(seen, jobs, last_tick)
+
+    def pause_schedule(self, app: str, name: str) -> bool:
+        return self.roles.schedules.pause_schedule(app, name)
+
+    def resume_schedule(self, app: str, name: str) -> bool:
+        return self.roles.schedules.resume_schedule(app, name)
+
+    # --- stats ------------------------------------------------------------------------------------
+
+    def add_stats(self, worker_id: str, stats: Sequence[Stat]) -> None:
+        self.roles.stats.add_stats(worker_id, stats)
+
+    def stats(self, period: timedelta) -> list[StatOfMinute]:
+        return self.roles.stats.stats(period)
+
+    def prune_stats(self, limit: int) -> int:
+        return self.roles.stats.prune_stats(limit)
+
+    # --- tokens -----------------------------------------------------------------------------------
+
+    def store_token(self, token: TokenRecord) -> None:
+        self.roles.tokens.store_token(token)
+
+    def find_token(self, token_id: str) -> TokenRecord | None:
+        return self.roles.tokens.find_token(token_id)
+
+    def tokens(self) -> list[TokenRecord]:
+        return self.roles.tokens.tokens()
+
+    def revoke_token(self, token_id: str) -> bool:
+        return self.roles.tokens.revoke_token(token_id)
+
+    # --- idempotency keys -------------------------------------------------------------------------
+
+    def enqueue_once(self, key: UsedKey, job: NewJob) -> EnqueuedOnce[StoredJob]:
+        return self.roles.keys.enqueue_once(key, job)
+
+    def prune_keys(self, limit: int) -> int:
+        return self.roles.keys.prune_keys(limit)
+
+    # --- the tables and the database --------------------------------------------------------------
+
+    def ping(self) -> None:
+        self.roles.schema.ping()
+
+    def migrate(self, revision: str = "head") -> None:
+        self.roles.schema.migrate(revision)
+
+    def downgrade(self, revision: str) -> None:
+        self.roles.schema.downgrade(revision)
+
+    def migration_sql(self, start: str | None = None) -> str:
+        return self.roles.schema.migration_sql(start)
+
+    def schema_status(self) -> SchemaStatus:
+        return self.roles.schema.schema_status()
+
+    def health(self) -> Health:
+        return self.roles.schema.health()
+
+    def close_spare_connections(self) -> None:
+        self.roles.schema.close_spare_connections()
+
+    def close(self) -> None:
+        self.roles.schema.close()

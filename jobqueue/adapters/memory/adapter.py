@@ -1,0 +1,50 @@
+"""The adapter that keeps jobs in this process's memory."""
+
+from __future__ import annotations
+
+from jobqueue.adapters.composed import ComposedAdapter, Roles
+from jobqueue.adapters.memory.control import MemoryControl
+from jobqueue.adapters.memory.keys import MemoryKeys
+from jobqueue.adapters.memory.leases import MemoryLeases
+from jobqueue.adapters.memory.path import MemoryPath
+from jobqueue.adapters.memory.reads import MemoryReads
+from jobqueue.adapters.memory.retention import MemoryRetention
+from jobqueue.adapters.memory.schedules import MemorySchedules
+from jobqueue.adapters.memory.schema import MemorySchema
+from jobqueue.adapters.memory.stats import MemoryStats
+from jobqueue.adapters.memory.store import MemoryStore
+from jobqueue.adapters.memory.tokens import MemoryTokens
+from jobqueue.adapters.memory.transactions import MemoryTransactions
+from jobqueue.adapters.memory.wakeups import MemoryWakeups
+from jobqueue.clock import Clock, SystemClock
+
+
+class MemoryAdapter(ComposedAdapter):
+    """Keeps jobs in memory, with the semantics of a database: for tests, and for what may be lost.
+
+    A SQLAlchemy `Session` or `Connection` given as `session` is honoured: the jobs appear when it
+    commits and never do when it rolls back.
+
+    Args:
+        clock: tells the time; the machine's clock by default.
+    """
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        store = MemoryStore(self, clock or SystemClock())
+        self.path = MemoryPath(store)
+        super().__init__(
+            Roles(
+                path=self.path,
+                transactions=MemoryTransactions(store),
+                wakeups=MemoryWakeups(store),
+                leases=MemoryLeases(store),
+                reads=MemoryReads(store),
+                control=MemoryControl(store),
+                retention=MemoryRetention(store),
+                schedules=MemorySchedules(store, self.path),
+                stats=MemoryStats(store),
+                tokens=MemoryTokens(store),
+                keys=MemoryKeys(store, self.path),
+                schema=MemorySchema(),
+            )
+        )

@@ -1,0 +1,133 @@
+"""The control of jobs and queues by people, in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from jobqueue.adapters.memory.store import MemoryRole
+from jobqueue.adapters.roles.control import ControlRole
+from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState, Wakeup
+from jobqueue.stored import StoredJob, kept_by
+
+
+class MemoryControl(MemoryRole, ControlRole):
+    """Retries, cancels, changes and deletes jobs, and pauses queues, in memory."""
+
+    def retry(self, where: JobFilter) -> int:
+
+        def retried(record: StoredJob, now: datetime) -> StoredJob:
+            return replace(
+                record,
+                state=JobState.READY,
+                run_at=min(record.run_at, now),
+                max_attempts=max(record.max_attempts, record.attempts + 1),
+                failed_at=None,
+                finished_at=None,
+                cancel_requested_at=None,
+                updated_at=now,
+            )
+
+        states = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
+        return len(self._store.change(where, states, retried))
+
+    def cancel(self, where: JobFilter, reason: str) -> int:
+        return len(self.cancel_each(where, reason))
+
+    def cancel_each(self, where: JobFilter, reason: str) -> list[StoredJob]:
+
+        def cancelled(record: StoredJob, now: datetime) -> StoredJob:
+            return replace(
+                record,
+                state=JobState.CANCELLED,
+                last_error=reason,
+                finished_at=now,
+                updated_at=now,
+            )
+
+        return self._store.change(where, (JobState.READY,), cancelled)
+
+    def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
+
+        def requested(record: StoredJob, now: datetime) -> StoredJob:
+            return replace(record, last_error=reason, cancel_requested_at=now, updated_at=now)
+
+        where = JobFilter(ids=(job_id,))
+        with self._store.lock:
+            found = self.cancel_each(where, reason)
+            found = found or self._store.change(where, (JobState.RUNNING,), requested)
+        return found[0] if found else None
+
+    def cancel_requests(self, worker_id: str) -> dict[tuple[int, int], str]:
+        with self._store.lock:
+            return {
+                pair: record.last_error or ""
+                for pair, record in self._store.claims_of(worker_id)
+                if record.cancel_requested_at is not None
+            }
+
+    def update_args(self, job_id: int, args: str) -> bool:
+
+        def updated(record: StoredJob, now: datetime) -> StoredJob:
+            return replace(record, args=json.loads(args), updated_at=now)
+
+        states = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
+        return bool(self._store.change(JobFilter(ids=(job_id,)), states, updated, args))
+
+    def change_args(self, job_id: int, change: Callable[[StoredJob], str]) -> bool:
+        with self._store.lock:
+            job = self._store.get(job_id)
+            if job is None or job.state is not JobState.READY:
+                return False
+            return self.update_args(job_id, change(job))
+
+    def set_progress(self, job_id: int, progress: str) -> bool:
+
+        def reported(record: StoredJob, now: datetime) -> StoredJob:
+            return replace(record, progress=json.loads(progress), updated_at=now)
+
+        return bool(self._store.change(JobFilter(ids=(job_id,)), UNFINISHED_STATES, reported))
+
+    def report_progress(self, reports: Mapping[tuple[int, int], str]) -> None:
+        with self._store.lock:
+            for (job_id, token), progress in reports.items():
+                if self._find(job_id, token) is not None:
+                    self.set_progress(job_id, progress)
+
+    def _find(self, job_id: int, token: int) -> StoredJob | None:
+        row = self._store.rows.get(job_id)
+        return row.record if row is not None and row.token == token else None
+
+    def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
+        return len(self.delete_each(where, include_running=include_running))
+
+    def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
+        with self._store.lock:
+            records = [
+                row.record
+                for row in self._store.matching(where)
+                if include_running or row.record.state is not JobState.RUNNING
+            ]
+            for record in records:
+                self._store.remove(record.id)
+        return kept_by(self._store.adapter, records)
+
+    def pause_queues(self, queues: Collection[str]) -> set[str]:
+        with self._store.lock:
+            changed = set(queues) - self._store.paused
+            self._store.paused |= changed
+            return changed
+
+    def resume_queues(self, queues: Collection[str]) -> set[str]:
+        with self._store.lock:
+            changed = set(queues) & self._store.paused
+            self._store.paused -= changed
+            if changed:
+                self._store.wake(Wakeup(frozenset(changed)))
+            return changed
+
+    def paused_queues(self) -> set[str]:
+        with self._store.lock:
+            return set(self._store.paused)

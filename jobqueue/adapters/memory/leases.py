@@ -1,0 +1,119 @@
+"""Workers and their leases, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
+from jobqueue.adapters.roles.leases import LeasesRole
+from jobqueue.adapters.settlement import GIVEN_BACK, Freed
+from jobqueue.records import CrashedJob, JobState, NewWorker, Rescue, WorkerRecord
+from jobqueue.stored import kept_by
+
+
+class MemoryLeases(MemoryRole, LeasesRole):
+    """Keeps workers in memory, and frees the jobs of those that are gone."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self._handlers: dict[str, set[str]] = {}
+
+    def register_worker(self, worker: NewWorker) -> None:
+        now = self._store.now()
+        with self._store.lock:
+            self._store.workers[worker.id] = WorkerRecord(
+                id=worker.id,
+                name=worker.name,
+                host=worker.host,
+                pid=worker.pid,
+                queues=worker.queues,
+                concurrency=worker.concurrency,
+                lease=worker.lease,
+                started_at=now,
+                heartbeat_at=now,
+            )
+
+    def beat(self, worker_ids: Collection[str]) -> set[str]:
+        now = self._store.now()
+        with self._store.lock:
+            known = set(worker_ids) & set(self._store.workers)
+            for worker_id in known:
+                self._store.workers[worker_id] = replace(
+                    self._store.workers[worker_id], heartbeat_at=now
+                )
+            return known
+
+    def unregister_worker(self, worker_id: str) -> Rescue:
+        with self._store.lock:
+            self._store.workers.pop(worker_id, None)
+            return self._rescue(worker_id, self._free_jobs_of(worker_id, GIVEN_BACK))
+
+    def workers(self) -> list[WorkerRecord]:
+        with self._store.lock:
+            return sorted(
+                self._store.workers.values(), key=lambda worker: (worker.started_at, worker.id)
+            )
+
+    def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
+        with self._store.lock:
+            known = self._store.workers.get(seen.id)
+            if known is None or known.heartbeat_at != seen.heartbeat_at:
+                return None
+            del self._store.workers[seen.id]
+            return self._rescue(seen.id, self._free_jobs_of(seen.id, Freed.lost(error)))
+
+    def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
+        with self._store.lock:
+            self._store.workers.pop(worker_id, None)
+            ended = [job.id for job in performing if self._end_crashed(worker_id, job)]
+            given_back = self._free_jobs_of(worker_id, GIVEN_BACK)
+            return self._rescue(worker_id, ended + given_back)
+
+    def _end_crashed(self, worker_id: str, job: CrashedJob) -> bool:
+        row = self._store.rows.get(job.id)
+        if row is None or row.record.locked_by != worker_id:
+            return False
+        return self._store.apply(Freed.crashed(job).settlement_of(row.record, job.token))
+
+    def orphaned_workers(self) -> list[str]:
+        with self._store.lock:
+            owners = {row.record.locked_by for row in self._store.running_rows()}
+            return sorted(owner for owner in owners if owner and owner not in self._store.workers)
+
+    def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
+        with self._store.lock:
+            if worker_id in self._store.workers:
+                return None
+            return self._rescue(worker_id, self._free_jobs_of(worker_id, Freed.lost(error)))
+
+    def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
+        with self._store.lock:
+            return self._rescue(worker_id, self._free_jobs_of(worker_id, GIVEN_BACK, but=held))
+
+    def _free_jobs_of(
+        self, worker_id: str, freed: Freed, but: Collection[tuple[int, int]] = ()
+    ) -> list[int]:
+        """Free the jobs of a worker, except for some (id, token) pairs; return their ids."""
+        claims = [claim for claim in self._store.claims_of(worker_id) if claim[0] not in but]
+        for (_, token), record in claims:
+            self._store.apply(freed.settlement_of(record, token))
+        return [record.id for _, record in claims]
+
+    def _rescue(self, worker_id: str, job_ids: Iterable[int]) -> Rescue:
+        """Tell what became of the jobs that were freed."""
+        records = [self._store.rows[job_id].record for job_id in sorted(job_ids)]
+        states = {record.id: record.state for record in records}
+        ended = [record for record in records if record.state is not JobState.READY]
+        return Rescue.of(worker_id, states, kept_by(self._store.adapter, ended))
+
+    def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
+        with self._store.lock:
+            if worker_id in self._store.workers:
+                self._handlers[worker_id] = set(handlers)
+
+    def declared_handlers(self) -> dict[str, set[str]]:
+        with self._store.lock:
+            return {
+                i: set(names) for i, names in self._handlers.items() if i in self._store.workers
+            }

@@ -1,0 +1,34 @@
+"""Hearing, in one part of a process, what another has put into memory."""
+
+from __future__ import annotations
+
+import threading
+
+from jobqueue.records import Wakeup
+
+
+class MemoryListener:
+    """Hears what is enqueued in the same process."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._heard: Wakeup | None = None
+        self._closed = False
+
+    def hear(self, wakeup: Wakeup) -> None:
+        """Take note of a wake-up."""
+        with self._changed:
+            if not self._closed:
+                self._heard = wakeup if self._heard is None else self._heard.merged(wakeup)
+                self._changed.notify_all()
+
+    def wait(self, timeout_seconds: float) -> Wakeup | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._heard, timeout_seconds)
+            heard, self._heard = self._heard, None
+            return heard
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

@@ -1,0 +1,175 @@
+"""The path of a job in memory: enqueue, claim, settle."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC
+from typing import Any
+
+from jobqueue.adapters.memory.store import MemoryRole, MemoryStore, Position, Row
+from jobqueue.adapters.roles.path import PathRole
+from jobqueue.adapters.sessions import JoinedTransactions
+from jobqueue.adapters.settlement import (
+    Pair,
+    cancelled_among,
+    may_be_cancelled,
+    settlement_of,
+    was_called_off,
+)
+from jobqueue.records import Claim, ClaimedJob, JobRecord, JobState, NewJob, Outcome, Turn
+from jobqueue.stored import StoredJob, kept_by
+
+
+class MemoryPath(MemoryRole, PathRole):
+    """Enqueues, claims and settles jobs in memory."""
+
+    on_stored: Callable[[Sequence[StoredJob]], None] | None = None
+    """Called with new jobs when they are stored, which is at the commit of a session."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self._joined = JoinedTransactions()
+
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
+        with self._store.lock:
+            rows = [self._new_row(job) for job in jobs]
+        if session is None:
+            self._put_all(rows)
+        else:
+            self._joined.at_commit(session, lambda: self._put_all(rows))
+        return kept_by(self._store.adapter, [row.record for row in rows])
+
+    def _new_row(self, job: NewJob) -> Row:
+        now = self._store.now()
+        record = StoredJob.of_new(job, self._store.next_id, job.due_at(now).astimezone(UTC), now)
+        self._store.next_id += 1
+        return Row(record, job.args)
+
+    def _put_all(self, rows: Sequence[Row]) -> None:
+        with self._store.lock:
+            for row in rows:
+                self._store.put(row)
+        if self.on_stored is not None:
+            self.on_stored([row.record for row in rows])
+
+    def claim(self, claim: Claim) -> list[ClaimedJob]:
+        with self._store.lock:
+            self._sort_in_what_is_due()
+            candidates = self._take_candidates(claim)
+            taken = []
+            for position, row in enumerate(candidates):
+                if row.record.max_attempts > 1 or position < claim.free_slots:
+                    taken.append(self._claim_row(row, claim))
+                else:
+                    self._put_back(row)
+            return taken
+
+    def _sort_in_what_is_due(self) -> None:
+        now = self._store.now()
+        while self._store.later and self._store.later[0][0] <= now:
+            run_at, job_id = heapq.heappop(self._store.later)
+            row = self._store.rows.get(job_id)
+            if row and row.record.state is JobState.READY and row.record.run_at == run_at:
+                position = (row.record.priority, run_at, job_id)
+                heapq.heappush(self._store.due.setdefault(row.record.queue, []), position)
+
+    def _take_candidates(self, claim: Claim) -> list[Row]:
+        wanted = self._store.due if claim.queues is None else dict.fromkeys(claim.queues)
+        heads = [
+            (self._store.due[q][0], q)
+            for q in wanted
+            if self._store.due.get(q) and q not in self._store.paused
+        ]
+        heapq.heapify(heads)
+        candidates: list[Row] = []
+        passed_over: list[tuple[str, Position]] = []
+        while heads and len(candidates) < claim.limit:
+            position, queue = heapq.heappop(heads)
+            heapq.heappop(self._store.due[queue])
+            row = self._store.rows.get(position[2])
+            again = bool(candidates) and candidates[-1] is row
+            if row is not None and not again and is_ready_at(row.record, position):
+                if row.record.handler in claim.passing_over:
+                    passed_over.append((queue, position))
+                else:
+                    candidates.append(row)
+            if self._store.due[queue]:
+                heapq.heappush(heads, (self._store.due[queue][0], queue))
+        for queue, position in passed_over:
+            heapq.heappush(self._store.due[queue], position)
+        return candidates
+
+    def _put_back(self, row: Row) -> None:
+        """Leave the job to others. No wake-up, since the claim would only wake itself."""
+        heapq.heappush(self._store.later, (row.record.run_at, row.record.id))
+
+    def _claim_row(self, row: Row, claim: Claim) -> ClaimedJob:
+        now = self._store.now()
+        record = replace(
+            row.record,
+            state=JobState.RUNNING,
+            attempts=row.record.attempts + 1,
+            locked_at=now,
+            locked_by=claim.worker_id,
+            updated_at=now,
+        )
+        self._store.put(Row(record, row.args, claim.token))
+        return ClaimedJob(
+            id=record.id,
+            token=claim.token,
+            handler=record.handler,
+            args=row.args,
+            queue=record.queue,
+            priority=record.priority,
+            attempts=record.attempts,
+            max_attempts=record.max_attempts,
+            crashes=record.crashes,
+            run_at=record.run_at,
+            created_at=record.created_at,
+            locked_at=now,
+        )
+
+    def claim_job(self, job_id: int, claim: Claim) -> ClaimedJob | None:
+        """Claim one job, whenever it is due; None when it is not ready."""
+        with self._store.lock:
+            row = self._store.rows.get(job_id)
+            if row is None or row.record.state is not JobState.READY:
+                return None
+            return self._claim_row(row, claim)
+
+    def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        with self._store.lock:
+            return [o for o in outcomes if not self._store.apply(settlement_of(o))]
+
+    def turn(
+        self,
+        outcomes: Sequence[Outcome],
+        claim: Claim | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Turn:
+        if meanwhile is not None:
+            meanwhile()
+        # By way of the adapter, so that a subclass may override `settle` and `claim`.
+        adapter = self._store.adapter
+        with self._store.lock:
+            rejected = adapter.settle(outcomes) if outcomes else []
+            reasons = self._reasons_of_cancelled([o for o in outcomes if o not in rejected])
+            claimed = adapter.claim(claim) if claim is not None else []
+        cancelled = cancelled_among(outcomes, reasons)
+        return Turn(tuple(rejected), tuple(claimed), cancelled=cancelled)
+
+    def _reasons_of_cancelled(self, settled: Sequence[Outcome]) -> dict[Pair, str]:
+        reasons = {}
+        for outcome in settled:
+            row = self._store.rows.get(outcome.job.id) if may_be_cancelled(outcome) else None
+            if row is not None and was_called_off(row.record):
+                reasons[outcome.job.id, outcome.job.token] = row.record.last_error or ""
+        return reasons
+
+
+def is_ready_at(record: JobRecord, position: Position) -> bool:
+    return (
+        record.state is JobState.READY and (record.priority, record.run_at, record.id) == position
+    )

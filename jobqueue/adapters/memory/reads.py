@@ -1,0 +1,86 @@
+"""Reading jobs in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from jobqueue.adapters.memory.store import MemoryRole
+from jobqueue.adapters.roles.reads import ReadsRole
+from jobqueue.records import (
+    UNFINISHED_STATES,
+    Count,
+    JobFilter,
+    JobRecord,
+    JobState,
+    Page,
+    QueueDepth,
+)
+from jobqueue.stored import StoredJob, kept_by
+
+
+class MemoryReads(MemoryRole, ReadsRole):
+    """Reads jobs in memory: all of them are looked at."""
+
+    def get(self, job_id: int) -> StoredJob | None:
+        with self._store.lock:
+            return self._store.get(job_id)
+
+    def list_jobs(self, where: JobFilter, limit: int) -> list[StoredJob]:
+        newest_first = sorted(self._store.matching(where), key=lambda row: -row.record.id)
+        return kept_by(self._store.adapter, [row.record for row in newest_first[:limit]])
+
+    def count_jobs(self, where: JobFilter) -> int:
+        return sum(1 for _ in self._store.matching(where))
+
+    def count_by_state(self) -> Mapping[JobState, int]:
+        counts: dict[JobState, int] = {}
+        for row in self._store.matching(JobFilter()):
+            counts[row.record.state] = counts.get(row.record.state, 0) + 1
+        return counts
+
+    def page_jobs(self, where: JobFilter, limit: int) -> Page[StoredJob]:
+        found = self.list_jobs(where, limit + 1)
+        more = len(found) > limit
+        return Page(found[:limit], found[limit - 1].id if more else None)
+
+    def count_up_to(self, where: JobFilter, most: int) -> Count:
+        number = self.count_jobs(where)
+        return Count(min(number, most), number > most)
+
+    def queue_depths(self, most: int | None = None) -> list[QueueDepth]:  # noqa: ARG002
+        now = self._store.now()
+        unfinished = [
+            row.record for row in self._store.matching(JobFilter(states=UNFINISHED_STATES))
+        ]
+        names = {record.queue for record in unfinished} | self._store.paused
+        return [
+            depth_of(
+                name, [r for r in unfinished if r.queue == name], now, name in self._store.paused
+            )
+            for name in sorted(names)
+        ]
+
+    def running_jobs(self, limit: int) -> list[StoredJob]:
+        running = [
+            row.record for row in self._store.matching(JobFilter(states=(JobState.RUNNING,)))
+        ]
+        first = sorted(running, key=lambda record: (record.locked_at, record.id))[:limit]
+        return kept_by(self._store.adapter, first)
+
+    def now(self) -> datetime:
+        return self._store.now()
+
+
+def depth_of(name: str, records: list[JobRecord], now: datetime, paused: bool) -> QueueDepth:
+    """The depth of a queue with these unfinished jobs."""
+    ready = [record for record in records if record.state is JobState.READY]
+    due = [record.run_at for record in ready if record.run_at <= now]
+    return QueueDepth(
+        queue=name,
+        due=len(due),
+        later=len(ready) - len(due),
+        running=len(records) - len(ready),
+        oldest_age=now - min(due) if due else timedelta(0),
+        paused=paused,
+    )

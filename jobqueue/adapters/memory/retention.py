@@ -1,0 +1,41 @@
+"""Removing finished jobs that need not be kept, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from jobqueue.adapters.memory.store import MemoryRole
+from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.records import FINISHED_STATES, JobState
+from jobqueue.retention import Keep
+
+
+class MemoryRetention(MemoryRole, RetentionRole):
+    """Removes finished jobs that need not be kept from memory."""
+
+    def finished_handlers(self, state: JobState) -> list[str]:
+        if state not in FINISHED_STATES:
+            return []
+        with self._store.lock:
+            records = [row.record for row in self._store.rows.values()]
+            return sorted({record.handler for record in records if record.state is state})
+
+    def prune(self, state: JobState, handlers: Collection[str], keep: Keep, limit: int) -> int:
+        with self._store.lock:
+            records = [row.record for row in self._store.rows.values()]
+            finished = [r for r in records if r.state is state and r.handler in handlers]
+            oldest_first = sorted(finished, key=lambda r: (r.finished_at, r.id))
+            too_many = oldest_first[: len(oldest_first) - keep.count] if keep.count else []
+            if keep.count == 0:
+                too_many = oldest_first
+            if keep.age is not None:
+                until = self._store.now() - keep.age
+                too_old = [
+                    record
+                    for record in oldest_first
+                    if record.finished_at and record.finished_at <= until
+                ]
+                too_many = max(too_many, too_old, key=len)
+            for record in too_many[:limit]:
+                del self._store.rows[record.id]
+            return len(too_many[:limit])

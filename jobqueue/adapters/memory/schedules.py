@@ -1,0 +1,112 @@
+"""Recurring jobs and their ticks, in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+
+from jobqueue.adapters.memory.path import MemoryPath
+from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
+from jobqueue.adapters.roles.schedules import SchedulesRole
+from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
+from jobqueue.stored import StoredJob
+
+
+class MemorySchedules(MemoryRole, SchedulesRole):
+    """Keeps the schedules of recurring jobs in memory.
+
+    Args:
+        store: as for every role.
+        path: stores the jobs of ticks.
+    """
+
+    def __init__(self, store: MemoryStore, path: MemoryPath) -> None:
+        super().__init__(store)
+        self._path = path
+        self._schedules: dict[tuple[str, str], ScheduleRecord] = {}
+
+    def declare_schedules(self, app: str, schedules: Sequence[NewSchedule]) -> None:
+        with self._store.lock:
+            for schedule in schedules:
+                self._declare(app, schedule)
+
+    def _declare(self, app: str, schedule: NewSchedule) -> None:
+        now, key = self._store.now(), (app, schedule.name)
+        old = self._schedules.get(key) or _new_record(app, schedule, now)
+        given = {f.name: getattr(schedule, f.name) for f in fields(schedule) if f.name != "args"}
+        new = replace(old, **given, args=json.loads(schedule.args))
+        if new.rule != old.rule:
+            new = replace(new, since=now)
+        self._schedules[key] = replace(
+            new, declared_at=now, updated_at=old.updated_at if new == old else now
+        )
+
+    def renew_schedules(self, app: str, names: Collection[str]) -> set[str]:
+        with self._store.lock:
+            known = {name for name in names if (app, name) in self._schedules}
+            for name in known:
+                record = self._schedules[app, name]
+                self._schedules[app, name] = replace(record, declared_at=self._store.now())
+            return known
+
+    def schedules(self, app: str | None = None) -> list[ScheduleRecord]:
+        with self._store.lock:
+            return [
+                record
+                for (of, _), record in sorted(self._schedules.items())
+                if app is None or of == app
+            ]
+
+    def enqueue_ticks(
+        self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
+    ) -> Sequence[StoredJob] | None:
+        key = (seen.app, seen.name)
+        with self._store.lock:
+            current = self._schedules.get(key)
+            if current is None or current.paused_at is not None:
+                return None
+            if (current.last_tick, current.updated_at) != (seen.last_tick, seen.updated_at):
+                return None
+            self._schedules[key] = replace(current, last_tick=last_tick.astimezone(UTC))
+            return self._path.enqueue(jobs)
+
+    def pause_schedule(self, app: str, name: str) -> bool:
+        now = self._store.now()
+        with self._store.lock:
+            record = self._schedules.get((app, name))
+            if record is None or record.paused_at is not None:
+                return False
+            self._schedules[app, name] = replace(record, paused_at=now, updated_at=now)
+            return True
+
+    def resume_schedule(self, app: str, name: str) -> bool:
+        now = self._store.now()
+        with self._store.lock:
+            record = self._schedules.get((app, name))
+            if record is None or record.paused_at is None:
+                return False
+            resumed = replace(record, paused_at=None, since=now, updated_at=now)
+            self._schedules[app, name] = resumed
+            return True
+
+
+def _new_record(app: str, schedule: NewSchedule, now: datetime) -> ScheduleRecord:
+    return ScheduleRecord(
+        app=app,
+        name=schedule.name,
+        handler=schedule.handler,
+        args=json.loads(schedule.args),
+        rule=schedule.rule,
+        catch_up=schedule.catch_up,
+        queue=schedule.queue,
+        priority=schedule.priority,
+        max_attempts=schedule.max_attempts,
+        since=now,
+        last_tick=None,
+        paused_at=None,
+        declared_at=now,
+        created_at=now,
+        updated_at=now,
+    )

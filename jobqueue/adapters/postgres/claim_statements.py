@@ -1,0 +1,168 @@
+"""The statements by which PostgreSQL finds lanes and claims jobs from them.
+
+A lane is a priority, or a priority within a queue, in which jobs are due; see `low_water.py`. A
+claim takes jobs from each lane in turn, from the lane's mark on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobqueue.adapters.postgres.connection import DAWN, DUSK
+
+NOTHING_IS_PAUSED = "NOT EXISTS (SELECT FROM background_queues WHERE paused_at IS NOT NULL)"
+# The value of `{but}` for a worker that passes over jobs that it does not know. A look walks over
+# such jobs, for no more than its share of the time.
+BUT = " AND handler <> ALL (%(passing_over)s::text[])"
+
+_IS_NOT_PAUSED = """NOT EXISTS (
+    SELECT FROM background_queues WHERE name = queue AND paused_at IS NOT NULL)"""
+
+# One probe of an index for each lane, each finding the first job in it. (The claim index begins
+# with the priority, so a range of run_at alone would cut nothing off: a million jobs of a low
+# priority number waiting for tomorrow would be walked over.)
+LOOK_EVERYWHERE = f"""
+WITH RECURSIVE priorities (priority, run_at, id) AS (
+    (SELECT priority, run_at, id FROM background_jobs
+     WHERE state = 'ready' AND {NOTHING_IS_PAUSED}{{but}}
+     ORDER BY priority, run_at, id LIMIT 1)
+    UNION ALL
+    SELECT following.* FROM priorities CROSS JOIN LATERAL (
+        SELECT job.priority, job.run_at, job.id FROM background_jobs AS job
+        WHERE job.state = 'ready' AND job.priority > priorities.priority{{but}}
+        ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS following
+),
+lanes (queue, priority, run_at, id) AS (
+    (SELECT queue, priority, run_at, id FROM background_jobs
+     WHERE state = 'ready' AND NOT {NOTHING_IS_PAUSED}{{but}}
+     ORDER BY queue, priority, run_at, id LIMIT 1)
+    UNION ALL
+    SELECT following.* FROM lanes CROSS JOIN LATERAL (
+        SELECT job.queue, job.priority, job.run_at, job.id FROM background_jobs AS job
+        WHERE job.state = 'ready'
+          AND (job.queue, job.priority) > (lanes.queue, lanes.priority){{but}}
+        ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT 1) AS following
+)
+SELECT NULL AS queue, priority, run_at, id FROM priorities WHERE run_at <= {{now}}
+UNION ALL
+SELECT queue, priority, run_at, id FROM lanes WHERE run_at <= {{now}} AND {_IS_NOT_PAUSED}
+"""  # noqa: S608 - composed of constants
+
+LOOK_IN_QUEUES = f"""
+WITH RECURSIVE wanted (queue) AS (
+    SELECT queue FROM unnest(%(queues)s::text[]) AS listed (queue) WHERE {_IS_NOT_PAUSED}
+),
+lanes (queue, priority, run_at, id) AS (
+    SELECT first.* FROM wanted CROSS JOIN LATERAL (
+        SELECT job.queue, job.priority, job.run_at, job.id FROM background_jobs AS job
+        WHERE job.state = 'ready' AND job.queue = wanted.queue{{but}}
+        ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS first
+    UNION ALL
+    SELECT following.* FROM lanes CROSS JOIN LATERAL (
+        SELECT job.queue, job.priority, job.run_at, job.id FROM background_jobs AS job
+        WHERE job.state = 'ready' AND job.queue = lanes.queue
+          AND job.priority > lanes.priority{{but}}
+        ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS following
+)
+SELECT queue, priority, run_at, id FROM lanes WHERE run_at <= {{now}}
+"""  # noqa: S608 - composed of constants
+
+# The lanes are pulled one by one, the most urgent first, until there are enough; nothing is locked
+# in vain.
+_FROM_LANES = """
+due AS MATERIALIZED (
+    SELECT first.id, first.max_attempts
+    FROM unnest(%(priorities)s::int[], %(run_ats)s::timestamptz[], %(ids)s::bigint[])
+         AS lane (priority, run_at, id)
+    CROSS JOIN LATERAL (
+        SELECT job.id, job.max_attempts FROM background_jobs AS job
+        WHERE job.state = 'ready' AND job.priority = lane.priority AND {in_queue}
+          AND (job.run_at, job.id) >= (lane.run_at, lane.id) AND job.run_at <= {now}{but}
+        ORDER BY job.run_at, job.id
+        LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ) AS first
+    WHERE {may_run}
+    LIMIT %(limit)s
+)"""
+
+# With several queues the oldest of all their lanes come first. Candidates are taken from each
+# without a lock, more than needed since other workers look at the same ones, and the best of them
+# are locked. (`queue = ANY(…)` in one scan walks all that is due elsewhere.) Lanes of the same
+# priority share in what is needed, or ten queues would cost ten times as much as one.
+_FROM_LANES_OF_QUEUES = """
+candidates AS MATERIALIZED (
+    SELECT candidate.id, candidate.priority, candidate.run_at
+    FROM unnest(%(queues)s::text[], %(priorities)s::int[], %(run_ats)s::timestamptz[],
+                %(ids)s::bigint[], %(shares)s::int[]) AS lane (queue, priority, run_at, id, share)
+    CROSS JOIN LATERAL (
+        SELECT job.id, job.priority, job.run_at FROM background_jobs AS job
+        WHERE job.state = 'ready' AND job.queue = lane.queue AND job.priority = lane.priority
+          AND (job.run_at, job.id) >= (lane.run_at, lane.id) AND job.run_at <= {now}{but}
+        ORDER BY job.run_at, job.id
+        LIMIT lane.share
+    ) AS candidate
+    WHERE {may_run}
+),
+due AS MATERIALIZED (
+    SELECT job.id, job.max_attempts FROM background_jobs AS job
+    WHERE job.state = 'ready' AND job.run_at <= {now} AND job.id = ANY (ARRAY(
+        SELECT id FROM candidates ORDER BY priority, run_at, id LIMIT %(limit)s * 2 + 10))
+    ORDER BY job.priority, job.run_at, job.id
+    LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)"""
+
+# `= ANY (ARRAY(…))` rather than a join: with LIMIT a parameter, the planner tips over to a hash
+# join with the whole table. A job of a single attempt is taken for a free slot only.
+_MARK_AS_RUNNING = """
+chosen AS (
+    SELECT id FROM (SELECT id, max_attempts, row_number() OVER () AS place FROM due) AS numbered
+    WHERE max_attempts > 1 OR place <= %(free_slots)s
+)
+UPDATE background_jobs
+SET state = 'running', attempts = attempts + 1, locked_by = %(worker_id)s,
+    claim_token = %(token)s, locked_at = {now}, updated_at = {now}
+WHERE id = ANY (ARRAY(SELECT id FROM chosen))
+RETURNING id, handler, args::text, queue, priority, attempts, max_attempts, crashes,
+          {run_at}, {created_at}, locked_at
+"""
+
+# A time written by hand may be '-infinity', or in 44 BC. The job is claimed, its time is `DAWN`.
+_TELLABLE = f"greatest(least({{}}, '{DUSK}'), '{DAWN}')"
+_MARK = _MARK_AS_RUNNING.format(
+    now="{now}", run_at=_TELLABLE.format("run_at"), created_at=_TELLABLE.format("created_at")
+)
+
+_LATER = {"now": "{now}", "but": "{but}"}
+_NO_QUEUE = {"in_queue": "true", "may_run": NOTHING_IS_PAUSED, **_LATER}
+_ONE_QUEUE = {
+    "in_queue": "job.queue = %(queue)s",
+    "may_run": _IS_NOT_PAUSED.replace("= queue", "= %(queue)s"),
+    **_LATER,
+}
+_QUEUES = {"may_run": _IS_NOT_PAUSED.replace("= queue", "= lane.queue"), **_LATER}
+CLAIM_EVERYWHERE = f"WITH {_FROM_LANES.format(**_NO_QUEUE)}, {_MARK}"
+CLAIM_IN_QUEUE = f"WITH {_FROM_LANES.format(**_ONE_QUEUE)}, {_MARK}"
+CLAIM_IN_QUEUES = f"WITH {_FROM_LANES_OF_QUEUES.format(**_QUEUES)}, {_MARK}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimStatements:
+    """The looks and the claims of an adapter."""
+
+    look_everywhere: str
+    look_in_queues: str
+    claim_everywhere: str
+    claim_in_queue: str
+    claim_in_queues: str
+
+    @classmethod
+    def of(cls, now: str, but: str = "") -> ClaimStatements:
+        """The statements with an expression for the time, and a condition for jobs to pass over."""
+        templates = (
+            LOOK_EVERYWHERE,
+            LOOK_IN_QUEUES,
+            CLAIM_EVERYWHERE,
+            CLAIM_IN_QUEUE,
+            CLAIM_IN_QUEUES,
+        )
+        return cls(*(template.format(now=now, but=but) for template in templates))

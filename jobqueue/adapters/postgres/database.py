@@ -1,0 +1,304 @@
+"""Connections to PostgreSQL, and several statements in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from select import POLLIN, poll
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.rows import tuple_row
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc
+
+from jobqueue.adapters.postgres.connection import CONNECT_OPTIONS, PatientConnection, connect
+from jobqueue.adapters.sql.database import LONGEST_LOOK_SECONDS, Database, parse_url
+from jobqueue.adapters.sql.execute import Execute
+from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
+
+T = TypeVar("T")
+
+# The statements are written for one index each, in its order and with a limit. Without statistics
+# the planner takes a table for small, and would rather read all of it and sort.
+LOOK = """
+SELECT set_config('statement_timeout', %(milliseconds)s, true),
+       set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true),
+       set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)
+"""
+LONGEST_LOOK_MS = round(LONGEST_LOOK_SECONDS * 1000)
+
+# Below the server's own `deadlock_timeout`, a second unless somebody has changed it.
+LIMIT_WAIT = "SELECT set_config('lock_timeout', %(milliseconds)s, true)"
+LONGEST_WAIT_MS = 400
+TIMES_TO_GIVE_WAY = 5
+
+PREPARE_THRESHOLD = "prepare_threshold"
+
+ENGINE_OPTIONS: dict[str, Any] = {
+    "isolation_level": "READ COMMITTED",
+    "hide_parameters": True,
+    "pool_reset_on_return": None,  # it is done here
+}
+
+Statement = tuple[str, dict[str, Any]]
+"""A statement in the driver's own style, and its values."""
+
+
+def open_database(url: str) -> PostgresDatabase:
+    """An engine for a PostgreSQL URL, whichever of its spellings is used.
+
+    Raises:
+        InvalidDatabaseUrl: it cannot be taken apart.
+    """
+    parsed = parse_url(url).set(drivername="postgresql+psycopg")
+    own = {PREPARE_THRESHOLD: _number_in(parsed, PREPARE_THRESHOLD)}
+    parsed = parsed.difference_update_query([PREPARE_THRESHOLD])
+    parsed = parsed.set(query={**CONNECT_OPTIONS, **parsed.query})
+    engine = new_engine(parsed, own)
+    return PostgresDatabase(engine, engine.execution_options(isolation_level="AUTOCOMMIT"), own)
+
+
+def new_engine(url: URL, connect_args: dict[str, Any], **options: Any) -> Engine:
+    """An engine whose connections recognize a pooler and limit their waits."""
+    engine = create_engine(url, connect_args=connect_args, **ENGINE_OPTIONS, **options)
+    _reset_quietly(engine)
+
+    @event.listens_for(engine, "do_connect")
+    def connect_patiently(
+        _dialect: Any, _record: Any, arguments: Sequence[Any], options: dict[str, Any]
+    ) -> PatientConnection:
+        return connect(*arguments, **options)
+
+    return engine
+
+
+def _reset_quietly(engine: Engine) -> None:
+    """Roll back connections that return to the pool, and close those that cannot be.
+
+    SQLAlchemy would log fifty lines of traceback. The user of the connection has met the error
+    already.
+    """
+
+    @event.listens_for(engine, "reset")
+    def reset(driver: Any, record: ConnectionPoolEntry | None, state: PoolResetState) -> None:
+        if state.transaction_was_reset or not state.asyncio_safe:
+            return
+        try:
+            if not _can_be_reset(driver.info):
+                raise psycopg.OperationalError("something is under way")
+            driver.rollback()
+        except psycopg.Error as error:
+            if record is not None:
+                record.invalidate(error)
+
+
+def _can_be_reset(info: psycopg.ConnectionInfo) -> bool:
+    """Whether no statement is under way, as there may be after Ctrl-C."""
+    is_active = info.transaction_status == TransactionStatus.ACTIVE
+    return info.pipeline_status == PipelineStatus.OFF and not is_active
+
+
+def _number_in(url: URL, name: str) -> int | None:
+    text = url.query.get(name)
+    if text is None:
+        return None
+    if isinstance(text, str) and text.isdecimal():
+        return int(text)
+    raise InvalidDatabaseUrl(f"{name}={text} in the database URL: expected a whole number")
+
+
+class PostgresDatabase(Database):
+    """An engine whose driver can send several statements before it waits for an answer.
+
+    Args:
+        engine: for writes.
+        reader: for single reads.
+        connect_args: what each connection is made with, beside the URL.
+    """
+
+    def __init__(self, engine: Engine, reader: Engine, connect_args: dict[str, Any]) -> None:
+        super().__init__(engine, reader)
+        self._connect_args = connect_args
+
+    def new_engine_for_jobs(self) -> Engine:
+        """An engine for any number of open transactions, without a limit on their statements."""
+        engine = new_engine(self.engine.url, self._connect_args, max_overflow=-1)
+
+        @event.listens_for(engine, "checkout")
+        def replace_what_was_cut(driver: PatientConnection, *_: Any) -> None:
+            if _was_cut(driver):
+                raise exc.InvalidatePoolError
+            driver.patience_seconds = None
+
+        return engine
+
+    def new_async_engine_for_jobs(self) -> AsyncEngine:
+        """An async engine like that. It keeps no connections: each belongs to an event loop."""
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        engine = create_async_engine(
+            self.engine.url,
+            # One transaction each does not repeat itself, and there may be a pooler.
+            connect_args={PREPARE_THRESHOLD: None},
+            poolclass=NullPool,
+            **ENGINE_OPTIONS,
+        )
+        _reset_quietly(engine.sync_engine)
+        return engine
+
+    @contextmanager
+    def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:
+        with engine.connect() as connection, _driver_of(connection).patient(answer_seconds):
+            yield connection
+
+    def look(self, work: Callable[[Connection], T]) -> T:
+        def limited(connection: Connection) -> T:
+            connection.exec_driver_sql(LOOK, {"milliseconds": str(LONGEST_LOOK_MS)})
+            return work(connection)
+
+        return self.write(limited)
+
+    def write_giving_way(self, work: Callable[[Connection], T]) -> T:
+        # The server would end one of the two, and that might be the worker that settles.
+        def limited(connection: Connection) -> T:
+            connection.exec_driver_sql(LIMIT_WAIT, {"milliseconds": str(LONGEST_WAIT_MS)})
+            return work(connection)
+
+        for _ in range(TIMES_TO_GIVE_WAY):
+            try:
+                return self.write(limited)
+            except DatabaseUnavailable as error:
+                if not _waited_for_a_lock(error):
+                    raise
+        return self.write(work)
+
+    def write_at_once(
+        self, statements: Sequence[Statement], meanwhile: Callable[[], None]
+    ) -> list[list[tuple[Any, ...]]]:
+        """Run statements in a transaction, in one round trip; the rows of each.
+
+        It is not tried again when the connection breaks, since it may have been committed.
+
+        Args:
+            statements: what to run.
+            meanwhile: is called when all of it has been sent, or earlier, where it would have to
+                wait for something else. It may be called more than once.
+        """
+        with self._driver(meanwhile) as driver:
+            return _in_one_trip(driver, statements, meanwhile)
+
+    def write_alone(self, sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Run a statement that is a transaction by itself; its rows. Not tried again, as above."""
+        with self._driver() as driver:
+            driver.autocommit = True
+            try:
+                cursor = psycopg.Cursor(driver, row_factory=tuple_row)
+                return cursor.execute(sql.encode(), values).fetchall()
+            finally:
+                _end_autocommit(driver)
+
+    @contextmanager
+    def _driver(
+        self, before_waiting: Callable[[], None] = lambda: None
+    ) -> Iterator[PatientConnection]:
+        """The driver's own connection, out of the pool."""
+        with self.errors_translated(), self.engine.connect() as connection:
+            # All that are in the pool may have been, when the server was restarted.
+            while _was_cut(_driver_of(connection)):
+                before_waiting()
+                connection.invalidate()
+            driver = _driver_of(connection)
+            try:
+                yield driver
+            finally:
+                if driver.closed or not _can_be_reset(driver.info):
+                    connection.invalidate()
+
+
+def executing_on_psycopg(connection: psycopg.Connection[Any]) -> Execute:
+    """Run statements on a psycopg connection of the caller."""
+
+    def run(sql: str, values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
+            return cursor.execute(sql.encode(), values).fetchall()
+
+    return Execute(run, connection)
+
+
+def _waited_for_a_lock(error: DatabaseUnavailable) -> bool:
+    cause = error.__cause__
+    original = cause.orig if isinstance(cause, exc.DBAPIError) else None
+    return isinstance(original, psycopg.errors.LockNotAvailable)
+
+
+def _end_autocommit(driver: psycopg.Connection[Any]) -> None:
+    """End autocommit, or close a connection on which a statement is still under way (Ctrl-C)."""
+    if driver.info.transaction_status == TransactionStatus.IDLE:
+        driver.autocommit = False
+    else:
+        driver.close()
+
+
+def _driver_of(connection: Connection) -> PatientConnection:
+    driver: Any = connection.connection.driver_connection
+    return driver  # type: ignore[no-any-return]
+
+
+def _was_cut(driver: psycopg.Connection[Any]) -> bool:
+    """Whether the server has closed the connection since it was last used.
+
+    A server that closes it sends something unasked, which costs nothing to see. Only then is it
+    asked.
+    """
+    if not _has_something_to_read(driver):
+        return False
+    try:
+        driver.execute("SELECT 1")
+        driver.rollback()
+    except psycopg.OperationalError:
+        return True
+    return False
+
+
+def _has_something_to_read(driver: psycopg.Connection[Any]) -> bool:
+    """Whether something has arrived. (`select` takes no descriptor above 1,023.)"""
+    sockets = poll()
+    sockets.register(driver.fileno(), POLLIN)
+    return bool(sockets.poll(0))
+
+
+def _in_one_trip(
+    driver: psycopg.Connection[Any], statements: Sequence[Statement], meanwhile: Callable[[], None]
+) -> list[list[tuple[Any, ...]]]:
+    cursors: list[psycopg.Cursor[Any]] = []
+    with _pipeline(driver):
+        for sql, values in statements:
+            cursor = psycopg.Cursor(driver, row_factory=tuple_row)
+            cursors.append(cursor.execute(sql.encode(), values, binary=True))
+        # Not `driver.commit()`: it waits for answers without sending the rest of a large batch.
+        psycopg.Cursor(driver).execute(b"COMMIT", prepare=False)
+        # All of it has been sent by now.
+        meanwhile()
+    return [cursor.fetchall() for cursor in cursors]
+
+
+@contextmanager
+def _pipeline(driver: psycopg.Connection[Any]) -> Iterator[None]:
+    """A pipeline of psycopg that does not log errors at the end of a failed pipeline."""
+    failed: psycopg.Error | None = None
+    try:
+        with driver.pipeline():
+            try:
+                yield
+            except psycopg.Error as error:
+                failed = error
+    except psycopg.Error as error:
+        raise failed or error from None
+    if failed is not None:
+        raise failed

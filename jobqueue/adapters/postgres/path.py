@@ -1,0 +1,318 @@
+"""The path of a job in PostgreSQL: enqueue, claim, settle, each in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC
+from itertools import chain
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection
+
+from jobqueue.adapters.postgres import copy_format
+from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
+from jobqueue.adapters.postgres.claim_statements import BUT, ClaimStatements
+from jobqueue.adapters.postgres.database import PostgresDatabase, Statement
+from jobqueue.adapters.postgres.low_water import (
+    Lane,
+    LowWater,
+    LowWaterMarks,
+    lane_of,
+    moments_of,
+    shares_of,
+)
+from jobqueue.adapters.postgres.statements import (
+    CHANGE,
+    ENQUEUE,
+    ENQUEUE_ONE,
+    ENQUEUE_ONE_ALOUD,
+    REMOVE,
+)
+from jobqueue.adapters.postgres.transactions import SETTLE_AND_COMMIT_SOON
+from jobqueue.adapters.settlement import (
+    NOTHING_TO_SETTLE,
+    Applied,
+    Settlement,
+    Settlements,
+    ids_by_token,
+)
+from jobqueue.adapters.sql.database import FOR_EVER
+from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
+from jobqueue.adapters.sql.execute import Execute, executing_on
+from jobqueue.adapters.sql.path import Done, Meanwhile, SqlPath, in_order_of_claim, seconds
+from jobqueue.adapters.sql.role import SqlParts
+from jobqueue.adapters.sql.tables import to_utc
+from jobqueue.errors import DatabaseError, DatabaseUnavailable
+from jobqueue.records import Claim, ClaimedJob, NewJob, Wakeup
+from jobqueue.stored import StoredJob
+
+FEWEST_TO_COPY = 1000
+
+
+class PostgresPath(SqlPath):
+    """Enqueues, claims and settles jobs in PostgreSQL."""
+
+    database: PostgresDatabase
+    announcer: PostgresAnnouncer
+
+    def __init__(self, parts: SqlParts) -> None:
+        super().__init__(parts)
+        now = "%(now)s::timestamptz" if self.time.clock else "statement_timestamp()"
+        self._enqueue_sql = ENQUEUE.format(now=now)
+        self._enqueue_one_sql = ENQUEUE_ONE.format(now=now)
+        self._enqueue_one_aloud_sql = ENQUEUE_ONE_ALOUD.format(now=now)
+        self._reserve_sql = copy_format.RESERVE.format(now=now)
+        self._change_sql = CHANGE.format(now=now)
+        self._claiming = {False: ClaimStatements.of(now), True: ClaimStatements.of(now, BUT)}
+        self.low_water_marks = LowWaterMarks()
+
+    # --- enqueueing ------------------------------------------------------------------------------
+
+    def _insert_and_commit(self, jobs: Sequence[NewJob]) -> tuple[Sequence[StoredJob], bool]:
+        if len(jobs) == 1 and _is_due_at_once(jobs[0]):
+            said = self.announcer.what_to_say(Wakeup(queues=frozenset([jobs[0].queue])))
+            if said is not None:
+                return self._insert_aloud(jobs, said)
+        return self._insert_quietly(jobs), False
+
+    def _insert_aloud(
+        self, jobs: Sequence[NewJob], said: Wakeup
+    ) -> tuple[Sequence[StoredJob], bool]:
+        """Insert a job, and announce it in the same transaction."""
+        values = {**_facts(jobs[0]), "more": said.more, **self._clock_value()}
+        try:
+            ((*stored, _),) = self.database.write_alone(self._enqueue_one_aloud_sql, values)
+        except DatabaseUnavailable:
+            self.announcer.forget()
+            raise
+        except DatabaseError:
+            # Nothing was stored. The server may refuse notifications, since its queue of them is
+            # full. That is no reason to refuse a job.
+            self.announcer.forget()
+            return self._insert_quietly(jobs), False
+        return _records(jobs, [stored]), True
+
+    def _insert_quietly(self, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        if len(jobs) >= FEWEST_TO_COPY:
+            return self.database.write(
+                lambda c: self._copy(executing_on(c), jobs), answer_seconds=FOR_EVER
+            )
+        return _records(jobs, self.database.write_alone(*self._enqueue_statement(jobs)))
+
+    def insert(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        if len(jobs) >= FEWEST_TO_COPY and isinstance(execute.driver, psycopg.Connection):
+            return self._copy(execute, jobs)
+        return _records(jobs, execute(*self._enqueue_statement(jobs)))
+
+    def _enqueue_statement(self, jobs: Sequence[NewJob]) -> Statement:
+        if len(jobs) == 1:
+            return self._enqueue_one_sql, {**_facts(jobs[0]), **self._clock_value()}
+        return self._enqueue_sql, {
+            "handlers": [job.handler for job in jobs],
+            "args": [job.args for job in jobs],
+            "queues": [job.queue for job in jobs],
+            "priorities": [job.priority for job in jobs],
+            "max_attempts": [job.max_attempts for job in jobs],
+            "run_ats": [job.run_at for job in jobs],
+            "delays": [seconds(job.delay) for job in jobs],
+            **self._clock_value(),
+        }
+
+    def _copy(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        values = {"number": len(jobs), **self._clock_value()}
+        ((reserved, stored_at),) = execute(self._reserve_sql, values)
+        ids, now = sorted(reserved), to_utc(stored_at)
+        with psycopg.Cursor(execute.driver) as cursor, cursor.copy(copy_format.COPY) as copy:
+            for chunk in copy_format.rows_of(jobs, ids, now, execute.driver.info.encoding):
+                copy.write(chunk)
+        return Enqueued(self.adapter, jobs, ids, now)
+
+    # --- claiming and settling -------------------------------------------------------------------
+
+    def claim(self, claim: Claim) -> list[ClaimedJob]:
+        """Claim from the first job on, whatever has been claimed before."""
+        low_water = LowWater(claim.queues)
+        low_water.look(lambda: self.find_lanes(claim.queues, claim.passing_over))
+        return self._claim_from(low_water, claim, NOTHING_TO_SETTLE, Meanwhile(None)).claimed
+
+    def _settle_and_claim(
+        self,
+        settlements: Settlements,
+        claim: Claim | None,
+        given_back: Sequence[ClaimedJob],
+        meanwhile: Meanwhile,
+    ) -> Done:
+        if claim is None:
+            return Done(self._settle_at_once(settlements, meanwhile), [])
+        low_water = self.low_water_marks.of(claim.worker_id, claim.queues)
+        done = self._claim_on(low_water, claim, settlements, meanwhile)
+        low_water.given_back(given_back)
+        return replace(done, look_again_in=low_water.put_off_for())
+
+    def _claim_on(
+        self, low_water: LowWater, claim: Claim, settlements: Settlements, meanwhile: Meanwhile
+    ) -> Done:
+        """Claim from where the last claim ended, or from where a look finds something."""
+        if claim.heard is not None:
+            low_water.hear(claim.heard)
+        looked = self._look_if_time(low_water, claim, meanwhile)
+        done = self._claim_from(low_water, claim, settlements, meanwhile)
+        # If the result is empty the worker goes to sleep, so look before that.
+        if looked or done.claimed or settlements:
+            return done
+        if not self._look_if_time(low_water, claim, meanwhile):
+            return done
+        found = self._claim_from(low_water, claim, NOTHING_TO_SETTLE, meanwhile)
+        return replace(done, claimed=found.claimed)
+
+    def _look_if_time(self, low_water: LowWater, claim: Claim, meanwhile: Meanwhile) -> bool:
+        is_time = low_water.has_to_look()
+        if is_time:
+            # A look may take long, and `meanwhile` does not wait for it.
+            meanwhile()
+            low_water.look(lambda: self.find_lanes(low_water.queues, claim.passing_over))
+        return is_time
+
+    def find_lanes(
+        self, queues: tuple[str, ...] | None, passing_over: tuple[str, ...] = ()
+    ) -> list[Lane]:
+        """The lanes that have due jobs, in all queues or in some."""
+        values = self._clock_value()
+        statements = self._claiming[bool(passing_over)]
+        sql = statements.look_everywhere
+        if queues is not None:
+            sql = statements.look_in_queues
+            values["queues"] = list(dict.fromkeys(queues))
+        if passing_over:
+            values["passing_over"] = list(passing_over)
+        rows = self.database.read(lambda c: c.exec_driver_sql(sql, values).all())
+        return [lane_of(*row) for row in rows]
+
+    def _claim_from(
+        self, low_water: LowWater, claim: Claim, settlements: Settlements, meanwhile: Meanwhile
+    ) -> Done:
+        """Settle and claim in one round trip: BEGIN, settlements, claim, COMMIT."""
+        lanes = low_water.lanes()
+        if not lanes:
+            return Done(self._settle_at_once(settlements, meanwhile), [])
+        statements = self.settle_statements(settlements)
+        statements.append(self.claim_statement(claim, lanes))
+        *settled, rows = self.database.write_at_once(statements, meanwhile)
+        claimed = in_order_of_claim(claimed_jobs(claim.token, rows))
+        low_water.claimed(claimed, claim.limit)
+        return Done(_applied(settled, settlements), claimed)
+
+    def _settle_at_once(self, settlements: Settlements, meanwhile: Meanwhile) -> Applied:
+        statements = self.settle_statements(settlements)
+        results = self.database.write_at_once(statements, meanwhile) if statements else []
+        return _applied(results, settlements)
+
+    def claim_statement(self, claim: Claim, lanes: Sequence[Lane]) -> Statement:
+        """The statement that claims from lanes, with its values."""
+        values: dict[str, Any] = {
+            "limit": claim.limit,
+            "free_slots": claim.free_slots,
+            "worker_id": claim.worker_id,
+            "token": claim.token,
+            "priorities": [lane.priority for lane in lanes],
+            "run_ats": moments_of(lanes),
+            "ids": [lane.id for lane in lanes],
+            **self._clock_value(),
+        }
+        statements = self._claiming[bool(claim.passing_over)]
+        if claim.passing_over:
+            values["passing_over"] = list(claim.passing_over)
+        queues = [lane.queue for lane in lanes]
+        if None in queues:
+            return statements.claim_everywhere, values
+        if len(set(queues)) == 1:
+            return statements.claim_in_queue, values | {"queue": queues[0]}
+        shares = shares_of(lanes, claim.limit)
+        return statements.claim_in_queues, values | {"queues": queues, "shares": shares}
+
+    def settle_statements(self, settlements: Settlements) -> list[Statement]:
+        """The statements that settle a batch, with their values."""
+        statements = [
+            (REMOVE, {"ids": _array(ids), "token": token})
+            for token, ids in ids_by_token(settlements.removals).items()
+        ]
+        if settlements.changes:
+            statements.append(
+                (self._change_sql, _columns(settlements.changes) | self._clock_value())
+            )
+        return statements
+
+    def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
+        execute, settled = executing_on(connection), list[Sequence[Any]]()
+        for sql, values in self.settle_statements(settlements):
+            if isinstance(values["ids"], str):  # asyncpg takes no text for an array
+                values["ids"] = [job_id for job_id, _ in settlements.removals]
+            rows = execute(SETTLE_AND_COMMIT_SOON.format(settle=sql), values)
+            settled.append([row[:-1] for row in rows])
+        return _applied(settled, settlements)
+
+    def _clock_value(self) -> dict[str, Any]:
+        return {"now": self.time.clock.now()} if self.time.clock else {}
+
+
+def _applied(results: Sequence[Sequence[Any]], settlements: Settlements) -> Applied:
+    """The rows of `settle_statements`. Those of changes come last, each with a reason."""
+    *removed, changed = results if settlements.changes else (*results, ())
+    pairs = list(chain.from_iterable(removed))
+    pairs += [(job_id, token) for job_id, token, _ in changed]
+    reasons = {(job_id, token): why for job_id, token, why in changed if why is not None}
+    return Applied(pairs, reasons)
+
+
+def _is_due_at_once(job: NewJob) -> bool:
+    return job.run_at is None and not job.delay
+
+
+def _facts(job: NewJob) -> dict[str, Any]:
+    return {
+        "handler": job.handler,
+        "args": job.args,
+        "queue": job.queue,
+        "priority": job.priority,
+        "max_attempts": job.max_attempts,
+        "run_at": job.run_at,
+        "delay": seconds(job.delay),
+    }
+
+
+def _records(jobs: Sequence[NewJob], rows: Iterable[Any]) -> Sequence[StoredJob]:
+    return [record_of_new(job, *row) for job, row in zip(jobs, sorted(rows), strict=True)]
+
+
+def claimed_jobs(token: int, rows: Sequence[Any]) -> list[ClaimedJob]:
+    """The jobs in the rows of a claim, all of them locked at the same moment."""
+    if not rows:
+        return []
+    locked_at = rows[0][-1].astimezone(UTC)
+    return [
+        ClaimedJob(
+            a, token, b, c, d, e, f, g, h, run_at.astimezone(UTC), at.astimezone(UTC), locked_at
+        )
+        for a, b, c, d, e, f, g, h, run_at, at, _ in rows
+    ]
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """An array as the server reads it. The driver takes ten times as long to make it."""
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def _columns(settlements: Sequence[Settlement]) -> dict[str, list[Any]]:
+    return {
+        "ids": [s.id for s in settlements],
+        "tokens": [s.token for s in settlements],
+        "states": [s.state.value for s in settlements],
+        "refunds": [s.refund for s in settlements],
+        "delays": [seconds(s.delay) for s in settlements],
+        "errors": [s.error for s in settlements],
+        "keeps_errors": [s.keeps_error for s in settlements],
+        "results": [s.result for s in settlements],
+        "progresses": [s.progress for s in settlements],
+    }

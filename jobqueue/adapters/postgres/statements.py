@@ -1,0 +1,80 @@
+"""The statements by which PostgreSQL enqueues and settles jobs; those that claim are in
+`claim_statements.py`.
+
+They are written out, and run in psycopg's own style, because their plans are what keeps a claim
+fast (`docs/architecture.md` explains each) and because a caller's bare psycopg connection has to
+be able to run them as well. `{now}` is the database's time or, in tests, a clock's.
+"""
+
+from __future__ import annotations
+
+from jobqueue.adapters.postgres.announcer import CHANNEL
+
+# Identity values are given out in the order of the SELECT, so the ids ascend as the jobs do.
+ENQUEUE = """
+INSERT INTO background_jobs
+    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at)
+SELECT handler, args::json, queue, priority, max_attempts,
+       coalesce(run_at, {now} + delay * interval '1 second'), {now}, {now}
+FROM unnest(%(handlers)s::text[], %(args)s::text[], %(queues)s::text[], %(priorities)s::int[],
+            %(max_attempts)s::int[], %(run_ats)s::timestamptz[], %(delays)s::float8[])
+     WITH ORDINALITY
+     AS job (handler, args, queue, priority, max_attempts, run_at, delay, place)
+ORDER BY place
+RETURNING id, run_at, created_at
+"""
+
+ENQUEUE_ONE = """
+INSERT INTO background_jobs
+    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at)
+VALUES (%(handler)s, %(args)s::json, %(queue)s, %(priority)s, %(max_attempts)s,
+        coalesce(%(run_at)s::timestamptz, {now} + %(delay)s::float8 * interval '1 second'),
+        {now}, {now})
+RETURNING id, run_at, created_at
+"""
+
+# The notification goes out with the commit: one disk write instead of two, and one way to the
+# server. Its lock is held for one job at a time only, since of a stream of jobs few are announced.
+ENQUEUE_ONE_ALOUD = f"""
+WITH stored AS ({ENQUEUE_ONE})
+SELECT id, run_at, created_at, pg_notify({CHANNEL}, json_build_object(
+    'queues', json_build_array(%(queue)s::text), 'jobs', 1, 'more', %(more)s::bool,
+    'lowest', json_build_array(%(priority)s::int, run_at, id))::text)
+FROM stored
+"""  # noqa: S608 - composed of constants
+
+# One statement for each token of a batch: a join with the pairs takes three times as long.
+REMOVE = """
+DELETE FROM background_jobs
+WHERE id = ANY (%(ids)s::bigint[]) AND claim_token = %(token)s
+RETURNING id, claim_token
+"""
+
+# The rule of `settlement.py` is written out here for speed: a batch is one statement, whatever its
+# outcomes. A job that becomes ready, and that somebody has cancelled, ends cancelled and keeps the
+# reason, which is in `last_error`.
+CHANGE = """
+UPDATE background_jobs AS job
+SET state = CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NULL
+                 THEN 'cancelled' ELSE mine.state END,
+    attempts = job.attempts - mine.refund,
+    run_at = coalesce({now} + mine.delay * interval '1 second', job.run_at),
+    last_error = CASE WHEN mine.keeps_error OR mine.state = 'ready'
+                           AND job.cancel_requested_at IS NOT NULL
+                      THEN job.last_error ELSE mine.error END,
+    progress = coalesce(mine.progress::json, job.progress),
+    result = mine.result::json,
+    failed_at = CASE WHEN mine.state = 'failed' THEN {now} END,
+    finished_at = CASE WHEN mine.state <> 'ready' OR job.cancel_requested_at IS NOT NULL
+                       THEN {now} END,
+    locked_at = NULL, locked_by = NULL, claim_token = NULL, updated_at = {now}
+FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[], %(states)s::text[], %(refunds)s::int[],
+            %(delays)s::float8[], %(errors)s::text[], %(keeps_errors)s::bool[],
+            %(results)s::text[], %(progresses)s::text[])
+     AS mine (id, token, state, refund, delay, error, keeps_error, result, progress)
+WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = mine.id AND job.claim_token = mine.token
+RETURNING mine.id, mine.token,
+          CASE WHEN job.state = 'cancelled' AND job.cancel_requested_at IS NOT NULL
+                    AND (mine.state = 'ready' OR mine.keeps_error)
+               THEN coalesce(job.last_error, '') END
+"""

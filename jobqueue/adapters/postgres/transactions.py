@@ -1,0 +1,63 @@
+"""The transactions of jobs in PostgreSQL."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from jobqueue.adapters.postgres.database import PostgresDatabase
+from jobqueue.adapters.sql.database import ANSWER_SECONDS
+from jobqueue.adapters.sql.transactions import SqlTransaction, SqlTransactions
+from jobqueue.records import Succeeded
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+COMMIT_WITHIN_MS = 10_000
+
+# A settled row is locked until the transaction ends. Should the COMMIT never come (the process is
+# frozen, its network gone), the server ends it, so that others can free the job.
+SETTLE_AND_COMMIT_SOON = f"""
+WITH settled AS ({{settle}})
+SELECT settled.*, set_config('idle_in_transaction_session_timeout', '{COMMIT_WITHIN_MS}', true)
+FROM settled
+"""  # noqa: S608 - composed of constants
+
+
+class PostgresTransaction(SqlTransaction):
+    """A transaction of a job in PostgreSQL."""
+
+    def _committing(self, outcome: Succeeded | None) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Limit how long an answer is waited for. The job's own statements have no limit."""
+        patient = getattr(self._driver(), "patient", None)
+        return nullcontext() if patient is None else patient(ANSWER_SECONDS)
+
+    def _was_interrupted(self) -> bool:
+        info = getattr(self._driver(), "info", None)
+        return getattr(info, "transaction_status", None) is TransactionStatus.ACTIVE
+
+    def _driver(self) -> Any:
+        """The driver's connection, if it is still there. An application may use another driver."""
+        connection = self._connection
+        if connection is None or connection.closed or connection.invalidated:
+            return None
+        return connection.connection.driver_connection
+
+
+class PostgresTransactions(SqlTransactions):
+    """Lets jobs write in a transaction of PostgreSQL."""
+
+    database: PostgresDatabase
+
+    def _new_transaction(self, session: Session) -> PostgresTransaction:
+        return PostgresTransaction(session, self._parts, self._path)
+
+    def _new_sync_engine(self) -> Engine:
+        return self.database.new_engine_for_jobs()
+
+    def _new_async_engine(self) -> AsyncEngine:
+        return self.database.new_async_engine_for_jobs()

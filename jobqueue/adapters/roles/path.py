@@ -1,0 +1,63 @@
+"""The path of a job: enqueue, claim, settle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from jobqueue.records import Claim, ClaimedJob, NewJob, Outcome, Turn
+from jobqueue.stored import StoredJob
+
+
+class PathRole(Protocol):
+    """Enqueues, claims and settles jobs."""
+
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
+        """Store jobs, all or none, and return their records in the same order.
+
+        Args:
+            jobs: what to store. They may be made, and refused, as they are read.
+            session: the caller's open transaction, which the jobs become part of: they exist when
+                it commits and not otherwise. Without one they are committed on return.
+
+        Raises:
+            ConfigurationError: the adapter cannot join that kind of session.
+        """
+        ...
+
+    def claim(self, claim: Claim) -> list[ClaimedJob]:
+        """Take jobs that are due: by priority (lower first), then `run_at`, then id.
+
+        Each becomes `running`, its attempt counted, and carries the claim's token. A job that
+        another worker is taking at the same time is passed over, not waited for. Jobs of paused
+        queues stay where they are.
+        """
+        ...
+
+    def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Store the outcomes of claimed jobs, and return those that were rejected.
+
+        An outcome applies only while its job is still running under the token it was claimed
+        with; a rejected one changes nothing. If the database refuses the text of an outcome, that
+        outcome is stored without the text, and the others as they are.
+        """
+        ...
+
+    def turn(
+        self,
+        outcomes: Sequence[Outcome],
+        claim: Claim | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Turn:
+        """Settle, and then claim, in one transaction where the database has them.
+
+        The turn also has the jobs that ended cancelled instead, with the reasons.
+
+        Args:
+            outcomes: what to settle.
+            claim: what to claim; None for nothing.
+            meanwhile: is called once, on this thread: while the database works on the turn, if
+                the adapter can do that, or before. It may use the adapter, but must not wait for
+                rows that the turn settles or claims.
+        """
+        ...

@@ -1,0 +1,48 @@
+"""Recurring jobs and their ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
+from jobqueue.stored import StoredJob
+
+
+class SchedulesRole(Protocol):
+    """Keeps the schedules of recurring jobs."""
+
+    def declare_schedules(self, app: str, schedules: Sequence[NewSchedule]) -> None:
+        """Store schedules as an application has them now, over what is there of the same names.
+
+        A new schedule, and one with another rule, ticks from now on. Others go on from their last
+        tick. Paused schedules stay paused. Schedules of other names are left as they are.
+        """
+        ...
+
+    def renew_schedules(self, app: str, names: Collection[str]) -> set[str]:
+        """Note that a living worker still has these schedules; return those that are stored."""
+        ...
+
+    def schedules(self, app: str | None = None) -> list[ScheduleRecord]:
+        """The schedules of an application, or of all of them, by app and name."""
+        ...
+
+    def enqueue_ticks(
+        self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
+    ) -> Sequence[StoredJob] | None:
+        """Enqueue the jobs of ticks and note the last of them, in one transaction.
+
+        Returns None, and does neither, when the schedule is paused or is no longer as it was
+        `seen`: another worker has enqueued these ticks, or it was changed.
+        """
+        ...
+
+    def pause_schedule(self, app: str, name: str) -> bool:
+        """Pause a schedule; return whether there was one that was not paused."""
+        ...
+
+    def resume_schedule(self, app: str, name: str) -> bool:
+        """Let a paused schedule tick again, from now on; return whether there was a paused one."""
+        ...

@@ -1,0 +1,192 @@
+"""The control of jobs and queues by people: portable SQLAlchemy Core."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import Connection, Delete, Update, bindparam, case, delete, select, text, update
+
+from jobqueue.adapters.roles.control import ControlRole
+from jobqueue.adapters.sql import queries
+from jobqueue.adapters.sql.database import FOR_EVER
+from jobqueue.adapters.sql.role import CANCEL_REQUESTED, SqlRole, held_by
+from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
+from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState, Wakeup
+from jobqueue.stored import StoredJob
+
+# The time is a placeholder: a queue that is not paused is given another in the same transaction.
+HAVE_QUEUE = text(
+    "INSERT INTO background_queues (name, updated_at) VALUES (:name, CURRENT_TIMESTAMP) "
+    "ON CONFLICT (name) DO NOTHING"
+)
+
+
+class SqlControl(SqlRole, ControlRole):
+    """Retries, cancels, changes and deletes jobs, and pauses queues, in a SQL database."""
+
+    def retry(self, where: JobFilter) -> int:
+        now = self.time.now()
+        allowed = (JobState.READY.value, JobState.FAILED.value, JobState.CANCELLED.value)
+        statement = (
+            update(JOBS)
+            .where(*queries.conditions(where, now), JOBS.c.state.in_(allowed))
+            .values(
+                state=JobState.READY.value,
+                run_at=case((JOBS.c.run_at < now, JOBS.c.run_at), else_=now),
+                max_attempts=case(
+                    (JOBS.c.attempts >= JOBS.c.max_attempts, JOBS.c.attempts + 1),
+                    else_=JOBS.c.max_attempts,
+                ),
+                failed_at=None,
+                finished_at=None,
+                cancel_requested_at=None,
+                updated_at=now,
+            )
+        )
+        number = self._execute(statement, answer_seconds=FOR_EVER)
+        self._announce_if(number)
+        return number
+
+    def cancel(self, where: JobFilter, reason: str) -> int:
+        return self._execute(self._cancel(where, reason), answer_seconds=FOR_EVER)
+
+    def cancel_each(self, where: JobFilter, reason: str) -> list[StoredJob]:
+        return self._execute_for_records(self._cancel(where, reason))
+
+    def _cancel(self, where: JobFilter, reason: str) -> Update:
+        now = self.time.now()
+        return (
+            update(JOBS)
+            .where(*queries.conditions(where, now), JOBS.c.state == JobState.READY.value)
+            .values(
+                state=JobState.CANCELLED.value,
+                last_error=reason,
+                finished_at=now,
+                updated_at=now,
+            )
+        )
+
+    def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
+        now, is_ready = self.time.now(), JOBS.c.state == JobState.READY.value
+        statement = (
+            update(JOBS)
+            .where(*queries.conditions(JobFilter((job_id,), UNFINISHED_STATES), now))
+            .values(
+                state=case((is_ready, JobState.CANCELLED.value), else_=JOBS.c.state),
+                last_error=reason,
+                cancel_requested_at=case((~is_ready, now)),
+                finished_at=case((is_ready, now)),
+                updated_at=now,
+            )
+        )
+        return next(iter(self._execute_for_records(statement)), None)
+
+    def cancel_requests(self, worker_id: str) -> dict[tuple[int, int], str]:
+        query = select(JOBS.c.id, JOBS.c.claim_token, JOBS.c.last_error)
+        query = query.where(held_by(worker_id), CANCEL_REQUESTED)
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        return {(job_id, token): reason or "" for job_id, token, reason in rows}
+
+    def update_args(self, job_id: int, args: str) -> bool:
+        allowed = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
+        now = self.time.now()
+        statement = update(JOBS).where(*queries.conditions(JobFilter((job_id,), allowed), now))
+        return bool(self._execute(statement.values(args=json.loads(args), updated_at=now)))
+
+    def change_args(self, job_id: int, change: Callable[[StoredJob], str]) -> bool:
+
+        def work(connection: Connection) -> bool:
+            where = JobFilter(ids=(job_id,), states=(JobState.READY,))
+            query = queries.jobs_query(where, self.time.now(), 1).with_for_update()
+            row = connection.execute(query).first()
+            if row is None:
+                return False
+            args = change(queries.job_record(row))
+            changed = update(JOBS).where(JOBS.c.id == job_id)
+            connection.execute(
+                changed.values(args=queries.decoded(args), updated_at=self.time.now())
+            )
+            return True
+
+        return self.database.write(work)
+
+    def set_progress(self, job_id: int, progress: str) -> bool:
+        now = self.time.now()
+        where = queries.conditions(JobFilter((job_id,), UNFINISHED_STATES), now)
+        values = {"progress": json.loads(progress), "updated_at": now}
+        return bool(self._execute(update(JOBS).where(*where).values(values)))
+
+    def report_progress(self, reports: Mapping[tuple[int, int], str]) -> None:
+        statement = (
+            update(JOBS)
+            .where(JOBS.c.id == bindparam("job_id"), JOBS.c.claim_token == bindparam("token"))
+            .values(
+                progress=bindparam("report", type_=JOBS.c.progress.type), updated_at=self.time.now()
+            )
+        )
+        # In ascending order of the ids, as settlements are, so that the two cannot deadlock.
+        rows: list[dict[str, Any]] = [
+            {"job_id": job_id, "token": token, "report": json.loads(progress)}
+            for (job_id, token), progress in sorted(reports.items())
+        ]
+        if rows:
+            self.database.write(lambda connection: connection.execute(statement, rows).rowcount)
+
+    def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
+        return self._execute(self._delete(where, include_running), answer_seconds=FOR_EVER)
+
+    def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
+        return self._execute_for_records(self._delete(where, include_running))
+
+    def _delete(self, where: JobFilter, include_running: bool) -> Delete:
+        statement = delete(JOBS).where(*queries.conditions(where, self.time.now()))
+        if include_running:
+            return statement
+        return statement.where(JOBS.c.state != JobState.RUNNING.value)
+
+    def _execute_for_records(self, statement: Update | Delete) -> list[StoredJob]:
+        """Run a statement; return the jobs that it changed or removed, ordered by id."""
+        returning = statement.returning(*queries.record_columns())
+        rows = self.database.write(lambda connection: connection.execute(returning).all())
+        return self._records(sorted(rows, key=attrgetter("id")))
+
+    def pause_queues(self, queues: Collection[str]) -> set[str]:
+
+        def work(connection: Connection) -> set[str]:
+            for name in _in_order(queues):
+                connection.execute(HAVE_QUEUE, {"name": name})
+            return self._set_paused(connection, queues, paused=True)
+
+        return self.database.write(work)
+
+    def resume_queues(self, queues: Collection[str]) -> set[str]:
+        resumed = self.database.write(lambda c: self._set_paused(c, queues, paused=False))
+        self.announcer.announce(Wakeup(queues=frozenset(resumed)) if resumed else None)
+        return resumed
+
+    def paused_queues(self) -> set[str]:
+        return self.database.read(queries.paused_queues)
+
+    def _set_paused(
+        self, connection: Connection, queues: Collection[str], *, paused: bool
+    ) -> set[str]:
+        """Pause or resume queues; return those that changed."""
+        was_paused, now = BackgroundQueue.paused_at.is_not(None), self.time.now()
+        change: Any = (
+            update(BackgroundQueue)
+            .where(~was_paused if paused else was_paused)
+            .values(paused_at=now if paused else None, updated_at=now)
+        )
+        return {
+            name
+            for name in _in_order(queues)
+            if connection.execute(change.where(BackgroundQueue.name == name)).rowcount
+        }
+
+
+def _in_order(names: Collection[str]) -> list[str]:
+    """Each name once, in the same order everywhere, so that two calls cannot deadlock."""
+    return sorted(set(names))

@@ -1,0 +1,275 @@
+"""Connections and transactions, and the errors of databases as those of `jobqueue.errors`."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, QueuePool, exc, make_url
+
+from jobqueue.config import hide_password
+from jobqueue.errors import (
+    ConfigurationError,
+    DatabaseError,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    InvalidDatabaseUrl,
+    SchemaError,
+)
+
+T = TypeVar("T")
+
+LONGEST_LOOK_SECONDS = 2.0
+
+# PostgreSQL's codes, from its manual's appendix "PostgreSQL Error Codes".
+SCHEMA_CODES = {"42P01", "42703", "3F000", "42704"}
+PASSING_CODES = {"25006", "40001", "40P01", "55P03", "57014"}
+PASSING_CLASSES = {"08", "53", "57", "58"}
+ANSWER_SECONDS = 30.0
+# For heartbeats. Well below a lease, so that one hanging connection does not let workers seem dead.
+BEAT_SECONDS = 5.0
+# For statements that may touch any number of rows.
+FOR_EVER = None
+SQLITE_PASSING = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")
+SQLITE_SCHEMA_WORDS = ("no such table", "no such column", "has no column")
+
+
+def parse_url(url: str) -> URL:
+    """A database URL, taken apart.
+
+    Raises:
+        InvalidDatabaseUrl: it cannot be.
+    """
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError) as error:
+        raise InvalidDatabaseUrl(
+            f"{hide_password(url)!r} is no database URL ({error}); expected "
+            "sqlite:///jobs.sqlite3 or postgresql://user@host/database"
+        ) from None
+    if "@" in (parsed.host or ""):
+        # The text before the last @ is not shown: it is probably part of a password.
+        raise InvalidDatabaseUrl(
+            f"{hide_password(url)!r} is no database URL (there are two @ before the host); within "
+            "a user's name or password, write %40"
+        )
+    return parsed
+
+
+class Database:
+    """An engine, its transactions and its errors.
+
+    Args:
+        engine: the engine for writes.
+        reader: the same engine, with the options under which a single read needs no transaction.
+    """
+
+    def __init__(self, engine: Engine, reader: Engine) -> None:
+        self.engine = engine
+        self._reader = reader
+        self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+        forget_connections_after_fork(engine)
+
+    def write(
+        self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
+    ) -> T:
+        """Do something in a transaction and commit it.
+
+        A pooled connection that turns out to be dead is replaced once: nothing of the transaction
+        can have been committed then.
+
+        Args:
+            work: what to do.
+            answer_seconds: give up when a statement takes longer; None for never. A file's
+                statements are not watched.
+        """
+        with self.errors_translated():
+            try:
+                return self._transact(work, answer_seconds)
+            except exc.DBAPIError as error:
+                if not _was_dead_before(error) or isinstance(error, _CommitUnanswered):
+                    raise
+            return self._transact(work, answer_seconds)
+
+    def write_giving_way(self, work: Callable[[Connection], T]) -> T:
+        """Write to jobs of another worker, without a deadlock between the two.
+
+        If the transaction waits long for a row, it is rolled back and begun again. A file has one
+        writer at a time, so that no transaction waits there.
+        """
+        return self.write(work)
+
+    def _transact(self, work: Callable[[Connection], T], answer_seconds: float | None) -> T:
+        with self._connected(self.engine, answer_seconds) as connection:
+            result = work(connection)
+            try:
+                connection.commit()
+            except exc.DBAPIError as error:
+                raise _CommitUnanswered.of(error) from error
+            return result
+
+    def read(
+        self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
+    ) -> T:
+        """Do one read. `answer_seconds` is as for `write`."""
+        with self.errors_translated():
+            try:
+                return self._read(work, answer_seconds)
+            except exc.DBAPIError as error:
+                if not _was_dead_before(error):
+                    raise
+            return self._read(work, answer_seconds)
+
+    def _read(self, work: Callable[[Connection], T], answer_seconds: float | None) -> T:
+        with self._connected(self._reader, answer_seconds) as connection:
+            return work(connection)
+
+    def look(self, work: Callable[[Connection], T]) -> T:
+        """Do reads that somebody waits for, and give up after two seconds.
+
+        Raises:
+            DatabaseUnavailable: the reads took longer.
+        """
+        return self.read(work)
+
+    @contextmanager
+    def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:  # noqa: ARG002
+        """A pooled connection. It waits at most so long for each answer."""
+        with engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def errors_translated(self) -> Iterator[None]:
+        """Turn errors of SQLAlchemy and the drivers into those of `jobqueue.errors`."""
+        try:
+            yield
+        except exc.TimeoutError as error:
+            raise DatabaseUnavailable(f"no connection became free: {error}") from error
+        except exc.DBAPIError as error:
+            raise translated(error.orig or error, self.name) from error
+        except self._driver_error as error:
+            raise translated(error, self.name) from error
+        except UnicodeEncodeError as error:
+            raise DatabaseRefused(f"{self.name} refused the data ({error.reason})") from error
+        except exc.UnboundExecutionError as error:
+            raise ConfigurationError(
+                "session= was given a Session that is bound to no engine; make it with one, "
+                f"Session(engine) or sessionmaker(engine) ({error})"
+            ) from error
+        except exc.SQLAlchemyError as error:
+            raise DatabaseError(f"{self.name}: {error}") from error
+
+    @property
+    def name(self) -> str:
+        """The database's URL without its password and without driver options, for messages."""
+        url = self.engine.url.set(query={}, drivername=self.engine.url.get_backend_name())
+        return url.render_as_string(hide_password=True)
+
+    def close_spare(self) -> None:
+        """Close pooled connections that are not in use, until one is left in all."""
+        pool = self.engine.pool
+        assert isinstance(pool, QueuePool)  # noqa: S101 - that of every engine made here
+        # Those that were in use at an earlier `dispose` are counted as less than none when they are
+        # back, and hidden from a sum.
+        in_use = max(pool.checkedout(), 0)
+        if pool.checkedin() + in_use <= 1:
+            return
+        # `dispose` closes the connections that are checked in. Detaching them one by one would not
+        # do: the pool goes on counting a detached connection.
+        with self.errors_translated():
+            kept = None if in_use else self.engine.raw_connection()
+            pool.dispose()
+            if kept is not None:
+                kept.close()
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self.engine.dispose()
+
+
+def _was_dead_before(error: exc.DBAPIError) -> bool:
+    """Whether the connection was lost before. False if we gave it up for want of an answer."""
+    return error.connection_invalidated and not isinstance(error.orig, TimeoutError)
+
+
+class _CommitUnanswered(exc.DBAPIError):
+    """A commit without an answer. It is not known whether it took place."""
+
+    @classmethod
+    def of(cls, error: exc.DBAPIError) -> _CommitUnanswered:
+        return cls(
+            error.statement,
+            error.params,
+            error.orig or error,
+            connection_invalidated=error.connection_invalidated,
+        )
+
+
+def translated(error: BaseException, database: str) -> DatabaseError:
+    """The error of `jobqueue.errors` for one of a driver: what happened, and what to do next."""
+    code = getattr(error, "sqlstate", None) or ""
+    text = _text_of(error)
+    # With a code, the words may be those of a row that the message quotes.
+    if code in SCHEMA_CODES or (not code and any(words in text for words in SQLITE_SCHEMA_WORDS)):
+        return SchemaError(
+            f"the tables of jobqueue are missing or out of date in {database} ({text}); "
+            "run `jobqueue migrate`"
+        )
+    if not code and text == "interrupted":
+        return DatabaseUnavailable(f"{database} took too long to answer, and was not waited for")
+    unavailable = _why_unavailable(error, code, text)
+    if unavailable:
+        return DatabaseUnavailable(f"{database} {unavailable}")
+    if not code and "not a database" in text:
+        return DatabaseError(f"{database}: the {text}; check the URL")
+    kind = type(error).__name__
+    if _is_a(error, "DataError", "IntegrityError", "NotSupportedError"):
+        return DatabaseRefused(f"{database} refused the data ({kind}: {text})")
+    return DatabaseError(f"{database}: {kind}: {text}")
+
+
+def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
+    of_sqlite = getattr(error, "sqlite_errorname", "")
+    if code in PASSING_CODES or code[:2] in PASSING_CLASSES or of_sqlite.startswith(SQLITE_PASSING):
+        return f"cannot do it now ({text})"
+    if code.startswith(("28", "3D")):
+        return f"lets nobody in ({text}); check the URL"
+    if code == "" and "FATAL" in text and "does not exist" in text:
+        return f"is not to be had ({text}); create it, or check the URL"
+    if code == "" and "locked" in text:
+        return (
+            "is locked: a write transaction is kept open, by another program or by this one "
+            f"({text}); to enqueue inside a transaction of yours, pass it as `session=`"
+        )
+    # psycopg raises InternalError when a pooler goes down in the middle of an answer.
+    if code == "" and _is_a(error, "OperationalError", "InterfaceError", "InternalError"):
+        return (
+            f"does not answer ({text}); is it running, and is the URL right? "
+            "`jobqueue doctor` shows where it comes from"
+        )
+    return None
+
+
+def _text_of(error: BaseException) -> str:
+    """One line, without PostgreSQL's details: those quote the row, arguments and all."""
+    details = getattr(error, "diag", None)
+    return " ".join(str(getattr(details, "message_primary", None) or error).split())
+
+
+def _is_a(error: BaseException, *names: str) -> bool:
+    return any(base.__name__ in names for base in type(error).__mro__)
+
+
+def forget_connections_after_fork(engine: Engine) -> None:
+    """A forked child must not talk on its parent's connections: pre-forking web servers do fork."""
+    reference: weakref.ref[Any] = weakref.ref(engine)
+
+    def forget() -> None:
+        living = reference()
+        if living is not None:
+            living.dispose(close=False)
+
+    os.register_at_fork(after_in_child=forget)

@@ -1,0 +1,49 @@
+"""Running statements in the driver's own style, on whatever connection there is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import URL, Connection
+from sqlalchemy import text as sql_text
+
+NAMED_VALUE = re.compile(r"%\((\w+)\)s")
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Runs statements in the driver's own style, in a transaction of the caller.
+
+    Args:
+        run: runs a statement with its values, or once for each of a list of values.
+        driver: the driver's own connection.
+        url: of the engine that the connection belongs to; None when it belongs to none.
+        url: of the engine that it is of, if it is of one.
+    """
+
+    run: Callable[[str, Any], Sequence[Any]]
+    driver: Any
+    url: URL | None = None
+
+    def __call__(self, sql: str, values: Any) -> Sequence[Any]:
+        """The rows of a statement."""
+        return self.run(sql, values)
+
+
+def executing_on(connection: Connection) -> Execute:
+    """Run statements on a SQLAlchemy connection; asyncpg's takes values by their number."""
+
+    def run(sql: str, values: Any) -> Sequence[Any]:
+        result = connection.exec_driver_sql(sql, values)
+        return result.all() if result.returns_rows else ()
+
+    def run_numbered(sql: str, values: Any) -> Sequence[Any]:
+        result = connection.execute(sql_text(NAMED_VALUE.sub(r"(:\1)", sql)), values)
+        return result.all() if result.returns_rows else ()
+
+    is_numbered = connection.dialect.paramstyle == "numeric_dollar"
+    driver = connection.connection.driver_connection
+    return Execute(run_numbered if is_numbered else run, driver, connection.engine.url)

@@ -1,0 +1,204 @@
+"""The path of a job in a SQL database: enqueue, claim, settle.
+
+Each database has its own statements for the steps, since their plans make them fast. The steps are
+put together here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import Connection
+
+from jobqueue.adapters.roles.path import PathRole
+from jobqueue.adapters.settlement import (
+    NOTHING_TO_SETTLE,
+    Applied,
+    Pair,
+    Settlement,
+    Settlements,
+    cancelled_among,
+    settlements_of,
+)
+from jobqueue.adapters.sql.announcer import wakeup_for
+from jobqueue.adapters.sql.enqueued import Enqueued
+from jobqueue.adapters.sql.execute import Execute
+from jobqueue.adapters.sql.role import SqlRole
+from jobqueue.errors import DatabaseRefused
+from jobqueue.records import Claim, ClaimedJob, NewJob, Outcome, Released, Retried, Turn, Wakeup
+from jobqueue.stored import StoredJob, kept_by
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The result of a transaction that settles and claims.
+
+    Args:
+        applied: the settled jobs.
+        claimed: the claimed jobs, in the order of the claim.
+        look_again_in: when to look again although nothing was found; None for whenever.
+    """
+
+    applied: Applied
+    claimed: list[ClaimedJob]
+    look_again_in: timedelta | None = None
+
+
+class Meanwhile:
+    """Work to do once, at the first moment when the database is busy."""
+
+    def __init__(self, work: Callable[[], None] | None) -> None:
+        self._work = work
+
+    def __call__(self) -> None:
+        """Do the work, unless it has been done."""
+        work, self._work = self._work, None
+        if work is not None:
+            work()
+
+
+class SqlPath(SqlRole, PathRole):
+    """Enqueues, claims and settles jobs in a SQL database."""
+
+    # --- what each database says in its own way --------------------------------------------------
+
+    @abstractmethod
+    def insert(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        """Insert jobs, in order, in a transaction of the caller."""
+
+    @abstractmethod
+    def _insert_and_commit(self, jobs: Sequence[NewJob]) -> tuple[Sequence[StoredJob], bool]:
+        """Insert jobs in a transaction of their own; return whether it has announced them, too."""
+
+    @abstractmethod
+    def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
+        """Settle in a transaction of the caller, who commits it at once."""
+
+    @abstractmethod
+    def _settle_and_claim(
+        self,
+        settlements: Settlements,
+        claim: Claim | None,
+        given_back: Sequence[ClaimedJob],
+        meanwhile: Meanwhile,
+    ) -> Done:
+        """Settle, then claim, in one transaction.
+
+        Args:
+            settlements: what to settle.
+            claim: what to claim; None for nothing.
+            given_back: the settled jobs that become ready at their old place in the queue.
+            meanwhile: is called while the database works.
+        """
+
+    # --- enqueueing ------------------------------------------------------------------------------
+
+    def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
+        jobs = list(jobs)
+        records = self._store(jobs) if session is None else self._store_within(session, jobs)
+        return records if isinstance(records, Enqueued) else kept_by(self.adapter, records)
+
+    def _store(self, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        """Store jobs in a transaction of their own, and announce them."""
+        records, is_announced = self._insert_and_commit(jobs)
+        if not is_announced:
+            self.announcer.announce_new(wakeup_for(records))
+        return records
+
+    def _store_within(self, session: Any, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        """Store jobs in the caller's transaction, and announce them when it is committed."""
+        with self.database.errors_translated():
+            records = self.insert(self.sessions.executing_on(session), jobs)
+            self.announcer.announce_at_commit(session, wakeup_for(records))
+        return records
+
+    # --- claiming and settling -------------------------------------------------------------------
+
+    def claim(self, claim: Claim) -> list[ClaimedJob]:
+        return self._settle_and_claim(NOTHING_TO_SETTLE, claim, (), Meanwhile(None)).claimed
+
+    def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        return list(self.turn(outcomes, None).rejected)
+
+    def turn(
+        self,
+        outcomes: Sequence[Outcome],
+        claim: Claim | None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Turn:
+        settlements, once = settlements_of(outcomes), Meanwhile(meanwhile)
+        given_back = [o.job for o in outcomes if isinstance(o, Released | Retried) and not o.delay]
+        try:
+            done = self._settle_and_claim(settlements, claim, given_back, once)
+        except DatabaseRefused:
+            if not outcomes:
+                raise
+            done = Done(self._settle_one_by_one(settlements), [])
+        once()
+        # A worker that gives jobs back does not take them itself. Others may be asleep for minutes.
+        self.announcer.announce(_wakeup_of(given_back))
+        rejected = _rejected(outcomes, done.applied.pairs)
+        cancelled = cancelled_among(outcomes, done.applied.reasons)
+        return Turn(rejected, tuple(done.claimed), done.look_again_in, cancelled=cancelled)
+
+    def _settle_one_by_one(self, settlements: Settlements) -> Applied:
+        """Settle a batch in halves, since the database refused something in it."""
+        try:
+            return self._settle_alone(settlements)
+        except DatabaseRefused as error:
+            if len(settlements) == 1:
+                plain = [without_refused_text(change, error) for change in settlements.changes]
+                return self._settle_alone(Settlements(settlements.removals, plain))
+        first, second = settlements.halves()
+        return self._settle_one_by_one(first).plus(self._settle_one_by_one(second))
+
+    def _settle_alone(self, settlements: Settlements) -> Applied:
+        return self._settle_and_claim(settlements, None, (), Meanwhile(None)).applied
+
+
+def in_order_of_claim(jobs: list[ClaimedJob]) -> list[ClaimedJob]:
+    """Sort jobs in the order of the claim, since RETURNING has none."""
+    return sorted(jobs, key=attrgetter("priority", "run_at", "id"))
+
+
+def without_refused_text(settlement: Settlement, error: DatabaseRefused) -> Settlement:
+    """A settlement with its text in ASCII, which a database of any encoding takes."""
+    text = settlement.error
+    if text is not None:
+        text = text.replace("\0", "").encode("ascii", "backslashreplace").decode("ascii")
+    if settlement.result is not None:
+        text = f"the result could not be stored: {error}".encode("ascii", "replace").decode("ascii")
+    return replace(settlement, error=text, result=None, progress=None)
+
+
+def seconds(delay: timedelta | None) -> float | None:
+    """A delay in seconds."""
+    return None if delay is None else delay.total_seconds()
+
+
+def _wakeup_of(jobs: Sequence[ClaimedJob]) -> Wakeup | None:
+    if not jobs:
+        return None
+    return Wakeup(
+        queues=frozenset(job.queue for job in jobs),
+        lowest=min((job.priority, job.run_at, job.id) for job in jobs),
+        jobs=len(jobs),
+    )
+
+
+def _rejected(outcomes: Sequence[Outcome], applied: Sequence[Pair]) -> tuple[Outcome, ...]:
+    """The outcomes that did not apply. Of several outcomes of a claim only the first can."""
+    if len(applied) == len(outcomes):
+        return ()
+    unseen, rejected = set(applied), []
+    for outcome in outcomes:
+        pair = (outcome.job.id, outcome.job.token)
+        if pair not in unseen:
+            rejected.append(outcome)
+        unseen.discard(pair)
+    return tuple(rejected)

@@ -1,0 +1,189 @@
+"""The queries behind lists and pages, and the records of rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func, select
+
+from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_utc
+from jobqueue.records import LARGEST_ID, JobFilter, JobState, QueueDepth, WorkerRecord
+from jobqueue.stored import StoredJob
+
+UNDECODABLE = "(undecodable)"
+
+# The JSON of a row is read as text and decoded here: one bad row must not spoil a whole list.
+_JSON_COLUMNS = ("args", "progress", "result")
+_RECORD_COLUMNS = (
+    "id",
+    "handler",
+    "queue",
+    "priority",
+    "state",
+    "attempts",
+    "max_attempts",
+    "run_at",
+    "created_at",
+    "updated_at",
+    "locked_at",
+    "locked_by",
+    "crashes",
+    "last_error",
+    "failed_at",
+    "finished_at",
+    "cancel_requested_at",
+)
+_TIME_COLUMNS = tuple(name for name in _RECORD_COLUMNS if name.endswith("_at"))
+
+
+def record_columns() -> list[Any]:
+    """The columns that `job_record` needs."""
+    columns: list[Any] = [JOBS.c[name] for name in _RECORD_COLUMNS]
+    return columns + [cast(JOBS.c[name], Text).label(name) for name in _JSON_COLUMNS]
+
+
+def jobs_query(where: JobFilter, now: ColumnElement[Any], limit: int) -> Select[Any]:
+    """The jobs that match, the newest first."""
+    query = select(*record_columns()).where(*conditions(where, now))
+    return query.order_by(JOBS.c.id.desc()).limit(limit)
+
+
+def count_query(where: JobFilter, now: ColumnElement[Any]) -> Select[Any]:
+    """The number of jobs that match."""
+    return select(func.count()).select_from(JOBS).where(*conditions(where, now))
+
+
+def count_by_state_query() -> Select[Any]:
+    """The number of jobs in each state."""
+    return select(JOBS.c.state, func.count()).group_by(JOBS.c.state)
+
+
+def workers_query() -> Select[Any]:
+    """The registered workers, the oldest first."""
+    return select(WORKERS).order_by(WORKERS.c.started_at, WORKERS.c.id)
+
+
+def paused_queues(connection: Connection) -> set[str]:
+    """The names of paused queues."""
+    query = select(BackgroundQueue.name).where(BackgroundQueue.paused_at.is_not(None))
+    return set(connection.execute(query).scalars())
+
+
+def depths_query(now: ColumnElement[Any]) -> Select[Any]:
+    """The depth of each queue with unfinished jobs, and the current time."""
+    ready, running = JOBS.c.state == JobState.READY.value, JOBS.c.state == JobState.RUNNING.value
+    due = ready & (JOBS.c.run_at <= now)
+    return (
+        select(
+            JOBS.c.queue,
+            func.count().filter(due).label("due"),
+            func.count().filter(ready & (JOBS.c.run_at > now)).label("later"),
+            func.count().filter(running).label("running"),
+            func.min(JOBS.c.run_at).filter(due).label("oldest"),
+            now.label("now"),
+        )
+        .where(ready | running)
+        .group_by(JOBS.c.queue)
+        .order_by(JOBS.c.queue)
+    )
+
+
+def running_query(now: ColumnElement[Any], limit: int) -> Select[Any]:
+    """Running jobs, in the order in which they were claimed."""
+    query = jobs_query(JobFilter(states=(JobState.RUNNING,)), now, limit)
+    return query.order_by(None).order_by(JOBS.c.locked_at, JOBS.c.id)
+
+
+def queue_depths(rows: Sequence[Row[Any]], paused: set[str]) -> list[QueueDepth]:
+    """The records for the rows of `depths_query` and for paused queues."""
+    found = {row.queue: _queue_depth(row, row.queue in paused) for row in rows}
+    for name in paused - set(found):
+        found[name] = QueueDepth(name, 0, 0, 0, timedelta(0), paused=True)
+    return [found[name] for name in sorted(found)]
+
+
+def _queue_depth(row: Row[Any], paused: bool) -> QueueDepth:
+    age = to_utc(row.now) - to_utc(row.oldest) if row.oldest is not None else timedelta(0)
+    return QueueDepth(row.queue, row.due, row.later, row.running, max(age, timedelta(0)), paused)
+
+
+def orphans_query() -> Select[Any]:
+    """The ids in `locked_by` of running jobs that no registered worker has."""
+    registered = select(WORKERS.c.id).where(WORKERS.c.id == JOBS.c.locked_by).exists()
+    return (
+        select(JOBS.c.locked_by)
+        .where(JOBS.c.state == JobState.RUNNING.value, ~registered)
+        .distinct()
+        .order_by(JOBS.c.locked_by)
+    )
+
+
+def conditions(
+    where: JobFilter, now: ColumnElement[Any], of: Any = JOBS.c
+) -> list[ColumnElement[bool]]:
+    """The conditions of a filter, on `background_jobs` or on columns of a subquery of it."""
+    found: list[ColumnElement[bool]] = []
+    ids = where.ids and tuple(job_id for job_id in where.ids if can_be_id(job_id))
+    for column, values in (
+        (of.id, ids),
+        (of.state, where.states),
+        (of.queue, where.queues),
+        (of.handler, where.handlers),
+    ):
+        if values is not None:
+            found.append(column.in_([getattr(value, "value", value) for value in values]))
+    if where.before_id is not None:
+        found.append(of.id < min(max(where.before_id, 0), LARGEST_ID))
+    if where.due is not None:
+        found.append(of.run_at <= now if where.due else of.run_at > now)
+    return found
+
+
+def can_be_id(job_id: int) -> bool:
+    """Whether a number fits the column. Neither driver takes one that does not."""
+    return 0 < job_id <= LARGEST_ID
+
+
+def job_record(row: Row[Any]) -> StoredJob:
+    """A row with the `record_columns` as a record."""
+    values: dict[str, Any] = {name: getattr(row, name) for name in _RECORD_COLUMNS}
+    for name in _TIME_COLUMNS:
+        values[name] = values[name] and to_utc(values[name])
+    values["state"] = JobState(values["state"])
+    values["args"] = decoded_args(row.args)
+    values |= {name: decoded(getattr(row, name)) for name in ("progress", "result")}
+    return StoredJob(**values)
+
+
+def decoded_args(text: str) -> Mapping[str, Any]:
+    """The arguments of a row; if they are no JSON object, their text under `UNDECODABLE`."""
+    args = decoded(text)
+    return args if isinstance(args, dict) else {UNDECODABLE: text}
+
+
+def decoded(text: str | None) -> Any:
+    """The value of JSON in a column, or the text if it is no JSON."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def worker_record(row: Row[Any]) -> WorkerRecord:
+    """A row of `workers_query` as a record."""
+    return WorkerRecord(
+        id=row.id,
+        name=row.name,
+        host=row.host,
+        pid=row.pid,
+        queues=None if row.queues is None else tuple(row.queues),
+        concurrency=row.concurrency,
+        lease=timedelta(seconds=row.lease_seconds),
+        started_at=to_utc(row.started_at),
+        heartbeat_at=to_utc(row.heartbeat_at),
+    )

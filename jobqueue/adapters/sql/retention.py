@@ -1,0 +1,106 @@
+"""Removing finished jobs that need not be kept: portable SQLAlchemy Core.
+
+Each batch is a short transaction of its own, and reads only what it removes: the oldest end of one
+class's finished rows, by the index (state, handler, finished_at). Ready rows are never touched, so
+no claim waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, delete, or_, select, text
+from sqlalchemy.sql.expression import ColumnElement
+
+from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.adapters.sql.role import SqlRole
+from jobqueue.adapters.sql.tables import JOBS
+from jobqueue.records import JobState
+from jobqueue.retention import Keep
+
+# One probe of the index for each name, however many rows it has.
+FINISHED_HANDLERS = text("""
+WITH RECURSIVE finished (handler) AS (
+    SELECT (SELECT handler FROM background_jobs
+            WHERE state = :state AND finished_at IS NOT NULL ORDER BY handler LIMIT 1)
+    UNION ALL
+    SELECT (SELECT job.handler FROM background_jobs AS job
+            WHERE job.state = :state AND job.finished_at IS NOT NULL
+              AND job.handler > finished.handler
+            ORDER BY job.handler LIMIT 1)
+    FROM finished WHERE finished.handler IS NOT NULL
+)
+SELECT handler FROM finished WHERE handler IS NOT NULL
+""")
+
+
+class SqlRetention(SqlRole, RetentionRole):
+    """Removes finished jobs that need not be kept from a SQL database."""
+
+    def finished_handlers(self, state: JobState) -> list[str]:
+        values = {"state": state.value}
+        rows = self.database.read(lambda c: c.execute(FINISHED_HANDLERS, values).scalars().all())
+        return sorted(rows)
+
+    def prune(self, state: JobState, handlers: Collection[str], keep: Keep, limit: int) -> int:
+        of_class = _finished(state, handlers)
+        # Read before the transaction: on SQLite only one transaction at a time can write.
+        if not self.database.read(lambda c: self._too_many(c, of_class, keep, 1)):
+            return 0
+
+        def work(connection: Connection) -> int:
+            ids = self._too_many(connection, of_class, keep, limit, locked=True)
+            connection.execute(delete(JOBS).where(JOBS.c.id.in_(ids)))
+            return len(ids)
+
+        return self.database.write(work)
+
+    def _too_many(
+        self,
+        connection: Connection,
+        of_class: ColumnElement[bool],
+        keep: Keep,
+        limit: int,
+        *,
+        locked: bool = False,
+    ) -> list[int]:
+        """The ids of the oldest rows that need not be kept, without those that others lock."""
+        ids: list[int] = []
+        for bound in self._bounds(connection, of_class, keep):
+            oldest = select(JOBS.c.id).where(of_class, bound, JOBS.c.id.not_in(ids))
+            oldest = oldest.order_by(JOBS.c.finished_at, JOBS.c.id).limit(limit - len(ids))
+            if locked:
+                oldest = oldest.with_for_update(skip_locked=True)
+            ids += connection.execute(oldest).scalars().all()
+        return ids
+
+    def _bounds(
+        self, connection: Connection, of_class: ColumnElement[bool], keep: Keep
+    ) -> Iterator[ColumnElement[bool]]:
+        """The conditions for rows that are too old, and for rows beyond the count."""
+        if keep.age is not None:
+            yield JOBS.c.finished_at <= self.time.later(-keep.age)
+        if keep.count is not None:
+            first = connection.execute(_first_beyond(of_class, keep.count)).first()
+            if first is not None:
+                yield _up_to(first)
+
+
+def _finished(state: JobState, handlers: Collection[str]) -> ColumnElement[bool]:
+    names = sorted(handlers)
+    # Of a single name, the index has the rows in the order of their end.
+    of_name = JOBS.c.handler == names[0] if len(names) == 1 else JOBS.c.handler.in_(names)
+    return and_(JOBS.c.state == state.value, of_name, JOBS.c.finished_at.is_not(None))
+
+
+def _first_beyond(of_class: ColumnElement[bool], count: int) -> Select[Any]:
+    """The latest row that is one too many."""
+    newest = select(JOBS.c.finished_at, JOBS.c.id).where(of_class)
+    return newest.order_by(JOBS.c.finished_at.desc(), JOBS.c.id.desc()).offset(count).limit(1)
+
+
+def _up_to(row: Any) -> ColumnElement[bool]:
+    """The condition for a row and older ones. Many rows can have ended at the same moment."""
+    earlier = JOBS.c.finished_at < row.finished_at
+    return and_(JOBS.c.finished_at <= row.finished_at, or_(earlier, JOBS.c.id <= row.id))

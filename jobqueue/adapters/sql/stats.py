@@ -1,0 +1,98 @@
+"""Statistics of attempts, by the minute: portable SQLAlchemy Core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, text, tuple_
+
+from jobqueue.adapters.roles.stats import StatsRole
+from jobqueue.adapters.sql.role import SqlRole
+from jobqueue.adapters.sql.tables import STATS, UtcDateTime, to_utc
+from jobqueue.records import STATS_LIFETIME, Stat, StatOfMinute
+
+# The last flush of a worker may fall into the minute of the one before.
+ADD_STATS = text("""
+INSERT INTO background_stats
+    (minute, worker_id, handler, queue, succeeded, retried, failed, cancelled,
+     run_seconds, longest_seconds, wait_seconds)
+VALUES (:minute, :worker_id, :handler, :queue, :succeeded, :retried, :failed, :cancelled,
+        :run_seconds, :longest_seconds, :wait_seconds)
+ON CONFLICT (minute, worker_id, handler, queue) DO UPDATE
+SET succeeded = background_stats.succeeded + excluded.succeeded,
+    retried = background_stats.retried + excluded.retried,
+    failed = background_stats.failed + excluded.failed,
+    cancelled = background_stats.cancelled + excluded.cancelled,
+    run_seconds = background_stats.run_seconds + excluded.run_seconds,
+    wait_seconds = background_stats.wait_seconds + excluded.wait_seconds,
+    longest_seconds = CASE WHEN background_stats.longest_seconds > excluded.longest_seconds
+                           THEN background_stats.longest_seconds
+                           ELSE excluded.longest_seconds END
+""").bindparams(bindparam("minute", type_=UtcDateTime))
+
+_STATS_KEY = (STATS.c.minute, STATS.c.worker_id, STATS.c.handler, STATS.c.queue)
+
+
+class SqlStats(SqlRole, StatsRole):
+    """Keeps what became of attempts in a SQL database."""
+
+    def add_stats(self, worker_id: str, stats: Sequence[Stat]) -> None:
+        if not stats:
+            return
+
+        def work(connection: Connection) -> None:
+            minute = self.time.read(connection).replace(second=0, microsecond=0)
+            rows = [_stat_row(stat) | {"minute": minute, "worker_id": worker_id} for stat in stats]
+            connection.execute(ADD_STATS, rows)
+
+        self.database.write(work)
+
+    def stats(self, period: timedelta) -> list[StatOfMinute]:
+        summed = [
+            func.sum(STATS.c[name]).label(name)
+            for name in ("succeeded", "retried", "failed", "cancelled", "run_seconds")
+        ]
+        summed.append(func.max(STATS.c.longest_seconds).label("longest_seconds"))
+        summed.append(func.sum(STATS.c.wait_seconds).label("wait_seconds"))
+        kinds = (STATS.c.minute, STATS.c.handler, STATS.c.queue)
+        query = select(*kinds, *summed).where(STATS.c.minute > self.time.later(-period))
+        query = query.group_by(*kinds).order_by(*kinds)
+        rows = self.database.look(lambda connection: connection.execute(query).all())
+        return [StatOfMinute(to_utc(row.minute), _stat(row)) for row in rows]
+
+    def prune_stats(self, limit: int) -> int:
+        too_old = select(*_STATS_KEY).where(STATS.c.minute <= self.time.later(-STATS_LIFETIME))
+        too_old = too_old.order_by(*_STATS_KEY).limit(limit)
+        if not self.database.read(lambda c: c.execute(too_old.limit(1)).first()):
+            return 0
+        return self._execute(delete(STATS).where(tuple_(*_STATS_KEY).in_(too_old)))
+
+
+def _stat_row(stat: Stat) -> dict[str, Any]:
+    return {
+        "handler": stat.handler,
+        "queue": stat.queue,
+        "succeeded": stat.succeeded,
+        "retried": stat.retried,
+        "failed": stat.failed,
+        "cancelled": stat.cancelled,
+        "run_seconds": stat.run_time.total_seconds(),
+        "longest_seconds": stat.longest.total_seconds(),
+        "wait_seconds": stat.wait_time.total_seconds(),
+    }
+
+
+def _stat(row: Row[Any]) -> Stat:
+    return Stat(
+        handler=row.handler,
+        queue=row.queue,
+        succeeded=row.succeeded,
+        retried=row.retried,
+        failed=row.failed,
+        cancelled=row.cancelled,
+        run_time=timedelta(seconds=row.run_seconds),
+        longest=timedelta(seconds=row.longest_seconds),
+        wait_time=timedelta(seconds=row.wait_seconds),
+    )

@@ -1,0 +1,30 @@
+"""The tables in a SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from jobqueue.adapters.sql.schema import SqlSchema
+from jobqueue.errors import DatabaseUnavailable
+
+
+class SqliteSchema(SqlSchema):
+    """Creates the tables in a SQLite file, and the file."""
+
+    def _prepare(self) -> None:
+        path = Path(str(self.database.engine.url.database))
+        if not path.parent.is_dir():
+            raise DatabaseUnavailable(
+                f"the folder {path.parent} for {path.name} does not exist; create it, or check the "
+                "URL"
+            )
+        path.touch()
+
+    def _lock_migrations(self, connection: Connection) -> None:
+        """The transaction holds the write lock already."""
+
+    def _server_version(self, connection: Connection) -> str:  # noqa: ARG002
+        return f"SQLite {sqlite3.sqlite_version}"

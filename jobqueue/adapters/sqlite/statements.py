@@ -1,0 +1,137 @@
+"""The statements by which SQLite enqueues, claims and settles jobs.
+
+`{now}` and `{later}` are the database's time or, in tests, a clock's.
+"""
+
+from __future__ import annotations
+
+# One parameter carries the whole batch, so its size does not matter. Rows are inserted in the
+# order of the SELECT, so the ids ascend as the jobs do.
+ENQUEUE = """
+INSERT INTO background_jobs
+    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
+       coalesce(value ->> 5, {later}), {now}, {now}
+FROM json_each(:jobs) ORDER BY key
+RETURNING id, run_at, created_at
+"""
+
+INSERT = """
+INSERT INTO background_jobs
+    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+# The value of `{but}` for a worker that passes over jobs that it does not know.
+BUT = " AND handler NOT IN (SELECT value FROM json_each(:passing_over))"
+
+_PRIORITIES = """
+priorities (priority) AS (
+    SELECT (SELECT priority FROM background_jobs WHERE state = 'ready' {in_queue}
+            ORDER BY priority LIMIT 1)
+    UNION ALL
+    SELECT (SELECT job.priority FROM background_jobs AS job
+            WHERE job.state = 'ready' {in_queue} AND job.priority > priorities.priority
+            ORDER BY job.priority LIMIT 1)
+    FROM priorities WHERE priorities.priority IS NOT NULL
+),
+due AS (
+    SELECT id, max_attempts FROM background_jobs
+    WHERE state = 'ready' {in_queue} AND priority IN (SELECT priority FROM priorities)
+      AND run_at <= {now}{but}
+    ORDER BY priority, run_at, id LIMIT :limit
+)"""
+
+# A lane is a priority within a queue. SQLite has no LATERAL; an IN that refers to the lane does
+# the same.
+_LANES = """
+wanted (queue) AS (SELECT value FROM json_each(:queues)),
+lanes (queue, priority) AS (
+    SELECT wanted.queue, (SELECT job.priority FROM background_jobs AS job
+                          WHERE job.state = 'ready' AND job.queue = wanted.queue
+                          ORDER BY job.priority LIMIT 1)
+    FROM wanted
+    UNION ALL
+    SELECT lanes.queue, (SELECT job.priority FROM background_jobs AS job
+                         WHERE job.state = 'ready' AND job.queue = lanes.queue
+                           AND job.priority > lanes.priority
+                         ORDER BY job.priority LIMIT 1)
+    FROM lanes WHERE lanes.priority IS NOT NULL
+),
+due AS (
+    SELECT job.id, job.max_attempts FROM lanes CROSS JOIN background_jobs AS job
+    WHERE job.id IN (
+        SELECT candidate.id FROM background_jobs AS candidate
+        WHERE candidate.state = 'ready' AND candidate.queue = lanes.queue
+          AND candidate.priority = lanes.priority AND candidate.run_at <= {now}{but}
+        ORDER BY candidate.run_at, candidate.id LIMIT :limit)
+    ORDER BY job.priority, job.run_at, job.id LIMIT :limit
+)"""
+
+# Each step of a statement that Python takes lets go of the interpreter, and then waits for the job
+# that is being performed meanwhile to do the same. So the rows come as one value, and are marked by
+# a statement without any: four steps a turn instead of one for each job.
+_FIND = """
+SELECT CAST(json_group_array(json_array(
+    id, handler, CAST(args AS TEXT), queue, priority, attempts + 1, max_attempts, crashes, run_at,
+    created_at)) AS BLOB)
+FROM background_jobs
+WHERE id IN (
+    SELECT id FROM (SELECT id, max_attempts, row_number() OVER () AS place FROM due)
+    WHERE max_attempts > 1 OR place <= :free_slots)
+"""
+ARGS_PLACE = 2
+FIND_IN_ALL_QUEUES = f"WITH RECURSIVE {_PRIORITIES} {_FIND}"
+FIND_IN_QUEUES = f"WITH RECURSIVE {_LANES} {_FIND}"
+MARK_AS_RUNNING = """
+UPDATE background_jobs
+SET state = 'running', attempts = attempts + 1, locked_by = :worker_id, claim_token = :token,
+    locked_at = :now, updated_at = :now
+WHERE id IN (SELECT value FROM json_each(:ids))
+"""
+
+PAUSED = "SELECT name FROM background_queues WHERE paused_at IS NOT NULL"
+READY_QUEUES = """
+WITH RECURSIVE ready_queues (queue) AS (
+    SELECT (SELECT queue FROM background_jobs WHERE state = 'ready' ORDER BY queue LIMIT 1)
+    UNION ALL
+    SELECT (SELECT job.queue FROM background_jobs AS job
+            WHERE job.state = 'ready' AND job.queue > ready_queues.queue
+            ORDER BY job.queue LIMIT 1)
+    FROM ready_queues WHERE ready_queues.queue IS NOT NULL
+)
+SELECT queue FROM ready_queues WHERE queue IS NOT NULL
+"""
+
+HELD = """
+SELECT job.id, job.claim_token,
+       CASE WHEN job.cancel_requested_at IS NOT NULL THEN coalesce(job.last_error, '') END
+FROM json_each(:pairs) AS mine CROSS JOIN background_jobs AS job
+WHERE job.id = mine.value ->> 0 AND job.claim_token = mine.value ->> 1
+"""
+HELD_UNDER = """
+SELECT count(*) FROM json_each(:ids) AS mine CROSS JOIN background_jobs AS job
+WHERE job.id = mine.value AND job.claim_token = :token
+"""
+REMOVE = """
+DELETE FROM background_jobs
+WHERE claim_token = :token AND id IN (SELECT value FROM json_each(:ids))
+"""
+REMOVE_SOME = f"{REMOVE} RETURNING id, claim_token"
+# The rule of `settlement.py` is written out here for speed: one statement runs for all changes.
+# A job that becomes ready, and that somebody has cancelled, ends cancelled and keeps the reason.
+CHANGE = """
+UPDATE background_jobs
+SET state = CASE WHEN :state = 'ready' AND cancel_requested_at IS NOT NULL
+                 THEN 'cancelled' ELSE :state END,
+    attempts = attempts - :refund,
+    run_at = CASE WHEN :delay IS NULL THEN run_at ELSE {later} END,
+    last_error = CASE WHEN :keeps_error OR :state = 'ready' AND cancel_requested_at IS NOT NULL
+                      THEN last_error ELSE :error END,
+    progress = coalesce(:progress, progress),
+    result = :result,
+    failed_at = CASE WHEN :failed THEN {now} END,
+    finished_at = CASE WHEN :finished OR cancel_requested_at IS NOT NULL THEN {now} END,
+    locked_at = NULL, locked_by = NULL, claim_token = NULL, updated_at = {now}
+WHERE id = :id
+"""

@@ -1,0 +1,118 @@
+"""Wake-ups in SQLite, which has no notifications: the listener watches the file.
+
+`PRAGMA data_version` changes when any other connection commits. Reading it takes some microseconds
+and no lock. Jobs enqueued since are then read by id. Other changes, such as a retry or a released
+job, give a wake-up that does not say what changed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+
+from jobqueue.adapters.sql.announcer import MOST_JOBS_LOOKED_AT
+from jobqueue.adapters.sql.database import Database
+from jobqueue.adapters.sql.tables import to_utc
+from jobqueue.adapters.sql.wakeups import SqlWakeups
+from jobqueue.records import LOOK_ANYWHERE, Wakeup
+
+LOOK_SECONDS = 0.01
+# A worker that settles jobs changes the file all the time, and is no reason for others to look.
+OTHER_CHANGES_SECONDS = 0.25
+
+LAST_ID = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'background_jobs'"
+NEW_JOBS = """
+SELECT queue, priority, run_at, id FROM background_jobs
+WHERE id > ? AND id <= ? AND state = 'ready' AND run_at <= updated_at LIMIT ?
+"""
+
+
+class SqliteWakeups(SqlWakeups):
+    """Watches a SQLite file for changes."""
+
+    def listen(self, url: str | None = None) -> SqliteListener:  # noqa: ARG002 - a file has one
+        return SqliteListener(self.database)
+
+
+class SqliteListener:
+    """A connection that notices when others have written.
+
+    Args:
+        database: the file that is watched.
+
+    Raises:
+        DatabaseError: it cannot be opened.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._in_use = threading.Lock()
+        self._stop = threading.Event()
+        self._other_changes_since = 0.0
+        with database.errors_translated():
+            self._connection = _own_connection(database)
+            self._version, self._last_id = self._read_version(), self._read_last_id()
+
+    def wait(self, timeout_seconds: float) -> Wakeup | None:
+        deadline = time.monotonic() + timeout_seconds
+        while not self._stop.is_set():
+            wakeup = self._look()
+            left = deadline - time.monotonic()
+            if wakeup is not None or left <= 0:
+                return wakeup
+            self._stop.wait(min(left, LOOK_SECONDS))
+        return None
+
+    def close(self) -> None:
+        self._stop.set()
+        with self._in_use:
+            self._connection.close()
+
+    def _look(self) -> Wakeup | None:
+        with self._in_use, self._database.errors_translated():
+            if self._stop.is_set():
+                return None
+            version = self._read_version()
+            if version != self._version:
+                self._version = version
+                wakeup = self._read_new_jobs()
+                if wakeup is not None:
+                    return wakeup
+                self._other_changes_since = self._other_changes_since or time.monotonic()
+            return self._other_changes()
+
+    def _read_new_jobs(self) -> Wakeup | None:
+        before, self._last_id = self._last_id, self._read_last_id()
+        values = (before, self._last_id, MOST_JOBS_LOOKED_AT)
+        rows = self._connection.execute(NEW_JOBS, values).fetchall()
+        if len(rows) == MOST_JOBS_LOOKED_AT:
+            return LOOK_ANYWHERE
+        if not rows:
+            return None
+        priority, run_at, job_id = min(row[1:] for row in rows)
+        lowest = (priority, to_utc(run_at), job_id)
+        return Wakeup(frozenset(row[0] for row in rows), lowest, len(rows))
+
+    def _other_changes(self) -> Wakeup | None:
+        """The wake-up for other changes: one for all, some time after the first of them."""
+        since = self._other_changes_since
+        if not since or time.monotonic() - since < OTHER_CHANGES_SECONDS:
+            return None
+        self._other_changes_since = 0.0
+        return LOOK_ANYWHERE
+
+    def _read_version(self) -> int:
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def _read_last_id(self) -> int:
+        return int(self._connection.execute(LAST_ID).fetchone()[0])
+
+
+def _own_connection(database: Database) -> sqlite3.Connection:
+    """A connection made like all others, and then taken out of the pool."""
+    pooled = database.engine.raw_connection()
+    connection = pooled.driver_connection
+    pooled.detach()
+    assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - the driver that we chose
+    return connection

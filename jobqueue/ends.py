@@ -1,0 +1,83 @@
+"""Events of jobs that end without being performed: in the log, and to the hooks.
+
+Whoever ends a job tells of it, once, when it is in the database: who cancels or deletes it, and who
+frees the jobs of a worker that is gone. A worker tells of the jobs that it has performed itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from jobqueue import log
+from jobqueue.hooks import Observers
+from jobqueue.records import FINISHED_STATES, JobRecord, JobState
+from jobqueue.registry import Registry, registry
+from jobqueue.sinks import default_sinks
+
+
+def logger_of(known: Registry, default: logging.Logger, handler: str) -> logging.Logger:
+    """The logger of a job: that of its class, if it has one of its own, and else `default`."""
+    job_class = known.find(handler)
+    logger = default if job_class is None else job_class.logger
+    # A class without a logger of its own has the configured one; `default` comes before that.
+    return default if logger is default_sinks.logger else logger
+
+
+@dataclass(frozen=True, slots=True)
+class EndTeller:
+    """Tells the log and the hooks of jobs that have ended.
+
+    Args:
+        logger: for jobs whose class has none of its own, and for hooks that fail.
+        observers: the hooks for all jobs.
+        registry: the classes that are known here.
+    """
+
+    logger: logging.Logger
+    observers: Observers
+    registry: Registry = registry
+
+    def is_heard(self, event: str) -> bool:
+        """Whether anybody would hear of an event that is logged at level info.
+
+        Where nobody does, the jobs need not be read.
+        """
+        return self.observers.hears(event) or any(map(log.is_heard, self._loggers()))
+
+    def tell(self, jobs: Iterable[JobRecord]) -> None:
+        """Tell of jobs that have failed or were cancelled."""
+        for job in jobs:
+            self.log([job])
+            self.call_hooks(job)
+
+    def tell_deleted(self, jobs: Iterable[JobRecord], reason: str) -> None:
+        """Tell of jobs whose rows were removed, except those that had ended before."""
+        for job in jobs:
+            if job.state not in FINISHED_STATES:
+                log.job_deleted(self._logger_of(job), job, reason)
+                self.observers.tell(self.logger, "job_deleted", job, reason)
+
+    def log(self, jobs: Iterable[JobRecord]) -> None:
+        """Log that jobs have failed or were cancelled."""
+        for job in jobs:
+            log.job_ended(self._logger_of(job), job)
+
+    def call_hooks(self, job: JobRecord) -> None:
+        """Call the hooks for a job that has failed or was cancelled."""
+        event = "job_failed" if job.state is JobState.FAILED else "job_cancelled"
+        self.observers.tell(self.logger, event, job, job.last_error or "")
+
+    def _loggers(self) -> Iterator[logging.Logger]:
+        yield self.logger
+        for name in self.registry.names():
+            yield logger_of(self.registry, self.logger, name)
+
+    def _logger_of(self, job: JobRecord) -> logging.Logger:
+        return logger_of(self.registry, self.logger, job.handler)
+
+
+def usual_ends() -> EndTeller:
+    """Tells the logger and the hooks that are configured."""
+    return EndTeller(default_sinks.logger, default_sinks.observers)

@@ -1,0 +1,31 @@
+"""Defining a job and enqueueing it: `Job`, `@job`, and the registry of all jobs.
+
+class SendWelcomeEmail(Job):
+    queue = "email"
+
+    def perform(self, user_id: int) -> None: ...
+
+SendWelcomeEmail.perform_later(42)
+"""
+
+from __future__ import annotations
+
+from jobqueue.job.context import JobContext, OngoingAttempt
+from jobqueue.job.definition import check_definition, refuse_main
+from jobqueue.job.functions import FunctionJob, job
+from jobqueue.job.job_class import JOB_OPTIONS, Job
+from jobqueue.registry import Registry, place_of, registry
+
+__all__ = [
+    "JOB_OPTIONS",
+    "FunctionJob",
+    "Job",
+    "JobContext",
+    "OngoingAttempt",
+    "Registry",
+    "check_definition",
+    "job",
+    "place_of",
+    "refuse_main",
+    "registry",
+]

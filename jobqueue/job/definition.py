@@ -1,0 +1,162 @@
+"""Checks of a job class when it is defined."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from jobqueue.arguments import Parameters
+from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
+from jobqueue.enqueue import PRIORITY_RANGE
+from jobqueue.errors import InvalidJob
+from jobqueue.hook_calls import why_not_hooks
+from jobqueue.retention import KEEP_EXPECTED_IN_CODE, is_keep_rule
+from jobqueue.retry import LONGEST_WAIT, as_seconds
+from jobqueue.spelling import close_to
+
+if TYPE_CHECKING:
+    from jobqueue.job.job_class import Job
+
+MAX_NAME_LENGTH = 255
+MOST_ATTEMPTS = 2**31 - 1
+
+
+def refuse_main(job_class: type[Job]) -> None:
+    """Raise `InvalidJob` for a class that no worker could import."""
+    if job_class.__module__ == "__main__":
+        raise InvalidJob(
+            f"{job_class.__qualname__} is defined in __main__, the script that was started, which "
+            "a worker cannot import; move it into a module (jobs.py, say) and import it from there"
+        )
+
+
+def check_definition(job_class: type[Job], base: type[Job]) -> None:
+    """Raise `InvalidJob` for a class whose attributes cannot be used.
+
+    Args:
+        job_class: the new class.
+        base: `Job` itself, whose annotated attributes are the options.
+    """
+    why_not = next(_faults(job_class, base), None)
+    if why_not is not None:
+        raise InvalidJob(f"{job_class.__module__}.{job_class.__qualname__}: {why_not}")
+
+
+def options_of(base: type[Job]) -> tuple[str, ...]:
+    """The names of the attributes that a job class may set, and that `@job` takes."""
+    return tuple(name for name in base.__annotations__ if not name.startswith("_"))
+
+
+def _faults(job_class: type[Job], base: type[Job]) -> Iterator[str]:
+    """What is wrong with a class, the most basic first."""
+    yield from _faults_of_spelling(job_class, base)
+    yield from _faults_of_name(job_class)
+    yield from _faults_of_queue(job_class)
+    yield from _faults_of_limits(job_class)
+    yield from _faults_of_end(job_class)
+    why_not = why_not_hooks(job_class)
+    if why_not is not None:
+        yield why_not
+    yield from _faults_of_arguments(job_class, job_class.parameters())
+
+
+# --- the attributes ------------------------------------------------------------------------------
+
+
+def _faults_of_spelling(job_class: type[Job], base: type[Job]) -> Iterator[str]:
+    """Attributes that are nearly an option, such as `redcat`.
+
+    Methods are something else whatever they are called, and so are constants in capitals.
+    """
+    options = options_of(base)
+    for owner in job_class.__mro__:
+        if owner.__module__.partition(".")[0] in {"jobqueue", "builtins", "typing"}:
+            continue
+        for name, value in vars(owner).items():
+            is_other = name.startswith("_") or name.isupper() or not _is_data(value)
+            option = None if is_other or hasattr(base, name) else close_to(name, options)
+            if option not in (None, name):
+                yield (
+                    f"{name!r} is no option of a job; did you mean {option!r}? If it is something "
+                    "of your own, give it another name, or begin it with an underscore"
+                )
+
+
+def _is_data(value: object) -> bool:
+    others = (classmethod, staticmethod, property, functools.cached_property)
+    return not (inspect.isroutine(value) or inspect.isclass(value) or isinstance(value, others))
+
+
+def _faults_of_name(job_class: type[Job]) -> Iterator[str]:
+    names: tuple[object, ...] = (job_class.name, *job_class.aliases)
+    for name in names:
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH or "\x00" in name:
+            yield f"{name!r} is no name for a job; expected 1 to {MAX_NAME_LENGTH} characters"
+    if isinstance(job_class.aliases, str):
+        yield "aliases is a string; expected a tuple of names"
+
+
+def _faults_of_queue(job_class: type[Job]) -> Iterator[str]:
+    if not is_queue_name(job_class.queue):
+        yield f"queue = {job_class.queue!r}; expected {QUEUE_NAME_RULE}"
+    if type(job_class.priority) is not int or job_class.priority not in PRIORITY_RANGE:
+        yield f"priority = {job_class.priority!r}; expected a whole number of 32 bits"
+
+
+def _faults_of_limits(job_class: type[Job]) -> Iterator[str]:
+    attempts: object = job_class.max_attempts
+    if attempts is not None and (type(attempts) is not int or not 1 <= attempts <= MOST_ATTEMPTS):
+        yield f"max_attempts = {attempts!r}; expected a whole number from 1, of 32 bits"
+    if not _is_duration(job_class.max_runtime):
+        yield f"max_runtime = {job_class.max_runtime!r}; expected a timedelta or seconds, above 0"
+
+
+def _is_duration(value: object) -> bool:
+    if value is None or isinstance(value, bool) or not isinstance(value, timedelta | float | int):
+        return value is None
+    return 0 < as_seconds(value) <= LONGEST_WAIT.total_seconds()
+
+
+def _faults_of_end(job_class: type[Job]) -> Iterator[str]:
+    if not callable(job_class.retry):
+        yield f"retry = {job_class.retry!r}; expected a policy, such as Constant(30)"
+    for name in ("keep_result", "interrupt_on_cancel"):
+        if not isinstance(getattr(job_class, name), bool):
+            yield f"{name} = {getattr(job_class, name)!r}; expected True or False"
+    for name in ("keep_succeeded", "keep_failed"):
+        rule = getattr(job_class, name)
+        if rule is not None and not is_keep_rule(rule):
+            yield f"{name} = {rule!r}; expected {KEEP_EXPECTED_IN_CODE}"
+    if job_class.keep_result and job_class.keep_succeeded is False:
+        yield "keep_result needs the rows of succeeded jobs; leave keep_succeeded out"
+
+
+# --- the arguments -------------------------------------------------------------------------------
+
+
+def _faults_of_arguments(job_class: type[Job], parameters: Parameters) -> Iterator[str]:
+    unknown = [name for name in job_class.redact if name not in parameters.names]
+    if unknown:
+        yield f"redact names {unknown[0]!r}, which is no parameter of perform"
+    for schedule in job_class.schedules().values():
+        why_not = _why_not_with(parameters, schedule.args)
+        if why_not:
+            yield f"its schedule {schedule.expression!r}: {why_not}; give args={{…}} that fit"
+
+
+def _why_not_with(parameters: Parameters, args: Mapping[str, Any]) -> str | None:
+    """Why `perform` cannot be called with arguments of these names, if it cannot.
+
+    A worker looks at their types when it starts. Here, the types that annotations name may not be
+    defined yet.
+    """
+    kinds = parameters.signature.parameters
+    star = [name for name, p in kinds.items() if p.kind is inspect.Parameter.VAR_POSITIONAL]
+    try:
+        parameters.signature.bind(**{k: v for k, v in args.items() if k not in star})
+    except TypeError as error:
+        return str(error)
+    return None

@@ -1,0 +1,166 @@
+"""`perform_later` and its siblings, with the parameters of the class's own `perform`.
+
+These are descriptors, so that type checkers see those parameters on the class, on an instance, and
+after `.set()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
+
+from jobqueue.enqueue import CallArguments
+from jobqueue.stored import StoredJob
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+J = TypeVar("J")
+J_co = TypeVar("J_co", covariant=True)
+
+
+class Performs(Protocol[P, R_co]):
+    """Anything with a `perform` that takes `P` and returns `R_co`."""
+
+    @property
+    def perform(self) -> Callable[P, R_co]: ...
+
+
+class PerformLater:
+    """Makes `perform_later` take exactly the parameters of `perform`."""
+
+    @overload
+    def __get__(
+        self, instance: None, owner: Callable[..., Performs[P, Any]]
+    ) -> Callable[P, StoredJob]: ...
+    @overload
+    def __get__(self, instance: Performs[P, Any], owner: Any) -> Callable[P, StoredJob]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        job = owner() if instance is None else instance
+
+        def perform_later(*args: Any, **kwargs: Any) -> StoredJob:
+            """Store the job, to be performed by a worker, and return its record."""
+            record: StoredJob = job.enqueue_call(args, kwargs)
+            return record
+
+        return perform_later
+
+
+class PerformLaterAsync:
+    """Makes `perform_later_async` take exactly the parameters of `perform`."""
+
+    @overload
+    def __get__(
+        self, instance: None, owner: Callable[..., Performs[P, Any]]
+    ) -> Callable[P, Coroutine[Any, Any, StoredJob]]: ...
+    @overload
+    def __get__(
+        self, instance: Performs[P, Any], owner: Any
+    ) -> Callable[P, Coroutine[Any, Any, StoredJob]]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        job = owner() if instance is None else instance
+
+        async def perform_later_async(*args: Any, **kwargs: Any) -> StoredJob:
+            """Store the job like `perform_later`, without blocking the event loop."""
+            record: StoredJob = await job.enqueue_call_async(args, kwargs)
+            return record
+
+        return perform_later_async
+
+
+class PerformNow:
+    """Makes `perform_now` take the parameters of `perform` and return what it returns.
+
+    Of an `async def perform` it returns the result where no event loop runs, and something to
+    await where one does; hence `Any`.
+    """
+
+    @overload
+    def __get__(
+        self, instance: None, owner: Callable[..., Performs[P, Coroutine[Any, Any, Any]]]
+    ) -> Callable[P, Any]: ...
+    @overload
+    def __get__(self, instance: None, owner: Callable[..., Performs[P, R]]) -> Callable[P, R]: ...
+    @overload
+    def __get__(
+        self, instance: Performs[P, Coroutine[Any, Any, Any]], owner: Any
+    ) -> Callable[P, Any]: ...
+    @overload
+    def __get__(self, instance: Performs[P, R], owner: Any) -> Callable[P, R]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        job = owner() if instance is None else instance
+
+        def perform_now(*args: Any, **kwargs: Any) -> Any:
+            """Run the job here and now, without the database."""
+            return job.run_here(args, kwargs)
+
+        return perform_now
+
+
+class OptionSetter(Protocol[J_co]):
+    """The type of `.set`, on a class and on an instance."""
+
+    def __call__(
+        self,
+        *,
+        wait: timedelta | float | None = None,
+        wait_until: datetime | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        session: Any = None,
+    ) -> J_co:
+        """The same job, to be enqueued with these options."""
+        ...
+
+
+class SetOptions:
+    """Makes `.set` give back a job of the class that it is called on."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[J]) -> OptionSetter[J]: ...
+    @overload
+    def __get__(self, instance: J, owner: Any) -> OptionSetter[J]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        job = owner() if instance is None else instance
+        return job.with_options
+
+
+class AllLater(Protocol):
+    """The type of `perform_all_later`."""
+
+    def __call__(self, calls: Iterable[CallArguments]) -> Sequence[StoredJob]: ...
+
+
+class PerformAllLater:
+    """Makes `perform_all_later` work on a class and on an instance."""
+
+    def __get__(self, instance: Any, owner: Any) -> AllLater:
+        job = owner() if instance is None else instance
+
+        def perform_all_later(calls: Iterable[CallArguments]) -> Sequence[StoredJob]:
+            """Store one job for each call, in one statement, all or none, in that order."""
+            records: Sequence[StoredJob] = job.enqueue_calls(list(calls))
+            return records
+
+        return perform_all_later
+
+
+class AllLaterAsync(Protocol):
+    """The type of `perform_all_later_async`."""
+
+    async def __call__(self, calls: Iterable[CallArguments]) -> Sequence[StoredJob]: ...
+
+
+class PerformAllLaterAsync:
+    """Makes `perform_all_later_async` work on a class and on an instance."""
+
+    def __get__(self, instance: Any, owner: Any) -> AllLaterAsync:
+        job = owner() if instance is None else instance
+
+        async def perform_all_later_async(calls: Iterable[CallArguments]) -> Sequence[StoredJob]:
+            """Store jobs like `perform_all_later`, without blocking the event loop."""
+            records: Sequence[StoredJob] = await job.enqueue_calls_async(list(calls))
+            return records
+
+        return perform_all_later_async

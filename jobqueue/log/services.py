@@ -1,0 +1,133 @@
+"""Events of what serves jobs: the database, the threads beside a worker, HTTP, and hooks."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from jobqueue.log.emit import emit
+from jobqueue.log.phrases import duration_text
+from jobqueue.records import JobRecord
+from jobqueue.redaction import printable
+
+
+def database_lost(logger: logging.Logger, worker: str, error: Exception) -> None:
+    """The database does not answer a worker. It is logged once for each outage."""
+    line = f"worker {worker} waits for the database: {error}"
+    emit(logger, logging.WARNING, line, "database_lost", worker, error=str(error))
+
+
+def database_back(logger: logging.Logger, worker: str, after_seconds: float) -> None:
+    """The database answers a worker again."""
+    line = f"worker {worker}: the database is back after {after_seconds:.1f} s"
+    emit(logger, logging.INFO, line, "database_back", worker)
+
+
+def database_awaited(logger: logging.Logger, error: Exception, patience_seconds: float) -> None:
+    """A command waits for a database that does not answer yet, as `wait_for_database` says."""
+    endless = patience_seconds == float("inf")
+    how_long = "" if endless else f" for {duration_text(patience_seconds)}"
+    line = f"waiting{how_long} for the database: {error}"
+    emit(logger, logging.WARNING, line, "database_awaited", error=str(error))
+
+
+def database_reached(logger: logging.Logger, after_seconds: float) -> None:
+    """The database answers a command that has waited for it."""
+    line = f"the database answers, after {duration_text(after_seconds)}"
+    emit(logger, logging.INFO, line, "database_reached")
+
+
+def not_listening(logger: logging.Logger, error: Exception) -> None:
+    """Notifications of new jobs do not arrive. It is logged once, however long it lasts."""
+    line = f"no notifications of new jobs arrive; workers look every poll_interval: {error}"
+    emit(logger, logging.WARNING, line, "not_listening", error=str(error))
+
+
+def listening_again(logger: logging.Logger) -> None:
+    """Notifications of new jobs arrive again."""
+    emit(logger, logging.INFO, "notifications of new jobs arrive again", "listening_again")
+
+
+def steward_troubled(logger: logging.Logger, worker: str, error: Exception) -> None:
+    """The database refused to store progress, or to say which jobs to cancel."""
+    line = f"worker {worker} could not store progress or ask for cancelled jobs: {error}"
+    emit(logger, logging.ERROR, line, "steward_troubled", worker, error=str(error))
+
+
+def service_failed(logger: logging.Logger, service: str, error: Exception) -> None:
+    """A thread of a worker or a supervisor met an unexpected error, and goes on."""
+    line = f"{service} failed, and goes on: {type(error).__name__}: {error}"
+    emit(logger, logging.ERROR, line, "service_failed", traceback_of=error, error=str(error))
+
+
+def stats_troubled(logger: logging.Logger, error: Exception) -> None:
+    """The database refused the stats of attempts; those of a minute are lost."""
+    line = f"what became of attempts could not be stored: {error}"
+    emit(logger, logging.ERROR, line, "stats_troubled", error=str(error))
+
+
+def tick_enqueued(logger: logging.Logger, schedule: str, job: JobRecord) -> None:
+    """A tick of a schedule is due, and its job is enqueued."""
+    line = f"schedule {schedule}: job {job.id} is enqueued for {job.run_at.isoformat()}"
+    emit(logger, logging.INFO, line, "tick_enqueued", schedule=schedule, job_id=job.id)
+
+
+def schedule_not_understood(logger: logging.Logger, schedule: str, error: Exception) -> None:
+    """This release or machine does not know the rule of a schedule in the database."""
+    line = f"schedule {schedule} is left to others: {error}"
+    emit(logger, logging.WARNING, line, "schedule_not_understood", schedule=schedule)
+
+
+def schedules_troubled(logger: logging.Logger, error: Exception) -> None:
+    """The database refused what recurring jobs need; it is tried again."""
+    line = f"recurring jobs could not be enqueued: {error}"
+    emit(logger, logging.ERROR, line, "schedules_troubled", error=str(error))
+
+
+def jobs_pruned(logger: logging.Logger, number: int) -> None:
+    """Finished jobs were removed, as their retention says. It is logged at level debug."""
+    jobs = "1 finished job was" if number == 1 else f"{number:,} finished jobs were"
+    emit(logger, logging.DEBUG, f"{jobs} removed as `keep_…` says", "jobs_pruned")
+
+
+def pruning_troubled(logger: logging.Logger, error: Exception) -> None:
+    """The database refused to remove finished jobs; it is tried again."""
+    line = f"finished jobs could not be removed: {error}"
+    emit(logger, logging.ERROR, line, "pruning_troubled", error=str(error))
+
+
+def changed_from_outside(
+    logger: logging.Logger, who: str, action: str, what: str, job_id: int | None = None
+) -> None:
+    """Somebody changed something over HTTP."""
+    line = f"{who}: {action} {what}"
+    facts: dict[str, Any] = {"who": who, "action": action}
+    if job_id is not None:
+        facts["job_id"] = job_id
+    emit(logger, logging.INFO, line, "changed_from_outside", **facts)
+
+
+def request_crashed(logger: logging.Logger, method: str, path: str, error: Exception) -> None:
+    """A request failed by an error that is not the caller's; its traceback is logged too."""
+    line = printable(f"{method} {path} failed: {type(error).__name__}: {error}")
+    emit(logger, logging.ERROR, line, "request_crashed", traceback_of=error, error=str(error))
+
+
+def request_unanswered(logger: logging.Logger, method: str, path: str, error: Exception) -> None:
+    """A request failed because the database does not answer."""
+    line = f"{method} {printable(path)} was not answered: {error}"
+    emit(logger, logging.WARNING, line, "request_unanswered", error=str(error))
+
+
+def hook_failed(logger: logging.Logger, hook: object, error: BaseException) -> None:
+    """A hook raised an error, which changes nothing for its job; its traceback is logged too."""
+    name = getattr(hook, "__qualname__", repr(hook))
+    what = f"{type(error).__name__}: {error}"
+    line = f"the hook {name} failed: {what}"
+    emit(logger, logging.ERROR, line, "hook_failed", traceback_of=error, error=what)
+
+
+def hooks_troubled(logger: logging.Logger, error: Exception) -> None:
+    """Hooks were not called for jobs that were freed, since the call or a read failed."""
+    line = f"the hooks are not told of the jobs that were freed: {error}"
+    emit(logger, logging.ERROR, line, "hooks_troubled", error=str(error))

@@ -1,0 +1,116 @@
+"""Events of workers and supervisors."""
+
+from __future__ import annotations
+
+import logging
+
+from jobqueue.log.emit import emit
+from jobqueue.log.phrases import duration_text
+
+
+def worker_started(logger: logging.Logger, worker: str, pid: int) -> None:
+    """A worker has been started, in the process with this pid."""
+    emit(logger, logging.INFO, f"worker {worker} started, pid {pid}", "worker_started", worker)
+
+
+def worker_ready(logger: logging.Logger, worker: str, queues: tuple[str, ...] | None) -> None:
+    """A worker is about to claim its first jobs."""
+    listed = "all queues" if queues is None else "queues " + ", ".join(queues)
+    emit(logger, logging.INFO, f"worker {worker} works on {listed}", "worker_ready", worker)
+
+
+def worker_stopping(logger: logging.Logger, worker: str, why: str) -> None:
+    """A worker was told to stop, or has nothing left to do."""
+    emit(logger, logging.INFO, f"worker {worker} is stopping: {why}", "worker_stopping", worker)
+
+
+def worker_stopped(logger: logging.Logger, worker: str, performed: int) -> None:
+    """A worker has ended as it should."""
+    jobs = "1 job" if performed == 1 else f"{performed:,} jobs"
+    line = f"worker {worker} stopped after {jobs}"
+    emit(logger, logging.INFO, line, "worker_stopped", worker)
+
+
+def worker_failed(logger: logging.Logger, worker: str, error: Exception) -> None:
+    """A worker cannot work, and ends."""
+    line = f"worker {worker} cannot work and ends: {error}"
+    emit(logger, logging.ERROR, line, "worker_failed", worker, error=str(error))
+
+
+def worker_died(logger: logging.Logger, worker: str, pid: int, how: str, pause: float) -> None:
+    """A worker process ended without having been asked to."""
+    again = "at once" if pause == 0 else f"in {duration_text(pause)}"
+    line = f"worker {worker} (pid {pid}) died ({how}); another is started {again}"
+    emit(logger, logging.ERROR, line, "worker_died", worker)
+
+
+def worker_ended(logger: logging.Logger, worker: str, error: BaseException) -> None:
+    """A worker in the application's own process ended by an error, and is not replaced."""
+    line = (
+        f"worker {worker} in this process ended, and performs nothing any more: "
+        f"{type(error).__name__}: {error}"
+    )
+    emit(logger, logging.ERROR, line, "worker_died", worker, error=str(error))
+
+
+def worker_killed(logger: logging.Logger, worker: str, pid: int, why: str) -> None:
+    """A supervisor killed a worker process."""
+    line = f"worker {worker} (pid {pid}) was killed: {why}"
+    emit(logger, logging.ERROR, line, "worker_killed", worker)
+
+
+def worker_replaced(logger: logging.Logger, worker: str, why: str) -> None:
+    """A worker finishes what it performs while another takes its place."""
+    line = f"worker {worker} is replaced: {why}"
+    emit(logger, logging.INFO, line, "worker_replaced", worker)
+
+
+def restart_failed(logger: logging.Logger, worker: str, how: str) -> None:
+    """A new worker ended before it was ready; the old one goes on."""
+    line = f"the new worker {worker} ended before it was ready ({how}); the old one goes on"
+    emit(logger, logging.ERROR, line, "restart_failed", worker)
+
+
+def restart_refused(logger: logging.Logger, error: Exception) -> None:
+    """A rolling restart did not begin, since the configuration cannot be used."""
+    line = f"the workers are not replaced, the old ones go on: {error}"
+    emit(logger, logging.ERROR, line, "restart_refused", error=str(error))
+
+
+def supervisor_stopping(logger: logging.Logger, why: str) -> None:
+    """A supervisor was told to stop its workers."""
+    line = f"the supervisor is stopping: {why}"
+    emit(logger, logging.INFO, line, "supervisor_stopping")
+
+
+def supervisor_resting(logger: logging.Logger, until: str, *, suspended: bool) -> None:
+    """The workers of a supervisor claim no more jobs for now.
+
+    Args:
+        logger: where to.
+        until: what lets them claim again.
+        suspended: whether Ctrl-Z also stops the supervisor itself.
+    """
+    line = f"the workers take no more jobs until {until}, and finish what runs"
+    if suspended:
+        line = f"suspended by Ctrl-Z: {line}"
+    event = "supervisor_suspended" if suspended else "supervisor_resting"
+    emit(logger, logging.INFO, line, event)
+
+
+def supervisor_going_on(logger: logging.Logger) -> None:
+    """The workers of a supervisor claim jobs again."""
+    line = "the supervisor goes on: the workers take jobs again"
+    emit(logger, logging.INFO, line, "supervisor_going_on")
+
+
+def lease_lost(logger: logging.Logger, worker: str) -> None:
+    """A worker was silent for so long that its jobs were freed; it registers anew."""
+    line = f"worker {worker} was silent for longer than its lease; it registers anew"
+    emit(logger, logging.WARNING, line, "lease_lost", worker)
+
+
+def lease_troubled(logger: logging.Logger, worker: str, error: Exception) -> None:
+    """The database refused a heartbeat; it is tried again."""
+    line = f"worker {worker} could not renew its lease: {error}"
+    emit(logger, logging.ERROR, line, "lease_troubled", worker, error=str(error))

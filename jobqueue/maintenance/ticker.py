@@ -1,0 +1,247 @@
+"""Enqueues recurring jobs when their time comes.
+
+Every supervisor has a `Ticker`, and so has a worker without a supervisor. There is no leader: the
+first ticker enqueues a tick, in a transaction that only one ticker can commit.
+
+The `schedule` of a class is declared to the database when a worker with that code starts. From then
+on the row counts, for all machines alike. A ticker looks after the schedules that its own living
+workers have in their code.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from jobqueue import log
+from jobqueue.adapters.base import Adapter
+from jobqueue.arguments import encode_args
+from jobqueue.background import Service
+from jobqueue.cron import Schedule, schedule_from
+from jobqueue.defaults import DefaultAdapter
+from jobqueue.errors import InvalidJob
+from jobqueue.job import Job, Registry, refuse_main
+from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
+
+DEFAULT_APP = "jobs"
+ON_TIME = timedelta(seconds=5)
+LOOK_SECONDS = 5.0
+RENEW_SECONDS = 10.0
+DECLARED_FOR = timedelta(seconds=3 * RENEW_SECONDS)
+SHORTEST_PAUSE_SECONDS = 0.001
+MOST_AT_ONCE = 1000
+STOP_SECONDS = 5.0
+
+
+# --- what the code declares ----------------------------------------------------------------------
+
+
+def app_key(app: str | None) -> str:
+    """The name under which an application's schedules are stored: its setting `app`."""
+    return ",".join(sorted(name.strip() for name in (app or DEFAULT_APP).split(",")))
+
+
+def schedules_in(registry: Registry, adapter: Adapter) -> list[NewSchedule]:
+    """The schedules of all job classes that are kept in an adapter.
+
+    Raises:
+        InvalidArguments: the arguments of one do not fit its `perform`.
+        InvalidJob: one is of a class that no worker could import.
+    """
+    classes = [found for name in registry.names() if (found := registry.find(name)) is not None]
+    return [new for c in classes if _is_kept_in(c, adapter) for new in _schedules_of(c)]
+
+
+def _is_kept_in(job_class: type[Job], adapter: Adapter) -> bool:
+    own = inspect.getattr_static(job_class, "adapter")
+    return isinstance(own, DefaultAdapter) or own is adapter
+
+
+def _schedules_of(job_class: type[Job]) -> Iterator[NewSchedule]:
+    for name, schedule in job_class.schedules().items():
+        refuse_main(job_class)
+        yield NewSchedule(
+            name=name,
+            handler=job_class.name,
+            args=job_class.parameters().dump_mapping(schedule.args),
+            rule=schedule.rule(),
+            catch_up=schedule.catch_up,
+            queue=job_class.queue,
+            priority=job_class.priority,
+            max_attempts=job_class.attempts_allowed(),
+        )
+
+
+# --- what is due ---------------------------------------------------------------------------------
+
+
+def is_declared(record: ScheduleRecord, now: datetime) -> bool:
+    """Whether a living worker has said lately that it has a schedule in its code."""
+    return now - record.declared_at < DECLARED_FOR
+
+
+def due_ticks(record: ScheduleRecord, schedule: Schedule, now: datetime) -> list[datetime]:
+    """The ticks to enqueue now; after a long absence, only the first thousand.
+
+    Ticks that are on time, within a few seconds, are all enqueued, since a ticker may be a little
+    late. If the first tick is older, no ticker was running, and `catch_up` decides.
+    """
+    after = max(record.since, record.last_tick or record.since)
+    first = schedule.next_after(after)
+    if first is None or first > now:
+        return []
+    if first > now - ON_TIME or record.catch_up == "all":
+        return list(_ticks(schedule, after, now))
+    if record.catch_up:
+        latest = schedule.latest_between(after, now)
+        return [] if latest is None else [latest]
+    return list(_ticks(schedule, max(after, now - ON_TIME), now))
+
+
+def _ticks(schedule: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
+    tick = schedule.next_after(after)
+    for _ in range(MOST_AT_ONCE):
+        if tick is None or tick > until:
+            return
+        yield tick
+        tick = schedule.next_after(tick)
+
+
+def job_of(record: ScheduleRecord, run_at: datetime | None = None) -> NewJob:
+    """The job of a schedule, due at its tick, or now."""
+    return NewJob(
+        handler=record.handler,
+        args=encode_args(record.args, record.handler),
+        queue=record.queue,
+        priority=record.priority,
+        max_attempts=record.max_attempts,
+        run_at=run_at,
+    )
+
+
+# --- the ticker ----------------------------------------------------------------------------------
+
+
+class Ticks:
+    """Enqueues the due ticks of schedules, one step of a `Ticker` at a time.
+
+    Args:
+        adapter: where they are.
+        app: the application that they belong to.
+        logger: where ticks are logged.
+        monotonic: seconds that only go up; for tests.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        app: str | None,
+        logger: logging.Logger,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._adapter = adapter
+        self._app = app_key(app)
+        self._logger = logger
+        self._monotonic = monotonic
+        self._mine: dict[str, NewSchedule] = {}
+        self._undeclared: set[str] = set()
+        self._renewed = float("-inf")
+        self._not_understood: set[tuple[str, datetime]] = set()
+
+    def take(self, schedules: Iterable[NewSchedule]) -> None:
+        """Look after these schedules from now on. New and changed ones are declared."""
+        new = {schedule.name: schedule for schedule in schedules}
+        self._undeclared |= {name for name, s in new.items() if self._mine.get(name) != s}
+        self._undeclared &= set(new)
+        self._mine = new
+
+    def look(self) -> float | None:
+        """Enqueue due ticks. Return how many seconds to wait before the next look, None for ever.
+
+        Raises:
+            DatabaseError: try again later; no tick is lost.
+        """
+        if not self._mine:
+            return None
+        self._declare()
+        records = [r for r in self._adapter.schedules(self._app) if r.name in self._mine]
+        now = self._adapter.now()
+        nexts = [self._tick(record, now) for record in records if record.paused_at is None]
+        first = min((tick for tick in nexts if tick is not None), default=None)
+        if first is None:
+            return LOOK_SECONDS
+        return min(max((first - now).total_seconds(), SHORTEST_PAUSE_SECONDS), LOOK_SECONDS)
+
+    def _declare(self) -> None:
+        if self._monotonic() - self._renewed >= RENEW_SECONDS:
+            known = self._adapter.renew_schedules(self._app, self._mine)
+            self._undeclared |= set(self._mine) - known
+            self._renewed = self._monotonic()
+        if self._undeclared:
+            wanted = [self._mine[name] for name in self._undeclared]
+            self._adapter.declare_schedules(self._app, wanted)
+            self._undeclared.clear()
+
+    def _tick(self, record: ScheduleRecord, now: datetime) -> datetime | None:
+        """Enqueue the due ticks of a schedule, and return when it is due next."""
+        schedule = self._understood(record)
+        if schedule is None:
+            return None
+        ticks = due_ticks(record, schedule, now)
+        if ticks:
+            jobs = [job_of(record, tick) for tick in ticks]
+            enqueued = self._adapter.enqueue_ticks(record, jobs, ticks[-1])
+            for job in enqueued or ():
+                log.tick_enqueued(self._logger, record.name, job)
+        return schedule.next_after(ticks[-1] if len(ticks) == MOST_AT_ONCE else now)
+
+    def _understood(self, record: ScheduleRecord) -> Schedule | None:
+        """The rule of a row; None, logged once, when a newer release declared one unknown here."""
+        try:
+            return schedule_from(record.rule)
+        except InvalidJob as error:
+            if (record.name, record.updated_at) not in self._not_understood:
+                self._not_understood.add((record.name, record.updated_at))
+                log.schedule_not_understood(self._logger, record.name, error)
+            return None
+
+
+class Ticker:
+    """Enqueues recurring jobs when their time comes, until it is stopped.
+
+    It waits for the next tick. Its thread starts with the first schedule.
+
+    Args:
+        adapter: where the schedules are.
+        app: the application that they belong to.
+        logger: where ticks are logged.
+    """
+
+    def __init__(self, adapter: Adapter, app: str | None, logger: logging.Logger) -> None:
+        self._ticks = Ticks(adapter, app, logger)
+        self._given: tuple[NewSchedule, ...] = ()
+        self._service = Service(
+            "jobqueue-ticker",
+            self._step,
+            logger,
+            on_trouble=partial(log.schedules_troubled, logger),
+        )
+
+    def mind(self, schedules: Sequence[NewSchedule]) -> None:
+        """Look after these schedules from now on: those in the code of the living workers."""
+        if self._given != tuple(schedules):
+            self._given = tuple(schedules)
+            self._service.start()
+            self._service.wake()
+
+    def stop(self) -> None:
+        """Enqueue no more. A database that does not answer is not waited for."""
+        self._service.stop(STOP_SECONDS)
+
+    def _step(self) -> float | None:
+        self._ticks.take(self._given)
+        return self._ticks.look()

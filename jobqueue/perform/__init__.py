@@ -1,0 +1,1 @@
+"""Performing a claimed job: it becomes an outcome, which somebody else stores."""

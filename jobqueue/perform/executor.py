@@ -1,0 +1,278 @@
+"""Performing one claimed job: `execute` takes it and answers with an `Outcome`.
+
+This is the only place that catches what somebody's `perform` raises. It stores nothing: settling
+the outcome is the next step, and the adapter's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from jobqueue import log
+from jobqueue.adapters.base import Adapter
+from jobqueue.arguments import Misfit
+from jobqueue.config import Settings
+from jobqueue.defaults import default_configuration
+from jobqueue.errors import JobTimeout
+from jobqueue.hooks import Observers
+from jobqueue.job import Registry
+from jobqueue.perform.attempt import (
+    Attempt,
+    AttemptMonitor,
+    NoMonitor,
+    StopNow,
+    Uninterrupted,
+    since,
+    stored_secrets,
+    timeout_error,
+)
+from jobqueue.perform.foreign_jobs import ForeignJobs, LeftFor
+from jobqueue.perform.outcomes import after_error, after_success
+from jobqueue.perform.plan import Plan, new_plan
+from jobqueue.perform.tracebacks import error_text
+from jobqueue.records import NO_DELAY, ClaimedJob, Failed, Outcome
+from jobqueue.redaction import redact_args
+from jobqueue.retry import DEFAULT_RETRY, delay_before_retry
+from jobqueue.transactions import COMMIT_TASK
+from jobqueue.unknown_handlers import UnknownHandlers
+
+RunCoroutine = Callable[[Coroutine[Any, Any, None]], None]
+Within = Callable[[Callable[[], None]], None]
+
+
+def _at_once(work: Callable[[], None]) -> None:
+    work()
+
+
+class Executor:
+    """Performs claimed jobs, on the threads and in the tasks that call it.
+
+    Args:
+        registry: the job classes that rows can name.
+        settings: the defaults for classes that do not set their own.
+        observers: the hooks for all jobs; the configured ones by default.
+        monitor: takes their progress, and knows which of them are to end.
+        adapter: where they come from; by default that of each class.
+        unknown_handlers: the handlers that are passed over once a job of theirs has been claimed;
+            by default jobs of unknown handlers are put off, each by itself.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: Settings,
+        observers: Observers | None = None,
+        monitor: AttemptMonitor | None = None,
+        adapter: Adapter | None = None,
+        unknown_handlers: UnknownHandlers | None = None,
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._observers = observers or default_configuration.observers
+        self._plans: dict[str, Plan] = {}
+        self._monitor = monitor or NoMonitor()
+        self._adapter = adapter
+        self._foreign = ForeignJobs(registry, adapter, unknown_handlers)
+        self._runner: asyncio.Runner | None = None
+        self._is_stopping = False
+        self._on_loop: ClaimedJob | None = None
+
+    def execute(
+        self,
+        claimed: ClaimedJob,
+        within: Within = _at_once,
+        run_coroutine: RunCoroutine | None = None,
+        uninterrupted: Uninterrupted = nullcontext,
+    ) -> Outcome:
+        """Perform a claimed job and say what came of it. Nothing that `perform` raises gets out.
+
+        Args:
+            within: calls what it is given; `StopNow` and `JobTimeout` may be raised in there and
+                nowhere else.
+            run_coroutine: runs an async job to its end, and returns; by default on an event loop
+                on this thread.
+            uninterrupted: a stretch within `within` in which nothing is raised.
+        """
+        attempt = self._begin(claimed)
+        if isinstance(attempt, LeftFor):
+            return self._foreign.misfit(attempt)
+        if isinstance(attempt, Outcome):
+            return attempt
+        attempt.uninterrupted = uninterrupted
+        outside = log.performing.set(claimed)
+        try:
+            within(partial(self._perform, attempt, run_coroutine or self._run_here))
+        except BaseException as error:  # noqa: BLE001 - the one place for whatever a job raises
+            return after_error(attempt, error)
+        finally:
+            log.performing.reset(outside)
+        return after_success(attempt)
+
+    async def execute_async(self, claimed: ClaimedJob, *, on_shared_loop: bool = False) -> Outcome:
+        """Perform an async job like `execute`, in the task that awaits this.
+
+        Args:
+            on_shared_loop: whether an application may cancel that task, with all that is on its
+                event loop. Then the job has not failed, and is given back.
+        """
+        attempt = self._begin(claimed)
+        if isinstance(attempt, LeftFor):
+            return await asyncio.to_thread(self._foreign.misfit, attempt)
+        if isinstance(attempt, Outcome):
+            return attempt
+        outside = log.performing.set(claimed)
+        try:
+            attempt.answer = await attempt.call()
+        except BaseException as error:  # noqa: BLE001 - as above
+            is_stopped = on_shared_loop and not attempt.has_heeded_cancel()
+            if is_stopped and _is_cancelled_from_outside(error):
+                error = StopNow()
+            return after_error(attempt, error)
+        finally:
+            log.performing.reset(outside)
+        return after_success(attempt)
+
+    def is_async(self, claimed: ClaimedJob) -> bool:
+        """Whether a job is performed by an event loop."""
+        plan = self._plan_of(claimed)
+        return plan is not None and plan.is_async
+
+    def max_runtime(self, claimed: ClaimedJob) -> timedelta | None:
+        """The limit to the time of an attempt: that of its class, or else the setting."""
+        plan = self._plan_of(claimed)
+        return plan.max_runtime if plan is not None else None
+
+    def can_be_interrupted(self, claimed: ClaimedJob) -> bool:
+        """Whether an attempt may be interrupted: its time is limited, or its class wants that."""
+        plan = self._plan_of(claimed)
+        return plan is not None and plan.can_be_interrupted
+
+    def interrupts_on_cancel(self, claimed: ClaimedJob) -> bool:
+        """Whether `JobCancelled` is raised in it when it is cancelled."""
+        plan = self._plan_of(claimed)
+        return plan is not None and plan.interrupt_on_cancel
+
+    def delay_after_timeout(self, claimed: ClaimedJob) -> timedelta | None:
+        """When the job's retry policy would have it tried again after a `JobTimeout`, if at all."""
+        job_class = self._registry.find(claimed.handler)
+        limit = self.max_runtime(claimed)
+        if job_class is None or limit is None:
+            return NO_DELAY
+        if claimed.attempts >= claimed.max_attempts:
+            return None
+        error = timeout_error(limit)()
+        try:
+            return delay_before_retry(job_class.retry, claimed.attempts, error)
+        except Exception:  # noqa: BLE001 - the policy is somebody's code
+            return delay_before_retry(DEFAULT_RETRY, claimed.attempts, error)
+
+    def stop_coroutine(self) -> bool:
+        """Have the async job given back that runs on this executor's own loop; False without one.
+
+        It is cancelled, since an exception that a signal handler raises is lost where it hits one
+        of the loop's callbacks. For any thread, and for signal handlers.
+        """
+        loop = self._runner.get_loop() if self._runner is not None else None
+        if loop is None or not loop.is_running():
+            return False
+        self._is_stopping = True
+        loop.call_soon_threadsafe(_cancel_all_tasks)
+        return True
+
+    def cancel_coroutine(self, claimed: ClaimedJob) -> None:
+        """Cancel an async job, if it runs on this executor's own loop. For any thread."""
+        loop = self._runner.get_loop() if self._runner is not None else None
+        if loop is not None and loop.is_running():
+            loop.call_soon_threadsafe(self._cancel_if_on_loop, claimed)
+
+    def _cancel_if_on_loop(self, claimed: ClaimedJob) -> None:
+        """Called by the loop, which may be at another job by now."""
+        if self._on_loop is claimed:
+            _cancel_all_tasks()
+
+    def close(self) -> None:
+        """Close the event loop of async jobs, if there was one."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()
+
+    # --- performing it ---------------------------------------------------------------------------
+
+    def _begin(self, claimed: ClaimedJob) -> Attempt | Outcome | LeftFor:
+        plan = self._plan_of(claimed)
+        if plan is None:
+            return self._foreign.unknown(claimed)
+        started = time.perf_counter()
+        try:
+            args, kwargs = plan.parameters.load(claimed.args)
+        except Misfit as error:
+            return LeftFor(plan, claimed, str(error), started)
+        except Exception as error:  # noqa: BLE001 - somebody's validators may raise anything
+            text = error_text(error, stored_secrets(plan.job_class, claimed))
+            return Failed(claimed, since(started), text, keep=plan.keep_failed)
+        attempt = Attempt(plan, claimed, args, kwargs, started, self._monitor)
+        _log_start(attempt)
+        return attempt
+
+    def _plan_of(self, claimed: ClaimedJob) -> Plan | None:
+        plan = self._plans.get(claimed.handler)
+        return plan if plan is not None else self._new_plan_of(claimed.handler)
+
+    def _new_plan_of(self, handler: str) -> Plan | None:
+        job_class = self._registry.find(handler)
+        if job_class is None:
+            return None
+        self._plans[handler] = plan = new_plan(
+            job_class, self._settings, self._observers, self._adapter
+        )
+        return plan
+
+    def _perform(self, attempt: Attempt, run_to_end: RunCoroutine) -> None:
+        answer = attempt.call()
+        if answer is not None and inspect.iscoroutine(answer):
+            self._on_loop = attempt.claimed
+            run_to_end(attempt.keep_answer(answer) if attempt.plan.result_text else answer)
+        else:
+            attempt.answer = answer
+
+    def _run_here(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        try:
+            self._runner.run(coroutine, context=contextvars.copy_context())
+        except asyncio.CancelledError:
+            if self._is_stopping:
+                raise StopNow from None
+            raise
+        except (StopNow, JobTimeout):
+            # It may have hit the loop instead of the job, whose task would then go on beside the
+            # next job's; closing the loop cancels it.
+            self.close()
+            raise
+
+
+def _is_cancelled_from_outside(error: BaseException) -> bool:
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _cancel_all_tasks() -> None:
+    for task in asyncio.all_tasks():
+        if task.get_name() != COMMIT_TASK:
+            task.cancel()
+
+
+def _log_start(attempt: Attempt) -> None:
+    logger = attempt.plan.job_class.logger
+    if logger.isEnabledFor(logging.DEBUG):
+        shown = redact_args(attempt.args_by_name(), attempt.plan.job_class.redact)
+        log.job_started(logger, attempt.claimed, repr(shown))

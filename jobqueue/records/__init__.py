@@ -1,0 +1,91 @@
+"""The data that passes between the layers, a module a subject.
+
+Treat all of it as frozen. Type checkers do, and `record` says why some of it is not at run time.
+"""
+
+from __future__ import annotations
+
+from jobqueue.records.base import NO_DELAY, record
+from jobqueue.records.claims import (
+    Cancelled,
+    Claim,
+    ClaimedJob,
+    Committed,
+    Discarded,
+    Failed,
+    Outcome,
+    Released,
+    Retried,
+    Succeeded,
+    Turn,
+)
+from jobqueue.records.health import Ailment, Health, SchemaStatus
+from jobqueue.records.jobs import (
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    FINISHED_STATES,
+    KEY_LIFETIME,
+    LARGEST_ID,
+    UNFINISHED_STATES,
+    EnqueuedOnce,
+    JobFilter,
+    JobRecord,
+    JobState,
+    NewJob,
+    UsedKey,
+)
+from jobqueue.records.pages import Count, Page, QueueDepth
+from jobqueue.records.schedules import NewSchedule, ScheduleRecord
+from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute
+from jobqueue.records.tokens import TokenRecord
+from jobqueue.records.wakeups import ECHO_SECONDS, LOOK_ANYWHERE, MOST_QUEUES_SENT, Wakeup
+from jobqueue.records.workers import MOST_CRASHES, CrashedJob, NewWorker, Rescue, WorkerRecord
+
+__all__ = [
+    "DEFAULT_PRIORITY",
+    "DEFAULT_QUEUE",
+    "ECHO_SECONDS",
+    "FINISHED_STATES",
+    "KEY_LIFETIME",
+    "LARGEST_ID",
+    "LOOK_ANYWHERE",
+    "MOST_CRASHES",
+    "MOST_QUEUES_SENT",
+    "NO_DELAY",
+    "STATS_LIFETIME",
+    "UNFINISHED_STATES",
+    "Ailment",
+    "Cancelled",
+    "Claim",
+    "ClaimedJob",
+    "Committed",
+    "Count",
+    "CrashedJob",
+    "Discarded",
+    "EnqueuedOnce",
+    "Failed",
+    "Health",
+    "JobFilter",
+    "JobRecord",
+    "JobState",
+    "NewJob",
+    "NewSchedule",
+    "NewWorker",
+    "Outcome",
+    "Page",
+    "QueueDepth",
+    "Released",
+    "Rescue",
+    "Retried",
+    "ScheduleRecord",
+    "SchemaStatus",
+    "Stat",
+    "StatOfMinute",
+    "Succeeded",
+    "TokenRecord",
+    "Turn",
+    "UsedKey",
+    "Wakeup",
+    "WorkerRecord",
+    "record",
+]

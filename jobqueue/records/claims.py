@@ -1,0 +1,150 @@
+"""A claim, the jobs that it brings, and the outcomes of performing them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from jobqueue.records.base import NO_DELAY, record
+from jobqueue.records.wakeups import Wakeup
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's request for jobs.
+
+    Args:
+        worker_id: the worker that claims; it becomes `locked_by`.
+        token: a number that is fresh for every claim. Jobs can be settled only with the token that
+            they were claimed with.
+        limit: how many jobs at most.
+        free_slots: how many of them will start at once. The rest is prefetched. A job that may be
+            attempted only once is never prefetched: a lost machine would use it up unrun.
+        queues: the queues to claim from; None for all of them.
+        heard: the wake-up that came since the last claim, if one did. It says where the jobs are.
+        passing_over: handlers whose jobs are left for others.
+    """
+
+    worker_id: str
+    token: int
+    limit: int
+    free_slots: int
+    queues: tuple[str, ...] | None = None
+    heard: Wakeup | None = None
+    passing_over: tuple[str, ...] = ()
+
+
+@record
+class ClaimedJob:
+    """A job that this worker holds. `args` is the JSON text of the row, not yet decoded."""
+
+    id: int
+    token: int
+    handler: str
+    args: str = field(repr=False)
+    queue: str
+    priority: int
+    attempts: int
+    max_attempts: int
+    crashes: int
+    run_at: datetime
+    created_at: datetime
+    locked_at: datetime
+
+    @property
+    def wait_time(self) -> timedelta:
+        """How long the job was due before it was claimed, by the database's clock."""
+        waited = self.locked_at - self.run_at
+        return waited if waited.days >= 0 else NO_DELAY
+
+
+@record
+class Outcome:
+    """The end of a claimed job's attempt: one of the subclasses below.
+
+    `progress` is the last progress that the job reported, as JSON.
+    """
+
+    job: ClaimedJob
+    run_time: timedelta = NO_DELAY
+    progress: str | None = field(default=None, kw_only=True)
+
+
+@record
+class Succeeded(Outcome):
+    """`perform` returned. The row is removed unless `keep`.
+
+    `result` is what it returned, as JSON, where the class keeps it. `note` says why it could not
+    be stored.
+    """
+
+    keep: bool = False
+    result: str | None = None
+    note: str | None = None
+
+
+@record
+class Committed(Succeeded):
+    """`perform` succeeded, and the transaction that the job wrote in has settled it already."""
+
+
+@record
+class Retried(Outcome):
+    """The job is attempted again after `delay`. With `refund` the last attempt does not count."""
+
+    error: str = ""
+    delay: timedelta = NO_DELAY
+    refund: bool = False
+
+
+@record
+class Failed(Outcome):
+    """The job has no attempts left, or cannot be performed. The row is removed unless `keep`."""
+
+    error: str = ""
+    keep: bool = True
+
+
+@record
+class Discarded(Outcome):
+    """The job ended itself, as `cancelled`. The row is removed unless `keep`."""
+
+    reason: str = ""
+    keep: bool = True
+
+
+@record
+class Cancelled(Discarded):
+    """The job ended because somebody cancelled it while it ran. Their reason is kept.
+
+    `error` is the error that its attempt ended with, if it would have been tried again for that.
+    """
+
+    error: str | None = None
+
+
+@record
+class Released(Outcome):
+    """The job is given back as it was, its attempt refunded. `error`, if any, says why."""
+
+    error: str | None = None
+    delay: timedelta = NO_DELAY
+
+
+@record
+class Turn:
+    """The answer of the database to one turn of a worker.
+
+    Args:
+        rejected: outcomes that were refused, since the worker no longer holds the claim.
+        claimed: the jobs that were claimed.
+        look_again_in: how soon to claim again although nothing was found: not everything was
+            looked at. None when everything was.
+        cancelled: the jobs that somebody had cancelled while they ran, with the reason that their
+            rows have. They would have become ready again, or ended for it and are kept.
+    """
+
+    rejected: tuple[Outcome, ...]
+    claimed: tuple[ClaimedJob, ...]
+    look_again_in: timedelta | None = None
+    cancelled: tuple[Cancelled, ...] = ()

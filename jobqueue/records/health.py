@@ -1,0 +1,54 @@
+"""The state of the tables, and the troubles of a database that hurt a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """The state of the tables, for `jobqueue doctor`.
+
+    Args:
+        server: the name and version of the database server.
+        current: the revision that the tables are recorded to have, if one is recorded.
+        head: the revision that this release works with.
+        missing: the tables of this release that are not there.
+        trouble: why no migration can mend the tables, and how to mend them; None when one can.
+    """
+
+    server: str
+    current: str | None
+    head: str
+    missing: tuple[str, ...] = ()
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ailment:
+    """Something in a database that hurts its queue.
+
+    Args:
+        kind: a word for it that does not change: `idle_in_transaction`, `invalid_index`.
+        what: a sentence that describes it.
+        remedy: what to do about it, with the command.
+    """
+
+    kind: str
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The measurements of a database, and its troubles.
+
+    Args:
+        facts: the measurements by name; empty where a database has none.
+        ailments: the troubles to mend, the worst first.
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    ailments: Sequence[Ailment] = ()

@@ -1,0 +1,143 @@
+"""Jobs: as they are enqueued, and as their rows have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from jobqueue.records.base import NO_DELAY, record
+
+DEFAULT_QUEUE = "default"
+DEFAULT_PRIORITY = 50
+LARGEST_ID = 2**63 - 1
+"""The largest id that a row can have."""
+
+
+class JobState(StrEnum):
+    """The state of a job's row."""
+
+    READY = "ready"
+    """Waiting for its time, or for a worker."""
+    RUNNING = "running"
+    """Claimed by a worker."""
+    SUCCEEDED = "succeeded"
+    """Its `perform` returned."""
+    FAILED = "failed"
+    """It has no attempts left, or cannot be performed at all."""
+    CANCELLED = "cancelled"
+    """Somebody cancelled it, or it discarded itself."""
+
+
+UNFINISHED_STATES = (JobState.READY, JobState.RUNNING)
+
+
+FINISHED_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+@record
+class NewJob:
+    """A job that is about to be stored. `args` is the text of a JSON object.
+
+    It is due at `run_at`. When that is None, it is due `delay` after the database's own time.
+    """
+
+    handler: str
+    args: str = field(repr=False)
+    queue: str
+    priority: int
+    max_attempts: int
+    run_at: datetime | None = None
+    delay: timedelta = NO_DELAY
+
+    def due_at(self, now: datetime) -> datetime:
+        """The moment at which it is due, if it is stored at `now`."""
+        if self.run_at is not None:
+            return self.run_at
+        return now + self.delay if self.delay else now
+
+
+@record
+class JobRecord:
+    """A job as its row in `background_jobs` has it. Times are aware and in UTC.
+
+    Its `repr` leaves the arguments out: they may be secret, and a `repr` ends up in logs.
+    """
+
+    id: int
+    handler: str
+    args: Mapping[str, Any] = field(repr=False)
+    queue: str
+    priority: int
+    state: JobState
+    attempts: int
+    max_attempts: int
+    run_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    locked_at: datetime | None = None
+    locked_by: str | None = None
+    crashes: int = 0
+    last_error: str | None = None
+    failed_at: datetime | None = None
+    finished_at: datetime | None = None
+    progress: Any = None
+    result: Any = None
+    cancel_requested_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """A choice of jobs. Every column that is given must match; None matches everything.
+
+    Args:
+        before_id: only jobs with a smaller id: the next page of a list, newest first.
+        due: True for jobs whose time has come, False for those whose time is still to come.
+    """
+
+    ids: tuple[int, ...] | None = None
+    states: tuple[JobState, ...] | None = None
+    queues: tuple[str, ...] | None = None
+    handlers: tuple[str, ...] | None = None
+    before_id: int | None = None
+    due: bool | None = None
+
+
+KEY_LIFETIME = timedelta(hours=24)
+J_co = TypeVar("J_co", bound=JobRecord, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class UsedKey:
+    """An idempotency key, and a fingerprint of the request that it is used for.
+
+    Args:
+        key: unique among all clients.
+        fingerprint: of the request. It has to be the same whenever the key is used.
+        lifetime: how long the key is remembered.
+    """
+
+    key: str
+    fingerprint: str
+    lifetime: timedelta = KEY_LIFETIME
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueuedOnce(Generic[J_co]):
+    """The result of enqueueing a job under an idempotency key.
+
+    Args:
+        job_id: the id of the key's job, stored now or before.
+        job: the job as it is now; None when its row is gone.
+        is_new: whether the job was stored now.
+        fingerprint: of the request that the job was stored for.
+        made_at: when it was stored.
+    """
+
+    job_id: int
+    job: J_co | None
+    is_new: bool
+    fingerprint: str
+    made_at: datetime

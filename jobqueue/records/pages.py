@@ -1,0 +1,54 @@
+"""Pages of jobs, counts and depths, for lists and screens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic
+
+from jobqueue.records.jobs import J_co
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[J_co]):
+    """Some of the jobs that match a filter, the newest first.
+
+    Args:
+        jobs: the jobs. There can be fewer than the limit, even none, with more to follow: only so
+            many rows are looked at for one page.
+        next_before_id: the `before_id` of the next page; None when this is the last.
+    """
+
+    jobs: Sequence[J_co]
+    next_before_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many jobs there are. With `more` there are more: counting stopped at that number."""
+
+    number: int
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """How much there is to do in a queue.
+
+    Args:
+        due: ready jobs whose time has come.
+        later: ready jobs whose time has not come.
+        running: jobs that workers hold.
+        oldest_age: how long the oldest due job has been due; 0 when none is due.
+        paused: whether the queue is paused: workers claim nothing from it.
+        more: whether the numbers may be too small, since counting stopped there.
+    """
+
+    queue: str
+    due: int
+    later: int
+    running: int
+    oldest_age: timedelta
+    paused: bool
+    more: bool = False

@@ -1,0 +1,61 @@
+"""Counts and durations of attempts, by the minute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+STATS_LIFETIME = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """Counts and durations of the attempts of a class in a queue, over some time.
+
+    Args:
+        handler: the name in their rows.
+        queue: where they were claimed from.
+        succeeded: how many attempts succeeded.
+        retried: how many attempts failed and are followed by another.
+        failed: how many attempts failed with none left.
+        cancelled: how many jobs ended cancelled, by themselves or by others.
+        run_time: how long all of these attempts took together.
+        longest: how long the longest of them took.
+        wait_time: how long their jobs together had been due before they were claimed.
+    """
+
+    handler: str
+    queue: str
+    succeeded: int = 0
+    retried: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    run_time: timedelta = timedelta(0)
+    longest: timedelta = timedelta(0)
+    wait_time: timedelta = timedelta(0)
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts ended."""
+        return self.succeeded + self.retried + self.failed + self.cancelled
+
+    def plus(self, other: Stat) -> Stat:
+        """Add another stat to this one. The class and the queue stay those of this one."""
+        return replace(
+            self,
+            succeeded=self.succeeded + other.succeeded,
+            retried=self.retried + other.retried,
+            failed=self.failed + other.failed,
+            cancelled=self.cancelled + other.cancelled,
+            run_time=self.run_time + other.run_time,
+            longest=max(self.longest, other.longest),
+            wait_time=self.wait_time + other.wait_time,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StatOfMinute:
+    """A stat of all workers, for the minute that began at `minute`."""
+
+    minute: datetime
+    stat: Stat

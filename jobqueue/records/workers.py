@@ -1,0 +1,101 @@
+"""Workers, and the rescue of the jobs of those that are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from jobqueue.records.base import NO_DELAY
+from jobqueue.records.jobs import JobRecord, JobState
+
+MOST_CRASHES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class NewWorker:
+    """A worker process that registers itself."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    queues: tuple[str, ...] | None
+    concurrency: int
+    lease: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A worker process as its row in `background_workers` has it."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    queues: tuple[str, ...] | None
+    concurrency: int
+    lease: timedelta
+    started_at: datetime
+    heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CrashedJob:
+    """A job that was being performed when its process died.
+
+    Args:
+        id: the id of the job.
+        token: the token of the claim under which it was performed.
+        error: what becomes its `last_error`.
+        delay: how long until it is due again.
+        guilty: whether it is charged a crash. Three of them fail it.
+        final: whether it is failed, whatever attempts it has left.
+    """
+
+    id: int
+    token: int
+    error: str
+    delay: timedelta = NO_DELAY
+    guilty: bool = True
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """The jobs of a worker that is gone, after they were freed.
+
+    Args:
+        worker_id: the worker.
+        released: the ids of the jobs that are ready again.
+        failed: the ids of the jobs that have failed for good.
+        cancelled: the ids of the jobs that somebody had cancelled while they ran.
+        ended: the records of the jobs that have failed or are cancelled.
+    """
+
+    worker_id: str
+    released: tuple[int, ...] = ()
+    failed: tuple[int, ...] = ()
+    cancelled: tuple[int, ...] = ()
+    ended: tuple[JobRecord, ...] = field(default=(), compare=False, repr=False)
+
+    @classmethod
+    def of(
+        cls, worker_id: str, states: Mapping[int, JobState], ended: Iterable[JobRecord]
+    ) -> Rescue:
+        """Sort jobs by the states that they have now."""
+
+        def those(state: JobState) -> tuple[int, ...]:
+            return tuple(sorted(job_id for job_id, now in states.items() if now is state))
+
+        return cls(
+            worker_id,
+            those(JobState.READY),
+            those(JobState.FAILED),
+            those(JobState.CANCELLED),
+            tuple(ended),
+        )
+
+    def __bool__(self) -> bool:
+        """Whether any jobs were freed."""
+        return bool(self.released or self.failed or self.cancelled)

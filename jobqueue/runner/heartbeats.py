@@ -1,0 +1,94 @@
+"""The heartbeats of all workers of a supervisor, and the rescue of jobs from those that ended.
+
+They have a thread of their own, apart from the loop that watches processes, so that a slow
+database delays neither a signal nor the notice of a worker that has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.maintenance.rescuer import Rescuer
+from jobqueue.records import CrashedJob, NewWorker, Rescue
+from jobqueue.worker.heartbeat import Heartbeat
+
+
+@dataclass(frozen=True, slots=True)
+class EndedWorker:
+    """A worker whose process has ended, and the jobs that it was performing."""
+
+    worker_id: str
+    performing: tuple[CrashedJob, ...] = ()
+
+
+class WorkerHeartbeats:
+    """Beats for a supervisor's workers, and rescues the jobs of those that ended.
+
+    Args:
+        adapter: where workers and jobs are.
+        rescuer: frees the jobs of other workers that are gone.
+        lease_seconds: how long a worker may go without a beat.
+        alive: the workers to beat for, asked at each beat: neither ended nor suspended.
+        logger: where rescues are logged.
+        on_rescue: is called with each rescue that freed jobs.
+        on_cleared: is called with the id of each ended worker whose jobs have been freed.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        rescuer: Rescuer,
+        lease_seconds: float,
+        alive: Callable[[], Sequence[NewWorker]],
+        logger: logging.Logger,
+        on_rescue: Callable[[Rescue], None] = lambda _: None,
+        on_cleared: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._adapter = adapter
+        self._on_cleared = on_cleared
+        self._arriving: queue.SimpleQueue[EndedWorker] = queue.SimpleQueue()
+        self._ended: list[EndedWorker] = []
+        self._heartbeat = Heartbeat(
+            adapter,
+            rescuer,
+            lease_seconds,
+            alive,
+            logger,
+            "supervisor",
+            on_rescue=on_rescue,
+            after_beat=self._clear_ended,
+            is_done=lambda: not self._ended and self._arriving.empty(),
+        )
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._heartbeat.start()
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Free the jobs of all workers that have ended, and end; after so long in any case."""
+        self._heartbeat.stop(timeout_seconds)
+
+    def beat_now(self) -> None:
+        """Do not wait for the next beat: there is a new worker."""
+        self._heartbeat.beat_now()
+
+    def clear(self, worker: EndedWorker) -> None:
+        """Free the jobs of a worker that has ended, as soon as the database lets it."""
+        self._arriving.put(worker)
+        self._heartbeat.beat_now()
+
+    def _clear_ended(self) -> None:
+        while not self._arriving.empty():
+            self._ended.append(self._arriving.get())
+        for _ in range(len(self._ended)):
+            # To the end of the row first, so that one that cannot be cleared now holds up no other.
+            worker = self._ended.pop(0)
+            self._ended.append(worker)
+            rescue = self._adapter.rescue_crashed(worker.worker_id, worker.performing)
+            self._ended.remove(worker)
+            self._heartbeat.note_rescue(rescue)
+            self._on_cleared(worker.worker_id)

@@ -1,0 +1,56 @@
+"""Keeps a worker's lease while its supervisor, which does so otherwise, is suspended."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from jobqueue import log
+from jobqueue.adapters.base import Adapter
+from jobqueue.background import RETRY_SECONDS, Service
+from jobqueue.worker.heartbeat import BEATS_PER_LEASE
+
+
+class SuspendedLease:
+    """Beats for one registered worker while it is told to.
+
+    A worker whose lease ended while the database was away is not registered again. Its supervisor
+    does that when it goes on.
+
+    Args:
+        adapter: where the worker is.
+        worker_id: its id.
+        lease_seconds: how long it may go without a beat.
+        logger: where it is logged that the database refuses the beats.
+    """
+
+    def __init__(
+        self, adapter: Adapter, worker_id: str, lease_seconds: float, logger: logging.Logger
+    ) -> None:
+        self._adapter = adapter
+        self._worker_id = worker_id
+        self._pause_seconds = lease_seconds / BEATS_PER_LEASE
+        self._logger = logger
+        self._service: Service | None = None
+
+    def keep(self, alone: bool) -> None:
+        """Begin to beat, or stop. Always called from the same thread, and it returns at once."""
+        if alone and self._service is None:
+            self._service = self._new_service()
+            self._service.start()
+        elif not alone and self._service is not None:
+            self._service.stop(0.0)
+            self._service = None
+
+    def _new_service(self) -> Service:
+        return Service(
+            "jobqueue-suspended-lease",
+            self._step,
+            self._logger,
+            on_trouble=partial(log.lease_troubled, self._logger, self._worker_id),
+            retry_seconds=min(self._pause_seconds, RETRY_SECONDS),
+        )
+
+    def _step(self) -> float:
+        self._adapter.beat([self._worker_id])
+        return self._pause_seconds

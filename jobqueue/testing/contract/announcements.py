@@ -1,0 +1,331 @@
+"""Every method that makes a job ready announces it: an idle worker hears of it and finds the job.
+
+Each method of `Adapter` is either in `MAKES_READY`, with what shows that it wakes, or in
+`MAKES_NOTHING_READY`. One that is added later has to be put into one of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from jobqueue.adapters.base import Adapter, Listener
+from jobqueue.records import (
+    NO_DELAY,
+    ClaimedJob,
+    CrashedJob,
+    Failed,
+    JobFilter,
+    Outcome,
+    Released,
+    Retried,
+    UsedKey,
+    Wakeup,
+)
+from jobqueue.testing.contract.base import (
+    ContractBase,
+    a_claim,
+    claim_new,
+    enqueue_one,
+    new_job,
+    new_worker,
+    settle_all,
+)
+from jobqueue.testing.contract.schedules import declared
+
+HOUR = timedelta(hours=1)
+PATIENCE_SECONDS = 10.0
+SILENCE_SECONDS = 0.4
+
+Act = Callable[[], object]
+Scenario = Callable[[Adapter], Act]
+"""Prepares, and returns what is to be heard of."""
+
+
+# --- what makes jobs ready -----------------------------------------------------------------------
+
+
+def enqueue(adapter: Adapter) -> Act:
+    """A job that is due."""
+    return lambda: enqueue_one(adapter)
+
+
+def enqueue_many(adapter: Adapter) -> Act:
+    """So many that a database may store them in another way."""
+    return lambda: adapter.enqueue([new_job()] * 2_000)
+
+
+def enqueue_some_due(adapter: Adapter) -> Act:
+    """Jobs of which only the last is due."""
+    return lambda: adapter.enqueue([new_job(delay=HOUR), new_job(delay=HOUR), new_job()])
+
+
+def enqueue_once(adapter: Adapter) -> Act:
+    """A job for an idempotency key."""
+    return lambda: adapter.enqueue_once(UsedKey("a key", "what it stands for", HOUR), new_job())
+
+
+def enqueue_ticks(adapter: Adapter) -> Act:
+    """The job of a schedule."""
+    seen = declared(adapter)
+    return lambda: adapter.enqueue_ticks(seen, [new_job()], adapter.now())
+
+
+def settle_with(make: Callable[[ClaimedJob], Outcome]) -> Scenario:
+    """A job that goes back."""
+
+    def settle(adapter: Adapter) -> Act:
+        job = claim_new(adapter)
+        return lambda: settle_all(adapter, make(job))
+
+    return settle
+
+
+def turn_with(make: Callable[[ClaimedJob], Outcome], *, claims: bool = False) -> Scenario:
+    """A job that goes back, to others: by a worker that claims nothing, or elsewhere."""
+
+    def turn(adapter: Adapter) -> Act:
+        job = claim_new(adapter)
+        claim = a_claim(queues=("elsewhere",)) if claims else None
+        return lambda: adapter.turn([make(job)], claim)
+
+    return turn
+
+
+def released(job: ClaimedJob) -> Outcome:
+    """It was not started."""
+    return Released(job)
+
+
+def retried(job: ClaimedJob) -> Outcome:
+    """It is to be tried again at once."""
+    return Retried(job, error="broken", delay=NO_DELAY)
+
+
+def held(adapter: Adapter) -> ClaimedJob:
+    """A job of a registered worker."""
+    adapter.register_worker(new_worker())
+    return claim_new(adapter)
+
+
+def unregister_worker(adapter: Adapter) -> Act:
+    """A worker ends with a job in its hands."""
+    held(adapter)
+    return lambda: adapter.unregister_worker("worker-1")
+
+
+def rescue(adapter: Adapter) -> Act:
+    """A worker is silent."""
+    held(adapter)
+    (seen,) = adapter.workers()
+    return lambda: adapter.rescue(seen, "it is gone")
+
+
+def rescue_what_crashed(adapter: Adapter) -> Act:
+    """A worker dies while it performs a job."""
+    job = held(adapter)
+    crashed = [CrashedJob(job.id, job.token, "it died")]
+    return lambda: adapter.rescue_crashed("worker-1", crashed)
+
+
+def rescue_what_was_not_started(adapter: Adapter) -> Act:
+    """A worker dies before it has begun with a job."""
+    held(adapter)
+    return lambda: adapter.rescue_crashed("worker-1", [])
+
+
+def rescue_orphans(adapter: Adapter) -> Act:
+    """A job is of a worker that nobody knows."""
+    claim_new(adapter)
+    return lambda: adapter.rescue_orphans("worker-1", "it is gone")
+
+
+def release_strays(adapter: Adapter) -> Act:
+    """A worker holds a job without knowing."""
+    held(adapter)
+    return lambda: adapter.release_strays("worker-1", set())
+
+
+def retry_a_failed_one(adapter: Adapter) -> Act:
+    """Somebody has a job tried again."""
+    settle_all(adapter, Failed(claim_new(adapter), error="broken"))
+    return lambda: adapter.retry(JobFilter())
+
+
+def retry_a_waiting_one(adapter: Adapter) -> Act:
+    """Somebody does not want to wait for a job's time."""
+    enqueue_one(adapter, new_job(delay=HOUR))
+    return lambda: adapter.retry(JobFilter())
+
+
+def resume_queues(adapter: Adapter) -> Act:
+    """A queue goes on that was paused."""
+    adapter.pause_queues(["default"])
+    enqueue_one(adapter)
+    return lambda: adapter.resume_queues(["default"])
+
+
+MAKES_READY: Mapping[str, tuple[Scenario, ...]] = {
+    "enqueue": (enqueue, enqueue_many, enqueue_some_due),
+    "enqueue_once": (enqueue_once,),
+    "enqueue_ticks": (enqueue_ticks,),
+    "settle": (settle_with(released), settle_with(retried)),
+    "turn": (
+        turn_with(released),
+        turn_with(retried),
+        turn_with(released, claims=True),
+        turn_with(retried, claims=True),
+    ),
+    "unregister_worker": (unregister_worker,),
+    "rescue": (rescue,),
+    "rescue_crashed": (rescue_what_crashed, rescue_what_was_not_started),
+    "rescue_orphans": (rescue_orphans,),
+    "release_strays": (release_strays,),
+    "retry": (retry_a_failed_one, retry_a_waiting_one),
+    "resume_queues": (resume_queues,),
+}
+
+MAKES_NOTHING_READY = frozenset(
+    {
+        # What is enqueued in a transaction is announced by `enqueue`; see `TransactionContract`.
+        "transaction",
+        "transaction_async",
+        "was_committed",
+        "is_same_database",
+        "claim",
+        "listen",
+        "due_in",
+        "register_worker",
+        "beat",
+        "workers",
+        "is_living",
+        "orphaned_workers",
+        "get",
+        "list_jobs",
+        "count_jobs",
+        "count_by_state",
+        "page_jobs",
+        "count_up_to",
+        "queue_depths",
+        "running_jobs",
+        "paused_queues",
+        "cancel",
+        "cancel_each",
+        "request_cancel",
+        "cancel_requests",
+        # A job whose arguments are changed was ready before, or stays failed or cancelled.
+        "update_args",
+        "change_args",
+        "set_progress",
+        "report_progress",
+        "delete",
+        "delete_each",
+        "pause_queues",
+        "finished_handlers",
+        "prune",
+        "prune_keys",
+        "prune_stats",
+        "declare_handlers",
+        "declared_handlers",
+        # A schedule's jobs come by `enqueue_ticks`.
+        "now",
+        "declare_schedules",
+        "renew_schedules",
+        "schedules",
+        "pause_schedule",
+        "resume_schedule",
+        "add_stats",
+        "stats",
+        "store_token",
+        "find_token",
+        "tokens",
+        "revoke_token",
+        "ping",
+        "migrate",
+        "downgrade",
+        "migration_sql",
+        "schema_status",
+        "health",
+        "close_spare_connections",
+        "close",
+    }
+)
+
+
+def methods_of_adapters() -> set[str]:
+    """The names of all methods that an adapter has to have, whichever role they are part of."""
+    return {
+        name
+        for part in Adapter.__mro__
+        if part.__module__.startswith("jobqueue.")
+        for name, member in vars(part).items()
+        if callable(member) and not name.startswith("_")
+    }
+
+
+ALL_SCENARIOS = [
+    pytest.param(scenario, id=f"{method}-{number}")
+    for method, scenarios in MAKES_READY.items()
+    for number, scenario in enumerate(scenarios, 1)
+]
+
+
+# --- who hears of them ---------------------------------------------------------------------------
+
+
+@dataclass
+class Idler:
+    """A worker with nothing to do, which claims when it hears of something, and never before."""
+
+    adapter: Adapter
+    listener: Listener
+    heard: Wakeup | None = None
+    claimed: list[ClaimedJob] = field(default_factory=list)
+
+    def wait(self, timeout_seconds: float = PATIENCE_SECONDS) -> None:
+        """Hear of something, and take what is there at that moment."""
+        self.heard = self.listener.wait(timeout_seconds)
+        if self.heard is not None and self.heard.concerns(("default",)):
+            self.claimed = self.adapter.claim(a_claim("the-idle-one", queues=("default",)))
+
+
+@contextmanager
+def idling(adapter: Adapter) -> Iterator[Idler]:
+    """Somebody waits within the block, and has heard of something at its end, or given up."""
+    with closing(adapter.listen()) as listener:
+        idler = Idler(adapter, listener)
+        waiting = threading.Thread(target=idler.wait)
+        waiting.start()
+        try:
+            yield idler
+        finally:
+            waiting.join()
+
+
+class AnnouncementsContract(ContractBase):
+    """Every method that makes a job ready wakes a listener, when the job can be claimed."""
+
+    def test_it_is_decided_of_every_method(self) -> None:
+        """A method that is missing here makes jobs ready, or does not: say which."""
+        assert methods_of_adapters() == MAKES_READY.keys() | MAKES_NOTHING_READY
+        assert not MAKES_READY.keys() & MAKES_NOTHING_READY
+
+    @pytest.mark.parametrize("scenario", ALL_SCENARIOS)
+    def test_what_becomes_ready_is_heard_of(self, adapter: Adapter, scenario: Scenario) -> None:
+        act = scenario(adapter)
+        with idling(adapter) as idler:
+            act()
+        assert idler.heard is not None, "nobody was told"
+        assert idler.claimed, "who was told found nothing"
+
+    def test_a_claim_that_takes_nothing_wakes_nobody(self, adapter: Adapter) -> None:
+        """Otherwise a worker that claims would wake itself again and again."""
+        enqueue_one(adapter, new_job(max_attempts=1))
+        with closing(adapter.listen()) as listener:
+            assert adapter.claim(a_claim(free_slots=0)) == []
+            assert listener.wait(SILENCE_SECONDS) is None

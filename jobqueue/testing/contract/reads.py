@@ -1,0 +1,247 @@
+"""Reads: single jobs, lists, pages, filters, counts and depths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.clock import ManualClock
+from jobqueue.records import (
+    Count,
+    Discarded,
+    Failed,
+    JobFilter,
+    JobState,
+    QueueDepth,
+    Succeeded,
+)
+from jobqueue.testing.contract.base import (
+    ContractBase,
+    a_claim,
+    claim_one,
+    enqueue_one,
+    ids,
+    new_job,
+    one_of_each_state,
+    settle_all,
+)
+
+HOUR = timedelta(hours=1)
+NO_IDS = (0, -1, 999_999_999, 2**31, 2**63 - 1, 2**63, 10**30, -(10**30))
+
+
+FILTERS = (
+    JobFilter(),
+    JobFilter(states=(JobState.READY,)),
+    JobFilter(states=(JobState.SUCCEEDED,)),
+    JobFilter(states=(JobState.FAILED, JobState.CANCELLED, JobState.READY)),
+    JobFilter(states=(JobState.READY, JobState.READY)),
+    JobFilter(states=()),
+    JobFilter(queues=("a",)),
+    JobFilter(queues=("a", "b", "a", "none")),
+    JobFilter(handlers=("One",)),
+    JobFilter(handlers=("One", "Two", "One")),
+    JobFilter(handlers=("One",), queues=("b",), states=(JobState.FAILED, JobState.READY)),
+    JobFilter(due=True),
+    JobFilter(due=False, queues=("a",)),
+    JobFilter(ids=(1, 2, 3, 10**30), states=(JobState.READY, JobState.SUCCEEDED)),
+    JobFilter(before_id=20, queues=("a",)),
+)
+
+
+def some_of_each(adapter: Adapter) -> None:
+    """Jobs of two classes in two queues, in every state, in no order."""
+    for number in range(30):
+        handler, queue = ("One", "Two")[number % 2], ("a", "b")[number // 2 % 2]
+        delay = timedelta(hours=number % 3)
+        adapter.enqueue([new_job(handler, queue=queue, delay=delay, priority=number % 4)])
+    first, second, third, *_ = adapter.claim(a_claim(limit=7))
+    settle_all(
+        adapter,
+        Succeeded(first, keep=True),
+        Failed(second, error="broken"),
+        Discarded(third, reason="unwanted"),
+    )
+    adapter.cancel(JobFilter(ids=(20, 21)), "no")
+
+
+def pages_of(adapter: Adapter, where: JobFilter, limit: int) -> list[list[int]]:
+    """The ids of every page."""
+    pages, before = [], where.before_id
+    while True:
+        page = adapter.page_jobs(replace(where, before_id=before), limit)
+        pages.append(ids(list(page.jobs)))
+        before = page.next_before_id
+        if before is None:
+            return pages
+
+
+class ReadsContract(ContractBase):
+    """Tests the methods that read jobs and change nothing."""
+
+    def test_an_empty_database(self, adapter: Adapter) -> None:
+        assert adapter.get(1) is None
+        assert adapter.list_jobs(JobFilter(), 10) == []
+        assert adapter.count_jobs(JobFilter()) == 0
+        assert adapter.count_by_state() == {}
+        assert adapter.paused_queues() == set()
+        assert adapter.workers() == []
+        assert adapter.orphaned_workers() == []
+
+    @pytest.mark.parametrize("job_id", NO_IDS)
+    def test_ids_that_are_none(self, adapter: Adapter, job_id: int) -> None:
+        made = enqueue_one(adapter)
+        assert adapter.get(job_id) is None
+        assert ids(adapter.list_jobs(JobFilter(ids=(job_id, made.id)), 10)) == [made.id]
+        assert adapter.count_jobs(JobFilter(ids=(job_id,))) == 0
+        assert adapter.retry(JobFilter(ids=(job_id,))) == 0
+        assert adapter.cancel(JobFilter(ids=(job_id,)), "no") == 0
+        assert adapter.delete(JobFilter(ids=(job_id,))) == 0
+        below = adapter.list_jobs(JobFilter(before_id=job_id), 10)
+        assert ids(below) == ([made.id] if job_id > made.id else [])
+
+    def test_the_newest_first_and_no_more_than_the_limit(self, adapter: Adapter) -> None:
+        made = ids(adapter.enqueue([new_job(priority=n) for n in range(10)]))
+        assert ids(adapter.list_jobs(JobFilter(), 100)) == made[::-1]
+        assert ids(adapter.list_jobs(JobFilter(), 3)) == made[:6:-1]
+
+    def test_pages(self, adapter: Adapter) -> None:
+        made = ids(adapter.enqueue([new_job() for _ in range(10)]))
+        page = adapter.list_jobs(JobFilter(before_id=made[7]), 3)
+        assert ids(page) == [made[6], made[5], made[4]]
+        assert adapter.list_jobs(JobFilter(before_id=made[0]), 3) == []
+
+    def test_by_id(self, adapter: Adapter) -> None:
+        made = ids(adapter.enqueue([new_job() for _ in range(5)]))
+        assert ids(adapter.list_jobs(JobFilter(ids=(made[1], made[3])), 10)) == [made[3], made[1]]
+        assert adapter.count_jobs(JobFilter(ids=(made[1], made[1]))) == 1
+        assert adapter.count_jobs(JobFilter(ids=())) == 0
+
+    def test_by_many_ids(self, adapter: Adapter) -> None:
+        made = ids(adapter.enqueue([new_job() for _ in range(1_000)]))
+        assert adapter.count_jobs(JobFilter(ids=tuple(made))) == 1_000
+
+    @pytest.mark.parametrize("state", JobState)
+    def test_by_state(self, adapter: Adapter, state: JobState) -> None:
+        jobs = one_of_each_state(adapter)
+        (found,) = adapter.list_jobs(JobFilter(states=(state,)), 10)
+        assert (found.id, found.state) == (jobs[state].id, state)
+        assert adapter.count_jobs(JobFilter(states=(state,))) == 1
+
+    def test_by_several_states(self, adapter: Adapter) -> None:
+        jobs = one_of_each_state(adapter)
+        wanted = JobFilter(states=(JobState.FAILED, JobState.READY))
+        found = [jobs[JobState.FAILED].id, jobs[JobState.READY].id]
+        assert ids(adapter.list_jobs(wanted, 10)) == found
+        assert adapter.count_by_state() == dict.fromkeys(JobState, 1)
+        assert adapter.count_jobs(JobFilter(states=())) == 0
+
+    def test_by_queue_and_handler(self, adapter: Adapter) -> None:
+        names = [("A", "x"), ("A", "y"), ("B", "x"), ("B", "z")]
+        ax, ay, bx, bz = ids(adapter.enqueue([new_job(h, queue=q) for h, q in names]))
+        assert ids(adapter.list_jobs(JobFilter(queues=("x",)), 10)) == [bx, ax]
+        assert ids(adapter.list_jobs(JobFilter(queues=("y", "z", "none")), 10)) == [bz, ay]
+        assert ids(adapter.list_jobs(JobFilter(handlers=("A",)), 10)) == [ay, ax]
+        assert ids(adapter.list_jobs(JobFilter(handlers=("A",), queues=("x",)), 10)) == [ax]
+        assert adapter.count_jobs(JobFilter(handlers=("a",))) == 0
+
+    def test_by_time(self, adapter: Adapter, clock: ManualClock) -> None:
+        now, later = ids(adapter.enqueue([new_job(), new_job(delay=HOUR)]))
+        assert ids(adapter.list_jobs(JobFilter(due=True), 10)) == [now]
+        assert ids(adapter.list_jobs(JobFilter(due=False), 10)) == [later]
+        clock.advance(HOUR)
+        assert ids(adapter.list_jobs(JobFilter(due=True), 10)) == [later, now]
+        assert adapter.count_jobs(JobFilter(due=False)) == 0
+
+    def test_every_condition_must_match(self, adapter: Adapter) -> None:
+        made = adapter.enqueue([new_job("A", queue="x"), new_job("B", queue="x", delay=HOUR)])
+        claim_one(adapter)
+        first = JobFilter(
+            ids=tuple(ids(made)),
+            states=(JobState.RUNNING,),
+            queues=("x",),
+            handlers=("A", "B"),
+            before_id=made[1].id,
+            due=True,
+        )
+        assert ids(adapter.list_jobs(first, 10)) == [made[0].id]
+        assert adapter.count_jobs(first) == 1
+
+    def test_a_result_of_any_kind_is_read_back(self, adapter: Adapter) -> None:
+        results = ["null", "0", "false", '""', "[]", "{}", '"\u00e9\U0001f600"', "1.5", "[1, 2]"]
+        adapter.enqueue([new_job() for _ in results])
+        jobs = adapter.claim(a_claim())
+        settle_all(
+            adapter,
+            *[Succeeded(j, keep=True, result=r) for j, r in zip(jobs, results, strict=True)],
+        )
+        found = [job.result for job in reversed(adapter.list_jobs(JobFilter(), 100))]
+        assert found == [None, 0, False, "", [], {}, "\u00e9\U0001f600", 1.5, [1, 2]]
+
+    def test_the_depth_of_each_queue(self, adapter: Adapter, clock: ManualClock) -> None:
+        adapter.enqueue([new_job(queue="b"), new_job(queue="b"), new_job(queue="a")])
+        adapter.enqueue([new_job(queue="b", delay=timedelta(hours=1))])
+        (job,) = adapter.claim(a_claim(limit=1, queues=("b",)))
+        clock.advance(90)
+        assert adapter.queue_depths() == [
+            QueueDepth("a", 1, 0, 0, timedelta(seconds=90), paused=False),
+            QueueDepth("b", 1, 1, 1, timedelta(seconds=90), paused=False),
+        ]
+        assert [running.id for running in adapter.running_jobs(10)] == [job.id]
+        settle_all(adapter, Succeeded(job))
+        assert [(depth.queue, depth.running) for depth in adapter.queue_depths()] == [
+            ("a", 0),
+            ("b", 0),
+        ]
+
+    # --- pages and limited counts ----------------------------------------------------------------
+
+    @pytest.mark.parametrize("where", FILTERS, ids=str)
+    def test_pages_have_all_that_a_list_has(self, adapter: Adapter, where: JobFilter) -> None:
+        some_of_each(adapter)
+        wanted = ids(adapter.list_jobs(where, 1_000))
+        for limit in (1, 4, 1_000):
+            pages = pages_of(adapter, where, limit)
+            assert [job_id for page in pages for job_id in page] == wanted
+            assert max(map(len, pages)) <= limit
+
+    @pytest.mark.parametrize("where", FILTERS, ids=str)
+    def test_a_page_of_everything_is_the_last(self, adapter: Adapter, where: JobFilter) -> None:
+        some_of_each(adapter)
+        page = adapter.page_jobs(where, 1_000)
+        assert (len(page.jobs), page.next_before_id) == (adapter.count_jobs(where), None)
+
+    @pytest.mark.parametrize("where", FILTERS, ids=str)
+    def test_capped_counts(self, adapter: Adapter, where: JobFilter) -> None:
+        some_of_each(adapter)
+        number = adapter.count_jobs(where)
+        assert adapter.count_up_to(where, 1_000) == Count(number)
+        assert adapter.count_up_to(where, 2) == Count(min(number, 2), number > 2)
+
+    def test_pages_know_where_their_jobs_are_kept(self, adapter: Adapter) -> None:
+        enqueue_one(adapter)
+        [job] = adapter.page_jobs(JobFilter(), 1).jobs
+        assert job.cancel() is JobState.CANCELLED
+
+    def test_depths_that_are_counted_up_to_a_limit(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        some_of_each(adapter)
+        adapter.pause_queues(["paused"])
+        clock.advance(90)
+        assert adapter.queue_depths(1_000) == adapter.queue_depths()
+        adapter.delete(JobFilter(), include_running=True)
+        assert adapter.queue_depths(10) == [
+            QueueDepth("paused", 0, 0, 0, timedelta(0), paused=True)
+        ]
+
+    # --- the time --------------------------------------------------------------------------------
+
+    def test_the_time_is_the_clocks(self, adapter: Adapter, clock: ManualClock) -> None:
+        before = adapter.now()
+        assert before == clock.now()
+        clock.advance(timedelta(minutes=1))
+        assert adapter.now() - before == timedelta(minutes=1)

@@ -1,0 +1,68 @@
+"""Recurring jobs as they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.cron import schedule_from
+from jobqueue.errors import InvalidJob
+from jobqueue.maintenance.ticker import is_declared
+from jobqueue.records import ScheduleRecord
+from jobqueue.views.jobs import shown_args
+
+State = Literal["active", "paused", "inactive"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleView:
+    """A recurring job as it is shown.
+
+    Args:
+        record: its row.
+        args: the arguments of its jobs; the secret ones are masked.
+        state: `active`, `paused`, or `inactive`: no living worker has it in its code.
+        expression: its times, as the code has them.
+        zone: the time zone of its times.
+        next_tick: when it is enqueued next; None unless it is active.
+    """
+
+    record: ScheduleRecord
+    args: Mapping[str, Any]
+    state: State
+    expression: str
+    zone: str
+    next_tick: datetime | None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it is not enqueued until it is resumed."""
+        return self.record.paused_at is not None
+
+
+def all_schedules(adapter: Adapter) -> list[ScheduleView]:
+    """Return the recurring jobs of all applications in a database."""
+    records = adapter.schedules()
+    if not records:
+        return []
+    now, has_workers = adapter.now(), bool(adapter.workers())
+    return [_view(record, _state(record, now, has_workers=has_workers), now) for record in records]
+
+
+def _state(record: ScheduleRecord, now: datetime, *, has_workers: bool) -> State:
+    if record.paused_at is not None:
+        return "paused"
+    return "active" if has_workers and is_declared(record, now) else "inactive"
+
+
+def _view(record: ScheduleRecord, state: State, now: datetime) -> ScheduleView:
+    args = shown_args(record)
+    try:
+        schedule = schedule_from(record.rule)
+    except InvalidJob:  # a newer release has declared it
+        return ScheduleView(record, args, state, str(record.rule), "?", None)
+    next_tick = schedule.next_after(now) if state == "active" else None
+    return ScheduleView(record, args, state, schedule.expression, schedule.zone, next_tick)

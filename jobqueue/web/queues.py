@@ -1,0 +1,52 @@
+"""Queues over HTTP: how much there is to do in each, and pausing them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
+from jobqueue.views.queues import QueueView, all_queues
+from jobqueue.web.operations import Answer, ApiCall
+from jobqueue.web.problems import Problem
+
+MOST_COUNTED = 10_000
+
+
+def list_queues(call: ApiCall) -> Answer:
+    """Answer how much there is to do in each queue."""
+    return Answer({"queues": [_as_json(queue) for queue in all_queues(call.adapter, MOST_COUNTED)]})
+
+
+def pause(call: ApiCall) -> Answer:
+    """Let no jobs be claimed from a queue."""
+    name = _queue_name(call)
+    changed = bool(call.adapter.pause_queues([name]))
+    call.note("paused", f"queue {name}")
+    return Answer({"name": name, "paused": True, "changed": changed})
+
+
+def resume(call: ApiCall) -> Answer:
+    """Let jobs be claimed from a queue again."""
+    name = _queue_name(call)
+    changed = bool(call.adapter.resume_queues([name]))
+    call.note("resumed", f"queue {name}")
+    return Answer({"name": name, "paused": False, "changed": changed})
+
+
+def _queue_name(call: ApiCall) -> str:
+    name: str = call.path["name"]
+    if not is_queue_name(name):
+        raise Problem(422, f"{name!r} is no name for a queue; expected {QUEUE_NAME_RULE}")
+    return name
+
+
+def _as_json(queue: QueueView) -> dict[str, Any]:
+    return {
+        "name": queue.name,
+        "due": queue.due,
+        "later": queue.later,
+        "running": queue.running,
+        "more": queue.more,
+        "oldest_age_seconds": queue.oldest_age.total_seconds(),
+        "paused": queue.paused,
+    }

@@ -1,0 +1,125 @@
+"""Stores the progress of a worker's jobs, and hears which of them somebody cancels."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from jobqueue import log
+from jobqueue.adapters.base import Adapter
+from jobqueue.background import Service
+from jobqueue.errors import DatabaseUnavailable
+from jobqueue.records import ClaimedJob
+from jobqueue.worker.handoff import Handoff, Taken
+
+INTERVAL_SECONDS = 1.0
+LONG_SECONDS = 0.5
+
+
+class Monitor:
+    """Stores progress, and asks which jobs are to be cancelled: each once a second at most.
+
+    It asks the database nothing where no job reports progress and none takes longer than half a
+    second. The progress that a job ends with is part of its outcome.
+
+    Args:
+        adapter: where the jobs are.
+        worker_id: the worker whose jobs they are.
+        handoff: where they are being performed.
+        logger: for what concerns the worker.
+        logger_of: the logger for what concerns a job, by its handler.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        worker_id: str,
+        handoff: Handoff,
+        logger: logging.Logger,
+        logger_of: Callable[[str], logging.Logger],
+    ) -> None:
+        self.cancelled: Mapping[tuple[int, int], str] = {}
+        """The reasons of the cancels that were asked for, by the job's id and the claim's token."""
+        self._adapter = adapter
+        self._worker_id = worker_id
+        self._handoff = handoff
+        self._logger_of = logger_of
+        self._cancel: Callable[[Taken], None] = lambda _: None
+        self._lock = threading.Lock()
+        self._reports: dict[tuple[int, int], str] = {}
+        self._write_at = self._look_at = 0.0
+        self._service = Service(
+            "jobqueue-monitor",
+            self._step,
+            logger,
+            on_trouble=partial(log.steward_troubled, logger, worker_id),
+            retry_seconds=INTERVAL_SECONDS,
+        )
+
+    def report(self, claimed: ClaimedJob, progress: str) -> None:
+        """Store the progress of a job soon. From any thread; it does not wait for the database."""
+        with self._lock:
+            is_first = not self._reports
+            self._reports[claimed.id, claimed.token] = progress
+        if is_first:
+            self._service.wake()
+
+    def start(self, cancel: Callable[[Taken], None]) -> None:
+        """Begin.
+
+        Args:
+            cancel: called with each job that is to be cancelled, once.
+        """
+        self._cancel = cancel
+        self._service.start()
+
+    def stop(self) -> None:
+        """End, after what is under way."""
+        self._service.stop()
+
+    def _step(self) -> float:
+        now = time.monotonic()
+        try:
+            if now >= self._look_at:
+                self._look_at = now + INTERVAL_SECONDS
+                self._look_for_cancels()
+        finally:
+            if now >= self._write_at and self._reports:
+                self._write_at = now + INTERVAL_SECONDS
+                self._write_progress()
+        return max(self._due_at() - time.monotonic(), 0.0)
+
+    def _due_at(self) -> float:
+        return min(self._look_at, self._write_at) if self._reports else self._look_at
+
+    # --- progress --------------------------------------------------------------------------------
+
+    def _write_progress(self) -> None:
+        with self._lock:
+            reports, self._reports = self._reports, {}
+        try:
+            self._adapter.report_progress(reports)
+        except DatabaseUnavailable:
+            self._put_back(reports)
+            raise
+
+    def _put_back(self, reports: Mapping[tuple[int, int], str]) -> None:
+        with self._lock:
+            self._reports = {**reports, **self._reports}
+
+    # --- cancelling ------------------------------------------------------------------------------
+
+    def _look_for_cancels(self) -> None:
+        if not self._handoff.performing_longer_than(LONG_SECONDS):
+            self.cancelled = {}
+            return
+        before = self.cancelled
+        self.cancelled = self._adapter.cancel_requests(self._worker_id)
+        for taken in self._handoff.taken():
+            pair = (taken.job.id, taken.job.token)
+            if pair in self.cancelled and pair not in before:
+                log.cancel_heard(self._logger_of(taken.job.handler), taken.job)
+                self._cancel(taken)

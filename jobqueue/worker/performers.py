@@ -1,0 +1,341 @@
+"""Performs the jobs that a handoff brings: one at a time, or several.
+
+One at a time, all of it happens on the thread that runs the worker, which is usually the main
+thread. With several at a time, that thread only hands the jobs out: sync jobs run on a pool of
+threads, and async jobs on an event loop, which has a thread of its own or is the application's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Protocol
+
+from jobqueue import log
+from jobqueue.errors import JobCancelled
+from jobqueue.perform.attempt import StopNow, timeout_error
+from jobqueue.perform.executor import Executor, RunCoroutine
+from jobqueue.records import ClaimedJob, Outcome, Released, Succeeded
+from jobqueue.worker.handoff import Handoff, Taken
+from jobqueue.worker.interruption import Alarm, AlarmClock, Interruptible
+from jobqueue.worker.slots import Slots
+from jobqueue.worker.threads import Loop, LoopThread, ThreadPool
+
+STOP_NOW_SECONDS = 1.0
+NO_DEADLINE = 0.0
+NO_RETRY = -1.0
+
+
+class Performer(Protocol):
+    """Performs the jobs of a handoff."""
+
+    def run(self) -> None:
+        """Perform jobs until there will be no more, and return when all of them are finished."""
+        ...
+
+    def stop_now(self) -> None:
+        """Have what is being performed given back. The handoff has to be closed before."""
+        ...
+
+    def cancel(self, taken: Taken) -> None:
+        """Cancel an async job that is being performed, and interrupt a sync one that wants it."""
+        ...
+
+    def close(self) -> None:
+        """Let go of threads and event loops."""
+        ...
+
+
+@dataclass(slots=True)
+class TimedExecutor:
+    """Executes jobs. It publishes each in its slot, and limits its time.
+
+    Args:
+        executor: turns a job into an outcome.
+        alarm_clock: notices jobs that are overdue.
+        slots: memory shared with a supervisor, which kills this process when a job has ended
+            neither in its time nor `kill_after` later; None when there is no supervisor.
+        kill_after: how long a job may go on after its time.
+        logger_of: the logger for what concerns a job, by its handler.
+    """
+
+    executor: Executor
+    alarm_clock: AlarmClock
+    slots: Slots | None
+    kill_after: timedelta
+    logger_of: Callable[[str], logging.Logger]
+
+    def execute(
+        self,
+        taken: Taken,
+        work: Interruptible,
+        alarm: Alarm,
+        run_coroutine: RunCoroutine | None = None,
+    ) -> Outcome:
+        """Perform a job on this thread, interrupted when its time is over."""
+        if self.slots is None and not self.executor.can_be_interrupted(taken.job):
+            return self.executor.execute(taken.job, work.run, run_coroutine, work.held_off)
+        with self._timed(taken) as limit:
+            # An async job is cancelled by its event loop, and needs no interruption.
+            is_interrupted = limit is not None and not self.executor.is_async(taken.job)
+            if limit is not None and is_interrupted:
+                alarm.set(limit.total_seconds(), partial(work.interrupt, timeout_error(limit)))
+            elif self.executor.interrupts_on_cancel(taken.job):
+                alarm.arm()
+            try:
+                return self.executor.execute(taken.job, work.run, run_coroutine, work.held_off)
+            finally:
+                if is_interrupted:
+                    alarm.cancel()
+
+    async def execute_async(self, taken: Taken, *, on_shared_loop: bool) -> Outcome:
+        """Perform an async job in this task, cancelled when its time is over."""
+        perform = partial(self.executor.execute_async, on_shared_loop=on_shared_loop)
+        if self.slots is None and self.executor.max_runtime(taken.job) is None:
+            return await perform(taken.job)
+        with self._timed(taken):
+            return await perform(taken.job)
+
+    @contextmanager
+    def _timed(self, taken: Taken) -> Iterator[timedelta | None]:
+        limit = self.executor.max_runtime(taken.job)
+        with self._published(taken, limit), self._overdue_is_noticed(taken.job, limit):
+            yield limit
+
+    @contextmanager
+    def _published(self, taken: Taken, limit: timedelta | None) -> Iterator[None]:
+        if self.slots is None:
+            yield
+            return
+        deadline, retry_delay = NO_DEADLINE, 0.0
+        if limit is not None:
+            deadline = time.monotonic() + (limit + self.kill_after).total_seconds()
+            delay = self.executor.delay_after_timeout(taken.job)
+            retry_delay = NO_RETRY if delay is None else delay.total_seconds()
+        self.slots.publish(taken.slot, taken.job, deadline, retry_delay)
+        try:
+            yield
+        finally:
+            self.slots.clear(taken.slot)
+
+    @contextmanager
+    def _overdue_is_noticed(self, job: ClaimedJob, limit: timedelta | None) -> Iterator[None]:
+        """Without a supervisor that kills the process, an overdue job is logged."""
+        if self.slots is not None or limit is None:
+            yield
+            return
+        seconds = limit.total_seconds()
+        tell = partial(log.job_overdue, self.logger_of(job.handler), job, seconds)
+        key = self.alarm_clock.call_after(seconds + self.kill_after.total_seconds(), tell)
+        try:
+            yield
+        finally:
+            self.alarm_clock.cancel(key)
+
+
+class SequentialPerformer:
+    """Performs one job at a time on the thread that calls `run`.
+
+    Args:
+        handoff: where the jobs are.
+        executor: executes them.
+        alarm: what interrupts a sync job whose time is over.
+    """
+
+    def __init__(self, handoff: Handoff, executor: TimedExecutor, alarm: Alarm) -> None:
+        self._handoff = handoff
+        self._executor = executor
+        self._alarm = alarm
+        self._work = Interruptible()
+
+    def run(self) -> None:
+        """Perform jobs until there will be no more, and return when all of them are finished.
+
+        Raises:
+            BaseException: an error that is not of a job; the job is given back.
+        """
+        taken: Taken | None = None
+        while True:
+            # Made before the job is taken, so that `stop_now` finds it whenever it comes.
+            self._work = Interruptible()
+            if taken is None:
+                taken = self._handoff.take()
+            if taken is None:
+                return
+            try:
+                outcome = self._executor.execute(taken, self._work, self._alarm)
+            except BaseException:
+                self._handoff.finish(taken, Released(taken.job))
+                raise
+            taken = self._handoff.finish_and_take(taken, outcome)
+
+    def stop_now(self) -> None:
+        """Have what is being performed given back. The handoff has to be closed before.
+
+        Raises:
+            StopNow: in a sync job, when a signal handler on its thread calls this.
+        """
+        if not self._executor.executor.stop_coroutine():
+            self._work.interrupt(StopNow)
+
+    def cancel(self, taken: Taken) -> None:
+        work, executor = self._work, self._executor.executor
+        if not self._handoff.is_performing(taken):
+            return
+        if executor.is_async(taken.job):
+            executor.cancel_coroutine(taken.job)
+        elif executor.interrupts_on_cancel(taken.job):
+            self._alarm.call_now(partial(work.interrupt, JobCancelled))
+
+    def close(self) -> None:
+        self._executor.executor.close()
+
+
+class ConcurrentPerformer:
+    """Performs as many jobs at a time as the handoff has slots.
+
+    Args:
+        handoff: where the jobs are.
+        executor: executes them.
+        new_alarm: makes what interrupts a sync job whose time is over.
+        loop: where async jobs are performed; a loop of its own by default.
+    """
+
+    def __init__(
+        self,
+        handoff: Handoff,
+        executor: TimedExecutor,
+        new_alarm: Callable[[], Alarm],
+        loop: Loop | None = None,
+    ) -> None:
+        self._handoff = handoff
+        self._executor = executor
+        self._new_alarm = new_alarm
+        self._threads = ThreadPool(handoff.slots)
+        self._loop = loop or LoopThread()
+        self._interruptibles: dict[int, Interruptible] = {}
+        self._tasks: dict[asyncio.Task[Outcome], Taken] = {}
+        self._stop_by: float | None = None
+        self._abandoned = False
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Perform jobs until there will be no more, and return when all of them are finished.
+
+        Raises:
+            BaseException: an error that is not of a job.
+        """
+        self._loop.start()
+        while (taken := self._handoff.take()) is not None:
+            self._start(taken)
+        while not self._handoff.wait_until_finished(STOP_NOW_SECONDS / 10):
+            if self._stop_by is not None and time.monotonic() > self._stop_by:
+                self._abandoned = True
+                self._handoff.abandon()
+        if self._error is not None:
+            raise self._error
+
+    def stop_now(self) -> None:
+        """Have all given back. What does not end within a second is left behind."""
+        self._stop_by = time.monotonic() + STOP_NOW_SECONDS
+        for work in list(self._interruptibles.values()):
+            work.interrupt(StopNow)
+        with suppress(RuntimeError):  # a loop that is closed has no tasks any more
+            self._loop.call_soon(self._cancel_tasks)
+
+    def cancel(self, taken: Taken) -> None:
+        work, executor = self._interruptibles.get(taken.slot), self._executor.executor
+        if not self._handoff.is_performing(taken):
+            return
+        if executor.is_async(taken.job):
+            with suppress(RuntimeError):
+                self._loop.call_soon(self._cancel_task, taken)
+        elif work is not None and executor.interrupts_on_cancel(taken.job):
+            work.interrupt(JobCancelled)
+
+    def close(self) -> None:
+        # Threads whose jobs were left behind end with the process.
+        self._threads.close(wait=not self._abandoned)
+        self._loop.close(wait=not self._abandoned)
+
+    def _start(self, taken: Taken) -> None:
+        if self._executor.executor.is_async(taken.job):
+            try:
+                self._loop.call_soon(self._start_task, taken)
+            except RuntimeError as error:
+                self._fail(taken, error)
+        else:
+            self._threads.submit(partial(self._perform_on_thread, taken))
+
+    # --- sync jobs, each on a thread -------------------------------------------------------------
+
+    def _perform_on_thread(self, taken: Taken) -> None:
+        """Perform a job, and then others for as long as there are any for a thread."""
+        following: Taken | None = taken
+        while following is not None:
+            if self._executor.executor.is_async(following.job):
+                self._start(following)
+                return
+            following = self._perform_one(following)
+
+    def _perform_one(self, taken: Taken) -> Taken | None:
+        work = self._interruptibles[taken.slot] = Interruptible()
+        if self._stop_by is not None:
+            work.interrupt(StopNow)
+        try:
+            outcome = self._executor.execute(taken, work, self._new_alarm(), self._loop.run)
+        except BaseException as error:  # noqa: BLE001 - raised again by `run`
+            self._fail(taken, error)
+            return None
+        return self._handoff.finish_and_take(taken, outcome)
+
+    # --- async jobs, all on the thread of the loop -----------------------------------------------
+
+    def _start_task(self, taken: Taken) -> None:
+        is_shared = self._loop.is_of_application
+        work = self._executor.execute_async(taken, on_shared_loop=is_shared)
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[task] = taken
+        task.add_done_callback(partial(self._finish_task, taken))
+        if self._stop_by is not None:
+            task.cancel()
+
+    def _finish_task(self, taken: Taken, task: asyncio.Task[Outcome]) -> None:
+        del self._tasks[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(taken, error)
+            return
+        outcome = Released(taken.job) if task.cancelled() else self._unless_stopped(task.result())
+        following = self._handoff.finish_and_take(taken, outcome)
+        if following is None:
+            return
+        if self._executor.executor.is_async(following.job):
+            self._start_task(following)
+        else:
+            self._start(following)
+
+    def _unless_stopped(self, outcome: Outcome) -> Outcome:
+        """A job that raises since `stop_now` has cancelled it has not failed: it is given back."""
+        if self._stop_by is None or isinstance(outcome, Succeeded):
+            return outcome
+        return Released(outcome.job, outcome.run_time)
+
+    def _cancel_task(self, taken: Taken) -> None:
+        for task, whose in self._tasks.items():
+            if whose is taken:
+                task.cancel()
+
+    def _cancel_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _fail(self, taken: Taken, error: BaseException) -> None:
+        self._error = error
+        self._handoff.close()
+        self._handoff.finish(taken, Released(taken.job))

@@ -1,0 +1,50 @@
+"""How many jobs a worker prefetches: by time, not by count.
+
+It claims as many jobs ahead as run in a fraction of a second, judged by the durations just seen.
+So long jobs are claimed one at a time and short ones by the hundred, and few jobs ever wait behind
+a slow one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobqueue.records import ClaimedJob
+from jobqueue.worker.handoff import Spent
+
+AHEAD_SECONDS = 0.25
+MOST_JOBS = 2000
+MOST_BYTES = 16 * 1024 * 1024
+NEWEST_WEIGHT = 0.3
+
+
+class Prefetch:
+    """Averages how long jobs took lately, and decides how many to hold ahead of the slots."""
+
+    def __init__(self) -> None:
+        self._seconds_per_job: float | None = None
+        self._bytes_per_job = 0.0
+
+    def note_spent(self, spent: Spent) -> None:
+        """Learn how long jobs took, with hooks and all that is done around them."""
+        if not spent.jobs:
+            return
+        seconds = spent.seconds / spent.jobs
+        if self._seconds_per_job is None:
+            self._seconds_per_job = seconds
+        else:
+            self._seconds_per_job += NEWEST_WEIGHT * (seconds - self._seconds_per_job)
+
+    def note_claimed(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Learn how large the arguments of jobs are."""
+        if jobs:
+            size = sum(len(job.args) for job in jobs) / len(jobs)
+            self._bytes_per_job += NEWEST_WEIGHT * (size - self._bytes_per_job)
+
+    def jobs_to_hold(self, slots: int) -> int:
+        """How many jobs to hold for so many slots, including those being performed."""
+        if self._seconds_per_job is None:
+            return slots
+        by_time = int(AHEAD_SECONDS * slots / max(self._seconds_per_job, AHEAD_SECONDS / MOST_JOBS))
+        by_size = int(MOST_BYTES / max(self._bytes_per_job, 1.0))
+        return max(slots, min(by_time, by_size, MOST_JOBS))
