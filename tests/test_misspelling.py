@@ -45,6 +45,11 @@ def a_class(bases: tuple[type, ...] = (Job,), **attributes: Any) -> Any:
         ("interupt_on_cancel", True, "interrupt_on_cancel"),
         ("schedules_", None, "schedule"),
         ("aip", True, "api"),
+        # What other queues call them.
+        ("max_retries", 3, "max_attempts"),
+        ("retries", 3, "max_attempts"),
+        ("queue_name", "email", "queue"),
+        ("time_limit", 3, "max_runtime"),
     ],
 )
 def test_a_misspelt_class_attribute_is_refused(attribute: str, value: object, meant: str) -> None:

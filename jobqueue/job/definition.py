@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 MAX_NAME_LENGTH = 255
 MOST_ATTEMPTS = 2**31 - 1
+
+# What other queues call an option: left as it is, it would silently do nothing here.
+NAMES_ELSEWHERE = {
+    "max_retries": "max_attempts",
+    "queue_name": "queue",
+    "retries": "max_attempts",
+    "time_limit": "max_runtime",
+}
 
 
 def refuse_main(job_class: type[Job]) -> None:
@@ -67,7 +75,7 @@ def _faults(job_class: type[Job], base: type[Job]) -> Iterator[str]:
 
 
 def _faults_of_spelling(job_class: type[Job], base: type[Job]) -> Iterator[str]:
-    """Attributes that are nearly an option, such as `redcat`.
+    """Attributes that are nearly an option, such as `redcat`, or one of another queue's.
 
     Methods are something else whatever they are called, and so are constants in capitals.
     """
@@ -77,12 +85,16 @@ def _faults_of_spelling(job_class: type[Job], base: type[Job]) -> Iterator[str]:
             continue
         for name, value in vars(owner).items():
             is_other = name.startswith("_") or name.isupper() or not _is_data(value)
-            option = None if is_other or hasattr(base, name) else close_to(name, options)
+            option = None if is_other or hasattr(base, name) else _option_meant(name, options)
             if option not in (None, name):
                 yield (
                     f"{name!r} is no option of a job; did you mean {option!r}? If it is something "
                     "of your own, give it another name, or begin it with an underscore"
                 )
+
+
+def _option_meant(name: str, options: Iterable[str]) -> str | None:
+    return NAMES_ELSEWHERE.get(name) or close_to(name, options)
 
 
 def _is_data(value: object) -> bool:
