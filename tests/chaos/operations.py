@@ -60,7 +60,11 @@ class Operator:
         """One of the newest, which wait; it may have begun, or be done."""
         newest = self._newest()
         job = self._chance.randint(max(1, newest - 500), newest) if newest else 0
-        self._do("cancel", lambda: self._adapter.request_cancel(job, REASON), job=job)
+        self._do("cancel", lambda: self._request_cancel(job), job=job)
+
+    def _request_cancel(self, job: int) -> JobState | None:
+        record = self._adapter.request_cancel(job, REASON)
+        return None if record is None else record.state
 
     def _retry(self) -> None:
         """One that failed or was cancelled, and any other that may be doing anything."""
