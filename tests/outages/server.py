@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
 from sqlalchemy import make_url
 
+from jobqueue.adapters import connect
 from tests.postgres import new_folder, remove_server, started_server
 
 FAST, IMMEDIATE = signal.SIGINT, signal.SIGQUIT
@@ -70,6 +71,18 @@ class Server:
 
     def _postmaster(self) -> psutil.Process:
         return psutil.Process(int((self.folder / "postmaster.pid").read_text().split()[0]))
+
+
+@contextmanager
+def migrated_server() -> Iterator[Server]:
+    """A server of its own with our tables, removed at the end."""
+    server = Server()
+    try:
+        with closing(connect(server.url)) as adapter:
+            adapter.migrate()
+        yield server
+    finally:
+        server.remove()
 
 
 def psycopg_url(url: str) -> str:

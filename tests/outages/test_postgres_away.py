@@ -30,7 +30,7 @@ from jobqueue.maintenance import pruner
 from jobqueue.records import JobState, NewJob
 from tests.conftest import TABLES
 from tests.outages.conftest import Said
-from tests.outages.server import FAST, IMMEDIATE, Server
+from tests.outages.server import FAST, IMMEDIATE, Server, migrated_server
 from tests.sample_jobs import Note, calls
 
 WaitFor = Callable[[Callable[[], bool], str], None]
@@ -83,12 +83,8 @@ def fresh() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    made = Server()
-    adapter = connect(made.url)
-    adapter.migrate()
-    adapter.close()
-    yield made
-    made.remove()
+    with migrated_server() as made:
+        yield made
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from jobqueue.adapters import Adapter, connect
 from jobqueue.records import JobFilter, JobState, NewJob
 from tests.conftest import Project
-from tests.outages.server import IMMEDIATE, Server
+from tests.outages.server import IMMEDIATE, Server, migrated_server
 from tests.process.conftest import SLOW, Running
 
 WaitFor = Callable[[Callable[[], bool], str], None]
@@ -25,12 +25,8 @@ LEASE_SECONDS = 1.5
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server()
-    adapter = connect(made.url)
-    adapter.migrate()
-    adapter.close()
-    yield made
-    made.remove()
+    with migrated_server() as made:
+        yield made
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from jobqueue.adapters import connect
 from jobqueue.records import NewJob
 from tests.conftest import Project
-from tests.outages.server import IMMEDIATE, Server
+from tests.outages.server import IMMEDIATE, Server, migrated_server
 from tests.process.conftest import Running
 
 WaitFor = Callable[[Callable[[], bool], str], None]
@@ -44,12 +44,8 @@ WAITING = "waiting for the database"
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server()
-    adapter = connect(made.url)
-    adapter.migrate()
-    adapter.close()
-    yield made
-    made.remove()
+    with migrated_server() as made:
+        yield made
 
 
 @pytest.fixture
