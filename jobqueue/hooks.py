@@ -169,14 +169,10 @@ class Observers:
             except Exception as error:  # noqa: BLE001 - whatever an observer raises
                 log.hook_failed(logger, hook, error)
 
-    def tell_outcomes(
-        self, logger: logging.Logger, outcomes: Iterable[Outcome], rejected: Iterable[Outcome]
-    ) -> None:
-        """Call the hooks for the outcomes of jobs, except for those that were rejected."""
-        lost = {(outcome.job.id, outcome.job.token) for outcome in rejected}
-        for outcome in outcomes:
-            if (outcome.job.id, outcome.job.token) not in lost:
-                self._tell_outcome(logger, outcome)
+    def tell_outcomes(self, logger: logging.Logger, settled: Iterable[Outcome]) -> None:
+        """Call the hooks for the outcomes of jobs, as they were settled."""
+        for outcome in settled:
+            self._tell_outcome(logger, outcome)
 
     def _tell_outcome(self, logger: logging.Logger, outcome: Outcome) -> None:
         match outcome:

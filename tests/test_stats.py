@@ -98,20 +98,20 @@ def added(adapter: Adapter) -> list[tuple[int, timedelta]]:
     return [(found.stat.succeeded, found.stat.run_time) for found in adapter.stats(HOUR)]
 
 
-def test_what_was_rejected_or_given_back_does_not_count(moody: Moody) -> None:
+def test_what_was_given_back_does_not_count(moody: Moody) -> None:
     stats = Stats(moody, "worker-1", logging.getLogger())
-    kept, rejected, released = outcomes(moody, 3)
-    stats.note([kept, rejected, Released(released.job)], [rejected])
+    kept, released = outcomes(moody, 2)
+    stats.note([kept, Released(released.job)])
     stats.flush()
     assert added(moody) == [(1, SECOND)]
 
 
 def test_what_the_database_did_not_take_is_stored_later(moody: Moody) -> None:
     stats = Stats(moody, "worker-1", logging.getLogger())
-    stats.note(outcomes(moody, 2), [])
+    stats.note(outcomes(moody, 2))
     moody.error = DatabaseUnavailable("away")
     stats.flush()
-    stats.note(outcomes(moody, 1), [])
+    stats.note(outcomes(moody, 1))
     moody.error = None
     stats.flush()
     stats.flush()
@@ -120,7 +120,7 @@ def test_what_the_database_did_not_take_is_stored_later(moody: Moody) -> None:
 
 def test_what_the_database_refuses_is_said(moody: Moody, caplog: pytest.LogCaptureFixture) -> None:
     stats = Stats(moody, "worker-1", logging.getLogger("jobqueue"))
-    stats.note(outcomes(moody, 1), [])
+    stats.note(outcomes(moody, 1))
     moody.error = DatabaseError("no")
     stats.flush()
     assert "what became of attempts could not be stored: no" in caplog.text

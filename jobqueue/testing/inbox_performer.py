@@ -76,8 +76,9 @@ class Performance:
         else:
             turn = self._adapter.turn([outcome], None)
         observers, logger = default_configuration.observers, default_configuration.logger
-        [outcome] = as_settled([outcome], turn.cancelled)
-        observers.tell_outcomes(logger, [outcome], turn.rejected)
+        settled = as_settled([outcome], turn)
+        observers.tell_outcomes(logger, settled)
+        [outcome] = settled or [outcome]
         if isinstance(outcome, Succeeded):
             self.tally.succeeded += 1
         else:

@@ -11,7 +11,6 @@ from jobqueue import log
 from jobqueue.ends import EndTeller
 from jobqueue.hooks import NO_OBSERVERS, Observers
 from jobqueue.records import (
-    Cancelled,
     ClaimedJob,
     Discarded,
     Failed,
@@ -62,7 +61,7 @@ class Reporter:
         logger_of: the logger for what concerns a job, by its handler.
         ends: reports jobs that have ended without being performed here.
         observers: the hooks for all jobs.
-        count: is called with the outcomes that each turn settled, and those that were rejected.
+        count: is called with the outcomes that each turn has settled.
         tally: the counts.
     """
 
@@ -70,7 +69,7 @@ class Reporter:
     logger_of: Callable[[str], logging.Logger]
     ends: EndTeller
     observers: Observers = NO_OBSERVERS
-    count: Callable[[Sequence[Outcome], Sequence[Outcome]], None] = lambda _settled, _rejected: None
+    count: Callable[[Sequence[Outcome]], None] = lambda _settled: None
     tally: Tally = field(default_factory=Tally)
 
     def calls_others(self, handlers: Iterable[str]) -> bool:
@@ -80,22 +79,24 @@ class Reporter:
         return not all(log.is_ours_alone(self.logger_of(handler)) for handler in handlers)
 
     def report(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
-        """Report the outcomes that a turn has settled."""
-        outcomes, rejected = as_settled(outcomes, turn.cancelled), turn.rejected
-        refused = {outcome.job.id for outcome in rejected}
+        """Report the outcomes that a turn has settled, and log those that it rejected."""
+        for outcome in turn.rejected:
+            self.tally.rejected += 1
+            log.job_rejected(self.logger_of(outcome.job.handler), outcome)
+        settled = as_settled(outcomes, turn)
         succeeded: defaultdict[str, list[Succeeded]] = defaultdict(list)
-        for outcome in outcomes:
-            if isinstance(outcome, Succeeded) and outcome.job.id not in refused:
+        for outcome in settled:
+            if isinstance(outcome, Succeeded):
                 succeeded[outcome.job.handler].append(outcome)
             else:
-                self._report_one(outcome, outcome.job.id in refused)
+                self._report_one(outcome)
         for handler, several in succeeded.items():
             self.tally.succeeded += len(several)
             log.jobs_succeeded(self.logger_of(handler), several)
-        if outcomes:
-            self.count(outcomes, rejected)
+        if settled:
+            self.count(settled)
         if self.observers.hears_outcomes:
-            self.observers.tell_outcomes(self.logger, outcomes, rejected)
+            self.observers.tell_outcomes(self.logger, settled)
 
     def report_freed(self, freed: Rescue) -> None:
         """Report the jobs that this worker gave back and that ended by it."""
@@ -107,23 +108,29 @@ class Reporter:
             for job in jobs:
                 log.job_claimed(self.logger_of(job.handler), job)
 
-    def _report_one(self, outcome: Outcome, is_rejected: bool) -> None:
-        logger = self.logger_of(outcome.job.handler)
-        if is_rejected:
-            self.tally.rejected += 1
-            log.job_rejected(logger, outcome)
-            return
+    def _report_one(self, outcome: Outcome) -> None:
         self.tally.count(outcome)
         if not _is_silent(outcome):
-            log.job_settled(logger, outcome)
+            log.job_settled(self.logger_of(outcome.job.handler), outcome)
 
 
-def as_settled(outcomes: Sequence[Outcome], cancelled: Sequence[Cancelled]) -> Sequence[Outcome]:
-    """The outcomes as the database took them: some jobs had been cancelled meanwhile."""
-    if not cancelled:
+def as_settled(outcomes: Sequence[Outcome], turn: Turn) -> Sequence[Outcome]:
+    """The outcomes as a turn has settled them: without those that it rejected.
+
+    Some jobs had been cancelled meanwhile, and ended so instead. Two attempts of one job may have
+    ended in the same turn, if the worker had lost the job and claimed it again. Their tokens tell
+    them apart.
+    """
+    if not turn.rejected and not turn.cancelled:
         return outcomes
-    instead = {(outcome.job.id, outcome.job.token): outcome for outcome in cancelled}
-    return [instead.get((outcome.job.id, outcome.job.token), outcome) for outcome in outcomes]
+    rejected = {_pair(outcome) for outcome in turn.rejected}
+    cancelled = {_pair(outcome): outcome for outcome in turn.cancelled}
+    settled = [outcome for outcome in outcomes if _pair(outcome) not in rejected]
+    return [cancelled.get(_pair(outcome), outcome) for outcome in settled]
+
+
+def _pair(outcome: Outcome) -> tuple[int, int]:
+    return outcome.job.id, outcome.job.token
 
 
 def _is_silent(outcome: Outcome) -> bool:

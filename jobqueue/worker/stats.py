@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -116,13 +116,12 @@ class Stats:
             until=lambda: True,
         )
 
-    def note(self, outcomes: Sequence[Outcome], rejected: Collection[Outcome]) -> None:
+    def note(self, settled: Sequence[Outcome]) -> None:
         """Count the outcomes that a turn has settled. It does not wait for the database."""
-        refused = {id(outcome) for outcome in rejected} if rejected else ()
         with self._lock:
             sums = self._sums
-            for outcome in outcomes:
-                if isinstance(outcome, Released) or id(outcome) in refused:
+            for outcome in settled:
+                if isinstance(outcome, Released):
                     continue
                 key = (outcome.job.handler, outcome.job.queue)
                 known = sums.get(key)
