@@ -139,8 +139,7 @@ class Pump:
 
     def wake(self, wakeup: Wakeup = LOOK_ANYWHERE) -> None:
         """Claim now, or after the turn under way. May be called from any thread."""
-        with self._lock:
-            self._heard = wakeup if self._heard is None else self._heard.merged(wakeup)
+        self._note_wakeup(wakeup)
         self.handoff.wake()
 
     @property
@@ -266,9 +265,13 @@ class Pump:
         if not free_slots:
             return now - self._slot_was_free_at > LONGEST_WITHOUT_FREE_SLOT_SECONDS
         if now - self._slot_was_free_at > LONGEST_WITHOUT_FREE_SLOT_SECONDS:
-            self.wake(LOOK_ANYWHERE)
+            self._note_wakeup(LOOK_ANYWHERE)
         self._slot_was_free_at = now
         return False
+
+    def _note_wakeup(self, wakeup: Wakeup) -> None:
+        with self._lock:
+            self._heard = wakeup if self._heard is None else self._heard.merged(wakeup)
 
     def _take_heard(self) -> Wakeup | None:
         with self._lock:
@@ -289,12 +292,13 @@ class Pump:
         If the database goes away meanwhile, the next turn waits for it.
         """
         try:
+            due = JobFilter(states=(JobState.READY,), queues=self.queues, due=True)
             paused = self.adapter.paused_queues()
-            wanted = (
-                None if self.queues is None else tuple(q for q in self.queues if q not in paused)
-            )
-            due = JobFilter(states=(JobState.READY,), queues=wanted, due=True)
-            return any(job.queue not in paused for job in self.adapter.list_jobs(due, 100))
+            if self.queues is not None:
+                paused = paused.intersection(self.queues)
+            # Counted first: a job that is enqueued in between is looked for once more.
+            held_back = self.adapter.count_jobs(replace(due, queues=tuple(paused)))
+            return self.adapter.count_jobs(due) > held_back
         except DatabaseUnavailable:
             return True
 

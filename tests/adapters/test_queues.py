@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from jobqueue import JobQueue
 from jobqueue.adapters import connect
 from jobqueue.adapters.sql.adapter import SqlAdapter
 from jobqueue.records import Claim, NewJob
+from tests.sample_jobs import Note
 
 QUEUES = ("a", "b", "c")
 
@@ -73,3 +78,29 @@ def test_jobs_that_another_is_taking_are_passed_over(
         jobs = adapter.claim(Claim("w", 7, 4, 4, queues))
     assert [job.id for job in jobs] == [3, 4, 5, 7]
     adapter.close()
+
+
+@pytest.mark.parametrize("queues", ["*", ("a", "A")])
+def test_working_off_waits_for_a_job_that_another_is_taking_however_many_are_paused(
+    postgres_url: str, queues: str | tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(connect(postgres_url)) as adapter, psycopg.connect(postgres_url) as other:
+        adapter.enqueue([NewJob(Note.name, '{"what": "late"}', "a", 50, 5)])
+        adapter.enqueue([NewJob("Held", "{}", "A", 50, 5) for _ in range(150)])
+        adapter.pause_queues(["A"])
+        other.execute("SELECT FROM background_jobs WHERE id = 1 FOR UPDATE")
+        looked, list_paused = threading.Event(), adapter.paused_queues
+
+        def note() -> set[str]:
+            looked.set()
+            return list_paused()
+
+        monkeypatch.setattr(adapter, "paused_queues", note)
+        queue = JobQueue(adapter, queues=queues, poll_interval=0.05)
+        with ThreadPoolExecutor(1) as threads:
+            tally = threads.submit(queue.work_off)
+            assert looked.wait(20)
+            with pytest.raises(TimeoutError):
+                tally.result(0.5)
+            other.rollback()
+            assert tally.result(20).succeeded == 1
