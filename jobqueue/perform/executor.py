@@ -36,12 +36,11 @@ from jobqueue.perform.attempt import (
     timeout_error,
 )
 from jobqueue.perform.foreign_jobs import ForeignJobs, LeftFor
-from jobqueue.perform.outcomes import after_error, after_success
+from jobqueue.perform.outcomes import after_error, after_success, delay_after
 from jobqueue.perform.plan import Plan, new_plan
 from jobqueue.perform.tracebacks import error_text
 from jobqueue.records import NO_DELAY, ClaimedJob, Failed, Outcome
 from jobqueue.redaction import redact_args
-from jobqueue.retry import DEFAULT_RETRY, delay_before_retry
 from jobqueue.transactions import COMMIT_TASK
 from jobqueue.unknown_handlers import UnknownHandlers
 
@@ -163,17 +162,10 @@ class Executor:
 
     def delay_after_timeout(self, claimed: ClaimedJob) -> timedelta | None:
         """When the job's retry policy would have it tried again after a `JobTimeout`, if at all."""
-        job_class = self._registry.find(claimed.handler)
-        limit = self.max_runtime(claimed)
-        if job_class is None or limit is None:
+        plan = self._plan_of(claimed)
+        if plan is None or plan.max_runtime is None:
             return NO_DELAY
-        if claimed.attempts >= claimed.max_attempts:
-            return None
-        error = timeout_error(limit)()
-        try:
-            return delay_before_retry(job_class.retry, claimed.attempts, error)
-        except Exception:  # noqa: BLE001 - the policy is somebody's code
-            return delay_before_retry(DEFAULT_RETRY, claimed.attempts, error)
+        return delay_after(plan.job_class, claimed, timeout_error(plan.max_runtime)())[0]
 
     def stop_coroutine(self) -> bool:
         """Have the async job given back that runs on this executor's own loop; False without one.

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from jobqueue import log
+from jobqueue.job import Job
 from jobqueue.perform.attempt import Attempt, StopNow, secrets_of, since
 from jobqueue.perform.tracebacks import error_text
 from jobqueue.records import (
     Cancelled,
+    ClaimedJob,
     Committed,
     Discarded,
     Failed,
@@ -70,17 +73,30 @@ def _outcome_of_error(attempt: Attempt, error: BaseException) -> Outcome:
     text = error_text(error, secrets)
     if isinstance(error, Retry):
         return Retried(claimed, run_time, error=text, delay=error.delay, refund=True)
-    if claimed.attempts >= claimed.max_attempts:
-        return Failed(claimed, run_time, text, keep=keep)
-    try:
-        delay = delay_before_retry(job_class.retry, claimed.attempts, error)
-    except Exception as policy_error:  # noqa: BLE001 - the policy is somebody's code too
+    delay, policy_error = delay_after(job_class, claimed, error)
+    if policy_error is not None:
         why = error_text(policy_error, secrets)
         text = clean_error(f"{text}\nIts retry policy failed as well; the default is used:\n{why}")
-        delay = delay_before_retry(DEFAULT_RETRY, claimed.attempts, error)
     if delay is None:
         return Failed(claimed, run_time, text, keep=keep)
     return Retried(claimed, run_time, error=text, delay=delay)
+
+
+def delay_after(
+    job_class: type[Job], claimed: ClaimedJob, error: BaseException
+) -> tuple[timedelta | None, Exception | None]:
+    """How long the retry policy of a job has it wait after an error.
+
+    Returns:
+        The delay, None if it is not attempted again; and what the policy itself raised, if it did:
+        then the delay is that of the default policy.
+    """
+    if claimed.attempts >= claimed.max_attempts:
+        return None, None
+    try:
+        return delay_before_retry(job_class.retry, claimed.attempts, error), None
+    except Exception as policy_error:  # noqa: BLE001 - the policy is somebody's code too
+        return delay_before_retry(DEFAULT_RETRY, claimed.attempts, error), policy_error
 
 
 def _committed(attempt: Attempt) -> Committed:

@@ -253,7 +253,7 @@ class WorkerProcess:
         error = DIED.format(name=self.name, how=how_it_ended(self.exit_code))
         return CrashedJob(entry.job_id, entry.token, error, guilty=not self._timed_out)
 
-    def record(self, lease: Any) -> NewWorker:
+    def record(self, lease: timedelta) -> NewWorker:
         """The worker as it is registered in the database."""
         return NewWorker(
             id=self.worker_id,

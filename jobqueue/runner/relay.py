@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.records import LOOK_ANYWHERE, Wakeup
+from jobqueue.records import Wakeup
 from jobqueue.runner.groups import RESTING
 from jobqueue.worker.listener import ListenerService
 from jobqueue.worker.worker import Worker
@@ -177,8 +177,6 @@ def _hear(fd: int, worker: Worker, when_alone: Callable[[bool], None]) -> None:
                 resting, alone = facts[RESTING]
                 when_alone(alone)
                 worker.rest(resting)
-                # To give back prefetched jobs at once, or to claim jobs that came meanwhile.
-                worker.wake(LOOK_ANYWHERE)
             else:
                 worker.wake(Wakeup.from_facts(facts))
     worker.rely_on_wakeups(False)

@@ -30,27 +30,24 @@ class SuspendedLease:
         self._adapter = adapter
         self._worker_id = worker_id
         self._pause_seconds = lease_seconds / BEATS_PER_LEASE
-        self._logger = logger
-        self._service: Service | None = None
-
-    def keep(self, alone: bool) -> None:
-        """Begin to beat, or stop. Always called from the same thread, and it returns at once."""
-        if alone and self._service is None:
-            self._service = self._new_service()
-            self._service.start()
-        elif not alone and self._service is not None:
-            self._service.stop(0.0)
-            self._service = None
-
-    def _new_service(self) -> Service:
-        return Service(
+        self._is_alone = False
+        self._service = Service(
             "jobqueue-suspended-lease",
             self._step,
-            self._logger,
-            on_trouble=partial(log.lease_troubled, self._logger, self._worker_id),
+            logger,
+            on_trouble=partial(log.lease_troubled, logger, worker_id),
             retry_seconds=min(self._pause_seconds, RETRY_SECONDS),
         )
 
-    def _step(self) -> float:
+    def keep(self, alone: bool) -> None:
+        """Begin to beat, or stop. Always called from the same thread, and it returns at once."""
+        self._is_alone = alone
+        if alone:
+            self._service.start()
+        self._service.wake()
+
+    def _step(self) -> float | None:
+        if not self._is_alone:
+            return None
         self._adapter.beat([self._worker_id])
         return self._pause_seconds

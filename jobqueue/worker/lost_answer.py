@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.adapters.settlement import may_be_cancelled, was_called_off
-from jobqueue.records import (
-    Cancelled,
-    Discarded,
-    Failed,
-    JobRecord,
-    JobState,
-    Outcome,
-    Succeeded,
-    Turn,
-)
+from jobqueue.adapters.settlement import may_be_cancelled, settlement_of, was_called_off
+from jobqueue.records import Cancelled, JobRecord, Outcome, Turn
 
 
 def without_settled_before(
@@ -37,24 +28,13 @@ def without_settled_before(
 
 def _was_settled(outcome: Outcome, record: JobRecord | None) -> bool:
     """Whether an outcome that was rejected had been stored before."""
+    settlement = settlement_of(outcome)
     if record is None:
-        return isinstance(outcome, Succeeded | Failed | Discarded) and not outcome.keep
+        return settlement.remove
     if record.locked_by is not None:
         return False
-    return record.state is _state_after(outcome) or _is_called_off(outcome, record)
+    return record.state is settlement.state or _is_called_off(outcome, record)
 
 
 def _is_called_off(outcome: Outcome, record: JobRecord) -> bool:
     return may_be_cancelled(outcome) and was_called_off(record)
-
-
-def _state_after(outcome: Outcome) -> JobState:
-    match outcome:
-        case Succeeded():
-            return JobState.SUCCEEDED
-        case Failed():
-            return JobState.FAILED
-        case Discarded():
-            return JobState.CANCELLED
-        case _:
-            return JobState.READY

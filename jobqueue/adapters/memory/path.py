@@ -8,15 +8,12 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
+from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore, Position, Row
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.sessions import JoinedTransactions
 from jobqueue.adapters.settlement import (
-    Pair,
-    cancelled_among,
-    may_be_cancelled,
     settlement_of,
-    was_called_off,
 )
 from jobqueue.records import Claim, ClaimedJob, JobRecord, JobState, NewJob, Outcome, Turn
 from jobqueue.stored import StoredJob, kept_by
@@ -152,21 +149,8 @@ class MemoryPath(MemoryRole, PathRole):
         if meanwhile is not None:
             meanwhile()
         # By way of the adapter, so that a subclass may override `settle` and `claim`.
-        adapter = self._store.adapter
         with self._store.lock:
-            rejected = adapter.settle(outcomes) if outcomes else []
-            reasons = self._reasons_of_cancelled([o for o in outcomes if o not in rejected])
-            claimed = adapter.claim(claim) if claim is not None else []
-        cancelled = cancelled_among(outcomes, reasons)
-        return Turn(tuple(rejected), tuple(claimed), cancelled=cancelled)
-
-    def _reasons_of_cancelled(self, settled: Sequence[Outcome]) -> dict[Pair, str]:
-        reasons = {}
-        for outcome in settled:
-            row = self._store.rows.get(outcome.job.id) if may_be_cancelled(outcome) else None
-            if row is not None and was_called_off(row.record):
-                reasons[outcome.job.id, outcome.job.token] = row.record.last_error or ""
-        return reasons
+            return Adapter.turn(self._store.adapter, outcomes, claim)
 
 
 def is_ready_at(record: JobRecord, position: Position) -> bool:
