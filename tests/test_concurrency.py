@@ -562,6 +562,34 @@ class BrokenLog(logging.LoggerAdapter[logging.Logger]):
         raise RuntimeError("this logger is broken")
 
 
+@pytest.mark.parametrize("started", [0, 1, 2])
+def test_a_thread_for_a_job_cannot_be_started(
+    adapter: Adapter, started: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs is finished, the others are given back, and the worker ends with the error."""
+    start = threading.Thread.start
+    refused = threading.Event()
+
+    def start_unless(thread: threading.Thread) -> None:
+        if thread.name == f"jobqueue-job-{started}":
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    class UntilRefused(Job):
+        def perform(self) -> None:
+            assert refused.wait(20)
+
+    monkeypatch.setattr(threading.Thread, "start", start_unless)
+    queue = JobQueue(adapter, concurrency=3)
+    jobs = [queue.enqueue(UntilRefused).id for _ in range(5)]
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        queue.work_off()
+    left = adapter.list_jobs(JobFilter(ids=tuple(jobs)), 5)
+    assert len(left) == 5 - started
+    assert {(record.state, record.attempts) for record in left} == {(JobState.READY, 0)}
+
+
 @pytest.mark.parametrize("concurrency", [1, 2])
 def test_what_fails_outside_of_a_job_ends_the_worker_and_gives_the_job_back(
     memory: Adapter, concurrency: int, monkeypatch: pytest.MonkeyPatch

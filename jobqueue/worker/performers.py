@@ -265,13 +265,14 @@ class ConcurrentPerformer:
         self._loop.close(wait=not self._abandoned)
 
     def _start(self, taken: Taken) -> None:
-        if self._executor.executor.is_async(taken.job):
-            try:
+        """Have a job performed. It is given back if there is no thread for it, or no loop."""
+        try:
+            if self._executor.executor.is_async(taken.job):
                 self._loop.call_soon(self._start_task, taken)
-            except RuntimeError as error:
-                self._fail(taken, error)
-        else:
-            self._threads.submit(partial(self._perform_on_thread, taken))
+            else:
+                self._threads.submit(partial(self._perform_on_thread, taken))
+        except RuntimeError as error:
+            self._fail(taken, error)
 
     # --- sync jobs, each on a thread -------------------------------------------------------------
 

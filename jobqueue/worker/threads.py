@@ -26,13 +26,17 @@ class ThreadPool:
         self._threads: list[threading.Thread] = []
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Have one of the threads call `work`, which must not raise."""
-        self._work.put(work)
+        """Have one of the threads call `work`, which must not raise.
+
+        Raises:
+            RuntimeError: it takes another thread, and the system allows none. `work` is dropped.
+        """
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._size:
             name = f"jobqueue-job-{len(self._threads)}"
             thread = threading.Thread(target=self._run, name=name, daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
+        self._work.put(work)
 
     def close(self, *, wait: bool) -> None:
         """End the threads when they are done, and wait for that if asked to."""
