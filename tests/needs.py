@@ -65,6 +65,11 @@ NEEDS = {
         "`apt-get install pgbouncer`, `brew install pgbouncer`, or another on the PATH",
         package="pgbouncer",
     ),
+    "curl": program(
+        "curl",
+        "`apt-get install curl`, `brew install curl`, or another on the PATH, 7.82 or newer",
+        package="curl",
+    ),
     "mounting": Need(
         "to mount a file system",
         _folder_that_was_mounted,

@@ -290,17 +290,14 @@ def test_a_connection_that_was_cut_is_replaced(
 
 
 def cut_connections(url: str) -> None:
+    """Every connection to the database is gone when this returns."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        ended = connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        while connection.execute(
-            "SELECT FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            " AND backend_type = 'client backend'"
-        ).fetchone():
-            pass
+        ).fetchall()
+        assert ended
+        assert all(gone for (gone,) in ended)
 
 
 def test_a_connection_cut_within_a_transaction_of_the_caller(postgres_url: str) -> None:

@@ -201,7 +201,7 @@ def test_a_connection_that_was_cut_before_costs_no_attempt(postgres: SqlAdapter)
     assert work_off(postgres) == Tally(succeeded=1)
     with postgres.database.engine.connect() as connection:
         others = text(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         assert connection.execute(others).scalar_one() > 0

@@ -1,7 +1,7 @@
 """Short jobs do not wait for a slow one, whoever holds them when it begins.
 
-Workers that listen look by themselves every five minutes only: a test in which one sleeps on the
-jobs that it holds would take that long.
+Workers that listen look by themselves every five minutes only, and with this lease they look for
+strays even more seldom: one that slept on the jobs that it holds would not wake up in this test.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def test_short_jobs_do_not_wait_for_slow_ones(
     concurrency: int,
     kind: str,
 ) -> None:
-    running = start("work", "-n", "2", "--concurrency", str(concurrency))
+    running = start("work", "-n", "2", "--concurrency", str(concurrency), "--lease", "3600")
     wait_for(lambda: running.log.count("works on") == 2, "the workers")
     enqueue(slow_project, [short(kind)] * BEFORE, at_once=True)
     wait_for(lambda: performed(slow_project) == BEFORE, "the jobs before")

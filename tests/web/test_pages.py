@@ -15,6 +15,8 @@ import pytest
 from tests.conftest import PROJECT, Project
 from tests.test_docs import BLOCK, FILE, Block, run_console
 
+pytestmark = pytest.mark.needs("curl")
+
 DOCS = PROJECT / "docs"
 NEEDS_SERVER = re.compile(r"<!-- not run: it needs a server; tests/web/test_pages.py [^>]+-->\n$")
 PLACES = re.compile(r"localhost:(8787|8000)\b")
