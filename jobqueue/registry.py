@@ -89,6 +89,10 @@ class Registry:
         """The names of all registered classes, without aliases, sorted."""
         return sorted({job_class.name for job_class in self._by_name.values()})
 
+    def classes(self) -> list[type[Job]]:
+        """All registered classes, each once, sorted by name."""
+        return [found for name in self.names() if (found := self.find(name)) is not None]
+
     def encode_args(self, args: Mapping[str, Any], handler: str) -> str:
         """The JSON text of arguments by name, checked by the job's class where that is known.
 

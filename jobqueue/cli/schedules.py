@@ -214,8 +214,7 @@ def _not_there(
 def _undeclared(session: Session) -> list[str]:
     from jobqueue.maintenance.ticker import app_key
 
-    classes = [found for name in registry.names() if (found := registry.find(name)) is not None]
-    in_code = {name for job_class in classes for name in job_class.schedules()}
+    in_code = {name for job_class in registry.classes() for name in job_class.schedules()}
     there = {record.name for record in session.adapter.schedules(app_key(session.settings.app))}
     return sorted(in_code - there)
 

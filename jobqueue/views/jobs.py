@@ -104,8 +104,7 @@ def classes_meant(name: str, *, open_only: bool = False) -> list[type[Job]]:
         name: what the person wrote.
         open_only: whether only classes with `api = True` are known to that person.
     """
-    known = [found for full in registry.names() if (found := registry.find(full)) is not None]
-    known = [job_class for job_class in known if job_class.api or not open_only]
+    known = [job_class for job_class in registry.classes() if job_class.api or not open_only]
     exact = registry.find(name)
     if exact in known:
         return [exact]
