@@ -31,9 +31,9 @@ class Registry:
             DuplicateJob: another class has one of them.
         """
         with self._lock:
-            for name in (job_class.name, *job_class.aliases):
+            for name in names_of(job_class):
                 self._refuse_clash(name, job_class)
-            for name in (job_class.name, *job_class.aliases):
+            for name in names_of(job_class):
                 self._by_name[name] = job_class
         for watcher in self._watchers:
             watcher(job_class)
@@ -107,6 +107,11 @@ class Registry:
 
 registry = Registry()
 """The classes that subclassing `Job` registers."""
+
+
+def names_of(job_class: type[Job]) -> tuple[str, ...]:
+    """The names that rows of a job class may carry: its own, and its aliases."""
+    return (job_class.name, *job_class.aliases)
 
 
 def place_of(job_class: type[Job]) -> str:
