@@ -15,7 +15,7 @@ from jobqueue.cli.errors import WORK_FAILED, say_error
 from jobqueue.cli.lists import job_filter
 from jobqueue.cli.options import App, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
 from jobqueue.cli.output import counted
-from jobqueue.cli.session import note_broken_app, opened
+from jobqueue.cli.session import OTHER_DATABASE, note_broken_app, opened
 from jobqueue.ends import usual_ends
 from jobqueue.errors import ConfigurationError, JobqueueError, StateConflict
 from jobqueue.records import JobFilter, JobState
@@ -23,7 +23,6 @@ from jobqueue.stored import StoredJob, not_found
 
 CANCEL_REASON = "cancelled from the command line"
 CLEAR_REASON = "cleared from the command line"
-OTHER_DATABASE = "a database that it sets in code is not known here"
 
 JobIds = Annotated[list[int], typer.Argument(metavar="ID...", help="The ids of the jobs.")]
 

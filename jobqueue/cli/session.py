@@ -18,6 +18,10 @@ from jobqueue.defaults import default_configuration
 from jobqueue.errors import ConfigurationError
 from jobqueue.job import registry
 
+# What follows from an application that cannot be imported, for `note_broken_app`.
+OTHER_DATABASE = "a database that it sets in code is not known here"
+SECRETS_UNKNOWN = "what is secret is not known then"
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
