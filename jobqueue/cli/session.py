@@ -70,11 +70,6 @@ def refuse_memory(adapter: Adapter) -> None:
         )
 
 
-def default_app_exists(folder: Path) -> bool:
-    """Return whether there is a module or package `jobs` in a folder."""
-    return (folder / "jobs.py").is_file() or (folder / "jobs").is_dir()
-
-
 def _opened(options: Mapping[str, Any], app: str) -> Session:
     ours = load_settings(options)
     default_configuration.configure(settings=ours)
