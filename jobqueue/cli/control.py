@@ -17,7 +17,7 @@ from jobqueue.cli.options import App, DatabaseUrl, OnlyHandlers, OnlyQueues, Onl
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import OTHER_DATABASE, note_broken_app, opened
 from jobqueue.ends import usual_ends
-from jobqueue.errors import ConfigurationError, JobqueueError, StateConflict
+from jobqueue.errors import ConfigurationError, JobNotFound, StateConflict
 from jobqueue.records import JobFilter, JobState
 from jobqueue.stored import StoredJob, not_found
 
@@ -123,9 +123,7 @@ def _each(
     for job_id in dict.fromkeys(job_ids):
         try:
             typer.echo(change_one(adapter, job_id))
-        except (LookupError, StateConflict) as error:
-            if not isinstance(error, JobqueueError):
-                raise
+        except (JobNotFound, StateConflict) as error:
             refused = True
             say_error(str(error))
     if refused:
