@@ -162,7 +162,10 @@ def import_app(app: str | None, directory: Path | None = None) -> list[str]:
         ConfigurationError: one cannot be imported; the cause is what it raised.
     """
     folder = (directory or Path.cwd()).resolve()
-    names = [name.strip() for name in app.split(",")] if app else _default_app(folder)
+    if app:
+        names = [name.strip() for name in app.split(",")]
+    else:
+        names = [DEFAULT_APP] if default_app_exists(folder) else []
     if names and str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     for name in names:
@@ -170,6 +173,11 @@ def import_app(app: str | None, directory: Path | None = None) -> list[str]:
     if not app and names:
         _refuse_stranger(sys.modules[DEFAULT_APP], folder)
     return names
+
+
+def default_app_exists(folder: Path) -> bool:
+    """Whether there is a module or package `jobs` in a folder."""
+    return (folder / f"{DEFAULT_APP}.py").is_file() or (folder / DEFAULT_APP).is_dir()
 
 
 class JobQueue:
@@ -346,11 +354,6 @@ def _enqueue_unchecked(name: str, args: Mapping[str, Any], options: EnqueueOptio
         logger=default_configuration.logger,
     )
     return record
-
-
-def _default_app(folder: Path) -> list[str]:
-    there = (folder / f"{DEFAULT_APP}.py").is_file() or (folder / DEFAULT_APP).is_dir()
-    return [DEFAULT_APP] if there else []
 
 
 def _import_with_submodules(name: str) -> None:

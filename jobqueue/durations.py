@@ -7,20 +7,12 @@ from datetime import datetime
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
-def duration(seconds: float, *, precise: bool = False) -> str:
-    """Return a duration in its largest sensible unit: `45 s`, `3 min`, `2 d`.
-
-    Args:
-        seconds: how long it is.
-        precise: whether short ones have more digits: `12 ms`, `1.5 s`.
-    """
+def duration(seconds: float) -> str:
+    """Return a duration in its largest sensible unit: `45 s`, `3 min`, `2 d`."""
     for size, unit in UNITS:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
-    if not precise:
-        return f"{seconds:.0f} s"
-    # 999.5 ms would be rounded to 1000 ms.
-    return f"{seconds:.1f} s" if seconds >= 0.9995 else f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.0f} s"
 
 
 def from_now(moment: datetime, now: datetime) -> str:

@@ -20,9 +20,12 @@ from jobqueue.sinks import default_sinks
 def logger_of(known: Registry, default: logging.Logger, handler: str) -> logging.Logger:
     """The logger of a job: that of its class, if it has one of its own, and else `default`."""
     job_class = known.find(handler)
-    logger = default if job_class is None else job_class.logger
+    return default if job_class is None else _preferred(job_class.logger, default)
+
+
+def _preferred(of_class: logging.Logger, default: logging.Logger) -> logging.Logger:
     # A class without a logger of its own has the configured one; `default` comes before that.
-    return default if logger is default_sinks.logger else logger
+    return default if of_class is default_sinks.logger else of_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,8 @@ class EndTeller:
 
     def _loggers(self) -> Iterator[logging.Logger]:
         yield self.logger
-        for name in self.registry.names():
-            yield logger_of(self.registry, self.logger, name)
+        for job_class in self.registry.classes():
+            yield _preferred(job_class.logger, self.logger)
 
     def _logger_of(self, job: JobRecord) -> logging.Logger:
         return logger_of(self.registry, self.logger, job.handler)

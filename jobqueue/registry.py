@@ -31,9 +31,9 @@ class Registry:
             DuplicateJob: another class has one of them.
         """
         with self._lock:
-            for name in (job_class.name, *job_class.aliases):
+            for name in names_of(job_class):
                 self._refuse_clash(name, job_class)
-            for name in (job_class.name, *job_class.aliases):
+            for name in names_of(job_class):
                 self._by_name[name] = job_class
         for watcher in self._watchers:
             watcher(job_class)
@@ -89,6 +89,10 @@ class Registry:
         """The names of all registered classes, without aliases, sorted."""
         return sorted({job_class.name for job_class in self._by_name.values()})
 
+    def classes(self) -> list[type[Job]]:
+        """All registered classes, each once, sorted by name."""
+        return [found for name in self.names() if (found := self.find(name)) is not None]
+
     def encode_args(self, args: Mapping[str, Any], handler: str) -> str:
         """The JSON text of arguments by name, checked by the job's class where that is known.
 
@@ -103,6 +107,11 @@ class Registry:
 
 registry = Registry()
 """The classes that subclassing `Job` registers."""
+
+
+def names_of(job_class: type[Job]) -> tuple[str, ...]:
+    """The names that rows of a job class may carry: its own, and its aliases."""
+    return (job_class.name, *job_class.aliases)
 
 
 def place_of(job_class: type[Job]) -> str:

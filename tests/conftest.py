@@ -29,6 +29,7 @@ from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.clock import ManualClock
 from jobqueue.defaults import default_configuration
+from jobqueue.job import registry
 from tests import needs
 from tests.forking import Forked, ForkServer, running_fork_server
 from tests.postgres import new_folder, remove_server, started_server
@@ -212,6 +213,15 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_more_plugins_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a pytest that a test starts: these two take two seconds to import, each time."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:schemathesis -p no:hypothesispytest")
+
+
+@pytest.fixture
+def forget_jobs() -> Iterator[None]:
+    """Take what a test defines out of the registry: other tests' workers would enqueue it."""
+    before = dict(registry._by_name)
+    yield
+    registry._by_name.clear()
+    registry._by_name.update(before)
 
 
 # --- the command line ----------------------------------------------------------------------------

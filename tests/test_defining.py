@@ -57,6 +57,8 @@ def test_a_job_is_named_after_its_module_and_class() -> None:
 
 def test_a_name_and_aliases_of_its_own() -> None:
     assert registry.find("a-name") is registry.find("an-old-name") is Named
+    assert registry.classes().count(Named) == 1
+    assert [job_class.name for job_class in registry.classes()] == registry.names()
     assert registry.find("tests.test_defining.Named") is None
 
 

@@ -25,6 +25,7 @@ from jobqueue.perform.foreign_jobs import ROLLOUT
 from jobqueue.records import Claim, Failed, NewJob, Released
 from jobqueue.unknown_handlers import MOST_NAMES, UnknownHandlers
 from jobqueue.worker.worker import Worker
+from tests.conftest import wait_until
 
 SOON = 2.0
 performed: list[str] = []
@@ -112,13 +113,6 @@ def enqueue(adapter: Adapter, handler: str, **args: Any) -> int:
     return adapter.enqueue([new])[0].id
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:
-    until = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 # --- a class that one release does not have ------------------------------------------------------
 
 
@@ -128,7 +122,10 @@ def test_a_new_class_is_performed_within_a_second_or_two(
 ) -> None:
     with working(adapter, OLD, concurrency=concurrency):
         job_id = enqueue(adapter, "added", what="the first")
-        wait_until(lambda: "is known to this worker" in str(_record(adapter, job_id).last_error))
+        wait_until(
+            lambda: "is known to this worker" in str(_record(adapter, job_id).last_error),
+            "the old release to meet the job",
+        )
         begun = time.monotonic()
         with working(adapter, NEW, concurrency=concurrency):
             assert wait_for(1)
@@ -146,7 +143,10 @@ def test_a_job_that_was_met_before_keeps_its_attempts_and_place(adapter: Adapter
     job_id = enqueue(adapter, "added", what="x")
     before = _record(adapter, job_id)
     with working(adapter, OLD):
-        wait_until(lambda: _record(adapter, job_id).last_error is not None)
+        wait_until(
+            lambda: _record(adapter, job_id).last_error is not None,
+            "the old release to meet the job",
+        )
         enqueue(adapter, "known", what="known")
         assert wait_for(1)
     after = _record(adapter, job_id)
@@ -211,7 +211,10 @@ def _record(adapter: Adapter, job_id: int) -> Any:
 def test_a_new_parameter_is_left_for_the_release_that_has_it(adapter: Adapter) -> None:
     with working(adapter, OLD):
         job_id = enqueue(adapter, "greet", who="Ann", language="de")
-        wait_until(lambda: _record(adapter, job_id).last_error is not None)
+        wait_until(
+            lambda: _record(adapter, job_id).last_error is not None,
+            "the old release to meet the job",
+        )
         left = _record(adapter, job_id)
         assert left.state is not JobState.FAILED
         assert "(who, language)" in left.last_error

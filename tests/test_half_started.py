@@ -14,7 +14,6 @@ from jobqueue import Every, Job, JobQueue
 from jobqueue.adapters import Adapter
 from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
-from jobqueue.job import registry
 from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.records import JobFilter, JobState, NewWorker
 from jobqueue.runner.groups import WorkerGroup
@@ -37,8 +36,8 @@ THREADS = (
 
 
 @pytest.fixture
-def recurring() -> Any:
-    before = dict(registry._by_name)
+def recurring(forget_jobs: None) -> type[Job]:
+    """One that ticks every hour; the registry forgets it afterwards."""
 
     class Tick(Job):
         schedule = Every(seconds=3600)
@@ -46,9 +45,21 @@ def recurring() -> Any:
         def perform(self) -> None:
             calls.append("tick")
 
-    yield Tick
-    registry._by_name.clear()
-    registry._by_name.update(before)
+    return Tick
+
+
+@pytest.fixture
+def refused_threads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of threads that cannot be started, as when the machine allows no more of them."""
+    start, names = threading.Thread.start, set[str]()
+
+    def start_unless(thread: threading.Thread) -> None:
+        if thread.name in names:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_unless)
+    return names
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])
@@ -58,18 +69,10 @@ def test_a_thread_cannot_be_started(
     name: str,
     concurrency: int,
     recurring: type[Job],
-    monkeypatch: pytest.MonkeyPatch,
+    refused_threads: set[str],
 ) -> None:
-    """As when the machine allows no more of them."""
-    start = threading.Thread.start
     before = set(threading.enumerate())
-
-    def start_unless(thread: threading.Thread) -> None:
-        if thread.name == name:
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", start_unless)
+    refused_threads.add(name)
     calls.clear()
     job = JobQueue(adapter).enqueue(Note)
     with pytest.raises(RuntimeError, match="can't start new thread"):
@@ -82,20 +85,12 @@ def test_a_thread_cannot_be_started(
     assert calls == []
 
 
-def test_a_supervisor_whose_listener_cannot_be_started(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_supervisor_whose_listener_cannot_be_started(refused_threads: set[str]) -> None:
     """It beats for nobody, and has spawned nothing."""
     memory = MemoryAdapter()
-    start, spawned = threading.Thread.start, []
+    spawned: list[str] = []
     before = set(threading.enumerate())
-
-    def start_unless(thread: threading.Thread) -> None:
-        if thread.name == "jobqueue-listener":
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", start_unless)
+    refused_threads.add("jobqueue-listener")
     log, second = logging.getLogger("jobqueue"), timedelta(seconds=1)
     supervisor = Supervisor(
         [WorkerGroup("worker", None, 1)],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,6 +21,8 @@ from jobqueue.cron import Schedule, schedule_from
 from jobqueue.job import registry
 from jobqueue.maintenance.ticker import Ticker, Ticks, app_key, schedules_in
 from jobqueue.records import JobFilter, JobRecord, NewSchedule
+
+pytestmark = pytest.mark.usefixtures("forget_jobs")
 
 PARIS = ZoneInfo("Europe/Paris")
 LOG = logging.getLogger("jobqueue")
@@ -225,15 +227,6 @@ def test_a_schedule_that_does_not_fit_is_refused_at_definition(
 
 
 # --- the ticks of a process ----------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def forget_jobs() -> Iterator[None]:
-    """Take what a test defines out of the registry: other tests' workers would enqueue it."""
-    before = dict(registry._by_name)
-    yield
-    registry._by_name.clear()
-    registry._by_name.update(before)
 
 
 def schedule_of(rule: Schedule, name: str = "Report", **changes: Any) -> NewSchedule:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobqueue.bench.figures import Benchmark, Figure
-from jobqueue.cli.control import OTHER_DATABASE
 from jobqueue.cli.options import App, AsJson, Concurrency, DatabaseUrl
 from jobqueue.cli.output import Column, print_json, print_table
-from jobqueue.cli.session import Session, note_broken_app, opened, refuse_memory
+from jobqueue.cli.session import OTHER_DATABASE, Session, note_broken_app, opened, refuse_memory
 
 if TYPE_CHECKING:
     from jobqueue.bench.runs import Tell

@@ -15,15 +15,14 @@ from jobqueue.cli.errors import WORK_FAILED, say_error
 from jobqueue.cli.lists import job_filter
 from jobqueue.cli.options import App, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
 from jobqueue.cli.output import counted
-from jobqueue.cli.session import note_broken_app, opened
+from jobqueue.cli.session import OTHER_DATABASE, note_broken_app, opened
 from jobqueue.ends import usual_ends
-from jobqueue.errors import ConfigurationError, JobqueueError, StateConflict
+from jobqueue.errors import ConfigurationError, JobNotFound, StateConflict
 from jobqueue.records import JobFilter, JobState
 from jobqueue.stored import StoredJob, not_found
 
 CANCEL_REASON = "cancelled from the command line"
 CLEAR_REASON = "cleared from the command line"
-OTHER_DATABASE = "a database that it sets in code is not known here"
 
 JobIds = Annotated[list[int], typer.Argument(metavar="ID...", help="The ids of the jobs.")]
 
@@ -124,9 +123,7 @@ def _each(
     for job_id in dict.fromkeys(job_ids):
         try:
             typer.echo(change_one(adapter, job_id))
-        except (LookupError, StateConflict) as error:
-            if not isinstance(error, JobqueueError):
-                raise
+        except (JobNotFound, StateConflict) as error:
             refused = True
             say_error(str(error))
     if refused:

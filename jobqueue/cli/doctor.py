@@ -29,7 +29,7 @@ from jobqueue.errors import ConfigurationError, DatabaseError
 from jobqueue.job import registry
 from jobqueue.records import Ailment, Health, JobFilter, JobState, SchemaStatus, WorkerRecord
 from jobqueue.runner.groups import AS_CONFIGURED, WorkerGroup, groups_of
-from jobqueue.views.queues import UnattendedQueue, all_queues, unattended_queues
+from jobqueue.views.queues import UnattendedQueue, unattended_queues
 from jobqueue.views.workers import living_among
 
 
@@ -196,7 +196,7 @@ def _examine_database(adapter: Adapter, findings: Findings) -> None:
 
 
 def _examine_queues(adapter: Adapter, findings: Findings) -> None:
-    unattended = unattended_queues(all_queues(adapter), findings.living, findings.groups)
+    unattended = unattended_queues(adapter.queue_depths(), findings.living, findings.groups)
     has_groups = bool(findings.groups)
     findings.warnings += [as_typed(_warning_of(q, has_groups=has_groups)) for q in unattended]
     if unattended and not findings.living:

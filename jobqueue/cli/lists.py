@@ -18,7 +18,7 @@ from jobqueue.cli.output import (
     print_pairs,
     print_table,
 )
-from jobqueue.cli.session import Session, note_broken_app, opened
+from jobqueue.cli.session import SECRETS_UNKNOWN, Session, note_broken_app, opened
 from jobqueue.cli.watch import watch
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.durations import from_now
@@ -75,7 +75,7 @@ def list_jobs(
         where = job_filter(session, state, queue, handler, before)
         found, now = session.adapter.list_jobs(where, limit), session.adapter.now()
         if not handler and any(map(hides_unknown, found)):
-            note_broken_app(session, "what is secret is not known then")
+            note_broken_app(session, SECRETS_UNKNOWN)
     if json_:
         print_json([as_json(record) for record in found])
         return
@@ -114,7 +114,7 @@ def show(
             return
         masked, now = not reveal and hides_unknown(record), session.adapter.now()
         if masked:
-            note_broken_app(session, "what is secret is not known then")
+            note_broken_app(session, SECRETS_UNKNOWN)
     if json_:
         print_json(as_json(record, reveal=reveal))
     else:

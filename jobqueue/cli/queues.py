@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from jobqueue.adapters import Adapter
-from jobqueue.cli.control import OTHER_DATABASE
 from jobqueue.cli.options import App, DatabaseUrl
 from jobqueue.cli.output import counted
-from jobqueue.cli.session import Session, note_broken_app, opened, refuse_memory
+from jobqueue.cli.session import OTHER_DATABASE, Session, note_broken_app, opened, refuse_memory
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import JobFilter, JobState

@@ -12,7 +12,7 @@ from jobqueue.adapters import Adapter
 from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, say, say_note
 from jobqueue.cli.options import App, AsJson, DatabaseUrl
 from jobqueue.cli.output import Column, as_json, print_json, print_table
-from jobqueue.cli.session import Session, note_broken_app, opened
+from jobqueue.cli.session import OTHER_DATABASE, SECRETS_UNKNOWN, Session, note_broken_app, opened
 from jobqueue.defaults import default_configuration
 from jobqueue.durations import from_now
 from jobqueue.enqueue import store
@@ -31,7 +31,6 @@ COLUMNS = (
     Column("LAST"),
     Column("APP"),
 )
-OTHER_DATABASE = "a database that it sets in code is not known here"
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name, or the end of it.")]
 
@@ -51,7 +50,7 @@ def list_schedules(
     """
     with opened({"app": app, "database_url": database_url}) as session:
         listed, now = all_schedules(session.adapter), session.adapter.now()
-        note_broken_app(session, "what is secret is not known then")
+        note_broken_app(session, SECRETS_UNKNOWN)
         undeclared = _undeclared(session)
     if json_:
         print_json([_as_json(schedule) for schedule in listed])
@@ -214,8 +213,7 @@ def _not_there(
 def _undeclared(session: Session) -> list[str]:
     from jobqueue.maintenance.ticker import app_key
 
-    classes = [found for name in registry.names() if (found := registry.find(name)) is not None]
-    in_code = {name for job_class in classes for name in job_class.schedules()}
+    in_code = {name for job_class in registry.classes() for name in job_class.schedules()}
     there = {record.name for record in session.adapter.schedules(app_key(session.settings.app))}
     return sorted(in_code - there)
 

@@ -18,6 +18,10 @@ from jobqueue.defaults import default_configuration
 from jobqueue.errors import ConfigurationError
 from jobqueue.job import registry
 
+# What follows from an application that cannot be imported, for `note_broken_app`.
+OTHER_DATABASE = "a database that it sets in code is not known here"
+SECRETS_UNKNOWN = "what is secret is not known then"
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -64,11 +68,6 @@ def refuse_memory(adapter: Adapter) -> None:
             "the database is memory://, which every process has for itself and loses at its end; "
             "set JOBS_DATABASE_URL to a SQLite or PostgreSQL database for the command line"
         )
-
-
-def default_app_exists(folder: Path) -> bool:
-    """Return whether there is a module or package `jobs` in a folder."""
-    return (folder / "jobs.py").is_file() or (folder / "jobs").is_dir()
 
 
 def _opened(options: Mapping[str, Any], app: str) -> Session:

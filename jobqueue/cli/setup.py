@@ -14,10 +14,11 @@ from urllib.parse import unquote
 import typer
 
 from jobqueue.adapters import Adapter
+from jobqueue.app import default_app_exists
 from jobqueue.cli.errors import say
 from jobqueue.cli.options import App, DatabaseUrl
 from jobqueue.cli.services import write_procfile, write_unit
-from jobqueue.cli.session import default_app_exists, note_broken_app, opened
+from jobqueue.cli.session import note_broken_app, opened
 from jobqueue.config import CONFIG_FILE, Settings, config_file, load_settings
 from jobqueue.errors import ConfigurationError, SchemaError
 

@@ -12,8 +12,8 @@ from jobqueue.cli.options import AsJson, DatabaseUrl
 from jobqueue.cli.output import Column, print_json, print_table
 from jobqueue.cli.session import Session, opened
 from jobqueue.durations import duration
+from jobqueue.records import QueueDepth
 from jobqueue.runner.groups import RESTING
-from jobqueue.views.queues import QueueView, all_queues
 from jobqueue.views.workers import WorkerView, all_workers
 
 MOST_JOBS_OF_A_WORKER = 3
@@ -50,7 +50,7 @@ def status(database_url: DatabaseUrl = None, json_: AsJson = False, watch: Watch
 
 
 def _show(session: Session, *, as_json: bool) -> None:
-    workers, queues = all_workers(session.adapter), all_queues(session.adapter)
+    workers, queues = all_workers(session.adapter), session.adapter.queue_depths()
     if as_json:
         print_json(
             {
@@ -85,9 +85,9 @@ def _worker_json(worker: WorkerView) -> dict[str, Any]:
     }
 
 
-def _queue_json(queue: QueueView) -> dict[str, Any]:
+def _queue_json(queue: QueueDepth) -> dict[str, Any]:
     return {
-        "queue": queue.name,
+        "queue": queue.queue,
         "due": queue.due,
         "later": queue.later,
         "running": queue.running,
@@ -138,7 +138,7 @@ def _megabytes(size: int | None) -> str:
     return "" if size is None else f"{size / 1024**2:.0f} MB"
 
 
-def _print_queues(queues: list[QueueView]) -> None:
+def _print_queues(queues: list[QueueDepth]) -> None:
     if not queues:
         typer.echo("Nothing to do in any queue.")
         return
@@ -146,9 +146,9 @@ def _print_queues(queues: list[QueueView]) -> None:
     print_table([Column(name) for name in names], [_queue_row(queue) for queue in queues])
 
 
-def _queue_row(queue: QueueView) -> list[str]:
+def _queue_row(queue: QueueDepth) -> list[str]:
     return [
-        queue.name,
+        queue.queue,
         f"{queue.due:,}",
         f"{queue.later:,}",
         f"{queue.running:,}",

@@ -14,7 +14,7 @@ from jobqueue.job.context import JobContext, OngoingAttempt
 from jobqueue.job.definition import check_definition, refuse_main
 from jobqueue.job.functions import FunctionJob, job
 from jobqueue.job.job_class import JOB_OPTIONS, Job
-from jobqueue.registry import Registry, place_of, registry
+from jobqueue.registry import Registry, names_of, place_of, registry
 
 __all__ = [
     "JOB_OPTIONS",
@@ -25,6 +25,7 @@ __all__ = [
     "Registry",
     "check_definition",
     "job",
+    "names_of",
     "place_of",
     "refuse_main",
     "registry",

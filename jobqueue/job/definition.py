@@ -13,6 +13,7 @@ from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.enqueue import PRIORITY_RANGE
 from jobqueue.errors import InvalidJob
 from jobqueue.hook_calls import why_not_hooks
+from jobqueue.registry import names_of
 from jobqueue.retention import KEEP_EXPECTED_IN_CODE, is_keep_rule
 from jobqueue.retry import LONGEST_WAIT, as_seconds
 from jobqueue.spelling import close_to
@@ -103,7 +104,7 @@ def _is_data(value: object) -> bool:
 
 
 def _faults_of_name(job_class: type[Job]) -> Iterator[str]:
-    names: tuple[object, ...] = (job_class.name, *job_class.aliases)
+    names: tuple[object, ...] = names_of(job_class)
     for name in names:
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH or "\x00" in name:
             yield f"{name!r} is no name for a job; expected 1 to {MAX_NAME_LENGTH} characters"

@@ -20,7 +20,7 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.background import Service
 from jobqueue.config import Settings
 from jobqueue.errors import DatabaseError
-from jobqueue.job import Registry
+from jobqueue.job import Registry, names_of
 from jobqueue.records import FINISHED_STATES, JobState
 from jobqueue.retention import Retention, keep_of, retention_of
 
@@ -65,7 +65,7 @@ class Pruner:
         Raises:
             DatabaseError: try again later.
         """
-        own = {alias for name in self._registry.names() for alias in self._names_of(name)}
+        own = {name for job_class in self._registry.classes() for name in names_of(job_class)}
         declared = self._adapter.declared_handlers()
         if declared.pop(self._worker_id, None) != own:
             self._adapter.declare_handlers(self._worker_id, own)
@@ -96,7 +96,7 @@ class Pruner:
     def _known(self, there: Iterable[str]) -> list[tuple[tuple[str, ...], Retention]]:
         """The classes with these names: all names of each, and its retention."""
         classes = {job_class for n in there if (job_class := self._registry.find(n)) is not None}
-        return [((c.name, *c.aliases), retention_of(c, self._settings)) for c in classes]
+        return [(names_of(c), retention_of(c, self._settings)) for c in classes]
 
     def _missing(self, names: Iterable[str], elsewhere: Collection[str]) -> list[str]:
         """Those names that have been in no living worker's code for a while."""
@@ -125,10 +125,6 @@ class Pruner:
     def _default_retention(self) -> Retention:
         succeeded, failed = self._settings.keep_succeeded, self._settings.keep_failed
         return Retention(keep_of(succeeded), keep_of(failed))
-
-    def _names_of(self, name: str) -> tuple[str, ...]:
-        job_class = self._registry.find(name)
-        return (name, *job_class.aliases) if job_class is not None else (name,)
 
 
 class RetentionService:

@@ -52,8 +52,8 @@ def schedules_in(registry: Registry, adapter: Adapter) -> list[NewSchedule]:
         InvalidArguments: the arguments of one do not fit its `perform`.
         InvalidJob: one is of a class that no worker could import.
     """
-    classes = [found for name in registry.names() if (found := registry.find(name)) is not None]
-    return [new for c in classes if _is_kept_in(c, adapter) for new in _schedules_of(c)]
+    kept = [c for c in registry.classes() if _is_kept_in(c, adapter)]
+    return [new for job_class in kept for new in _schedules_of(job_class)]
 
 
 def _is_kept_in(job_class: type[Job], adapter: Adapter) -> bool:

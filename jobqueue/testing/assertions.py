@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from jobqueue.app import find_job
 from jobqueue.enqueue import checked_wait, checked_wait_until
 from jobqueue.errors import InvalidArguments, JobqueueError
-from jobqueue.job import Job, registry
+from jobqueue.job import Job, names_of, registry
 from jobqueue.records import DEFAULT_PRIORITY, JobRecord
 from jobqueue.redaction import MASK
 
@@ -53,7 +53,7 @@ class Expectation:
 
     def is_same_job(self, record: JobRecord) -> bool:
         """Whether a job is of the class that is expected."""
-        return record.handler in {self.job_class.name, *self.job_class.aliases}
+        return record.handler in names_of(self.job_class)
 
     def differences(self, record: JobRecord) -> list[Difference]:
         """Say how a job of the expected class is not as expected."""

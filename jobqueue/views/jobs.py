@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from jobqueue.job import Job, registry
+from jobqueue.job import Job, names_of, registry
 from jobqueue.records import JobRecord, ScheduleRecord
 from jobqueue.redaction import MASK, masked
 
@@ -104,12 +104,11 @@ def classes_meant(name: str, *, open_only: bool = False) -> list[type[Job]]:
         name: what the person wrote.
         open_only: whether only classes with `api = True` are known to that person.
     """
-    known = [found for full in registry.names() if (found := registry.find(full)) is not None]
-    known = [job_class for job_class in known if job_class.api or not open_only]
+    known = [job_class for job_class in registry.classes() if job_class.api or not open_only]
     exact = registry.find(name)
     if exact in known:
         return [exact]
-    return [c for c in known if any(full.endswith(f".{name}") for full in _names_of(c))]
+    return [c for c in known if any(full.endswith(f".{name}") for full in names_of(c))]
 
 
 def names_meant(name: str) -> list[str]:
@@ -117,7 +116,7 @@ def names_meant(name: str) -> list[str]:
 
     The name itself is among them, since rows may outlive their class.
     """
-    return list(dict.fromkeys((name, *(n for c in classes_meant(name) for n in _names_of(c)))))
+    return list(dict.fromkeys((name, *(n for c in classes_meant(name) for n in names_of(c)))))
 
 
 def names_of_the_one_meant(name: str) -> list[str]:
@@ -126,8 +125,4 @@ def names_of_the_one_meant(name: str) -> list[str]:
     Raises:
         UnknownJob: it means none, or several.
     """
-    return list(dict.fromkeys((name, *_names_of(registry.resolve(name)))))
-
-
-def _names_of(job_class: type[Job]) -> tuple[str, ...]:
-    return (job_class.name, *job_class.aliases)
+    return list(dict.fromkeys((name, *names_of(registry.resolve(name)))))

@@ -17,6 +17,7 @@ from jobqueue.enqueue import store, store_once
 from jobqueue.errors import StateConflict
 from jobqueue.exact_json import as_texts
 from jobqueue.job import Job, registry
+from jobqueue.log.phrases import title_of
 from jobqueue.records import EnqueuedOnce, JobFilter, JobRecord, JobState, NewJob, UsedKey
 from jobqueue.redaction import MASK, clean_error
 from jobqueue.stored import StoredJob, not_found
@@ -79,7 +80,7 @@ def _enqueue_once(call: ApiCall, job: Job, new_job: NewJob, key: str) -> Answer:
 
 
 def _created(call: ApiCall, record: StoredJob) -> Answer:
-    call.note("enqueued", f"{record.handler} #{record.id}", record.id)
+    call.note("enqueued", title_of(record), record.id)
     return Answer(job_json(record), 201, {"Location": call.url(f"/api/job/{record.id}")})
 
 
@@ -170,7 +171,7 @@ def delete(call: ApiCall) -> Answer:
     where = JobFilter(ids=(record.id,), states=(JobState.READY,))
     if not delete_some(call.adapter, where, delete_reason(call), call.queue.ends):
         raise started(record, "deleted")
-    call.note("deleted", _title(record), record.id)
+    call.note("deleted", title_of(record), record.id)
     return Answer(job_json(record))
 
 
@@ -220,9 +221,5 @@ def cancel_reason(call: ApiCall) -> str:
 
 
 def _changed(call: ApiCall, action: str, record: StoredJob) -> Answer:
-    call.note(action, _title(record), record.id)
+    call.note(action, title_of(record), record.id)
     return Answer(job_json(call.adapter.get(record.id) or record))
-
-
-def _title(record: JobRecord) -> str:
-    return f"{record.handler} #{record.id}"

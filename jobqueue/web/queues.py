@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
-from jobqueue.views.queues import QueueView, all_queues
+from jobqueue.records import QueueDepth
 from jobqueue.web.operations import Answer, ApiCall
 from jobqueue.web.problems import Problem
 
@@ -14,7 +14,9 @@ MOST_COUNTED = 10_000
 
 def list_queues(call: ApiCall) -> Answer:
     """Answer how much there is to do in each queue."""
-    return Answer({"queues": [_as_json(queue) for queue in all_queues(call.adapter, MOST_COUNTED)]})
+    return Answer(
+        {"queues": [_as_json(queue) for queue in call.adapter.queue_depths(MOST_COUNTED)]}
+    )
 
 
 def pause(call: ApiCall) -> Answer:
@@ -40,9 +42,9 @@ def _queue_name(call: ApiCall) -> str:
     return name
 
 
-def _as_json(queue: QueueView) -> dict[str, Any]:
+def _as_json(queue: QueueDepth) -> dict[str, Any]:
     return {
-        "name": queue.name,
+        "name": queue.queue,
         "due": queue.due,
         "later": queue.later,
         "running": queue.running,

@@ -25,7 +25,6 @@ from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.adapters.postgres.connection import PatientConnection
 from jobqueue.adapters.sql import database, leases
 from jobqueue.errors import DatabaseUnavailable
-from jobqueue.job import registry
 from jobqueue.maintenance import pruner
 from jobqueue.records import JobState, NewJob
 from tests.conftest import TABLES
@@ -72,13 +71,9 @@ class KeptShortly(Job):
 
 
 @pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    before = dict(registry._by_name)
+def fresh(forget_jobs: None) -> None:
     calls.clear()
     Hold.entered, Hold.report, Hold.let_go = (threading.Event() for _ in range(3))
-    yield
-    registry._by_name.clear()  # of a recurring job, which other tests' workers would enqueue
-    registry._by_name.update(before)
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +21,12 @@ import jobqueue.web
 from jobqueue import JobQueue
 from jobqueue.adapters import Adapter
 from jobqueue.web import Access, Auth, Role, Scope
+from tests.conftest import PATIENCE_SECONDS, Project
 from tests.web import sample
 
 Client = Callable[..., TestClient]
 HEADER = "x-role"
+ADDRESS = re.compile(r"http://[\d.]+:\d+")
 
 
 def by_header(request: Any) -> Access | tuple[str, str] | None:
@@ -69,6 +76,34 @@ def served(application: Any) -> Iterator[str]:
         server.should_exit = True
         thread.join(10)
         listening.close()
+
+
+@contextlib.contextmanager
+def server_in(
+    project: Project, arguments: list[str], log: Path
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The URL of a server that runs in a project's folder, and its process; it ends when told."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=project.folder,
+            env={**project.environment, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not (found := ADDRESS.search(log.read_text())):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        yield found[0], process
+        process.terminate()
+        process.wait(10)
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,6 @@ import asyncio
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,8 +32,7 @@ import jobqueue.web
 from jobqueue import JobQueue, MemoryAdapter
 from tests.conftest import PATIENCE_SECONDS, Project
 from tests.web import sample
-from tests.web.conftest import by_header
-from tests.web.test_pages import ADDRESS
+from tests.web.conftest import by_header, server_in
 
 MANY = 60
 PROMPTLY_SECONDS = 10.0  # streams end at once; the rest is for a machine with much else to do
@@ -106,26 +104,9 @@ def shop(project: Project) -> Project:
 
 @contextmanager
 def server_of(shop: Project, arguments: list[str], log: Path) -> Iterator[tuple[str, Ended]]:
-    """A server's process and its address."""
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=shop.folder,
-            env={**shop.environment, "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not (found := ADDRESS.search(log.read_text())):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
-        yield found[0], Ended(process, log)
-    finally:
-        process.kill()
-        process.wait()
+    """A server's address, and its process as one that is to end."""
+    with server_in(shop, arguments, log) as (url, process):
+        yield url, Ended(process, log)
 
 
 class Ended:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import PROJECT, Project
 from tests.test_docs import BLOCK, FILE, Block, run_console
+from tests.web.conftest import server_in
 
 pytestmark = pytest.mark.needs("curl")
 
@@ -22,31 +19,6 @@ NEEDS_SERVER = re.compile(r"<!-- not run: it needs a server; tests/web/test_page
 PLACES = re.compile(r"localhost:(8787|8000)\b")
 SERVE = {"api-mount.md": ["uvicorn", "--port", "0", "main:app"]}
 SERVE_ALONE = ["jobqueue", "web", "--port", "0"]
-ADDRESS = re.compile(r"http://[\d.]+:(\d+)")
-
-
-@contextmanager
-def server(project: Project, arguments: list[str], log: Path) -> Iterator[str]:
-    """A server in a project's folder; its port."""
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=project.folder,
-            env={**project.environment, "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        deadline = time.monotonic() + 20
-        while not (found := ADDRESS.search(log.read_text())):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
-        yield found[1]
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def blocks_for_a_server(page: Path) -> Iterator[Block]:
@@ -63,9 +35,10 @@ def run_page(page: Path, project: Project, log: Path) -> None:
             project.write(file["name"], found["text"])
     blocks = list(blocks_for_a_server(page))
     assert blocks
-    with server(project, SERVE.get(page.name, SERVE_ALONE), log) as port:
+    with server_in(project, SERVE.get(page.name, SERVE_ALONE), log) as (url, _):
+        place = url.removeprefix("http://")
         for block in blocks:
-            placed = Block(block.language, PLACES.sub(f"127.0.0.1:{port}", block.text), block.line)
+            placed = Block(block.language, PLACES.sub(place, block.text), block.line)
             run_console(placed, project, f"{page.name}, line {block.line}")
 
 

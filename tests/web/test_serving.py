@@ -18,7 +18,7 @@ import pytest
 from jobqueue.adapters import connect
 from jobqueue.records import JobFilter
 from tests.conftest import Project
-from tests.web.test_pages import server
+from tests.web.conftest import server_in
 
 CLIENTS = 200
 SQLITE_ONLY = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -33,6 +33,10 @@ JOBS = """
 """
 
 
+def port_of(url: str) -> str:
+    return url.rpartition(":")[2]
+
+
 @pytest.fixture
 def shop(project: Project) -> Project:
     project.write("jobs.py", JOBS)
@@ -41,8 +45,8 @@ def shop(project: Project) -> Project:
 
 @pytest.fixture
 def url(shop: Project, tmp_path: Path) -> Iterator[str]:
-    with server(shop, ["jobqueue", "web", "--port", "0"], tmp_path / "log") as port:
-        yield f"http://localhost:{port}"
+    with server_in(shop, ["jobqueue", "web", "--port", "0"], tmp_path / "log") as (url, _):
+        yield f"http://localhost:{port_of(url)}"
 
 
 def body(number: int) -> dict[str, Any]:
@@ -157,8 +161,8 @@ def test_only_this_machine_by_its_own_names(url: str, tmp_path: Path) -> None:
 @SQLITE_ONLY
 def test_another_address_of_this_machine(shop: Project, tmp_path: Path) -> None:
     command = ["jobqueue", "web", "--host", "127.0.0.2", "--port", "0"]
-    with server(shop, command, tmp_path / "log") as port:
-        assert httpx2.get(f"http://127.0.0.2:{port}/readyz").status_code == 200
+    with server_in(shop, command, tmp_path / "log") as (url, _):
+        assert httpx2.get(f"http://127.0.0.2:{port_of(url)}/readyz").status_code == 200
 
 
 # --- tokens --------------------------------------------------------------------------------------
@@ -177,8 +181,8 @@ def test_a_token_from_its_making_to_its_end(shop: Project, tmp_path: Path) -> No
     assert token.split("_")[2] not in listed
 
     serve = ["jobqueue", "web", "--host", "0.0.0.0", "--port", "0", "--auth", "tokens"]
-    with server(shop, serve, tmp_path / "log") as port:
-        url = f"http://127.0.0.1:{port}"
+    with server_in(shop, serve, tmp_path / "log") as (everywhere, _):
+        url = f"http://127.0.0.1:{port_of(everywhere)}"
 
         def status(method: str, path: str, token: str | None) -> int:
             headers = {} if token is None else {"authorization": f"Bearer {token}"}
