@@ -14,9 +14,14 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
+from typing import Protocol
 
 from jobqueue import log
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.keys import KeysRole
+from jobqueue.adapters.roles.leases import LeasesRole
+from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.adapters.roles.schema import SchemaRole
+from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.background import Service
 from jobqueue.config import Settings
 from jobqueue.errors import DatabaseError
@@ -28,6 +33,10 @@ BATCH = 500
 PRUNE_SECONDS = 40.0
 MISSING_SECONDS = 600.0
 STOP_SECONDS = 5.0
+
+
+class PrunerRoles(RetentionRole, KeysRole, StatsRole, LeasesRole, SchemaRole, Protocol):
+    """The roles of an adapter that a pruner needs."""
 
 
 class Pruner:
@@ -44,7 +53,7 @@ class Pruner:
 
     def __init__(
         self,
-        adapter: Adapter,
+        adapter: PrunerRoles,
         worker_id: str,
         registry: Registry,
         settings: Settings,
@@ -141,7 +150,7 @@ class RetentionService:
 
     def __init__(
         self,
-        adapter: Adapter,
+        adapter: PrunerRoles,
         worker_id: str,
         registry: Registry,
         settings: Settings,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from jobqueue import log
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.background import Service
 from jobqueue.bulk import BATCH
 from jobqueue.ends import EndTeller
@@ -40,7 +40,7 @@ class HooksInProcess:
         ends: calls the hooks of jobs that have ended.
     """
 
-    def __init__(self, adapter: Adapter, ends: EndTeller) -> None:
+    def __init__(self, adapter: ReadsRole, ends: EndTeller) -> None:
         self._adapter = adapter
         self._ends = ends
 

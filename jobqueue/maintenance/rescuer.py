@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.records import Rescue, WorkerRecord
 
 LOST = (
@@ -34,7 +34,7 @@ class Rescuer:
 
     def __init__(
         self,
-        adapter: Adapter,
+        adapter: LeasesRole,
         lease: timedelta,
         monotonic: Callable[[], float] = time.monotonic,
         is_awaited: Callable[[str], bool] = lambda _: False,

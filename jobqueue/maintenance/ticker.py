@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 from jobqueue import log
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.reads import ReadsRole
+from jobqueue.adapters.roles.schedules import SchedulesRole
 from jobqueue.arguments import encode_args
 from jobqueue.background import Service
 from jobqueue.cron import Schedule, schedule_from
@@ -45,7 +47,11 @@ def app_key(app: str | None) -> str:
     return ",".join(sorted(name.strip() for name in (app or DEFAULT_APP).split(",")))
 
 
-def schedules_in(registry: Registry, adapter: Adapter) -> list[NewSchedule]:
+class TickerRoles(SchedulesRole, ReadsRole, Protocol):
+    """The roles of an adapter that recurring jobs need."""
+
+
+def schedules_in(registry: Registry, adapter: TickerRoles) -> list[NewSchedule]:
     """The schedules of all job classes that are kept in an adapter.
 
     Raises:
@@ -56,7 +62,7 @@ def schedules_in(registry: Registry, adapter: Adapter) -> list[NewSchedule]:
     return [new for job_class in kept for new in _schedules_of(job_class)]
 
 
-def _is_kept_in(job_class: type[Job], adapter: Adapter) -> bool:
+def _is_kept_in(job_class: type[Job], adapter: TickerRoles) -> bool:
     own = inspect.getattr_static(job_class, "adapter")
     return isinstance(own, DefaultAdapter) or own is adapter
 
@@ -138,7 +144,7 @@ class Ticks:
 
     def __init__(
         self,
-        adapter: Adapter,
+        adapter: TickerRoles,
         app: str | None,
         logger: logging.Logger,
         monotonic: Callable[[], float] = time.monotonic,
@@ -221,7 +227,7 @@ class Ticker:
         logger: where ticks are logged.
     """
 
-    def __init__(self, adapter: Adapter, app: str | None, logger: logging.Logger) -> None:
+    def __init__(self, adapter: TickerRoles, app: str | None, logger: logging.Logger) -> None:
         self._ticks = Ticks(adapter, app, logger)
         self._given: tuple[NewSchedule, ...] = ()
         self._service = Service(

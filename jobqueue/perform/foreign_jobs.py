@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.errors import JobqueueError
 from jobqueue.job import Registry
 from jobqueue.perform.attempt import since
@@ -52,7 +52,10 @@ class ForeignJobs:
     """
 
     def __init__(
-        self, registry: Registry, adapter: Adapter | None, unknown_handlers: UnknownHandlers | None
+        self,
+        registry: Registry,
+        adapter: ReadsRole | None,
+        unknown_handlers: UnknownHandlers | None,
     ) -> None:
         self._registry = registry
         self._adapter = adapter

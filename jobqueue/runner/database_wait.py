@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from jobqueue import log
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.schema import SchemaRole
 from jobqueue.clock import reconnect_pauses
 from jobqueue.errors import DatabaseUnavailable
 
@@ -24,7 +24,7 @@ class _ToldToStop(BaseException):
     """Raised by a signal handler, wherever the signal comes."""
 
 
-def wait_for_database(adapter: Adapter, patience: timedelta, logger: logging.Logger) -> bool:
+def wait_for_database(adapter: SchemaRole, patience: timedelta, logger: logging.Logger) -> bool:
     """Wait until a database answers, on the main thread.
 
     Args:
@@ -59,7 +59,7 @@ def wait_for_database(adapter: Adapter, patience: timedelta, logger: logging.Log
 
 
 def ping_until_it_answers(
-    adapter: Adapter,
+    adapter: SchemaRole,
     troubled: Callable[[DatabaseUnavailable], None],
     patience_seconds: float = float("inf"),
 ) -> bool:

@@ -11,7 +11,7 @@ import queue
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.records import CrashedJob, NewWorker, Rescue
 from jobqueue.worker.heartbeat import Heartbeat
@@ -40,7 +40,7 @@ class WorkerHeartbeats:
 
     def __init__(
         self,
-        adapter: Adapter,
+        adapter: LeasesRole,
         rescuer: Rescuer,
         lease_seconds: float,
         alive: Callable[[], Sequence[NewWorker]],

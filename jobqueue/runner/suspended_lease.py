@@ -6,7 +6,7 @@ import logging
 from functools import partial
 
 from jobqueue import log
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.background import RETRY_SECONDS, Service
 from jobqueue.worker.heartbeat import BEATS_PER_LEASE
 
@@ -25,7 +25,7 @@ class SuspendedLease:
     """
 
     def __init__(
-        self, adapter: Adapter, worker_id: str, lease_seconds: float, logger: logging.Logger
+        self, adapter: LeasesRole, worker_id: str, lease_seconds: float, logger: logging.Logger
     ) -> None:
         self._adapter = adapter
         self._worker_id = worker_id

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.records import JobFilter
 from jobqueue.stored import StoredJob
 from jobqueue.views.jobs import names_meant
@@ -26,7 +26,7 @@ def list_jobs(call: ApiCall) -> Answer:
     return Answer({"jobs": [job_json(record) for record in found], "next": following})
 
 
-def _some(adapter: Adapter, where: JobFilter, limit: int) -> tuple[list[StoredJob], int | None]:
+def _some(adapter: ReadsRole, where: JobFilter, limit: int) -> tuple[list[StoredJob], int | None]:
     """Return some jobs, and where to go on; short pages are joined while there is time."""
     found: list[StoredJob] = []
     deadline = time.monotonic() + FILLING_SECONDS

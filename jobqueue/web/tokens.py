@@ -11,9 +11,10 @@ import hmac
 import secrets
 from collections.abc import Collection
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.reads import ReadsRole
+from jobqueue.adapters.roles.tokens import TokensRole
 from jobqueue.app import JobQueue
 from jobqueue.records import TokenRecord
 from jobqueue.web.access import Access, Scope
@@ -26,8 +27,12 @@ ID_BYTES = 6
 SECRET_BYTES = 32
 
 
+class TokenRoles(TokensRole, ReadsRole, Protocol):
+    """The roles of an adapter that tokens need: they are kept, and expire by its clock."""
+
+
 def create_token(
-    adapter: Adapter,
+    adapter: TokenRoles,
     name: str,
     scopes: Collection[Scope],
     lifetime: timedelta | None = None,
@@ -52,7 +57,7 @@ def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def access_by_token(adapter: Adapter, token: str) -> Access | None:
+def access_by_token(adapter: TokenRoles, token: str) -> Access | None:
     """Return what a token allows; None if it is unknown, expired or revoked."""
     prefix, _, rest = token.partition("_")
     token_id, _, secret = rest.partition("_")
@@ -68,7 +73,7 @@ def access_by_token(adapter: Adapter, token: str) -> Access | None:
     return Access(f"token {record.name} ({record.id})", scopes)
 
 
-def _is_valid(adapter: Adapter, record: TokenRecord) -> bool:
+def _is_valid(adapter: TokenRoles, record: TokenRecord) -> bool:
     if record.revoked_at is not None:
         return False
     return record.expires_at is None or adapter.now() < record.expires_at

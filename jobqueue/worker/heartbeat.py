@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from jobqueue import log
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.background import RETRY_SECONDS, Service
 from jobqueue.errors import DatabaseError
 from jobqueue.maintenance.rescuer import Rescuer
@@ -41,7 +41,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        adapter: Adapter,
+        adapter: LeasesRole,
         rescuer: Rescuer,
         lease_seconds: float,
         alive: Callable[[], Sequence[NewWorker]],
@@ -113,7 +113,7 @@ class Heartbeat:
 
 
 def heartbeat_of(
-    adapter: Adapter,
+    adapter: LeasesRole,
     worker: NewWorker,
     logger: logging.Logger,
     on_rescue: Callable[[Rescue], None],

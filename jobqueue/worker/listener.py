@@ -13,7 +13,7 @@ from contextlib import closing
 from datetime import timedelta
 
 from jobqueue import log
-from jobqueue.adapters.base import Adapter, Listener
+from jobqueue.adapters.roles.wakeups import Listener, WakeupsRole
 from jobqueue.background import Service
 from jobqueue.errors import DatabaseError
 from jobqueue.records import ECHO_SECONDS, LOOK_ANYWHERE, NO_DELAY, Wakeup
@@ -43,7 +43,7 @@ class ListenerService:
 
     def __init__(
         self,
-        adapter: Adapter,
+        adapter: WakeupsRole,
         url: str | None,
         hear: Callable[[Wakeup], None],
         logger: logging.Logger,

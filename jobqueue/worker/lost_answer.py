@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.adapters.settlement import may_be_cancelled, settlement_of, was_called_off
 from jobqueue.records import Cancelled, JobRecord, Outcome, Turn
 
 
 def without_settled_before(
-    turn: Turn, adapter: Adapter
+    turn: Turn, adapter: ReadsRole
 ) -> tuple[tuple[Outcome, ...], tuple[Cancelled, ...]]:
     """Look at what was rejected when outcomes were settled again, after a lost answer.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from jobqueue import log
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.background import Service
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import ClaimedJob
@@ -35,7 +35,7 @@ class Monitor:
 
     def __init__(
         self,
-        adapter: Adapter,
+        adapter: ControlRole,
         worker_id: str,
         handoff: Handoff,
         logger: logging.Logger,

@@ -15,10 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from threading import Event, RLock
-from typing import Any
+from typing import Any, Protocol
 
 from jobqueue import log
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.control import ControlRole
+from jobqueue.adapters.roles.leases import LeasesRole
+from jobqueue.adapters.roles.path import PathRole
+from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.clock import SYSTEM_TIMER, Timer, reconnect_pauses
 from jobqueue.errors import DatabaseUnavailable, TransactionOpen
 from jobqueue.perform.foreign_jobs import delay_before_return
@@ -61,6 +64,10 @@ class DoneTurn:
 NOTHING_TO_PASS_ON = DoneTurn((), Turn((), ()))
 
 
+class PumpRoles(PathRole, LeasesRole, ControlRole, ReadsRole, Protocol):
+    """The roles of an adapter that a pump needs."""
+
+
 @dataclass(slots=True)
 class Pump:
     """Carries jobs from the database to a `Handoff`, and outcomes back to the database.
@@ -83,7 +90,7 @@ class Pump:
         unknown_handlers: the handlers to pass over.
     """
 
-    adapter: Adapter
+    adapter: PumpRoles
     handoff: Handoff
     worker_id: str
     queues: tuple[str, ...] | None

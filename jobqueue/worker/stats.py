@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import partial
 
 from jobqueue import log
-from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.background import Service
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import (
@@ -102,7 +102,7 @@ class Stats:
         logger: where it is logged that the database refuses them.
     """
 
-    def __init__(self, adapter: Adapter, worker_id: str, logger: logging.Logger) -> None:
+    def __init__(self, adapter: StatsRole, worker_id: str, logger: logging.Logger) -> None:
         self._adapter = adapter
         self._worker_id = worker_id
         self._lock = threading.Lock()
