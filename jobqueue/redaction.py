@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 MASK = "***"
@@ -23,12 +25,24 @@ def mask_values(text: str, secrets: Mapping[str, Any]) -> str:
     Values inside lists and objects are masked one by one. A value of fewer than four characters
     is masked only as a whole word, so that a secret `1` does not mask every digit.
     """
+    return mask_of(secrets)(text)
+
+
+def mask_of(secrets: Mapping[str, Any]) -> Callable[[str], str]:
+    """The function that does to a text what `mask_values` does, for many texts."""
     found = {form for value in secrets.values() for form in _forms(value)}
-    for form in sorted(found, key=len, reverse=True):
-        pattern = re.escape(form)
-        if len(form) < _SHORT:
-            pattern = rf"(?<!\w){pattern}(?!\w)"
-        text = re.sub(pattern, MASK, text)
+    patterns = [_pattern_of(form) for form in sorted(found, key=len, reverse=True)]
+    return partial(_masked_by, patterns)
+
+
+def _pattern_of(form: str) -> re.Pattern[str]:
+    pattern = re.escape(form)
+    return re.compile(rf"(?<!\w){pattern}(?!\w)" if len(form) < _SHORT else pattern)
+
+
+def _masked_by(patterns: Iterable[re.Pattern[str]], text: str) -> str:
+    for pattern in patterns:
+        text = pattern.sub(MASK, text)
     return text
 
 
@@ -52,12 +66,69 @@ def clean_error(text: str) -> str:
 
     A long one is cut in the middle, since a traceback says at its end what happened.
     """
-    text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
-    if len(text) <= MAX_ERROR_CHARACTERS:
+    return clean_error_of([text])
+
+
+def clean_error_of(pieces: Iterable[str]) -> str:
+    """As `clean_error`, of a text in pieces. It may be of any length, and is never held whole."""
+    kept, left_out = _both_ends(pieces)
+    text = kept.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+    length = len(text) + left_out
+    if length <= MAX_ERROR_CHARACTERS:
         return text
     head, tail = MAX_ERROR_CHARACTERS // 4, MAX_ERROR_CHARACTERS * 3 // 4
-    cut = len(text) - head - tail
-    return f"{text[:head]}\n… {cut:,} characters left out …\n{text[-tail:]}"
+    return f"{text[:head]}\n… {length - head - tail:,} characters left out …\n{text[-tail:]}"
+
+
+def _both_ends(pieces: Iterable[str]) -> tuple[str, int]:
+    """The beginning and the end of a text, and how many characters between them are left out."""
+    head, room = list[str](), MAX_ERROR_CHARACTERS
+    tail, tail_length, left_out = deque[str](), 0, 0
+    for piece in pieces:
+        if room:
+            head.append(piece[:room])
+        end = piece[max(room, len(piece) - MAX_ERROR_CHARACTERS) :]
+        left_out += max(len(piece) - room - len(end), 0)
+        room = max(room - len(piece), 0)
+        tail.append(end)
+        tail_length += len(end)
+        while tail_length - len(tail[0]) >= MAX_ERROR_CHARACTERS:
+            tail_length -= len(tail[0])
+            left_out += len(tail.popleft())
+    return "".join([*head, *tail]), left_out
+
+
+def error_line(error: BaseException) -> str:
+    """`Kind: message` of an error. It raises nothing, whatever the error does when it is asked."""
+    name, message = _name_of(type(error)), message_of(error)
+    return f"{name}: {message}" if message else name
+
+
+def message_of(error: BaseException) -> str:
+    """The text of an error, or what Python's tracebacks have instead where it has none."""
+    try:
+        return str.__str__(str(error))
+    except BaseException:  # noqa: BLE001 - an error may have any `__str__`
+        return "<exception str() failed>"
+
+
+def kind_of(error: BaseException) -> str:
+    """The name of an error's class, with its module if that is not Python's own."""
+    kind = type(error)
+    try:
+        module = _MODULE(kind)
+    except AttributeError:
+        module = None
+    is_shown = type(module) is str and module not in {"builtins", "__main__"}
+    return f"{module}.{_name_of(kind)}" if is_shown else _name_of(kind)
+
+
+def _name_of(kind: type) -> str:
+    return str.__str__(_QUALNAME(kind))
+
+
+# The class itself is not asked: its metaclass may answer anything.
+_MODULE, _QUALNAME = (vars(type)[name].__get__ for name in ("__module__", "__qualname__"))
 
 
 def summary_of(error: str | None) -> str:
