@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -527,6 +528,53 @@ def test_a_job_that_cancels_its_own_task_is_charged(adapter: Adapter, concurrenc
     job = jobqueue.get(perform_beside_an_honest_one(adapter, concurrency, CancelsItself))
     assert has_outcome(job)
     assert job.attempts == 1
+
+
+def break_the_loop() -> None:
+    """Make the files of the running loop unusable, as a job does that closes all files."""
+    loop: Any = asyncio.get_running_loop()
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, loop._selector.fileno())
+    os.close(nowhere)
+
+
+class BreaksItsLoop(Job):
+    async def perform(self) -> None:
+        break_the_loop()
+        await asyncio.sleep(0.01)
+
+
+class BreaksItsLoopInSync(Job):
+    def perform(self) -> Any:
+        return BreaksItsLoop().perform()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("job_class", [BreaksItsLoop, BreaksItsLoopInSync])
+def test_a_loop_that_a_job_has_broken_is_replaced(concurrency: int, job_class: type[Job]) -> None:
+    adapter = MemoryAdapter()
+    Job.config(adapter=adapter)
+    job = jobqueue.get(perform_beside_an_honest_one(adapter, concurrency, job_class))
+    assert has_outcome(job)
+    assert job.attempts == 1
+    queue = JobQueue(adapter, concurrency=concurrency)
+    queue.enqueue(HonestAsync)
+    queue.work_off()
+    assert seen == ["honest"] * 2
+
+
+class LeavesOddFactory(Job):
+    async def perform(self) -> None:
+        asyncio.get_running_loop().set_task_factory(explode)
+
+
+def test_a_task_factory_of_a_job_is_not_that_of_the_next(concurrency: int) -> None:
+    queue = JobQueue(MemoryAdapter(), concurrency=concurrency)
+    queue.enqueue(LeavesOddFactory)
+    ids = [queue.enqueue(HonestAsync).id for _ in range(3)]
+    queue.work_off()
+    assert seen == ["honest"] * 3
+    assert all(queue.adapter.get(job_id) is None for job_id in ids)
 
 
 class ExitsInThread(Job):

@@ -46,6 +46,7 @@ from jobqueue.log.services import (
     steward_troubled,
     tick_enqueued,
 )
+from jobqueue.log.setup import LogSetup
 from jobqueue.log.workers import (
     lease_lost,
     lease_troubled,
@@ -69,6 +70,7 @@ __all__ = [
     "FACTS",
     "JsonFormatter",
     "LineHandler",
+    "LogSetup",
     "TextFormatter",
     "cancel_heard",
     "changed_from_outside",

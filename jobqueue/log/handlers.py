@@ -8,7 +8,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TextIO
 
 from jobqueue.log.context import performing
@@ -54,7 +54,10 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self._format_events = formatter.format_events
 
     def write_events(self, event: str, events: Iterable[tuple[str, Outcome]]) -> None:
-        """Write a line at level info for each (message, outcome), all by one write."""
+        """Write a line at level info for each (message, outcome), all by one write.
+
+        It raises nothing, whatever has become of the stream.
+        """
         text = "".join(self._format_events(time.time(), event, events))
         with self.lock or nullcontext():
             try:
@@ -62,6 +65,11 @@ class LineHandler(logging.StreamHandler[TextIO]):
                 self.flush()
             except (OSError, ValueError):
                 self.handleError(logging.makeLogRecord({"msg": text}))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """As in every handler. When standard error is closed too, there is nowhere to say it."""
+        with suppress(ValueError):
+            super().handleError(record)
 
 
 def _add_job(record: logging.LogRecord) -> bool:

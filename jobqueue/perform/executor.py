@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn
@@ -85,6 +85,7 @@ class Executor:
         self._adapter = adapter
         self._foreign = ForeignJobs(registry, adapter, unknown_handlers)
         self._runner: asyncio.Runner | None = None
+        self._failed: list[asyncio.Runner] = []
         self._is_stopping = False
         self._on_loop: ClaimedJob | None = None
 
@@ -264,6 +265,8 @@ class Executor:
     def _run_here(self, coroutine: Coroutine[Any, Any, None]) -> None:
         if self._runner is None:
             self._runner = asyncio.Runner()
+        # The job before may have set any.
+        self._runner.get_loop().set_task_factory(None)
         try:
             self._runner.run(coroutine, context=contextvars.copy_context())
         except asyncio.CancelledError:
@@ -274,6 +277,16 @@ class Executor:
             # It may have hit the loop instead of the job, whose task would then go on beside the
             # next job's; closing the loop cancels it.
             self.close()
+            raise
+        except OSError:
+            # A job has closed the loop's files. To close it would close what others are by now.
+            self._failed.append(self._runner)
+            self._runner = None
+            raise
+        except BaseException:
+            # The loop was stopped, or is of no use: what is left in it must not go on either.
+            with suppress(Exception):
+                self.close()
             raise
 
 

@@ -19,6 +19,7 @@ from jobqueue.runner.groups import most_attempts
 from jobqueue.runner.process import WorkerPlan
 from jobqueue.runner.relay import hear_from_supervisor
 from jobqueue.runner.suspended_lease import SuspendedLease
+from jobqueue.worker.own_process import OwnProcess
 from jobqueue.worker.reporter import Tally
 from jobqueue.worker.slots import Slots
 from jobqueue.worker.worker import Worker
@@ -39,14 +40,16 @@ def attached_worker(
         until_idle: stop when nothing is due any more.
         attempts: fail a job after so many, as `most_attempts` says; None for no limit.
     """
+    logger = default_configuration.logger
     return Worker(
         adapter,
         registry,
         settings,
-        default_configuration.logger,
+        logger,
         until_idle=until_idle,
         alarm=SignalAlarm(),
         most_attempts=attempts,
+        own_process=OwnProcess("worker", logger, None),
     )
 
 
@@ -81,15 +84,17 @@ def _reach_database(plan: WorkerPlan, adapter: Adapter) -> None:
 def _supervised_worker(
     plan: WorkerPlan, adapter: Adapter, settings: Settings, slots: Slots
 ) -> Worker:
+    logger = default_configuration.logger
     return Worker(
         adapter,
         registry,
         replace(settings, queues=plan.queues, concurrency=plan.concurrency),
-        default_configuration.logger,
+        logger,
         until_idle=plan.until_idle,
         slots=slots,
         alarm=SignalAlarm(),
         supervised_as=plan.worker_id,
         max_jobs=plan.max_jobs,
         most_attempts=most_attempts(settings, plan.options),
+        own_process=OwnProcess(plan.name, logger, slots),
     )

@@ -28,6 +28,7 @@ from jobqueue.worker.worker import Worker
 
 PR_SET_PDEATHSIG = 1
 TITLE_SECONDS = 0.5
+ASKED = "its supervisor asked it to"
 ASKED_WITHIN_SECONDS = 1.0
 LOOK_SECONDS = 0.01
 
@@ -69,43 +70,41 @@ def say_ready(ready_fd: int, schedules: Sequence[NewSchedule]) -> None:
 
 
 def run_child(
-    worker: Worker, title: str, on_ready: Callable[[], None], is_asked_to_end: Callable[[], bool]
+    worker: Worker,
+    title: str,
+    on_ready: Callable[[], None],
+    is_asked_to_end: Callable[[], bool | None],
 ) -> Tally:
     """Run a worker on the main thread, controlled by its supervisor's signals.
 
-    TERM: finish what runs, and end. QUIT, or a second TERM: give it back, and end. CONT: claim
-    again. USR2: write the stacks of all threads to standard error.
+    TERM: finish what runs, and end. QUIT: give it back, and end. CONT: claim again. USR2: write the
+    stacks of all threads to standard error.
 
-    A supervisor notes that it asks before it sends QUIT or a second TERM. INT, or a QUIT that it
-    has not sent, is that of a job, or of somebody who ends the supervisor as well. If the
-    supervisor does not ask within a second, the process dies of it, and what it performs is
-    charged with a crash.
+    A supervisor notes that it asks before it sends a signal. INT, or QUIT when it has not asked, is
+    that of a job, or of somebody who ends the supervisor as well. If the supervisor does not ask
+    within a second, the process dies of it, and what it performs is charged with a crash.
 
     Args:
         worker: the worker.
         title: what `ps` shows of it.
         on_ready: is called when signals are handled, right before the worker begins to claim.
-        is_asked_to_end: whether the supervisor has asked this process to end.
+        is_asked_to_end: whether the supervisor has asked this process to end; None if it does not
+            say so.
     """
-    asked_before = False
 
     def finish(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        nonlocal asked_before
-        if asked_before and is_asked_to_end():
-            worker.stop_now()
-        asked_before = True
-        worker.stop("its supervisor asked it to" if is_asked_to_end() else "it was sent TERM")
+        worker.stop("it was sent TERM" if is_asked_to_end() is False else ASKED)
 
     def give_back(number: int, frame: FrameType | None) -> None:
-        if not is_asked_to_end():
+        if is_asked_to_end() is False:
             die_unless_asked(number, frame)
             return
         worker.stop_now()
-        worker.stop("its supervisor asked it to")
+        worker.stop(ASKED)
 
     def die_unless_asked(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         deadline = time.monotonic() + ASKED_WITHIN_SECONDS
-        while not is_asked_to_end():
+        while is_asked_to_end() is False:
             if time.monotonic() > deadline:
                 signal.signal(number, signal.SIG_DFL)
                 signal.raise_signal(number)
@@ -132,20 +131,26 @@ def run_child(
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     faulthandler.register(signal.SIGUSR2, all_threads=True)
     threading.Thread(
-        target=_keep_title, args=(worker, title), name="jobqueue-title", daemon=True
+        target=_watch, args=(worker, title, is_asked_to_end), name="jobqueue-title", daemon=True
     ).start()
     tune_interpreter()
     on_ready()
     return worker.run()
 
 
-def _keep_title(worker: Worker, title: str) -> None:
+def _watch(worker: Worker, title: str, is_asked_to_end: Callable[[], bool | None]) -> None:
+    """Keep the title, and see whether the supervisor asks: a job may have taken TERM's handler."""
     never = threading.Event()
     while True:
-        performing = worker.performing()
-        what = ", ".join(f"{job.handler.rpartition('.')[2]} #{job.id}" for job in performing[:3])
-        doing = what or "idle"
-        if worker.is_resting:
-            doing = f"{RESTING}, {what}" if what else RESTING
-        setproctitle.setproctitle(f"{title}: {doing}")
+        setproctitle.setproctitle(f"{title}: {_doing(worker)}")
+        if is_asked_to_end() is True:
+            worker.stop(ASKED)
         never.wait(TITLE_SECONDS)
+
+
+def _doing(worker: Worker) -> str:
+    performing = worker.performing()
+    what = ", ".join(f"{job.handler.rpartition('.')[2]} #{job.id}" for job in performing[:3])
+    if worker.is_resting:
+        return f"{RESTING}, {what}" if what else RESTING
+    return what or "idle"

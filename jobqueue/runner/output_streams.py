@@ -29,6 +29,15 @@ class _UnfailingFile(io.FileIO):
             return memoryview(data).nbytes
 
 
+class _LastingStream(io.TextIOWrapper):
+    """A stream that a job cannot close: the next job prints to it as well."""
+
+    def close(self) -> None:
+        """Write what has been printed."""
+        if not self.buffer.closed:
+            self.flush()
+
+
 def _lead_nowhere(fd: int) -> None:
     """Redirect a file to nowhere, for programs that a job runs, which inherit it."""
     with suppress(OSError):
@@ -64,7 +73,7 @@ def _unfailing(stream: TextIO) -> TextIO:
     except OSError:
         return stream
     raw = _UnfailingFile(fd, "wb", closefd=False)
-    return io.TextIOWrapper(
+    return _LastingStream(
         # As Python has it by itself: with PYTHONUNBUFFERED nothing is held back.
         raw if stream.write_through else io.BufferedWriter(raw),
         encoding=stream.encoding,

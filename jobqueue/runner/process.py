@@ -21,6 +21,7 @@ from jobqueue.records import CrashedJob, NewSchedule, NewWorker
 from jobqueue.runner.groups import WorkerGroup
 from jobqueue.runner.readiness import is_whole, schedules_in_message
 from jobqueue.runner.relay import WakePipe
+from jobqueue.worker.own_process import DESCRIPTORS_CLOSED
 from jobqueue.worker.slots import SlotEntry, Slots
 
 READY_CHUNK = 65536
@@ -29,6 +30,7 @@ STANDARD_INPUT = 0
 DATABASE_AWAY = 75
 """The exit code of a worker process that ended since the database does not answer."""
 DIED = "the worker process {name} died while it performed this job ({how})"
+UNSETTLED = "the worker process {name} died before the end of this job could be stored ({how})"
 TIMED_OUT = (
     "JobTimeout: ran longer than its max_runtime and did not react, so its process {name} was "
     "killed"
@@ -243,12 +245,18 @@ class WorkerProcess:
         return True
 
     def crashed_jobs(self) -> tuple[CrashedJob, ...]:
-        """The jobs that it was performing when it ended.
+        """The jobs that it was performing when it ended, to be charged for that.
 
         When it was killed for one that was over its time, the others are not charged with that.
+        None is where it ended by the signal that it was asked with: a job had taken the handler.
         """
-        performing = () if self._forgiven else self._slots.performing()
-        return tuple(self._crashed(entry) for entry in performing)
+        is_as_asked = self.asked_to_stop and self.exit_code == -signal.SIGTERM
+        if self._forgiven or is_as_asked:
+            return ()
+        performing = self._slots.performing()
+        known = {(entry.job_id, entry.token) for entry in performing}
+        unsettled = [pair for pair in self._slots.unsettled() if pair not in known]
+        return (*map(self._crashed, performing), *map(self._crashed_unsettled, unsettled))
 
     def _crashed(self, entry: SlotEntry) -> CrashedJob:
         if (entry.job_id, entry.token) in self._timed_out:
@@ -262,6 +270,10 @@ class WorkerProcess:
             )
         error = DIED.format(name=self.name, how=how_it_ended(self.exit_code))
         return CrashedJob(entry.job_id, entry.token, error, guilty=not self._timed_out)
+
+    def _crashed_unsettled(self, pair: tuple[int, int]) -> CrashedJob:
+        error = UNSETTLED.format(name=self.name, how=how_it_ended(self.exit_code))
+        return CrashedJob(*pair, error)
 
     def record(self, lease: timedelta) -> NewWorker:
         """The worker as it is registered in the database."""
@@ -289,6 +301,8 @@ def how_it_ended(exit_code: int | None) -> str:
         return "it still runs"
     if exit_code == DATABASE_AWAY:
         return "the database does not answer"
+    if exit_code == DESCRIPTORS_CLOSED:
+        return "a job has closed file descriptors of the process"
     if exit_code < 0:
         try:
             return f"signal {signal.Signals(-exit_code).name}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -189,10 +190,15 @@ class SequentialPerformer:
         handoff: where the jobs are.
         executor: executes them.
         alarm: what interrupts a sync job whose time is over.
+        owns_process: whether the process is the worker's own. Then each job finds the standard
+            streams as the first one did.
     """
 
-    def __init__(self, handoff: Handoff, executor: TimedExecutor, alarm: Alarm) -> None:
+    def __init__(
+        self, handoff: Handoff, executor: TimedExecutor, alarm: Alarm, *, owns_process: bool = False
+    ) -> None:
         self._handoff = handoff
+        self._owns_process = owns_process
         self._executor = executor
         self._alarm = alarm
         self._work = Interruptible()
@@ -204,6 +210,7 @@ class SequentialPerformer:
             KeyboardInterrupt: on the main thread of an application; the job is given back.
         """
         taken: Taken | None = None
+        owns_process, out, err = self._owns_process, sys.stdout, sys.stderr
         while True:
             # Made before the job is taken, so that `stop_now` finds it whenever it comes.
             self._work = Interruptible()
@@ -216,6 +223,8 @@ class SequentialPerformer:
             except KeyboardInterrupt:
                 self._handoff.finish(taken, Released(taken.job))
                 raise
+            if owns_process and (sys.stdout is not out or sys.stderr is not err):
+                sys.stdout, sys.stderr = out, err
             taken = self._handoff.finish_and_take(taken, outcome)
 
     def stop_now(self) -> None:
@@ -261,7 +270,7 @@ class ConcurrentPerformer:
         self._executor = executor
         self._new_alarm = new_alarm
         self._threads = ThreadPool(handoff.slots)
-        self._loop = loop or LoopThread()
+        self._loop = loop or LoopThread(self._charge_tasks)
         self._interruptibles: dict[int, Interruptible] = {}
         self._tasks: dict[asyncio.Task[Outcome], Taken] = {}
         self._stop_by: float | None = None
@@ -341,9 +350,10 @@ class ConcurrentPerformer:
     # --- async jobs, all on the thread of the loop -----------------------------------------------
 
     def _start_task(self, taken: Taken) -> None:
-        is_shared = self._loop.is_of_application
+        is_shared, loop = self._loop.is_of_application, asyncio.get_running_loop()
         work = self._executor.execute_async(taken, on_shared_loop=is_shared)
-        task = asyncio.get_running_loop().create_task(work)
+        # A job may have set any task factory on the loop that is there for jobs alone.
+        task = loop.create_task(work) if is_shared else asyncio.Task(work, loop=loop)
         self._tasks[task] = taken
         task.add_done_callback(partial(self._finish_task, taken))
         if self._stop_by is not None:
@@ -361,6 +371,12 @@ class ConcurrentPerformer:
             self._start_task(following)
         else:
             self._start(following)
+
+    def _charge_tasks(self, error: BaseException) -> None:
+        """Charge all async jobs that run: the loop has failed, and another takes its place."""
+        tasks, self._tasks = self._tasks, {}
+        for taken in tasks.values():
+            self._handoff.finish(taken, self._executor.executor.charge(taken.job, error))
 
     def _cut_short(self, taken: Taken) -> Outcome:
         """The outcome of a task that was cancelled before it began, or cancelled itself."""

@@ -40,6 +40,7 @@ from jobqueue.records import (
 from jobqueue.unknown_handlers import UnknownHandlers
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.lost_answer import without_settled_before
+from jobqueue.worker.own_process import OwnProcess, suspects_among
 from jobqueue.worker.prefetch import AHEAD_SECONDS, Prefetch
 from jobqueue.worker.reporter import Reporter
 
@@ -88,6 +89,7 @@ class Pump:
         limited: applies the limits of this worker to a claimed job; None when it has none.
         timer: measures time, as the handoff's does; for tests.
         unknown_handlers: the handlers to pass over.
+        own_process: the process, where it is the worker's own.
     """
 
     adapter: PumpRoles
@@ -104,6 +106,7 @@ class Pump:
     limited: Callable[[ClaimedJob], ClaimedJob] | None = None
     timer: Timer = SYSTEM_TIMER
     unknown_handlers: UnknownHandlers | None = None
+    own_process: OwnProcess | None = None
     _resting: bool = False
     _prefetch: Prefetch = field(default_factory=Prefetch)
     _last: DoneTurn = NOTHING_TO_PASS_ON
@@ -136,6 +139,7 @@ class Pump:
         while not self.handoff.is_empty():
             outcomes = self.handoff.take_outcomes()
             if outcomes:
+                self._end_if_broken(outcomes)
                 self.reporter.report(outcomes, self._insist(outcomes, None))
             else:
                 self.handoff.wait_until_performed()
@@ -167,6 +171,7 @@ class Pump:
         self._release_strays_once_a_lease()
         self.handoff.wait_while_busy(self._hold // 2, GATHER_SECONDS)
         outcomes = self.handoff.take_outcomes()
+        self._end_if_broken(outcomes)
         claim = self._next_claim() if outcomes or self._is_time_to_look() else None
         if not outcomes and claim is None:
             self._pass_on()
@@ -368,6 +373,15 @@ class Pump:
             log.strays_released(self.logger, self.worker_id, number)
             self.reporter.report_freed(freed)
 
+    # --- when a job has broken the process -------------------------------------------------------
+
+    def _end_if_broken(self, outcomes: Sequence[Outcome]) -> None:
+        """End the process if it cannot go on. These outcomes, and later ones, stay unsettled."""
+        if self.own_process is not None and self.own_process.is_broken:
+            performing = self.handoff.performing()
+            unsettled = [*outcomes, *self.handoff.take_outcomes()]
+            self.own_process.end(suspects_among(unsettled, performing))
+
     # --- when the database goes away -------------------------------------------------------------
 
     def _insist(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
@@ -381,6 +395,7 @@ class Pump:
         for pause in reconnect_pauses():
             if self._gives_up.wait(pause) or self._has_to_end(lost_at):
                 raise last_error
+            self._end_if_broken(outcomes)
             try:
                 turn = self._resume(outcomes, claim)
             except DatabaseUnavailable as error:

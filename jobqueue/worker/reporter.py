@@ -63,6 +63,7 @@ class Reporter:
         observers: the hooks for all jobs.
         count: is called with the outcomes that each turn has settled.
         tally: the counts.
+        restore_log: is called before something is logged that jobs have done.
     """
 
     logger: logging.Logger
@@ -71,6 +72,7 @@ class Reporter:
     observers: Observers = NO_OBSERVERS
     count: Callable[[Sequence[Outcome]], None] = lambda _settled: None
     tally: Tally = field(default_factory=Tally)
+    restore_log: Callable[[], None] = lambda: None
 
     def calls_others(self, handlers: Iterable[str]) -> bool:
         """Whether reporting such jobs calls code of the application: hooks or log handlers."""
@@ -80,6 +82,8 @@ class Reporter:
 
     def report(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
         """Report the outcomes that a turn has settled, and log those that it rejected."""
+        if outcomes:
+            self.restore_log()
         for outcome in turn.rejected:
             self.tally.rejected += 1
             log.job_rejected(self.logger_of(outcome.job.handler), outcome)

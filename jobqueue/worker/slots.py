@@ -12,6 +12,7 @@ import mmap
 import os
 import struct
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobqueue.records import ClaimedJob
@@ -21,6 +22,9 @@ DETAILS = struct.Struct("=qdd")
 ENTRY_BYTES = JOB_ID.size + DETAILS.size
 NO_JOB = 0
 ASKED_BYTES = 1
+PAIR = struct.Struct("=qq")
+NUMBER = struct.Struct("=q")
+MOST_UNSETTLED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class Slots:
         self.fd = fd
         self.count = count
         self._asked_at = count * ENTRY_BYTES
+        self._unsettled_at = self._asked_at + ASKED_BYTES
         self._memory: mmap.mmap | bytearray = mmap.mmap(fd, os.fstat(fd).st_size)
         detach_in_forked_processes(self)
 
@@ -62,7 +67,8 @@ class Slots:
     def create(cls, count: int) -> Slots:
         """Empty slots, in memory where the system has anonymous files, else in a nameless one."""
         fd = _anonymous_file()
-        os.ftruncate(fd, count * ENTRY_BYTES + ASKED_BYTES)
+        unsettled_bytes = NUMBER.size + MOST_UNSETTLED * PAIR.size
+        os.ftruncate(fd, count * ENTRY_BYTES + ASKED_BYTES + unsettled_bytes)
         return cls(fd, count)
 
     @classmethod
@@ -85,17 +91,34 @@ class Slots:
         """Share the memory no more: from now on, this process alone sees what is published."""
         self._memory = bytearray(self._memory)
 
+    def publish_unsettled(self, jobs: Sequence[ClaimedJob]) -> None:
+        """Note jobs that were performed, and whose outcomes this process cannot store any more."""
+        if self._unsettled_at >= len(self._memory):
+            return  # the supervisor is of a release that does not read it
+        latest = jobs[-MOST_UNSETTLED:]
+        for index, job in enumerate(latest):
+            at = self._unsettled_at + NUMBER.size + index * PAIR.size
+            PAIR.pack_into(self._memory, at, job.id, job.token)
+        NUMBER.pack_into(self._memory, self._unsettled_at, len(latest))
+
+    def unsettled(self) -> list[tuple[int, int]]:
+        """The (id, token) of the jobs that were noted so."""
+        (number,) = NUMBER.unpack_from(self._memory, self._unsettled_at)
+        first = self._unsettled_at + NUMBER.size
+        places = range(first, first + number * PAIR.size, PAIR.size)
+        return [PAIR.unpack_from(self._memory, at) for at in places]
+
     def ask_to_end(self) -> None:
         """Note that the process is asked to end. Called by its supervisor, before its signal."""
         self._memory[self._asked_at] = 1
 
     @property
-    def is_asked_to_end(self) -> bool:
+    def is_asked_to_end(self) -> bool | None:
         """Whether the supervisor has asked the process to end.
 
-        Always true where the supervisor is of a release that did not say so.
+        None where the supervisor is of a release that does not say so.
         """
-        return self._asked_at >= len(self._memory) or self._memory[self._asked_at] > 0
+        return self._memory[self._asked_at] > 0 if self._asked_at < len(self._memory) else None
 
     def performing(self) -> list[SlotEntry]:
         """The jobs that are being performed."""

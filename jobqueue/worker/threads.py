@@ -6,8 +6,10 @@ All are daemons, so that a job which cannot be stopped does not keep its process
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -106,12 +108,20 @@ class ApplicationLoop:
 
 
 class LoopThread:
-    """An event loop that runs on a thread of its own."""
+    """An event loop that runs on a thread of its own.
+
+    Args:
+        on_failure: is called on that thread when the loop has failed, as it does when a job closes
+            its file descriptors. The tasks of the loop never end then, and the next one is another.
+    """
 
     is_of_application = False
 
-    def __init__(self) -> None:
+    def __init__(self, on_failure: Callable[[BaseException], None]) -> None:
+        self._on_failure = on_failure
         self._runner = asyncio.Runner()
+        self._failed: list[asyncio.Runner] = []
+        self._awaited: set[concurrent.futures.Future[None]] = set()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="jobqueue-loop", daemon=True)
 
@@ -123,7 +133,12 @@ class LoopThread:
         self._loop.call_soon_threadsafe(callback, *args)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        self._awaited.add(future)
+        try:
+            future.result()
+        finally:
+            self._awaited.discard(future)
 
     def close(self, *, wait: bool) -> None:
         """Stop the loop, cancelling the tasks left in it, and wait for that if asked to."""
@@ -143,4 +158,17 @@ class LoopThread:
                 # asyncio lets these through when a task that a job has started raises them. The
                 # other jobs go on.
                 continue
+            except BaseException as error:  # noqa: BLE001 - whatever a job has broken
+                self._begin_anew(error)
+        self._loop.set_task_factory(None)
         self._runner.close()
+
+    def _begin_anew(self, error: BaseException) -> None:
+        # The old one is kept: what it closed at its end may be the files of others by now.
+        self._failed.append(self._runner)
+        self._runner = asyncio.Runner()
+        self._loop = self._runner.get_loop()
+        for future in list(self._awaited):
+            with suppress(concurrent.futures.InvalidStateError):
+                future.set_exception(error)
+        self._on_failure(error)

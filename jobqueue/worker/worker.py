@@ -32,6 +32,7 @@ from jobqueue.worker.heartbeat import heartbeat_of
 from jobqueue.worker.interruption import Alarm, AlarmClock, ThreadAlarm
 from jobqueue.worker.listener import RARELY, ListenerService
 from jobqueue.worker.monitor import Monitor
+from jobqueue.worker.own_process import OwnProcess
 from jobqueue.worker.performers import (
     ConcurrentPerformer,
     Performer,
@@ -67,6 +68,7 @@ class Worker:
         most_attempts: fail a job here after so many attempts, whatever it was enqueued with, unless
             its class sets the number; None for no limit.
         observers: the hooks for all jobs; those that are configured by default.
+        own_process: mends what jobs break of the process, where it is the worker's own.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class Worker:
         max_jobs: int | None = None,
         most_attempts: int | None = None,
         observers: Observers | None = None,
+        own_process: OwnProcess | None = None,
     ) -> None:
         self.id = supervised_as or new_worker_id()
+        self._own_process = own_process
         self._keeps_lease = supervised_as is None
         self._adapter = adapter
         self._registry = registry
@@ -118,6 +122,9 @@ class Worker:
             limited=None if most_attempts is None else partial(self._limited, most_attempts),
             unknown_handlers=self._unknown_handlers,
         )
+        if own_process is not None:
+            self._reporter.restore_log = own_process.restore_log
+            self._pump.own_process = own_process
         self._pump_error: BaseException | None = None
         self._retention = RetentionService(
             adapter, self.id, registry, settings, logger, frugal=not self._keeps_lease
@@ -272,7 +279,11 @@ class Worker:
 
     def _new_performer(self, alarm: Alarm | None) -> Performer:
         if self._settings.concurrency == 1:
-            return SequentialPerformer(self._handoff, self._executor, alarm or self._new_alarm())
+            alarm = alarm or self._new_alarm()
+            owns_process = self._own_process is not None
+            return SequentialPerformer(
+                self._handoff, self._executor, alarm, owns_process=owns_process
+            )
         return ConcurrentPerformer(self._handoff, self._executor, self._new_alarm)
 
     def _new_alarm(self) -> Alarm:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from jobqueue import JobState
-from jobqueue.records import NewJob
+from jobqueue.records import JobFilter, NewJob
 from tests.conftest import Project
 from tests.process.conftest import SLOW, Start, WaitFor, database_of, enqueue, exists, show
 
@@ -159,7 +159,7 @@ def test_a_crash_after_a_fork_is_charged(forking: Project, start: Start) -> None
     assert not any(map(psutil.pid_exists, pids))
 
 
-def enqueue_once(project: Project, job: str, **arguments: str) -> int:
+def enqueue_once(project: Project, job: str, **arguments: object) -> int:
     """Enqueue a job that may be attempted once."""
     with database_of(project) as adapter:
         once = NewJob(f"jobs.{job}", json.dumps(arguments), "default", 50, max_attempts=1)
@@ -321,3 +321,232 @@ def test_programs_of_a_job_read_nothing_and_inherit_nothing(
     assert said == ""
     if sys.platform == "linux":
         assert listed == "4"  # its standard streams, and the folder that it lists
+
+
+# --- what a job breaks for those that follow -----------------------------------------------------
+
+BREAKING = """
+    import asyncio
+    import gc
+    import locale
+    import logging
+    import logging.config
+    import os
+    import signal
+    import sys
+    import tempfile
+    import threading
+    import time
+    import warnings
+    from pathlib import Path
+
+    from jobqueue import Job
+
+    HERE = Path.cwd()
+
+
+    class Closes(Job):
+        def perform(self, first):
+            os.closerange(first, 4096)
+
+
+    class ClosesAsync(Job):
+        async def perform(self, first):
+            os.closerange(first, 4096)
+            await asyncio.sleep(0.1)
+
+
+    class Odd:
+        def write(self, *_):
+            raise RuntimeError("no output")
+
+        flush = close = write
+
+
+    def fails(*_):
+        raise RuntimeError("a hook")
+
+
+    def silences_by_filter():
+        logging.getLogger("jobqueue").addFilter(fails)
+
+    def silences_by_handler():
+        class Fails(logging.Handler):
+            emit = fails
+
+        logging.getLogger().addHandler(Fails())
+
+    def closes_streams():
+        sys.stdout.close()
+        sys.stderr.close()
+
+    def replaces_streams():
+        sys.stdout = sys.stderr = Odd()
+
+    def removes_streams():
+        sys.stdout = sys.stderr = None
+
+    def leaves():
+        folder = tempfile.mkdtemp()
+        os.chdir(folder)
+        os.rmdir(folder)
+
+    def clears_handlers():
+        logging.getLogger().handlers.clear()
+        logging.getLogger("jobqueue").handlers.clear()
+
+    def masks():
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+    def traces():
+        threading.settrace(fails)
+        threading.setprofile(fails)
+
+    def hooks():
+        sys.excepthook = threading.excepthook = sys.unraisablehook = fails
+
+    HARMS = {
+        "streams closed": closes_streams,
+        "streams replaced": replaces_streams,
+        "streams removed": removes_streams,
+        "log disabled": lambda: logging.disable(logging.CRITICAL),
+        "loggers disabled": lambda: logging.config.dictConfig({"version": 1}),
+        "handlers cleared": clears_handlers,
+        "level raised": lambda: logging.getLogger("jobqueue").setLevel(100),
+        "log shut down": logging.shutdown,
+        "filter fails": silences_by_filter,
+        "handler fails": silences_by_handler,
+        "umask": lambda: os.umask(0o777),
+        "folder left": leaves,
+        "locale": lambda: locale.setlocale(locale.LC_ALL, "C"),
+        "switch interval": lambda: sys.setswitchinterval(100),
+        "warnings": lambda: warnings.simplefilter("error"),
+        "no gc": gc.disable,
+        "hooks": hooks,
+        "traces": traces,
+        "environment": os.environ.clear,
+        "mask": masks,
+    }
+
+
+    class Harms(Job):
+        def perform(self, which):
+            HARMS[which]()
+
+
+    class Honest(Job):
+        def perform(self, after, concurrency):
+            if concurrency == 1:
+                print("after", after)
+                print("after", after, file=sys.stderr)
+
+
+    class Ignores(Job):
+        def perform(self):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+
+
+    class Defaults(Job):
+        def perform(self):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            (HERE / "default.started").touch()
+            time.sleep(60)
+"""
+HARMS = (
+    "streams closed",
+    "streams replaced",
+    "streams removed",
+    "log disabled",
+    "loggers disabled",
+    "handlers cleared",
+    "level raised",
+    "log shut down",
+    "filter fails",
+    "handler fails",
+    "umask",
+    "folder left",
+    "locale",
+    "switch interval",
+    "warnings",
+    "no gc",
+    "hooks",
+    "traces",
+    "environment",
+    "mask",
+)
+
+
+@pytest.fixture
+def breaking(slow_project: Project) -> Project:
+    slow_project.write("jobs.py", BREAKING)
+    return slow_project
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_the_job_after_a_harmful_one_is_performed_and_logged(
+    breaking: Project, start: Start, concurrency: int
+) -> None:
+    """With several at a time, the streams are shared, and nobody knows whose they are."""
+    honest = []
+    for harm in HARMS if concurrency == 1 else HARMS[3:]:
+        enqueue(breaking, "Harms", which=harm)
+        honest.append(enqueue(breaking, "Honest", after=harm, concurrency=concurrency))
+    log = work_off(start, "--concurrency", str(concurrency))
+    with database_of(breaking) as adapter:
+        assert adapter.list_jobs(JobFilter(), 100) == []
+    assert [job_id for job_id in honest if f"jobs.Honest #{job_id} succeeded" not in log] == []
+    assert "died" not in log
+
+
+@pytest.mark.parametrize(
+    ("job", "concurrency", "first"),
+    [("Closes", 1, 3), ("Closes", 2, 0), ("ClosesAsync", 1, 3), ("ClosesAsync", 2, 3)],
+)
+def test_a_job_that_closes_all_files_is_charged_with_the_crash(
+    breaking: Project, start: Start, job: str, concurrency: int, first: int
+) -> None:
+    job_id = enqueue_once(breaking, job, first=first)
+    log = work_off(start, "--concurrency", str(concurrency))
+    record = show(breaking, job_id)
+    assert record is not None
+    assert (record.state, record.crashes, record.attempts) == (JobState.FAILED, 1, 1), log
+    assert "(a job has closed file descriptors of the process)" in (record.last_error or "")
+
+
+def test_a_worker_whose_files_were_closed_is_replaced(breaking: Project, start: Start) -> None:
+    job_id = enqueue_once(breaking, "Closes", first=3)
+    honest = enqueue(breaking, "Honest", after="all", concurrency=1)
+    log = work_off(start)
+    record = show(breaking, job_id)
+    assert record is not None
+    assert record.state is JobState.FAILED
+    assert show(breaking, honest) is None
+    assert f"jobs.Honest #{honest} succeeded" in log
+
+
+def test_a_worker_that_does_not_get_its_signals_ends_when_it_is_asked(
+    breaking: Project, start: Start, wait_for: WaitFor
+) -> None:
+    job_id = enqueue(breaking, "Ignores")
+    supervisor = start("work", "-n", "1", "--grace", "50")
+    wait_for(lambda: show(breaking, job_id) is None, "the job to be done")
+    supervisor.send(signal.SIGTERM)
+    exit_code, log = supervisor.ended()
+    assert exit_code == 0
+    assert "is stopping: its supervisor asked it to" in log
+    assert "killed" not in log
+
+
+def test_a_worker_that_dies_of_being_asked_charges_nobody(
+    breaking: Project, start: Start, wait_for: WaitFor
+) -> None:
+    job_id = enqueue(breaking, "Defaults")
+    supervisor = start("work", "-n", "1")
+    wait_for(exists(breaking, "default.started"), "the job to take the signal")
+    supervisor.send(signal.SIGTERM)
+    exit_code, log = supervisor.ended()
+    assert exit_code == 0, log
+    job = show(breaking, job_id)
+    assert job is not None
+    assert (job.state, job.attempts, job.crashes) == (JobState.READY, 0, 0)

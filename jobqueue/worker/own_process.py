@@ -1,0 +1,79 @@
+"""A process that is a worker's own: what a job may break of it, for all jobs that follow."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import NoReturn
+
+from jobqueue import log
+from jobqueue.records import ClaimedJob, Outcome, Released
+from jobqueue.worker.slots import Slots
+
+DESCRIPTORS_CLOSED = 74
+"""The exit code of a worker process whose file descriptors a job has closed."""
+OUTPUT = (1, 2)
+
+
+class OwnProcess:
+    """Sees what a job has broken of this process. What can be mended is; or else the process ends.
+
+    Args:
+        name: the worker's, for the log.
+        logger: where its events go.
+        slots: where the supervisor reads which jobs are charged; None without one.
+    """
+
+    def __init__(self, name: str, logger: logging.Logger, slots: Slots | None) -> None:
+        self._name, self._logger, self._slots = name, logger, slots
+        self._log_setup = log.LogSetup(logger)
+        # No other file is like a pipe that nobody has the other end of.
+        self._sentinel, other_end = os.pipe()
+        os.close(other_end)
+        self._identity = _identity_of(self._sentinel)
+        self._output = [fd for fd in OUTPUT if _identity_of(fd) is not None]
+
+    def restore_log(self) -> None:
+        """Let the log be heard, if a job has silenced it."""
+        self._log_setup.restore_if_silenced()
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a job has closed its file descriptors, which may be those of others by now."""
+        is_open = all(_identity_of(fd) is not None for fd in self._output)
+        return not is_open or _identity_of(self._sentinel) != self._identity
+
+    def end(self, suspects: Sequence[ClaimedJob]) -> NoReturn:
+        """End this process at once, and have the suspects charged with the crash."""
+        try:
+            if self._slots is not None:
+                self._slots.publish_unsettled(suspects)
+            why = RuntimeError("a job has closed file descriptors that are not its own")
+            log.worker_failed(self._logger, self._name, why)
+        finally:
+            os._exit(DESCRIPTORS_CLOSED)
+
+
+def suspects_among(
+    unsettled: Sequence[Outcome], performing: Sequence[ClaimedJob]
+) -> Sequence[ClaimedJob]:
+    """The jobs of which one has broken the process, as far as that can be known.
+
+    A job that has crashed before is performed alone, so that it was that one.
+    """
+    jobs = [*(outcome.job for outcome in unsettled if _was_performed(outcome)), *performing]
+    return [job for job in jobs if job.crashes] or jobs
+
+
+def _was_performed(outcome: Outcome) -> bool:
+    return not isinstance(outcome, Released) or bool(outcome.run_time)
+
+
+def _identity_of(fd: int) -> tuple[int, int] | None:
+    """What a file descriptor leads to; None if it is closed."""
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
