@@ -25,7 +25,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(1, 4), st.lists(st.tuples(PAUSES, STEPS), max_size=20))
 def test_whatever_happens(slots: int, steps: list[tuple[float, tuple[Any, ...]]]) -> None:
     """What has to be so is in `World.check`, which is asked at every moment."""
