@@ -34,7 +34,7 @@ from jobqueue.records.jobs import (
     NewJob,
     UsedKey,
 )
-from jobqueue.records.pages import Count, Page, QueueDepth
+from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, Page, QueueDepth
 from jobqueue.records.schedules import NewSchedule, ScheduleRecord
 from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute
 from jobqueue.records.tokens import TokenRecord
@@ -48,6 +48,7 @@ __all__ = [
     "FINISHED_STATES",
     "KEY_LIFETIME",
     "LARGEST_ID",
+    "LARGEST_PAGE_CHARACTERS",
     "LOOK_ANYWHERE",
     "MOST_CRASHES",
     "MOST_QUEUES_SENT",

@@ -51,7 +51,8 @@ async def _changes(call: ApiCall, job: StoredJob) -> AsyncGenerator[bytes, None]
     seen: Any = None
     pause = FIRST_LOOK_SECONDS
     while time.monotonic() - began < LONGEST_STREAM_SECONDS:
-        now_shown = job_json(job)
+        # Masking takes its time, which other requests must not wait for.
+        now_shown = await call.on_thread(job_json, job)
         if job.state in FINISHED_STATES:
             yield event("finished", now_shown)
             return
