@@ -251,10 +251,29 @@ def config_file(directory: Path) -> Path | None:
     return project if has_section else None
 
 
+_BEGINNING = re.compile(r"[\w+.-]*:?/+")
+_SECRET_OPTION = re.compile(
+    r"([?&;][\w-]*(?:password|passwd|pwd|secret|token)=)[^&;]*", re.IGNORECASE
+)
+
+
 def hide_password(url: str) -> str:
-    """Return a database URL without its password, for logs and screens."""
-    url = re.sub(r"(//[^/@:]*:)[^/]*@", r"\1***@", url)
-    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1***", url)
+    """Return a database URL without its password, for logs and screens.
+
+    It may be mistyped. What could be a password is hidden, then: all that stands between a user's
+    name and the last `@`.
+    """
+    return _SECRET_OPTION.sub(r"\1***", _hide_between_name_and_host(url))
+
+
+def _hide_between_name_and_host(url: str) -> str:
+    before, at, host = url.rpartition("@")
+    if not at or url.startswith("sqlite:"):  # a file's name may have an @
+        return url
+    beginning = _BEGINNING.match(before)
+    name_at = beginning.end() if beginning else 0
+    name, colon, password = before[name_at:].partition(":")
+    return f"{before[:name_at]}{name}:***@{host}" if colon and password else url
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,24 @@ def test_passwords_are_hidden() -> None:
     assert hide_password("postgresql://me@host/db") == "postgresql://me@host/db"
     shown = hide_password("postgresql://host/db?user=me&password=secret&sslmode=require")
     assert shown == "postgresql://host/db?user=me&password=***&sslmode=require"
-    assert hide_password("postgresql://me:p@ss:w@host/db") == "postgresql://me:***@host/db"
+    assert hide_password("sqlite:////data/a:b@c.sqlite3") == "sqlite:////data/a:b@c.sqlite3"
+
+
+@pytest.mark.parametrize("password", ["p@ss:w", "p/w", "p?w", "p#w", "p%2Fw", "p//w", "://", " "])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:{}@host/db",
+        "postgresql+psycopg://me:{}@host/db",
+        "postgres:/me:{}@host/db",
+        "postgresql//me:{}@host/db",
+        "postgresql:///me:{}@host/db",
+        "me:{}@host/db",
+        "mysql://me:{}@host:port/db",
+    ],
+)
+def test_passwords_are_hidden_in_mistyped_urls(url: str, password: str) -> None:
+    assert hide_password(url.format(password)) == url.format("***")
 
 
 @pytest.mark.parametrize(
