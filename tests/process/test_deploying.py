@@ -46,7 +46,7 @@ FIRST = (
 
 
     class Ship(Job):
-        def perform(self, order_id: int, express: bool = False) -> None:
+        def perform(self, order_id: int, express: bool) -> None:
             note(f"ship {order_id}" + " by express" * express)
 
 
@@ -80,8 +80,8 @@ FIRST = (
 )
 
 # Changed as the page recommends: `Welcome` takes a parameter more, `Bill` is called `Invoice`, and
-# `Remind` is new. A parameter of `Thank` is about to be renamed, and neither `express` nor `Coupon`
-# is used any more.
+# `Remind` is new. A parameter of `Thank` is about to be renamed. `express` has a default now, and
+# neither it nor `Coupon` is used any more.
 SECOND = (
     NOTE
     + """
@@ -286,8 +286,6 @@ def test_in_the_order_of_the_page_no_job_waits(
         wait_for(lambda: old_worker.log.count("stopped after") == deployed - 1, "the old one ends")
 
     web_of_first = releases.release("web of first", FIRST)
-    assert all(line.startswith("first: ") for line in visited(web_of_first))
-
     assert second.jobs("migrate").exit_code == 0
     deploy_workers("second", SECOND)
     assert visited(web_of_first) == [
@@ -317,8 +315,7 @@ def test_in_the_order_of_the_page_no_job_waits(
         "third: welcome Cid (fr)",
     ]
 
-    # Back: the web processes first, which the workers of the newer release understand.
-    assert visited(second) == by_third
+    # Back: the web processes were first. That the newer workers perform their jobs was seen above.
     deploy_workers("second", SECOND)
     assert visited(second) == by_second
     old_worker.send(signal.SIGTERM)
