@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from jobqueue import ConfigurationError
+from jobqueue.cli.services import write_unit
 from jobqueue.runner.health import HealthServer
 from jobqueue.runner.service_notifier import ServiceNotifier
 from tests.conftest import Project
@@ -117,3 +118,26 @@ def test_the_files(empty_project: Project) -> None:
     (folder / "Procfile").write_text("web: gunicorn shop")
     assert empty_project.jobs("setup", "--procfile").out == "Added the worker to Procfile.\n"
     assert (folder / "Procfile").read_text() == "web: gunicorn shop\nworker: jobqueue work\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("100% ours", "100%% ours"),
+        ("a\nExecStartPre=touch x", None),
+        ('a"b', None),
+        ("a\\x41", None),
+    ],
+)
+def test_the_name_of_a_folder_writes_no_line_of_a_unit(
+    tmp_path: Path, name: str, written: str | None
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    if written is None:
+        with pytest.raises(ConfigurationError, match="plain name"):
+            write_unit(folder)
+        assert not (folder / "jobqueue.service").exists()
+        return
+    write_unit(folder)
+    assert f"WorkingDirectory={tmp_path}/{written}\n" in (folder / "jobqueue.service").read_text()

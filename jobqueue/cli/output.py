@@ -76,10 +76,11 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
-    """Print names and values, one pair a line."""
+    """Print names and values, one pair a line: a line break in a value is written as `\\n`."""
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
-        print(f"{name.ljust(width)}  {printable(value)}".rstrip())
+        on_one_line = printable(value).replace("\n", "\\n")
+        print(f"{name.ljust(width)}  {on_one_line}".rstrip())
 
 
 def counted(number: int, noun: str) -> str:
