@@ -7,10 +7,10 @@ import logging
 import socket
 import sys
 import tempfile
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from jobqueue import ConfigurationError
 from jobqueue.cli.services import write_unit
 from jobqueue.runner.health import HealthServer
 from jobqueue.runner.service_notifier import ServiceNotifier
-from tests.conftest import Project
+from tests.conftest import PATIENCE_SECONDS, Project
 
 LOG = logging.getLogger("jobqueue")
 
@@ -54,23 +54,22 @@ def test_nobody_is_told_where_there_is_no_systemd() -> None:
     notifier.stopping()
 
 
-def test_a_worker_tells_systemd(project: Project, systemd: socket.socket) -> None:
-    told: list[bytes] = []
-
-    def listen() -> None:
-        while not told or told[-1] != b"end of test":
-            told.append(systemd.recv(100))
-
-    listener = threading.Thread(target=listen)
-    listener.start()
+def test_a_worker_tells_systemd(project: Project, systemd: socket.socket, tmp_path: Path) -> None:
     environment = {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "900000"}
-    run = project.jobs("work", "--ttl", "4", env=environment)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-        line.sendto(b"end of test", systemd.getsockname())
-    listener.join()
-    assert run.exit_code == 0, run.err
+    project = replace(project, environment={**project.environment, **environment})
+    systemd.settimeout(PATIENCE_SECONDS)
+    running = project.start("work", log=tmp_path / "work.log")
+    try:
+        told = [systemd.recv(100)]
+        while told.count(b"WATCHDOG=1") <= 3 or b"READY=1" not in told:
+            told.append(systemd.recv(100))
+        running.terminate()
+        while told[-1] != b"STOPPING=1":
+            told.append(systemd.recv(100))
+        assert running.wait() == 0
+    finally:
+        running.kill()
     assert told.count(b"READY=1") == told.count(b"STOPPING=1") == 1
-    assert told.count(b"WATCHDOG=1") > 3
 
 
 def ask(port: int, path: str) -> int:
