@@ -26,6 +26,7 @@ from jobqueue.log.jobs import (
 )
 from jobqueue.log.services import (
     changed_from_outside,
+    connections_refused,
     database_awaited,
     database_back,
     database_lost,
@@ -72,6 +73,7 @@ __all__ = [
     "cancel_heard",
     "changed_from_outside",
     "commit_unknown",
+    "connections_refused",
     "database_awaited",
     "database_back",
     "database_lost",

@@ -119,6 +119,12 @@ def request_unanswered(logger: logging.Logger, method: str, path: str, error: Ex
     emit(logger, logging.WARNING, line, "request_unanswered", error=str(error))
 
 
+def connections_refused(logger: logging.Logger, most: int) -> None:
+    """Connections are closed since there are too many; it is logged once a minute at most."""
+    line = f"there are {most:,} connections, and further ones are closed; is a proxy in front?"
+    emit(logger, logging.WARNING, line, "connections_refused")
+
+
 def hook_failed(logger: logging.Logger, hook: object, error: BaseException) -> None:
     """A hook raised an error, which changes nothing for its job; its traceback is logged too."""
     name = getattr(hook, "__qualname__", repr(hook))

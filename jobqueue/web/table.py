@@ -118,7 +118,7 @@ OPERATIONS = (
         "Follow a job",
         events.events,
         scope=Scope.READ,
-        problems=(404,),
+        problems=(404, 429),
         answers={200: None},
         media_type="text/event-stream",
         description="Server-sent events: `progress` whenever the job has changed, and at the end "
