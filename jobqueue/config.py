@@ -298,9 +298,15 @@ def load_worker_groups(directory: Path | None = None) -> tuple[ConfiguredGroup, 
         ConfigurationError: one cannot be used.
     """
     section, where = _section(directory or Path.cwd())
+    groups = section.get(GROUPS, {})
+    if not isinstance(groups, dict):
+        raise ConfigurationError(
+            f"{GROUPS} in {where} is no table of groups; expected [{GROUPS}.NAME], and in it "
+            f"{GROUP_EXPECTED}"
+        )
     return tuple(
-        _configured_group(name, table, f"workers.{name} in {where}")
-        for name, table in section.get(GROUPS, {}).items()
+        _configured_group(name, table, f"{GROUPS}.{name} in {where}")
+        for name, table in groups.items()
     )
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, quote_plus
 MASK = "***"
 MAX_ERROR_CHARACTERS = 20_000
 _SHORT = 4
+DEEPEST = 100
 MOST_FORMS = 1_000
 LONGEST_ENCODED = 10_000
 MOST_COMPARED = 50_000_000
@@ -49,12 +50,11 @@ class Secrets:
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        forms = _first_of(_forms(list(values.values())), MOST_FORMS + 1)
-        self._are_too_many = len(forms) > MOST_FORMS
+        forms, numbers, self._are_too_many = _looked_for(list(values.values()))
         self._long = sorted((f for f in forms if len(f) >= _SHORT), key=len, reverse=True)
         self._short = sorted((f for f in forms if len(f) < _SHORT), key=len, reverse=True)
         self._short_words = _as_words(self._short)
-        self._numbers = {(type(n), n) for n in _numbers(list(values.values()))}
+        self._numbers = {(type(number), number) for number in numbers}
         self._left_to_compare = MOST_COMPARED
 
     def mask(self, text: str) -> str:
@@ -65,23 +65,35 @@ class Secrets:
             text = text.replace(form, MASK)
         return self._short_words.sub(MASK, text) if self._short_words else text
 
-    def masked(self, value: Any) -> Any:
+    def masked(self, value: Any, depth: int = 0) -> Any:
         """Replace the secrets by `***` in a JSON value, keys included.
 
-        A number is replaced only if it equals a secret.
+        A number is replaced only if it equals a secret; what is nested deeply, as a whole.
         """
         if isinstance(value, str):
             return self.mask(value)
+        if depth == DEEPEST and isinstance(value, Mapping | list | tuple):
+            return MASK
         if isinstance(value, Mapping):
-            return {self.mask(str(key)): self.masked(item) for key, item in value.items()}
+            below = depth + 1
+            return {self.mask(str(key)): self.masked(item, below) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.masked(item) for item in value]
+            return [self.masked(item, depth + 1) for item in value]
         return MASK if (type(value), value) in self._numbers else value
 
     def _may_compare(self, text: str) -> bool:
         forms = len(self._long) + SHORT_FORM_COSTS * len(self._short)
         self._left_to_compare -= forms * (len(text) + CALL_COSTS)
         return not self._are_too_many and self._left_to_compare >= 0
+
+
+def _looked_for(values: list[Any]) -> tuple[set[str], list[int | float], bool]:
+    """The forms and the numbers of values, and whether there are too many to be looked for."""
+    try:
+        forms = _first_of(_forms(values), MOST_FORMS + 1)
+        return forms, list(_numbers(values)), len(forms) > MOST_FORMS
+    except RecursionError:  # they are nested as deeply as JSON can be
+        return set(), [], True
 
 
 def _first_of(forms: Iterator[str], most: int) -> set[str]:

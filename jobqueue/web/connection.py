@@ -75,6 +75,9 @@ class _Connection(H11Protocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: uvicorn would advise to install a library, but there are no websockets."""
+
     def _has_a_request(self) -> bool:
         if self.transport.get_protocol() is not self:
             return True  # a handshake has handed it over

@@ -340,6 +340,30 @@ def test_arguments_of_a_class_that_is_not_open_are_not_changed(
     assert (answer.status_code, "api = True" in answer.json()["detail"]) == (422, True)
 
 
+DEEP = "[" * 900 + "]" * 900
+
+
+@pytest.mark.parametrize("handler", ["websample.Hello", "websample.Login", "Elsewhere"])
+@pytest.mark.parametrize("args", ['{"who": 1e999}', f'{{"who": {DEEP}, "password": {DEEP}}}'])
+def test_a_row_that_json_cannot_write_is_answered_beside_the_others(
+    client: TestClient, adapter: Adapter, handler: str, args: str
+) -> None:
+    [odd] = adapter.enqueue([NewJob(handler, args, "default", 50, 5)])
+    adapter.set_progress(odd.id, DEEP)
+    made = enqueue(client)
+    listed = client.get("/api/jobs")
+    assert listed.status_code == 200
+    shown, hidden = listed.json()["jobs"]
+    assert (shown, hidden["id"]) == (made, odd.id)
+    for answer in (
+        client.get(f"/api/job/{odd.id}"),
+        client.post(f"/api/job/{odd.id}/retry"),
+        client.post(f"/api/job/{odd.id}/cancel"),
+        client.delete(f"/api/job/{odd.id}"),
+    ):
+        assert answer.status_code in {200, 409}, answer.text
+
+
 def test_a_page_of_large_jobs_is_cut_and_goes_on(client: TestClient) -> None:
     who = "x" * 900_000
     made = [enqueue(client, args={"who": who})["id"] for _ in range(8)]
