@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from jobqueue.log.emit import emit
@@ -21,6 +22,15 @@ def database_back(logger: logging.Logger, worker: str, after_seconds: float) -> 
     """The database answers a worker again."""
     line = f"worker {worker}: the database is back after {after_seconds:.1f} s"
     emit(logger, logging.INFO, line, "database_back", worker)
+
+
+def database_replaced(logger: logging.Logger, path: str) -> None:
+    """Another SQLite file is in the place of the one that was in use."""
+    line = (
+        f"the database {path} was deleted or moved, and another file is in its place; what follows "
+        "goes there, and jobs of the former file are not seen any more"
+    )
+    emit(logger, logging.WARNING, line, "database_replaced")
 
 
 def database_awaited(logger: logging.Logger, error: Exception, patience_seconds: float) -> None:
@@ -70,6 +80,18 @@ def tick_enqueued(logger: logging.Logger, schedule: str, job: JobRecord) -> None
     """A tick of a schedule is due, and its job is enqueued."""
     line = f"schedule {schedule}: job {job.id} is enqueued for {job.run_at.isoformat()}"
     emit(logger, logging.INFO, line, "tick_enqueued", schedule=schedule, job_id=job.id)
+
+
+def schedule_put_back(
+    logger: logging.Logger, schedule: str, was: datetime, next_tick: datetime | None
+) -> None:
+    """A schedule's last tick was in the future, since the database's clock was wrong."""
+    due = "it is not due again" if next_tick is None else f"it is due next {next_tick.isoformat()}"
+    line = (
+        f"schedule {schedule}: its last tick, {was.isoformat()}, is in the future, since the "
+        f"database's clock was wrong then or is now; it goes on by the clock as it is, and {due}"
+    )
+    emit(logger, logging.WARNING, line, "schedule_put_back", schedule=schedule)
 
 
 def schedule_not_understood(logger: logging.Logger, schedule: str, error: Exception) -> None:

@@ -27,7 +27,12 @@ class NewWorker:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """A worker process as its row in `background_workers` has it."""
+    """A worker process as its row in `background_workers` has it.
+
+    Args:
+        process: what tells its process from others that get its id later (`process_identity`);
+            None where nobody needs that.
+    """
 
     id: str
     name: str
@@ -38,6 +43,7 @@ class WorkerRecord:
     lease: timedelta
     started_at: datetime
     heartbeat_at: datetime
+    process: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,15 @@ from jobqueue.records import (
 
 Found = TypeVar("Found", Rescue, Rescue | None)
 
+HANDLERS = "handlers"
+
 
 class SqlLeases(SqlRole, LeasesRole):
     """Keeps workers in a SQL database, and frees the jobs of those that are gone."""
+
+    def _details_of(self, worker: NewWorker) -> dict[str, Any]:  # noqa: ARG002 - others note it
+        """What the row of a new worker has beside its columns."""
+        return {}
 
     def register_worker(self, worker: NewWorker) -> None:
         now = self.time.now()
@@ -54,6 +60,7 @@ class SqlLeases(SqlRole, LeasesRole):
             lease_seconds=worker.lease.total_seconds(),
             started_at=now,
             heartbeat_at=now,
+            details=self._details_of(worker) or None,
         )
         self._execute(statement, answer_seconds=BEAT_SECONDS)
 
@@ -185,13 +192,19 @@ class SqlLeases(SqlRole, LeasesRole):
         return rescue
 
     def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
-        details = {"handlers": sorted(handlers)}
-        self._execute(update(WORKERS).where(WORKERS.c.id == worker_id).values(details=details))
+        of_worker = WORKERS.c.id == worker_id
+
+        def work(connection: Connection) -> None:
+            details = connection.execute(select(WORKERS.c.details).where(of_worker)).scalar()
+            declared = {**(details or {}), HANDLERS: sorted(handlers)}
+            connection.execute(update(WORKERS).where(of_worker).values(details=declared))
+
+        self.database.write(work)
 
     def declared_handlers(self) -> dict[str, set[str]]:
         query = select(WORKERS.c.id, WORKERS.c.details).where(WORKERS.c.details.is_not(None))
         rows = self.database.read(lambda connection: connection.execute(query).all())
-        return {worker_id: set(details.get("handlers", ())) for worker_id, details in rows}
+        return {worker_id: set(found[HANDLERS]) for worker_id, found in rows if HANDLERS in found}
 
 
 def _without(worker_id: str) -> Delete:

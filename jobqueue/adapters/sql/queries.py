@@ -14,6 +14,8 @@ from jobqueue.records import LARGEST_ID, JobFilter, JobState, QueueDepth, Worker
 from jobqueue.stored import StoredJob
 
 UNDECODABLE = "(undecodable)"
+PROCESS = "process"
+"""The key of a worker's `details` that has the identity of its process."""
 
 # The JSON of a row is read as text and decoded here: one bad row must not spoil a whole list.
 _JSON_COLUMNS = ("args", "progress", "result")
@@ -186,4 +188,5 @@ def worker_record(row: Row[Any]) -> WorkerRecord:
         lease=timedelta(seconds=row.lease_seconds),
         started_at=to_utc(row.started_at),
         heartbeat_at=to_utc(row.heartbeat_at),
+        process=(row.details or {}).get(PROCESS),
     )
