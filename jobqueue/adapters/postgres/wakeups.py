@@ -9,6 +9,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import reduce
 from typing import Any
 
@@ -16,7 +17,9 @@ import psycopg
 
 from jobqueue.adapters.postgres.announcer import CHANNEL, PostgresAnnouncer
 from jobqueue.adapters.postgres.database import PostgresDatabase
+from jobqueue.adapters.postgres.next_due import NextDue
 from jobqueue.adapters.sql.database import Database, parse_url
+from jobqueue.adapters.sql.role import SqlParts
 from jobqueue.adapters.sql.wakeups import SqlWakeups
 from jobqueue.errors import DatabaseError
 from jobqueue.records import (
@@ -43,9 +46,17 @@ class PostgresWakeups(SqlWakeups):
     database: PostgresDatabase
     announcer: PostgresAnnouncer
 
+    def __init__(self, parts: SqlParts) -> None:
+        super().__init__(parts)
+        self.next_due = NextDue(self.database, self.time)
+
+    def first_run_at(self) -> tuple[datetime | None, datetime]:
+        first = self.next_due.find()
+        return first.run_at, first.now
+
     def listen(self, url: str | None = None) -> PostgresListener:
         """Listen, and verify with a notification that notifications arrive."""
-        listener = PostgresListener(self.database, url)
+        listener = PostgresListener(self.database, url, self.next_due.hear)
         try:
             listener.begin()
             listener.verify(self.announcer.say)
@@ -61,13 +72,15 @@ class PostgresListener:
     Args:
         database: names the database in errors.
         url: of the connection, where it is not the adapter's own.
+        hear: is called with each wake-up, on the thread that waits for it.
 
     Raises:
         DatabaseError: it cannot be connected to.
     """
 
-    def __init__(self, database: Database, url: str | None) -> None:
+    def __init__(self, database: Database, url: str | None, hear: Callable[[Wakeup], None]) -> None:
         self._database = database
+        self._hear = hear
         self._state, self._in_use = threading.Lock(), threading.Lock()
         self._closed = False
         with self._database.errors_translated():
@@ -103,6 +116,8 @@ class PostgresListener:
             left = max(deadline - time.monotonic(), 0.0)
             heard = [json_of(payload) for payload in self._heard(left)]
             wakeups = [Wakeup.from_facts(facts) for facts in heard if "verify" not in facts]
+            for wakeup in wakeups:
+                self._hear(wakeup)
             if wakeups:
                 return reduce(Wakeup.merged, wakeups)
             if not left:
