@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -81,6 +82,22 @@ def test_it_looks_now_and_then_by_itself() -> None:
     world.after(HOUR, world.handoff.close)
     world.run()
     assert HOUR / POLL - 1 < world.looks < HOUR / (0.8 * POLL) + 3
+
+
+def test_it_looks_rarely_only_while_there_are_signs_of_life() -> None:
+    """Whoever would wake it may be stopped, or gone."""
+    world = World(slots=1)
+    world.pump.poll_interval = timedelta(seconds=1)
+    for second in range(100):
+        world.after(second, lambda: world.pump.rely_on_wakeups(4.0))
+    looks: list[int] = []
+    for second in (1, 99, 109):
+        world.after(second, lambda: looks.append(world.looks))
+    world.after(110, world.handoff.close)
+    world.run()
+    before, after_signs, after_silence = looks
+    assert after_signs == before
+    assert after_silence >= after_signs + 5
 
 
 def test_a_single_attempt_in_a_stream_of_others() -> None:

@@ -58,13 +58,19 @@ def listening_again(logger: logging.Logger) -> None:
     emit(logger, logging.INFO, "notifications of new jobs arrive again", "listening_again")
 
 
+def next_job_unknown(logger: logging.Logger, error: Exception) -> None:
+    """The database refused to say when the next job is due; it is asked again."""
+    line = f"when the next job is due is not known; workers look every poll_interval: {error}"
+    emit(logger, logging.ERROR, line, "next_job_unknown", error=str(error))
+
+
 def steward_troubled(logger: logging.Logger, worker: str, error: Exception) -> None:
     """The database refused to store progress, or to say which jobs to cancel."""
     line = f"worker {worker} could not store progress or ask for cancelled jobs: {error}"
     emit(logger, logging.ERROR, line, "steward_troubled", worker, error=str(error))
 
 
-def service_failed(logger: logging.Logger, service: str, error: Exception) -> None:
+def service_failed(logger: logging.Logger, service: str, error: BaseException) -> None:
     """A thread of a worker or a supervisor met an unexpected error, and goes on."""
     line = f"{service} failed, and goes on: {type(error).__name__}: {error}"
     emit(logger, logging.ERROR, line, "service_failed", traceback_of=error, error=str(error))

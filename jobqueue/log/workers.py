@@ -65,6 +65,15 @@ def worker_replaced(logger: logging.Logger, worker: str, why: str) -> None:
     emit(logger, logging.INFO, line, "worker_replaced", worker)
 
 
+def wakeups_lost(logger: logging.Logger, worker: str, error: Exception) -> None:
+    """What a supervisor says no longer reaches a worker, which is replaced."""
+    line = (
+        f"worker {worker} looks for jobs every poll_interval until it is replaced, as nothing "
+        f"reaches it from its supervisor any more: {error}"
+    )
+    emit(logger, logging.WARNING, line, "wakeups_lost", worker, error=str(error))
+
+
 def restart_failed(logger: logging.Logger, worker: str, how: str) -> None:
     """A new worker ended before it was ready; the old one goes on."""
     line = f"the new worker {worker} ended before it was ready ({how}); the old one goes on"

@@ -60,7 +60,7 @@ def run_supervised_worker(plan: WorkerPlan, adapter: Adapter, settings: Settings
     worker = _supervised_worker(plan, adapter, settings)
     lease_seconds, logger = settings.lease.total_seconds(), default_configuration.logger
     lease = SuspendedLease(adapter, plan.worker_id, lease_seconds, logger)
-    hear_from_supervisor(plan.wake_fd, worker, lease.keep)
+    hear_from_supervisor(plan.wake_fd, worker, lease.keep, logger)
     schedules = schedules_in(registry, adapter)
     on_ready = partial(say_ready, plan.ready_fd, schedules)
     return run_child(worker, f"jobs worker {plan.name}", on_ready)

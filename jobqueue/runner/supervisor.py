@@ -243,6 +243,7 @@ class Supervisor:
         self._fill_seats()
         self._kill_overdue()
         self._replace_those_over_memory()
+        self._replace_those_out_of_reach()
 
     def _processes(self) -> list[WorkerProcess]:
         seated = [seat.process for seat in self._seats if seat.process is not None]
@@ -329,6 +330,14 @@ class Supervisor:
             process = seat.process
             if process is not None and process.memory_bytes() > self._max_memory_bytes:
                 self._let_go(process, "it has grown past --max-memory")
+                seat.process = None
+
+    def _replace_those_out_of_reach(self) -> None:
+        """Replace workers in which a job has closed the pipe by which they are told what to do."""
+        for seat in self._seats:
+            process = seat.process
+            if process is not None and process.pipe.is_broken and not self._until_idle:
+                self._let_go(process, "nothing that it is told reaches it any more")
                 seat.process = None
 
     def _note_readiness(self) -> None:

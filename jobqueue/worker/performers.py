@@ -235,6 +235,8 @@ class ConcurrentPerformer:
         while (taken := self._handoff.take()) is not None:
             self._start(taken)
         while not self._handoff.wait_until_finished(STOP_NOW_SECONDS / 10):
+            if self._loop.is_dead:
+                self._give_back_async_jobs()
             if self._stop_by is not None and time.monotonic() > self._stop_by:
                 self._abandoned = True
                 self._handoff.abandon()
@@ -335,6 +337,12 @@ class ConcurrentPerformer:
     def _cancel_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
+
+    def _give_back_async_jobs(self) -> None:
+        """Give back what a dead loop would have performed."""
+        for taken in self._handoff.taken():
+            if self._executor.executor.is_async(taken.job):
+                self._handoff.finish(taken, Released(taken.job))
 
     def _fail(self, taken: Taken, error: BaseException) -> None:
         self._error = error

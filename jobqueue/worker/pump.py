@@ -51,6 +51,8 @@ GATHER_SECONDS = 0.02
 LONGEST_WITHOUT_FREE_SLOT_SECONDS = 1.0
 MANY = 100
 AT_ONCE, NEVER = float("-inf"), float("inf")
+RARELY = timedelta(minutes=5)
+"""How often a worker polls while somebody wakes it who polls for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ class Pump:
     _lock: Any = field(default_factory=RLock)
     _heard: Wakeup | None = None
     _look_at: float = AT_ONCE
+    _look_rarely_at: float = AT_ONCE
+    _relied_until: float = AT_ONCE
     _slot_was_free_at: float = field(init=False)
     _gives_up: Event = field(default_factory=Event)
     _strays_released_at: float = field(init=False)
@@ -149,6 +153,10 @@ class Pump:
         self._note_wakeup(wakeup)
         self.handoff.wake()
 
+    def rely_on_wakeups(self, seconds: float) -> None:
+        """Poll only rarely for so long, as somebody who lives will wake it. From any thread."""
+        self._relied_until = self.timer.now() + seconds
+
     @property
     def is_resting(self) -> bool:
         """Whether it was told to claim nothing for now."""
@@ -182,7 +190,7 @@ class Pump:
         if self.max_jobs is not None and self.reporter.tally.performed >= self.max_jobs:
             self.handoff.close()
         elif outcomes or turn.claimed:
-            self._look_at = AT_ONCE
+            self._look_at = self._look_rarely_at = AT_ONCE
         else:
             self._note_that_nothing_is_due(turn.look_again_in)
 
@@ -199,19 +207,27 @@ class Pump:
         All else begins with an outcome: a free slot, also for a job with a single attempt; room for
         other jobs; the end of the jobs for which a job that is performed alone waits.
         """
-        return min(self._look_at, self._strays_due_at(), self._return_due_at())
+        return min(self._look_due_at(), self._strays_due_at(), self._return_due_at())
+
+    def _look_due_at(self) -> float:
+        """When to look for jobs. It is put off only while there is somebody who would wake it."""
+        return max(self._look_at, min(self._relied_until, self._look_rarely_at))
 
     def _is_time_to_look(self) -> bool:
-        return self._heard is not None or self.timer.now() >= self._look_at
+        return self._heard is not None or self.timer.now() >= self._look_due_at()
 
     def _note_that_nothing_is_due(self, look_again_in: timedelta | None) -> None:
         if self.until_idle and self.handoff.is_empty() and not self._something_is_due():
             self.handoff.close()
             return
-        pause = self.poll_interval * random.uniform(0.8, 1.0)  # noqa: S311 - spreads load
+        self._look_at = self._after(self.poll_interval, look_again_in)
+        self._look_rarely_at = self._after(max(self.poll_interval, RARELY), look_again_in)
+
+    def _after(self, interval: timedelta, look_again_in: timedelta | None) -> float:
+        pause = interval * random.uniform(0.8, 1.0)  # noqa: S311 - spreads load
         if look_again_in is not None:
             pause = min(pause, look_again_in)
-        self._look_at = self.timer.now() + pause.total_seconds()
+        return self.timer.now() + pause.total_seconds()
 
     # --- passing on ------------------------------------------------------------------------------
 

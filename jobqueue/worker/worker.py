@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import secrets
 import socket
 import threading
@@ -30,7 +31,7 @@ from jobqueue.unknown_handlers import UnknownHandlers
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.heartbeat import heartbeat_of
 from jobqueue.worker.interruption import Alarm, AlarmClock, ThreadAlarm
-from jobqueue.worker.listener import RARELY, ListenerService
+from jobqueue.worker.listener import ListenerService
 from jobqueue.worker.monitor import Monitor
 from jobqueue.worker.performers import (
     ConcurrentPerformer,
@@ -45,6 +46,8 @@ from jobqueue.worker.stats import Stats
 from jobqueue.worker.threads import ApplicationLoop
 
 LAST_REPORT_SECONDS = 10.0
+# A sign of life comes every second.
+RELY_SECONDS = 4.0
 
 
 class Worker:
@@ -242,11 +245,13 @@ class Worker:
     def rely_on_wakeups(self, relying: bool) -> None:
         """Poll only rarely, relying on being woken, or poll every `poll_interval` as usual.
 
-        May be called from any thread.
+        It is relied on for some seconds. Who wakes this worker calls this again and again, as a
+        sign of life. May be called from any thread.
         """
-        usual = self._settings.poll_interval
-        self._pump.poll_interval = max(usual, RARELY) if relying else usual
-        if not relying:
+        if relying:
+            self._pump.rely_on_wakeups(RELY_SECONDS * random.uniform(1.0, 1.5))  # noqa: S311
+        else:
+            self._pump.rely_on_wakeups(0.0)
             self._pump.wake(LOOK_ANYWHERE)
 
     def sign_off(self) -> None:

@@ -37,11 +37,12 @@ class PostgresAdapter(SqlAdapter):
             announcer=PostgresAnnouncer(database),
         )
         self.path = PostgresPath(parts)
+        self.wakeups = PostgresWakeups(parts)
         super().__init__(
             parts,
             path=self.path,
             transactions=PostgresTransactions(parts, self.path),
-            wakeups=PostgresWakeups(parts),
+            wakeups=self.wakeups,
             leases=SqlLeases(parts),
             schema=PostgresSchema(parts),
         )

@@ -57,10 +57,12 @@ class LowWater:
     Args:
         queues: the queues that are claimed from; None for all.
         monotonic: seconds that only go up; for tests.
+        look_again_seconds: how long after a look another one is wanted, whatever was found.
     """
 
     queues: tuple[str, ...] | None
     monotonic: Callable[[], float] = time.monotonic
+    look_again_seconds: float = LOOK_AGAIN_SECONDS
     _marks: dict[Key, Mark] = field(default_factory=dict)
     _looked_at: float = float("-inf")
     _may_look_at: float = float("-inf")
@@ -71,7 +73,7 @@ class LowWater:
     def has_to_look(self) -> bool:
         """Whether it is time for a look. Looks take no more than their share of the time."""
         now = self.monotonic()
-        wanted = self._runs_dry or now - self._looked_at >= LOOK_AGAIN_SECONDS
+        wanted = self._runs_dry or now - self._looked_at >= self.look_again_seconds
         self._is_put_off = wanted and now < self._may_look_at
         return wanted and not self._is_put_off
 
@@ -84,13 +86,20 @@ class LowWater:
     def look(self, find: Callable[[], Sequence[Lane]]) -> None:
         """Find the lanes anew."""
         begun = self.monotonic()
-        lanes = find()
+        self.looked(find(), begun)
+
+    def looked(self, lanes: Sequence[Lane], begun: float) -> None:
+        """Note the lanes that a look has found, which began at that moment."""
         self._looked_at = self.monotonic()
         paid_until = max(self._may_look_at, self._looked_at - CREDIT_SECONDS)
         self._may_look_at = paid_until + (self._looked_at - begun) / SHARE_OF_TIME
-        self._marks = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
+        self.go_on(lanes)
         self._is_by_queue = self.queues is not None or any(lane.queue is not None for lane in lanes)
         self._runs_dry = not lanes
+
+    def go_on(self, lanes: Sequence[Lane]) -> None:
+        """Go on from these lanes, and forget others."""
+        self._marks = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
 
     def hear(self, wakeup: Wakeup) -> None:
         """Go back to the position in a wake-up; if it has none, look for the jobs."""

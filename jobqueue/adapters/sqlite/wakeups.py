@@ -78,6 +78,12 @@ class SqliteListener:
             self._stop.wait(min(left, LOOK_SECONDS))
         return None
 
+    def silent_seconds(self) -> float:
+        return 0.0
+
+    def verify(self) -> None:
+        """Do nothing: each look at the file is one."""
+
     def close(self) -> None:
         self._stop.set()
         with self._in_use:
