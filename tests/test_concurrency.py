@@ -331,9 +331,9 @@ def test_a_job_that_crashed_is_performed_alone(adapter: Adapter) -> None:
 def test_a_job_to_be_alone_is_put_off_while_a_long_one_runs(
     memory: Adapter, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobqueue.worker import pump
+    from jobqueue.worker import drains
 
-    monkeypatch.setattr(pump, "LONGEST_DRAIN_SECONDS", 0.6)
+    monkeypatch.setattr(drains, "FIRST_DRAIN_SECONDS", 0.6)
     Alone.meter = Meter()
     crashed = Alone.perform_later()
     crash(memory, crashed.id)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,6 +110,41 @@ def test_a_single_attempt_in_a_stream_of_others() -> None:
     world.after(4, lambda: world.check_that_there_is_no("single"))
     world.after(5, world.handoff.close)
     world.run()
+
+
+@pytest.mark.parametrize("seconds", [7.0, 60.0, HOUR])
+def test_a_job_to_be_alone_gets_its_turn_beside_long_ones(seconds: float) -> None:
+    """There is always one that has just begun and one that has half of its time before it."""
+    world, halves, slots = World(slots := 4), 40, 4
+    world.after(0, lambda: world.enqueue(1, seconds / 2))
+    world.after(0, lambda: world.enqueue(halves * slots, seconds))
+    world.after(seconds, lambda: world.crash(0.1))
+    world.after(10 * seconds + 60, lambda: world.check_that_there_is_no("crashed"))
+    world.after(halves / 2 * seconds, world.handoff.close)
+    world.run()
+    assert world.handoff.drained_in_vain < seconds
+
+
+def test_several_jobs_to_be_alone_share_in_what_they_cost() -> None:
+    """There is always one that began a moment ago. `World` sees to what drains may cost."""
+    world = World(slots=10)
+    for tenth in range(10):
+        world.after(0, partial(world.enqueue, 1, 20.0 * tenth))
+    world.after(0, lambda: world.enqueue(100, 200.0))
+    for _ in range(20):
+        world.after(200, lambda: world.crash(0.1))
+    world.after(1000, world.handoff.close)
+    world.run()
+
+
+def test_a_job_to_be_alone_holds_nothing_up_beside_one_without_an_end() -> None:
+    world = World(slots=2)
+    world.after(0, lambda: world.enqueue(1, 10 * HOUR))
+    world.after(60, lambda: world.enqueue(30_000, 0.5))
+    world.after(60, lambda: world.crash(0.1))
+    world.after(4 * HOUR, world.handoff.close)
+    world.run()
+    assert world.handoff.drained_in_vain < 4 * HOUR / 10
 
 
 def test_since_when_the_first_has_waited() -> None:

@@ -23,7 +23,7 @@ from jobqueue import Job, JobQueue
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.base import Listener
 from jobqueue.adapters.postgres.announcer import Stream
-from jobqueue.adapters.postgres.low_water import Lane
+from jobqueue.adapters.postgres.low_water import FoundLanes
 from jobqueue.adapters.postgres.path import PostgresPath
 from jobqueue.adapters.postgres.wakeups import PostgresListener
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
@@ -102,9 +102,9 @@ def test_nothing_is_missed_where_looking_takes_long(
     """What is enqueued within a transaction is announced without its place: it is looked for."""
     find = PostgresPath.find_lanes
 
-    def find_slowly(self: PostgresPath, *args: Any) -> list[Lane]:
+    def find_slowly(self: PostgresPath, *args: Any) -> FoundLanes:
         time.sleep(0.06)
-        return find(self, *args)
+        return replace(find(self, *args), scan_time=timedelta(seconds=0.06))
 
     monkeypatch.setattr(PostgresPath, "find_lanes", find_slowly)
     with closing(Idle(JobQueue(postgres, poll_interval=A_MINUTE).worker())):

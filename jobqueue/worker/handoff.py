@@ -282,10 +282,11 @@ class Handoff:
             return bool(self._loners) or any(job.crashes for job in self._waiting)
 
     @property
-    def first_is_alone(self) -> bool:
-        """Whether slots are kept free since the next job has to be performed alone."""
+    def kept_free_for(self) -> ClaimedJob | None:
+        """The next job, if slots are kept free since it has to be performed alone."""
         with self._lock:
-            return bool(self._waiting and self._free and self._waiting[0].crashes)
+            is_alone = self._waiting and self._free and self._waiting[0].crashes
+            return self._waiting[0] if is_alone else None
 
     def performing_longer_than(self, seconds: float) -> int:
         """How many jobs have been performed for longer than that."""

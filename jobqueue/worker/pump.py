@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import filterfalse, takewhile
 from threading import Event, RLock
 from typing import Any, Protocol
 
@@ -38,6 +39,7 @@ from jobqueue.records import (
     Wakeup,
 )
 from jobqueue.unknown_handlers import UnknownHandlers
+from jobqueue.worker.drains import Drains
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.lost_answer import without_settled_before
 from jobqueue.worker.prefetch import AHEAD_SECONDS, Prefetch
@@ -45,7 +47,6 @@ from jobqueue.worker.reporter import Reporter
 
 # How long a job is held unstarted at most. Others do not wait for a job that takes longer.
 SLOW_JOB_SECONDS = 0.5
-LONGEST_DRAIN_SECONDS = 5.0
 LAST_SETTLE_SECONDS = 10.0
 GATHER_SECONDS = 0.02
 LONGEST_WITHOUT_FREE_SLOT_SECONDS = 1.0
@@ -108,6 +109,7 @@ class Pump:
     unknown_handlers: UnknownHandlers | None = None
     _resting: bool = False
     _prefetch: Prefetch = field(default_factory=Prefetch)
+    _drains: Drains = field(default_factory=Drains)
     _last: DoneTurn = NOTHING_TO_PASS_ON
     _hold: int = 0
     # Reentrant, since a signal handler may call `rest` on a thread that holds it.
@@ -252,9 +254,19 @@ class Pump:
         # Reported before the next job begins, which may kill the process.
         self.reporter.report(last.outcomes, last.turn)
         self.reporter.report_claimed(last.turn.claimed)
-        claimed = last.turn.claimed
+        claimed: Sequence[ClaimedJob] = last.turn.claimed
+        if not self._drains.may_begin(self.timer.now()):
+            claimed = self._without_loners(claimed)
         if claimed:
             self.handoff.put([self.limited(job) for job in claimed] if self.limited else claimed)
+
+    def _without_loners(self, claimed: Sequence[ClaimedJob]) -> Sequence[ClaimedJob]:
+        """Put off jobs that have to be performed alone, but those that nobody has to wait for."""
+        at_once = [] if self.handoff.held else list(takewhile(_is_loner, claimed))
+        others = claimed[len(at_once) :]
+        for loner in filter(_is_loner, others):
+            self._put_off(loner, self.timer.now())
+        return [*at_once, *filterfalse(_is_loner, others)]
 
     # --- claiming --------------------------------------------------------------------------------
 
@@ -336,13 +348,22 @@ class Pump:
         if self.timer.now() < self._return_due_at():
             return
         self._pass_on()
-        if self._resting or not self.handoff.first_is_alone:
+        if self._resting or self.handoff.kept_free_for is None:
             self._return_unstarted()
         elif self.handoff.waiting > 1:
             self._return_unstarted(but=1)
         else:
+            self._end_drain()
+
+    def _end_drain(self) -> None:
+        begun = self.handoff.waiting_since
+        if begun is not None:
             for loner in self.handoff.take_back():
-                self.handoff.add_outcome(Released(loner, delay=delay_before_return(loner)))
+                self._put_off(loner, begun)
+
+    def _put_off(self, loner: ClaimedJob, drain_begun: float) -> None:
+        self._drains.note_put_off(loner, drain_begun, self.timer.now())
+        self.handoff.add_outcome(Released(loner, delay=delay_before_return(loner)))
 
     def _return_due_at(self) -> float:
         """When waiting jobs are to be given back, if nothing happens until then.
@@ -356,8 +377,10 @@ class Pump:
             return NEVER
         if self._resting:
             return AT_ONCE
-        if handoff.first_is_alone and handoff.waiting == 1:
-            return NEVER if stuck_since is None else stuck_since + LONGEST_DRAIN_SECONDS
+        loner = handoff.kept_free_for
+        if loner is not None and handoff.waiting == 1:
+            patience_seconds = self._drains.patience_seconds(loner, since)
+            return NEVER if stuck_since is None else stuck_since + patience_seconds
         return min(since, since if stuck_since is None else stuck_since) + SLOW_JOB_SECONDS
 
     def _return_unstarted(self, but: int = 0) -> None:
@@ -432,6 +455,10 @@ class Pump:
             claim = replace(claim, token=_new_token())
         turn = self._turn((), claim)
         return replace(turn, rejected=rejected, cancelled=cancelled)
+
+
+def _is_loner(job: ClaimedJob) -> bool:
+    return job.crashes > 0
 
 
 def _new_token() -> int:

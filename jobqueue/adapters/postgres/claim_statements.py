@@ -18,6 +18,15 @@ BUT = " AND handler <> ALL (%(passing_over)s::text[])"
 _IS_NOT_PAUSED = """NOT EXISTS (
     SELECT FROM background_queues WHERE name = queue AND paused_at IS NOT NULL)"""
 
+# A look tells when its search began, which is after it has got its locks, and when it was over. The
+# parts of a UNION ALL come one after the other.
+_BEGUN = """
+SELECT NULL AS queue, NULL::int AS priority, clock_timestamp() AS run_at, NULL::bigint AS id
+UNION ALL"""
+_ENDED = """UNION ALL
+SELECT NULL, NULL, clock_timestamp(), NULL
+"""
+
 # One probe of an index for each lane, each finding the first job in it. (The claim index begins
 # with the priority, so a range of run_at alone would cut nothing off: a million jobs of a low
 # priority number waiting for tomorrow would be walked over.)
@@ -43,10 +52,11 @@ lanes (queue, priority, run_at, id) AS (
           AND (job.queue, job.priority) > (lanes.queue, lanes.priority){{but}}
         ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT 1) AS following
 )
+{_BEGUN}
 SELECT NULL AS queue, priority, run_at, id FROM priorities WHERE run_at <= {{now}}
 UNION ALL
 SELECT queue, priority, run_at, id FROM lanes WHERE run_at <= {{now}} AND {_IS_NOT_PAUSED}
-"""  # noqa: S608 - composed of constants
+{_ENDED}"""  # noqa: S608 - composed of constants
 
 LOOK_IN_QUEUES = f"""
 WITH RECURSIVE wanted (queue) AS (
@@ -64,8 +74,9 @@ lanes (queue, priority, run_at, id) AS (
           AND job.priority > lanes.priority{{but}}
         ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS following
 )
+{_BEGUN}
 SELECT queue, priority, run_at, id FROM lanes WHERE run_at <= {{now}}
-"""  # noqa: S608 - composed of constants
+{_ENDED}"""  # noqa: S608 - composed of constants
 
 # The lanes are pulled one by one, the most urgent first, until there are enough; nothing is locked
 # in vain.

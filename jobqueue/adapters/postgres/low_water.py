@@ -5,7 +5,8 @@ remembers a mark: everything before it has been claimed. Before the mark, the in
 entries of jobs that are done, and a claim that starts at the mark does not walk over them. A *look*
 finds the lanes, and the first job in each, and does walk over them. A look takes place when the
 known lanes are empty, and now and then for jobs that were committed late or are ready again, but
-never for more than a twentieth of the time.
+for no more than a twentieth of the time, unless a single one takes longer than a quarter of a
+second.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from jobqueue.adapters.postgres.connection import DAWN
 from jobqueue.forks import renewed_in_children
-from jobqueue.records import ClaimedJob, Wakeup
+from jobqueue.records import NO_DELAY, ClaimedJob, Wakeup
 
 LOOK_AGAIN_SECONDS = 0.5
 SHARE_OF_TIME = 1 / 20
 # Cheap looks may follow each other closely. Their cost is balanced within this time.
 CREDIT_SECONDS = 1.0
+# What only a look finds waits no longer than that for the next one, however long a look takes.
+LONGEST_PAUSE_SECONDS = 5.0
 
 LONG_AGO = "-infinity"
 MOST_CLAIMANTS = 64
@@ -48,6 +52,20 @@ class Lane:
     priority: int
     run_at: datetime
     id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLanes:
+    """The result of a look.
+
+    Args:
+        lanes: those that have due jobs.
+        scan_time: how long the server has searched, by its own clock. Waiting for a lock is not
+            part of it: that costs nobody anything.
+    """
+
+    lanes: Sequence[Lane]
+    scan_time: timedelta = NO_DELAY
 
 
 @dataclass(slots=True)
@@ -83,23 +101,30 @@ class LowWater:
             return None
         return timedelta(seconds=max(self._may_look_at - self.monotonic(), 0.0))
 
-    def look(self, find: Callable[[], Sequence[Lane]]) -> None:
+    def look(self, find: Callable[[], FoundLanes]) -> None:
         """Find the lanes anew."""
         begun = self.monotonic()
         self.looked(find(), begun)
 
-    def looked(self, lanes: Sequence[Lane], begun: float) -> None:
-        """Note the lanes that a look has found, which began at that moment."""
+    def looked(self, found: FoundLanes, begun: float) -> None:
+        """Note what a look has found, which began at that moment."""
         self._looked_at = self.monotonic()
-        paid_until = max(self._may_look_at, self._looked_at - CREDIT_SECONDS)
-        self._may_look_at = paid_until + (self._looked_at - begun) / SHARE_OF_TIME
-        self.go_on(lanes)
-        self._is_by_queue = self.queues is not None or any(lane.queue is not None for lane in lanes)
-        self._runs_dry = not lanes
+        self._pay_for(found.scan_time, self._looked_at - begun)
+        self.go_on(found.lanes)
+        self._is_by_queue = self.queues is not None or any(
+            lane.queue is not None for lane in found.lanes
+        )
+        self._runs_dry = not found.lanes
 
     def go_on(self, lanes: Sequence[Lane]) -> None:
         """Go on from these lanes, and forget others."""
         self._marks = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
+
+    def _pay_for(self, scan_time: timedelta, elapsed_seconds: float) -> None:
+        """Put off the next look. The server's clock may have been set meanwhile."""
+        cost = min(max(scan_time.total_seconds(), 0.0), elapsed_seconds)
+        paid_until = max(self._may_look_at, self._looked_at - CREDIT_SECONDS)
+        self._may_look_at = paid_until + min(cost / SHARE_OF_TIME, LONGEST_PAUSE_SECONDS)
 
     def hear(self, wakeup: Wakeup) -> None:
         """Go back to the position in a wake-up; if it has none, look for the jobs."""
@@ -189,8 +214,13 @@ def shares_of(lanes: Sequence[Lane], limit: int) -> list[int]:
     return [limit * 2 // beside[lane.priority] + 10 for lane in lanes]
 
 
+def found_in(rows: Sequence[Sequence[Any]]) -> FoundLanes:
+    """What a look returned. Its first row has the moment when it began, its last when it ended."""
+    begun, *lanes, ended = rows
+    return FoundLanes([lane_of(*row) for row in lanes], ended[2] - begun[2])
+
+
 def lane_of(queue: str | None, priority: int, run_at: datetime, job_id: int) -> Lane:
-    """The lane in a row that a look returned."""
     return Lane(queue, priority, run_at.astimezone(UTC), job_id)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice, pairwise
 from operator import attrgetter
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from jobqueue.adapters.postgres.database import PostgresDatabase
 from jobqueue.adapters.postgres.low_water import (
     LONG_AGO,
+    FoundLanes,
     Lane,
     LowWater,
     lane_of,
@@ -140,7 +141,8 @@ class NextDue:
     def _look(self) -> FirstReady:
         begun = self.low_water.monotonic()
         first = self._first_ready((), LONG_AGO)
-        self.low_water.looked(self._marks_after(first), begun)
+        took = timedelta(seconds=self.low_water.monotonic() - begun)
+        self.low_water.looked(FoundLanes(self._marks_after(first), took), begun)
         return first
 
     def _go_on(self) -> FirstReady:

@@ -16,10 +16,11 @@ from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
 from jobqueue.adapters.postgres.claim_statements import BUT, ClaimStatements
 from jobqueue.adapters.postgres.database import PostgresDatabase, Statement
 from jobqueue.adapters.postgres.low_water import (
+    FoundLanes,
     Lane,
     LowWater,
     LowWaterMarks,
-    lane_of,
+    found_in,
     moments_of,
     shares_of,
 )
@@ -177,7 +178,7 @@ class PostgresPath(SqlPath):
 
     def find_lanes(
         self, queues: tuple[str, ...] | None, passing_over: tuple[str, ...] = ()
-    ) -> list[Lane]:
+    ) -> FoundLanes:
         """The lanes that have due jobs, in all queues or in some."""
         values = self._clock_value()
         statements = self._claiming[bool(passing_over)]
@@ -187,8 +188,7 @@ class PostgresPath(SqlPath):
             values["queues"] = list(dict.fromkeys(queues))
         if passing_over:
             values["passing_over"] = list(passing_over)
-        rows = self.database.read(lambda c: c.exec_driver_sql(sql, values).all())
-        return [lane_of(*row) for row in rows]
+        return found_in(self.database.read(lambda c: c.exec_driver_sql(sql, values).all()))
 
     def _claim_from(
         self, low_water: LowWater, claim: Claim, settlements: Settlements, meanwhile: Meanwhile
