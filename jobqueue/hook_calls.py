@@ -26,7 +26,7 @@ InTime = Callable[[Any], Awaitable[Any]]
 # Errors that end an attempt by itself: not `StopNow`, and not being cancelled.
 ENDS_BY_ITSELF = (Exception, SystemExit, JobTimeout)
 # Errors of an observer. The time of a job may be over while one runs.
-OBSERVER_FAILS = (Exception, JobTimeout)
+OBSERVER_FAILS = (Exception, SystemExit, JobTimeout)
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 BESIDE_ARGUMENTS = {"after_success": "result", "after_failure": "error"}
@@ -294,7 +294,8 @@ def _call_of(job: Any, bound: inspect.BoundArguments) -> PerformCall:
 
 
 def _outcome(error: BaseException) -> str | None:
-    return None if isinstance(error, Retry | Discard | JobCancelled) else "after_failure"
+    is_no_failure = issubclass(type(error), (Retry, Discard, JobCancelled))
+    return None if is_no_failure else "after_failure"
 
 
 def _finished(answer: Any) -> Any:

@@ -170,7 +170,7 @@ class Observers:
         for hook in self._by_event[event]:
             try:
                 hook(*facts)
-            except Exception as error:  # noqa: BLE001 - whatever an observer raises
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an observer raises
                 log.hook_failed(logger, hook, error)
 
     def tell_outcomes(self, logger: logging.Logger, settled: Iterable[Outcome]) -> None:

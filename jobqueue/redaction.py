@@ -6,7 +6,8 @@ import base64
 import html
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -32,6 +33,11 @@ def redact_args(args: Mapping[str, Any], redacted: Collection[str]) -> dict[str,
 def mask_values(text: str, secrets: Mapping[str, Any]) -> str:
     """Replace every occurrence of the given values in a text by `***`: `Secrets.mask`."""
     return Secrets(secrets).mask(text)
+
+
+def mask_of(secrets: Mapping[str, Any]) -> Callable[[str], str]:
+    """The function that does to a text what `mask_values` does, for many texts."""
+    return Secrets(secrets).mask
 
 
 class Secrets:
@@ -116,12 +122,69 @@ def clean_error(text: str) -> str:
 
     A long one is cut in the middle, since a traceback says at its end what happened.
     """
-    text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
-    if len(text) <= MAX_ERROR_CHARACTERS:
+    return clean_error_of([text])
+
+
+def clean_error_of(pieces: Iterable[str]) -> str:
+    """As `clean_error`, of a text in pieces. It may be of any length, and is never held whole."""
+    kept, left_out = _both_ends(pieces)
+    text = kept.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+    length = len(text) + left_out
+    if length <= MAX_ERROR_CHARACTERS:
         return text
     head, tail = MAX_ERROR_CHARACTERS // 4, MAX_ERROR_CHARACTERS * 3 // 4
-    cut = len(text) - head - tail
-    return f"{text[:head]}\n… {cut:,} characters left out …\n{text[-tail:]}"
+    return f"{text[:head]}\n… {length - head - tail:,} characters left out …\n{text[-tail:]}"
+
+
+def _both_ends(pieces: Iterable[str]) -> tuple[str, int]:
+    """The beginning and the end of a text, and how many characters between them are left out."""
+    head, room = list[str](), MAX_ERROR_CHARACTERS
+    tail, tail_length, left_out = deque[str](), 0, 0
+    for piece in pieces:
+        if room:
+            head.append(piece[:room])
+        end = piece[max(room, len(piece) - MAX_ERROR_CHARACTERS) :]
+        left_out += max(len(piece) - room - len(end), 0)
+        room = max(room - len(piece), 0)
+        tail.append(end)
+        tail_length += len(end)
+        while tail_length - len(tail[0]) >= MAX_ERROR_CHARACTERS:
+            tail_length -= len(tail[0])
+            left_out += len(tail.popleft())
+    return "".join([*head, *tail]), left_out
+
+
+def error_line(error: BaseException) -> str:
+    """`Kind: message` of an error. It raises nothing, whatever the error does when it is asked."""
+    name, message = _name_of(type(error)), message_of(error)
+    return f"{name}: {message}" if message else name
+
+
+def message_of(error: BaseException) -> str:
+    """The text of an error, or what Python's tracebacks have instead where it has none."""
+    try:
+        return str.__str__(str(error))
+    except BaseException:  # noqa: BLE001 - an error may have any `__str__`
+        return "<exception str() failed>"
+
+
+def kind_of(error: BaseException) -> str:
+    """The name of an error's class, with its module if that is not Python's own."""
+    kind = type(error)
+    try:
+        module = _MODULE(kind)
+    except AttributeError:
+        module = None
+    is_shown = type(module) is str and module not in {"builtins", "__main__"}
+    return f"{module}.{_name_of(kind)}" if is_shown else _name_of(kind)
+
+
+def _name_of(kind: type) -> str:
+    return str.__str__(_QUALNAME(kind))
+
+
+# The class itself is not asked: its metaclass may answer anything.
+_MODULE, _QUALNAME = (vars(type)[name].__get__ for name in ("__module__", "__qualname__"))
 
 
 def summary_of(error: str | None) -> str:

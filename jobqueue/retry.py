@@ -16,6 +16,7 @@ from typing import Protocol
 
 LONGEST_DELAY = timedelta(days=7)
 LONGEST_WAIT = timedelta(days=365 * 1000)
+DISCARDED = "discarded by the job"
 JITTER = 0.1
 
 
@@ -62,7 +63,7 @@ class Discard(Exception):
         reason: why; it becomes the job's `last_error`.
     """
 
-    def __init__(self, reason: str = "discarded by the job") -> None:
+    def __init__(self, reason: str = DISCARDED) -> None:
         super().__init__(reason)
         self.reason = reason
 

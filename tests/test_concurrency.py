@@ -555,13 +555,6 @@ def test_the_start_of_a_job_is_shown_with_its_arguments(memory: Adapter, concurr
     assert "arguments" not in lines[0]
 
 
-class BrokenLog(logging.LoggerAdapter[logging.Logger]):
-    """A logger that cannot be used, as an application could give one to a class."""
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
-        raise RuntimeError("this logger is broken")
-
-
 @pytest.mark.parametrize("started", [0, 1, 2])
 def test_a_thread_for_a_job_cannot_be_started(
     adapter: Adapter, started: int, monkeypatch: pytest.MonkeyPatch
@@ -588,18 +581,3 @@ def test_a_thread_for_a_job_cannot_be_started(
     left = adapter.list_jobs(JobFilter(ids=tuple(jobs)), 5)
     assert len(left) == 5 - started
     assert {(record.state, record.attempts) for record in left} == {(JobState.READY, 0)}
-
-
-@pytest.mark.parametrize("concurrency", [1, 2])
-def test_what_fails_outside_of_a_job_ends_the_worker_and_gives_the_job_back(
-    memory: Adapter, concurrency: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Unlogged(Job):
-        def perform(self) -> None: ...
-
-    monkeypatch.setattr(Unlogged, "logger", BrokenLog(logging.getLogger("x")))
-    job_id = Unlogged.perform_later().id
-    with pytest.raises(RuntimeError, match="this logger is broken"):
-        JobQueue(memory, concurrency=concurrency).work_off()
-    record = jobqueue.get(job_id)
-    assert (record.state, record.attempts) == (JobState.READY, 0)

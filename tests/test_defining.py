@@ -234,6 +234,7 @@ async def one_by_one_async(self: Any, user: str) -> AsyncIterator[str]:
         ),
         ({"max_attempts": "3"}, "max_attempts = '3'; expected a whole number"),
         ({"retry": 5}, "retry = 5; expected a policy"),
+        ({"retry": Constant(1, attempts=0)}, "attempts of its retry policy is 0; expected a whole"),
         ({"name": ""}, "'' is no name for a job"),
         ({"name": "x" * 256}, "is no name for a job"),
         ({"aliases": "old"}, "aliases is a string; expected a tuple"),
@@ -256,6 +257,39 @@ def test_attributes_that_cannot_be_used_are_refused_at_definition(
 
     with pytest.raises(InvalidJob, match=said):
         type("Wrong", (Job,), {"perform": perform, "__module__": __name__} | attributes)
+
+
+def test_a_perform_without_self_is_refused_with_what_to_write() -> None:
+    def forgot(user_id: int) -> None: ...
+    def nothing() -> None: ...
+    async def forgot_async(user_id: int = 1, *rest: str) -> None: ...
+    def by_name(*, user_id: int) -> None: ...
+
+    def refused(perform: Any) -> str:
+        with pytest.raises(InvalidJob) as refusal:
+            type("Wrong", (Job,), {"perform": perform, "__module__": __name__})
+        return str(refusal.value).removeprefix(f"{__name__}.Wrong: ")
+
+    assert refused(forgot) == (
+        "perform(user_id: int) has no `self`; write def perform(self, user_id: int)"
+    )
+    assert refused(nothing) == "perform() has no `self`; write def perform(self)"
+    assert refused(forgot_async).endswith(
+        "write async def perform(self, user_id: int = 1, *rest: str)"
+    )
+    assert "has no `self`" in refused(by_name)
+    assert "perform is a staticmethod; leave the decorator out" in refused(staticmethod(forgot))
+    assert "perform is a classmethod" in refused(classmethod(lambda cls: None))
+
+
+@pytest.mark.usefixtures("forget_jobs")
+def test_self_may_have_another_name() -> None:
+    def wrapped(*args: Any, **kwargs: Any) -> None: ...
+    def this(this: Any, user_id: int) -> None: ...
+    def unused(_: Any) -> None: ...
+
+    for perform in (wrapped, this, unused):
+        type(f"Right{perform.__name__}", (Job,), {"perform": perform, "__module__": __name__})
 
 
 def test_positional_only_parameters_are_refused_at_definition() -> None:

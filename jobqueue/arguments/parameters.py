@@ -81,7 +81,7 @@ class Parameters:
 
     def shown(self) -> str:
         """The parameters as their source has them, `(user_id: int, again: bool = False)`."""
-        return f"({', '.join(str(_unquoted(each)) for each in self._by_name.values())})"
+        return f"({', '.join(str(unquoted(each)) for each in self._by_name.values())})"
 
     # --- Python to JSON --------------------------------------------------------------------------
 
@@ -266,7 +266,7 @@ def _listed(stored: Mapping[str, Any]) -> str:
     return f"({names})" if len(names) <= LONGEST_LIST else f"({names[:LONGEST_LIST]}…)"
 
 
-def _unquoted(parameter: inspect.Parameter) -> inspect.Parameter:
+def unquoted(parameter: inspect.Parameter) -> inspect.Parameter:
     """A parameter whose annotation, if it is a string, prints without quotation marks."""
     if not isinstance(parameter.annotation, str):
         return parameter

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.arguments import Parameters
+from jobqueue.arguments.parameters import unquoted
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.enqueue import PRIORITY_RANGE
 from jobqueue.errors import InvalidJob
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_NAME_LENGTH = 255
 MOST_ATTEMPTS = 2**31 - 1
+
+SELF = {"self", "this", "me"}
 
 # What other queues call an option: left as it is, it would silently do nothing here.
 NAMES_ELSEWHERE = {
@@ -62,6 +65,7 @@ def options_of(base: type[Job]) -> tuple[str, ...]:
 
 def _faults(job_class: type[Job], base: type[Job]) -> Iterator[str]:
     """What is wrong with a class, the most basic first."""
+    yield from _faults_of_perform(job_class)
     yield from _faults_of_spelling(job_class, base)
     yield from _faults_of_name(job_class)
     yield from _faults_of_queue(job_class)
@@ -72,6 +76,37 @@ def _faults(job_class: type[Job], base: type[Job]) -> Iterator[str]:
     if why_not is not None:
         yield why_not
     yield from _faults_of_arguments(job_class, job_class.parameters())
+
+
+# --- perform -------------------------------------------------------------------------------------
+
+
+def _faults_of_perform(job_class: type[Job]) -> Iterator[str]:
+    """A `perform` without `self`: its first parameter would silently be the job's object."""
+    stored = inspect.getattr_static(job_class, "perform")
+    if isinstance(stored, staticmethod | classmethod):
+        yield (
+            f"perform is a {type(stored).__name__}; leave the decorator out, and write "
+            "def perform(self, …), since an object of the class is made for every attempt"
+        )
+        return
+    if not inspect.isfunction(stored):
+        return
+    parameters = list(inspect.signature(stored).parameters.values())
+    if not parameters or not _is_self(parameters[0]):
+        given = ", ".join(str(unquoted(parameter)) for parameter in parameters)
+        written = f"self, {given}" if given else "self"
+        how = "async def" if inspect.iscoroutinefunction(stored) else "def"
+        yield f"perform({given}) has no `self`; write {how} perform({written})"
+
+
+def _is_self(parameter: inspect.Parameter) -> bool:
+    """Whether a first parameter is meant to be the object. A decorator's `*args` begin with it."""
+    if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+        return True
+    name = parameter.name
+    is_positional = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    return is_positional and (name in SELF or name.startswith("_"))
 
 
 # --- the attributes ------------------------------------------------------------------------------
@@ -123,10 +158,14 @@ def _faults_of_queue(job_class: type[Job]) -> Iterator[str]:
 
 def _faults_of_limits(job_class: type[Job]) -> Iterator[str]:
     attempts: object = job_class.max_attempts
-    if attempts is not None and (type(attempts) is not int or not 1 <= attempts <= MOST_ATTEMPTS):
+    if not _is_number_of_attempts(attempts):
         yield f"max_attempts = {attempts!r}; expected a whole number from 1, of 32 bits"
     if not _is_duration(job_class.max_runtime):
         yield f"max_runtime = {job_class.max_runtime!r}; expected a timedelta or seconds, above 0"
+
+
+def _is_number_of_attempts(value: object) -> bool:
+    return value is None or (type(value) is int and 1 <= value <= MOST_ATTEMPTS)
 
 
 def _is_duration(value: object) -> bool:
@@ -163,6 +202,9 @@ def _faults_of_policy(job_class: type[Job]) -> Iterator[str]:
                 f"retry cannot be called with the number of the attempt and the error ({error}); "
                 "write it as a function of these two, outside of the class or as a staticmethod"
             )
+    attempts = getattr(policy, "attempts", None)
+    if not _is_number_of_attempts(attempts):
+        yield f"attempts of its retry policy is {attempts!r}; expected a whole number from 1"
 
 
 # --- the methods ---------------------------------------------------------------------------------

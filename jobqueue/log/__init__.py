@@ -5,7 +5,7 @@ Every record carries its facts as attributes (`event`, `job_id`, `job`, `queue`,
 """
 
 from jobqueue.log.context import performing
-from jobqueue.log.emit import is_heard
+from jobqueue.log.emit import is_heard, line_lost
 from jobqueue.log.formatters import FACTS, JsonFormatter, TextFormatter
 from jobqueue.log.handlers import LineHandler, is_ours_alone, set_up_logging
 from jobqueue.log.jobs import (
@@ -99,6 +99,7 @@ __all__ = [
     "jobs_succeeded",
     "lease_lost",
     "lease_troubled",
+    "line_lost",
     "listening_again",
     "next_job_unknown",
     "not_listening",

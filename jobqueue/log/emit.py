@@ -3,9 +3,32 @@
 from __future__ import annotations
 
 import logging
+import sys
+from contextlib import suppress
 from typing import Any
 
 from jobqueue.records import ClaimedJob, JobRecord, Outcome
+from jobqueue.redaction import error_line, printable
+
+
+def is_enabled(logger: logging.Logger, level: int) -> bool:
+    """Whether a logger takes records of a level. One that cannot say takes none."""
+    try:
+        return logger.isEnabledFor(level)
+    except Exception as error:  # noqa: BLE001 - a class may have been given any logger
+        line_lost(f"what is logged to {type(logger).__name__}", error)
+        return False
+
+
+def line_lost(line: str, error: BaseException) -> None:
+    """Say on standard error that a line could not be logged, as Python's own handlers do.
+
+    Nothing ends because it cannot be logged.
+    """
+    with suppress(Exception):
+        print(
+            printable(f"not logged, since that raised {error_line(error)}: {line}"), file=sys.stderr
+        )
 
 
 def is_heard(logger: logging.Logger, level: int = logging.INFO) -> bool:
@@ -27,7 +50,7 @@ def emit_outcome(
     reason: str | None = None,
 ) -> None:
     """Log an event of a job that was performed, if the level is enabled."""
-    if not logger.isEnabledFor(level):
+    if not is_enabled(logger, level):
         return
     facts: dict[str, Any] = {"run_seconds": outcome.run_time.total_seconds()}
     given = {"error": error, "retry_in_seconds": retry_in_seconds, "reason": reason}
@@ -46,7 +69,7 @@ def emit(
     traceback_of: BaseException | None = None,
     **facts: object,
 ) -> None:
-    """Log an event.
+    """Log an event. It raises nothing: the handlers and filters of an application may do so.
 
     Args:
         logger: where to.
@@ -63,7 +86,10 @@ def emit(
         extra["worker"] = worker
     if job is not None:
         extra |= facts_of_job(job)
-    logger.log(level, "%s", line, extra=extra, exc_info=traceback_of)
+    try:
+        logger.log(level, "%s", line, extra=extra, exc_info=traceback_of)
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        line_lost(line, error)
 
 
 def facts_of_job(job: ClaimedJob | JobRecord) -> dict[str, object]:

@@ -79,6 +79,8 @@ def is_ours_alone(logger: logging.Logger) -> bool:
 
 def only_handler_of(logger: logging.Logger) -> LineHandler | None:
     """The `LineHandler` of a logger, if nothing else handles or filters its records."""
+    if not isinstance(logger, logging.Logger):
+        return None  # an adapter, or whatever else a class was given
     handlers: list[logging.Handler] = []
     place: logging.Logger | None = logger
     while place is not None:

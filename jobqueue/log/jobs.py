@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from jobqueue.log.emit import emit, emit_outcome
+from jobqueue.log.emit import emit, emit_outcome, is_enabled
 from jobqueue.log.handlers import only_handler_of
 from jobqueue.log.phrases import duration_text, length_of, title_of
 from jobqueue.records import (
@@ -37,7 +37,7 @@ def job_claimed(logger: logging.Logger, job: ClaimedJob) -> None:
 
 def job_started(logger: logging.Logger, job: ClaimedJob, args: str) -> None:
     """A job is about to be performed. It is logged at level debug."""
-    if logger.isEnabledFor(logging.DEBUG):
+    if is_enabled(logger, logging.DEBUG):
         line = f"{title_of(job)} started {args}"
         emit(logger, logging.DEBUG, line, "job_started", None, job, arguments=args)
 
@@ -100,7 +100,7 @@ def jobs_succeeded(logger: logging.Logger, outcomes: Sequence[Succeeded]) -> Non
 
     A record of Python's logging costs 25 us, more than everything else that a job costs.
     """
-    if not logger.isEnabledFor(logging.INFO):
+    if not is_enabled(logger, logging.INFO):
         return
     handler = only_handler_of(logger)
     if handler is None:

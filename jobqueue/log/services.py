@@ -9,7 +9,7 @@ from typing import Any
 from jobqueue.log.emit import emit
 from jobqueue.log.phrases import duration_text
 from jobqueue.records import JobRecord
-from jobqueue.redaction import printable
+from jobqueue.redaction import error_line, message_of, printable
 
 
 def database_lost(logger: logging.Logger, worker: str, error: Exception) -> None:
@@ -72,8 +72,9 @@ def steward_troubled(logger: logging.Logger, worker: str, error: Exception) -> N
 
 def service_failed(logger: logging.Logger, service: str, error: BaseException) -> None:
     """A thread of a worker or a supervisor met an unexpected error, and goes on."""
-    line = f"{service} failed, and goes on: {type(error).__name__}: {error}"
-    emit(logger, logging.ERROR, line, "service_failed", traceback_of=error, error=str(error))
+    line = f"{service} failed, and goes on: {error_line(error)}"
+    what = message_of(error)
+    emit(logger, logging.ERROR, line, "service_failed", traceback_of=error, error=what)
 
 
 def stats_troubled(logger: logging.Logger, error: Exception) -> None:
@@ -155,8 +156,8 @@ def connections_refused(logger: logging.Logger, most: int) -> None:
 
 def hook_failed(logger: logging.Logger, hook: object, error: BaseException) -> None:
     """A hook raised an error, which changes nothing for its job; its traceback is logged too."""
-    name = getattr(hook, "__qualname__", repr(hook))
-    what = f"{type(error).__name__}: {error}"
+    name = getattr(hook, "__qualname__", type(hook).__qualname__)
+    what = error_line(error)
     line = f"the hook {name} failed: {what}"
     emit(logger, logging.ERROR, line, "hook_failed", traceback_of=error, error=what)
 

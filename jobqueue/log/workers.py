@@ -6,6 +6,7 @@ import logging
 
 from jobqueue.log.emit import emit
 from jobqueue.log.phrases import duration_text
+from jobqueue.redaction import error_line, message_of
 
 
 def worker_started(logger: logging.Logger, worker: str, pid: int) -> None:
@@ -47,10 +48,9 @@ def worker_died(logger: logging.Logger, worker: str, pid: int, how: str, pause: 
 def worker_ended(logger: logging.Logger, worker: str, error: BaseException) -> None:
     """A worker in the application's own process ended by an error, and is not replaced."""
     line = (
-        f"worker {worker} in this process ended, and performs nothing any more: "
-        f"{type(error).__name__}: {error}"
+        f"worker {worker} in this process ended, and performs nothing any more: {error_line(error)}"
     )
-    emit(logger, logging.ERROR, line, "worker_died", worker, error=str(error))
+    emit(logger, logging.ERROR, line, "worker_died", worker, error=message_of(error))
 
 
 def worker_killed(logger: logging.Logger, worker: str, pid: int, why: str) -> None:

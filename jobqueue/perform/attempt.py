@@ -61,6 +61,7 @@ class Attempt:
     monitor: AttemptMonitor
     progress: str | None = None
     answer: Any = None
+    error: BaseException | None = None
     saw_cancel: bool = False
     cancel_reason: str = CANCELLED
     uninterrupted: Uninterrupted = nullcontext
@@ -81,9 +82,18 @@ class Attempt:
     def _in_time(self, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
         return _in_time(self.plan.max_runtime, coroutine)
 
-    async def keep_answer(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Await what `perform` returns, and keep it."""
-        self.answer = await coroutine
+    async def keep_end(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Await what `perform` returns or raises, and keep it.
+
+        The event loop does not get the error: it asks errors for their text, and ends when a task
+        raises `SystemExit`.
+        """
+        try:
+            self.answer = await coroutine
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again outside of the loop
+            self.error = error
 
     def report(self, progress: str) -> None:
         """Store how far the job is, as JSON, sooner or later."""

@@ -36,7 +36,7 @@ from jobqueue.perform.attempt import (
     timeout_error,
 )
 from jobqueue.perform.foreign_jobs import ForeignJobs, LeftFor
-from jobqueue.perform.outcomes import after_error, after_success, delay_after
+from jobqueue.perform.outcomes import after_error, after_fault, after_success, delay_after
 from jobqueue.perform.plan import Plan, new_plan
 from jobqueue.perform.tracebacks import error_text
 from jobqueue.records import NO_DELAY, ClaimedJob, Failed, Outcome
@@ -78,6 +78,7 @@ class Executor:
         self._settings = settings
         self._observers = observers or default_configuration.observers
         self._plans: dict[str, Plan] = {}
+        self._faults: dict[str, BaseException] = {}
         self._monitor = monitor or NoMonitor()
         self._adapter = adapter
         self._foreign = ForeignJobs(registry, adapter, unknown_handlers)
@@ -140,6 +141,14 @@ class Executor:
             log.performing.reset(outside)
         return after_success(attempt)
 
+    def charge(self, claimed: ClaimedJob, error: BaseException) -> Outcome:
+        """The outcome of a job that was taken, and that an error outside of `perform` ended.
+
+        It raises nothing, and is what the job's retry policy says: the attempt is spent.
+        """
+        job_class, plan = self._registry.find(claimed.handler), self._plans.get(claimed.handler)
+        return after_fault(job_class, claimed, error, keep=plan is None or plan.keep_failed)
+
     def is_async(self, claimed: ClaimedJob) -> bool:
         """Whether a job is performed by an event loop."""
         plan = self._plan_of(claimed)
@@ -165,7 +174,7 @@ class Executor:
         plan = self._plan_of(claimed)
         if plan is None or plan.max_runtime is None:
             return NO_DELAY
-        return delay_after(plan.job_class, claimed, timeout_error(plan.max_runtime)())[0]
+        return delay_after(plan.job_class.retry, claimed, timeout_error(plan.max_runtime)())[0]
 
     def stop_coroutine(self) -> bool:
         """Have the async job given back that runs on this executor's own loop; False without one.
@@ -202,13 +211,14 @@ class Executor:
     def _begin(self, claimed: ClaimedJob) -> Attempt | Outcome | LeftFor:
         plan = self._plan_of(claimed)
         if plan is None:
-            return self._foreign.unknown(claimed)
+            fault = self._faults.get(claimed.handler)
+            return self._foreign.unknown(claimed) if fault is None else self.charge(claimed, fault)
         started = time.perf_counter()
         try:
             args, kwargs = plan.parameters.load(claimed.args)
         except Misfit as error:
             return LeftFor(plan, claimed, str(error), started)
-        except Exception as error:  # noqa: BLE001 - somebody's validators may raise anything
+        except BaseException as error:  # noqa: BLE001 - somebody's validators may raise anything
             text = error_text(error, stored_secrets(plan.job_class, claimed))
             return Failed(claimed, since(started), text, keep=plan.keep_failed)
         attempt = Attempt(plan, claimed, args, kwargs, started, self._monitor)
@@ -223,16 +233,21 @@ class Executor:
         job_class = self._registry.find(handler)
         if job_class is None:
             return None
-        self._plans[handler] = plan = new_plan(
-            job_class, self._settings, self._observers, self._adapter
-        )
+        try:
+            plan = new_plan(job_class, self._settings, self._observers, self._adapter)
+        except BaseException as error:  # noqa: BLE001 - annotations are somebody's code too
+            self._faults[handler] = error
+            return None
+        self._plans[handler] = plan
         return plan
 
     def _perform(self, attempt: Attempt, run_to_end: RunCoroutine) -> None:
         answer = attempt.call()
         if answer is not None and inspect.iscoroutine(answer):
             self._on_loop = attempt.claimed
-            run_to_end(attempt.keep_answer(answer) if attempt.plan.result_text else answer)
+            run_to_end(attempt.keep_end(answer))
+            if attempt.error is not None:
+                raise attempt.error
         else:
             attempt.answer = answer
 
@@ -264,7 +279,10 @@ def _cancel_all_tasks() -> None:
 
 
 def _log_start(attempt: Attempt) -> None:
-    logger = attempt.plan.job_class.logger
-    if logger.isEnabledFor(logging.DEBUG):
-        shown = redact_args(attempt.args_by_name(), attempt.plan.job_class.redact)
-        log.job_started(logger, attempt.claimed, repr(shown))
+    try:
+        logger = attempt.plan.job_class.logger
+        if logger.isEnabledFor(logging.DEBUG):
+            shown = redact_args(attempt.args_by_name(), attempt.plan.job_class.redact)
+            log.job_started(logger, attempt.claimed, repr(shown))
+    except Exception as error:  # noqa: BLE001 - of a logger of the class, or of an argument's `repr`
+        log.line_lost(f"{attempt.claimed.handler} #{attempt.claimed.id} started", error)

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from jobqueue import hook_calls, transactions
 from jobqueue.errors import JobTimeout
-from jobqueue.redaction import clean_error, mask_values
+from jobqueue.redaction import clean_error_of, error_line, kind_of, mask_of, message_of
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -37,14 +37,50 @@ CALLING = (
 
 
 def error_text(error: BaseException, secrets: Mapping[str, Any]) -> str:
-    """The traceback from the job's own code on, with the secrets masked."""
-    frames = error.__traceback__
+    """The traceback from the job's own code on, with the secrets masked.
+
+    It raises nothing. An error may do anything when it is asked for its text, its cause or its
+    class. Then its own traceback and message are what is written, or at the least what it is.
+    """
+    try:
+        return _masked(_in_full(error), secrets)
+    except BaseException as failure:  # noqa: BLE001 - what a job raises may raise anything itself
+        why = error_line(failure)
+    try:
+        return _masked(_in_short(error, why), secrets)
+    except BaseException:  # noqa: BLE001 - without its message, which may have a secret in it
+        return clean_error_of([f"{kind_of(error)} (its text could not be written)"])
+
+
+def _masked(pieces: Iterable[str], secrets: Mapping[str, Any]) -> str:
+    return clean_error_of(map(mask_of(secrets), pieces)).rstrip()
+
+
+def _in_full(error: BaseException) -> Iterable[str]:
+    frames = _frames_of(error)
+    if frames is not None and issubclass(type(error), JobTimeout):
+        _cut_off_interruption(frames)
+    return traceback.TracebackException(type(error), error, frames, compact=True).format()
+
+
+def _in_short(error: BaseException, why: str) -> Iterable[str]:
+    """The frames and the message, without its cause, its notes and the members of a group."""
+    yield "Traceback (most recent call last):\n"
+    yield from traceback.format_tb(_frames_of(error))
+    yield f"{kind_of(error)}: {message_of(error)}\n"
+    yield f"(the rest could not be written, since that raised {why})\n"
+
+
+def _frames_of(error: BaseException) -> TracebackType | None:
+    """The traceback, from the job's own code on."""
+    frames = cast("TracebackType | None", _TRACEBACK(error))
     while frames is not None and frames.tb_next and _is_in(frames, CALLING):
         frames = frames.tb_next
-    if frames is not None and isinstance(error, JobTimeout):
-        _cut_off_interruption(frames)
-    text = "".join(traceback.format_exception(type(error), error, frames))
-    return clean_error(mask_values(text.rstrip(), secrets))
+    return frames
+
+
+# The error itself is not asked: its class may answer anything.
+_TRACEBACK = vars(BaseException)["__traceback__"].__get__
 
 
 def _cut_off_interruption(frames: TracebackType) -> None:

@@ -78,51 +78,86 @@ class TimedExecutor:
         alarm: Alarm,
         run_coroutine: RunCoroutine | None = None,
     ) -> Outcome:
-        """Perform a job on this thread, interrupted when its time is over."""
-        if self.slots is None and not self.executor.can_be_interrupted(taken.job):
-            return self.executor.execute(taken.job, work.run, run_coroutine, work.held_off)
-        with self._timed(taken) as limit:
-            # An async job is cancelled by its event loop, and needs no interruption.
-            is_interrupted = limit is not None and not self.executor.is_async(taken.job)
-            if limit is not None and is_interrupted:
-                alarm.set(limit.total_seconds(), partial(work.interrupt, timeout_error(limit)))
-            elif self.executor.interrupts_on_cancel(taken.job):
-                alarm.arm()
-            try:
+        """Perform a job on this thread, interrupted when its time is over.
+
+        What fails around `perform` is charged to the job, as is what `perform` itself raises.
+
+        Raises:
+            KeyboardInterrupt: on the main thread of an application, between two jobs.
+        """
+        try:
+            if self.slots is None and not self.executor.can_be_interrupted(taken.job):
                 return self.executor.execute(taken.job, work.run, run_coroutine, work.held_off)
-            finally:
-                if is_interrupted:
-                    alarm.cancel()
+            with self._timed(taken) as limit:
+                return self._execute_in_time(taken, work, alarm, run_coroutine, limit)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the worker goes on, whatever a job does
+            return self.executor.charge(taken.job, error)
+
+    def _execute_in_time(
+        self,
+        taken: Taken,
+        work: Interruptible,
+        alarm: Alarm,
+        run_coroutine: RunCoroutine | None,
+        limit: timedelta | None,
+    ) -> Outcome:
+        # An async job is cancelled by its event loop, and needs no interruption.
+        is_interrupted = limit is not None and not self.executor.is_async(taken.job)
+        if limit is not None and is_interrupted:
+            alarm.set(limit.total_seconds(), partial(work.interrupt, timeout_error(limit)))
+        elif self.executor.interrupts_on_cancel(taken.job):
+            alarm.arm()
+        try:
+            return self.executor.execute(taken.job, work.run, run_coroutine, work.held_off)
+        finally:
+            if is_interrupted:
+                alarm.cancel()
 
     async def execute_async(self, taken: Taken, *, on_shared_loop: bool) -> Outcome:
-        """Perform an async job in this task, cancelled when its time is over."""
+        """Perform an async job in this task, cancelled when its time is over.
+
+        What fails around `perform` is charged to the job, as in `execute`.
+        """
         perform = partial(self.executor.execute_async, on_shared_loop=on_shared_loop)
-        if self.slots is None and self.executor.max_runtime(taken.job) is None:
-            return await perform(taken.job)
-        with self._timed(taken):
-            return await perform(taken.job)
+        try:
+            if self.slots is None and self.executor.max_runtime(taken.job) is None:
+                return await perform(taken.job)
+            with self._timed(taken):
+                return await perform(taken.job)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
+            return self.executor.charge(taken.job, error)
 
     @contextmanager
     def _timed(self, taken: Taken) -> Iterator[timedelta | None]:
-        limit = self.executor.max_runtime(taken.job)
-        with self._published(taken, limit), self._overdue_is_noticed(taken.job, limit):
-            yield limit
+        with self._published(taken):
+            limit = self.executor.max_runtime(taken.job)
+            if limit is not None:
+                self._publish_limit(taken, limit)
+            with self._overdue_is_noticed(taken.job, limit):
+                yield limit
 
     @contextmanager
-    def _published(self, taken: Taken, limit: timedelta | None) -> Iterator[None]:
+    def _published(self, taken: Taken) -> Iterator[None]:
+        """Within this block a crash is charged to the job. Code of its class runs in there only."""
         if self.slots is None:
             yield
             return
-        deadline, retry_delay = NO_DEADLINE, 0.0
-        if limit is not None:
-            deadline = time.monotonic() + (limit + self.kill_after).total_seconds()
-            delay = self.executor.delay_after_timeout(taken.job)
-            retry_delay = NO_RETRY if delay is None else delay.total_seconds()
-        self.slots.publish(taken.slot, taken.job, deadline, retry_delay)
+        self.slots.publish(taken.slot, taken.job, NO_DEADLINE, 0.0)
         try:
             yield
         finally:
             self.slots.clear(taken.slot)
+
+    def _publish_limit(self, taken: Taken, limit: timedelta) -> None:
+        if self.slots is not None:
+            delay = self.executor.delay_after_timeout(taken.job)
+            retry_delay = NO_RETRY if delay is None else delay.total_seconds()
+            deadline = time.monotonic() + (limit + self.kill_after).total_seconds()
+            self.slots.publish(taken.slot, taken.job, deadline, retry_delay)
 
     @contextmanager
     def _overdue_is_noticed(self, job: ClaimedJob, limit: timedelta | None) -> Iterator[None]:
@@ -158,7 +193,7 @@ class SequentialPerformer:
         """Perform jobs until there will be no more, and return when all of them are finished.
 
         Raises:
-            BaseException: an error that is not of a job; the job is given back.
+            KeyboardInterrupt: on the main thread of an application; the job is given back.
         """
         taken: Taken | None = None
         while True:
@@ -170,7 +205,7 @@ class SequentialPerformer:
                 return
             try:
                 outcome = self._executor.execute(taken, self._work, self._alarm)
-            except BaseException:
+            except KeyboardInterrupt:
                 self._handoff.finish(taken, Released(taken.job))
                 raise
             taken = self._handoff.finish_and_take(taken, outcome)
@@ -223,13 +258,13 @@ class ConcurrentPerformer:
         self._tasks: dict[asyncio.Task[Outcome], Taken] = {}
         self._stop_by: float | None = None
         self._abandoned = False
-        self._error: BaseException | None = None
+        self._error: RuntimeError | None = None
 
     def run(self) -> None:
         """Perform jobs until there will be no more, and return when all of them are finished.
 
         Raises:
-            BaseException: an error that is not of a job.
+            RuntimeError: there is no thread for a job, or no loop.
         """
         self._loop.start()
         while (taken := self._handoff.take()) is not None:
@@ -293,9 +328,8 @@ class ConcurrentPerformer:
             work.interrupt(StopNow)
         try:
             outcome = self._executor.execute(taken, work, self._new_alarm(), self._loop.run)
-        except BaseException as error:  # noqa: BLE001 - raised again by `run`
-            self._fail(taken, error)
-            return None
+        except KeyboardInterrupt as error:  # not Ctrl-C, which comes to the main thread
+            outcome = self._executor.executor.charge(taken.job, error)
         return self._handoff.finish_and_take(taken, outcome)
 
     # --- async jobs, all on the thread of the loop -----------------------------------------------
@@ -311,10 +345,9 @@ class ConcurrentPerformer:
 
     def _finish_task(self, taken: Taken, task: asyncio.Task[Outcome]) -> None:
         del self._tasks[task]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(taken, error)
-            return
-        outcome = Released(taken.job) if task.cancelled() else self._unless_stopped(task.result())
+        outcome = (
+            self._cut_short(taken) if task.cancelled() else self._unless_stopped(task.result())
+        )
         following = self._handoff.finish_and_take(taken, outcome)
         if following is None:
             return
@@ -322,6 +355,12 @@ class ConcurrentPerformer:
             self._start_task(following)
         else:
             self._start(following)
+
+    def _cut_short(self, taken: Taken) -> Outcome:
+        """The outcome of a task that was cancelled before it began, or cancelled itself."""
+        if self._stop_by is not None or self._loop.is_of_application:
+            return Released(taken.job)
+        return self._executor.executor.charge(taken.job, asyncio.CancelledError())
 
     def _unless_stopped(self, outcome: Outcome) -> Outcome:
         """A job that raises since `stop_now` has cancelled it has not failed: it is given back."""
@@ -344,7 +383,7 @@ class ConcurrentPerformer:
             if self._executor.executor.is_async(taken.job):
                 self._handoff.finish(taken, Released(taken.job))
 
-    def _fail(self, taken: Taken, error: BaseException) -> None:
+    def _fail(self, taken: Taken, error: RuntimeError) -> None:
         self._error = error
         self._handoff.close()
         self._handoff.finish(taken, Released(taken.job))
