@@ -26,6 +26,7 @@ from tests.test_working import Background
 
 THREADS = (
     "jobqueue-heartbeat",
+    "jobqueue-rescuer",
     "jobqueue-monitor",
     "jobqueue-stats",
     "jobqueue-pruner",

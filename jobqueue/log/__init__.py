@@ -52,6 +52,8 @@ from jobqueue.log.services import (
 from jobqueue.log.workers import (
     lease_lost,
     lease_troubled,
+    rescue_troubled,
+    rescue_waits,
     restart_failed,
     restart_refused,
     supervisor_going_on,
@@ -108,6 +110,8 @@ __all__ = [
     "raised_after_commit",
     "request_crashed",
     "request_unanswered",
+    "rescue_troubled",
+    "rescue_waits",
     "restart_failed",
     "restart_refused",
     "result_lost",

@@ -20,6 +20,7 @@ FACTS = (
     "action",
     "schedule",
     "job_id",
+    "job_ids",
     "job",
     "queue",
     "attempt",

@@ -6,7 +6,10 @@ import logging
 
 from jobqueue.log.emit import emit
 from jobqueue.log.phrases import duration_text
+from jobqueue.records import Rescue
 from jobqueue.redaction import error_line, message_of
+
+MOST_JOBS_IN_A_LINE = 10
 
 
 def worker_started(logger: logging.Logger, worker: str, pid: int) -> None:
@@ -123,3 +126,23 @@ def lease_troubled(logger: logging.Logger, worker: str, error: Exception) -> Non
     """The database refused a heartbeat; it is tried again."""
     line = f"worker {worker} could not renew its lease: {error}"
     emit(logger, logging.ERROR, line, "lease_troubled", worker, error=str(error))
+
+
+def rescue_troubled(logger: logging.Logger, worker: str, error: Exception) -> None:
+    """The database refused to free the jobs of a worker that is gone; it is tried again."""
+    line = f"worker {worker} could not free the jobs of workers that are gone: {error}"
+    emit(logger, logging.ERROR, line, "rescue_troubled", worker, error=str(error))
+
+
+def rescue_waits(logger: logging.Logger, rescue: Rescue) -> None:
+    """Somebody keeps rows of a lost worker locked. It is logged once for each of them."""
+    jobs = ", ".join(f"#{job_id}" for job_id in rescue.locked[:MOST_JOBS_IN_A_LINE])
+    more = len(rescue.locked) - MOST_JOBS_IN_A_LINE
+    rows = [f"of its jobs {jobs}" + (f" and {more} more" if more > 0 else "")] if jobs else []
+    rows += ["of the worker itself"] if rescue.worker_is_locked else []
+    line = (
+        f"worker {rescue.worker_id} is gone, and somebody's open transaction keeps the rows "
+        f"{' and '.join(rows)} locked; they are looked at again until that transaction ends"
+    )
+    job_ids = list(rescue.locked)
+    emit(logger, logging.WARNING, line, "rescue_waits", rescue.worker_id, job_ids=job_ids)

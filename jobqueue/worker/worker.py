@@ -24,12 +24,14 @@ from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
 from jobqueue.maintenance.pruner import RetentionService
 from jobqueue.maintenance.rescue_reports import HooksInProcess, RescueReports
+from jobqueue.maintenance.rescue_service import RescueService
+from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.maintenance.ticker import Ticker, schedules_in
 from jobqueue.perform.executor import Executor
 from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewSchedule, NewWorker, Wakeup
 from jobqueue.unknown_handlers import UnknownHandlers
 from jobqueue.worker.handoff import Handoff
-from jobqueue.worker.heartbeat import heartbeat_of
+from jobqueue.worker.heartbeat import Heartbeat, heartbeat_of
 from jobqueue.worker.interruption import Alarm, AlarmClock, ThreadAlarm
 from jobqueue.worker.listener import ListenerService
 from jobqueue.worker.monitor import Monitor
@@ -174,9 +176,24 @@ class Worker:
         started.callback(self._sign_off)
         started.callback(rescues.stop, LAST_REPORT_SECONDS)
         if self._keeps_lease:
-            heartbeat = heartbeat_of(self._adapter, worker, self._logger, rescues.note)
+            heartbeat = heartbeat_of(self._adapter, worker, self._logger)
             heartbeat.start()
             started.callback(heartbeat.stop)
+            rescuing = self._new_rescue_service(worker, heartbeat, rescues)
+            rescuing.start()
+            started.callback(rescuing.stop)
+
+    def _new_rescue_service(
+        self, worker: NewWorker, heartbeat: Heartbeat, rescues: RescueReports
+    ) -> RescueService:
+        return RescueService(
+            Rescuer(self._adapter, worker.lease),
+            worker.lease.total_seconds(),
+            lambda: heartbeat.failed,
+            self._logger,
+            worker.id,
+            on_rescue=rescues.note,
+        )
 
     def _lasting_services(self) -> Iterator[Stats | RetentionService | ListenerService]:
         """The services of a worker that does not stop when it is idle."""

@@ -180,6 +180,8 @@ class Stage:
 
     def _resolve(self, callers: Sequence[Caller], waiting: set[int]) -> None:
         """Where they wait for each other, who has waited longest of those that may gives way."""
+        if any(caller.gave_way for caller in callers):
+            return  # the server has not come to it yet
         can = [caller for caller in callers if caller.gives_way and waiting & {*caller.pids}]
         if waiting and all(c.state is DONE or waiting & {*c.pids} for c in callers):
             assert can, "they wait for each other, and none of them gives way"

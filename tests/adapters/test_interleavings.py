@@ -2,7 +2,8 @@
 
 Whatever the order, what comes out (what each was told, and what the table has then) has to be what
 comes out when one call follows the other, in some order. That is found out by doing it. A claim has
-one freedom more: it passes over a job that somebody is just touching.
+one freedom more: it passes over a job that somebody is just touching. So does a rescue that has
+given way.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from jobqueue.records import (
     NewWorker,
     Outcome,
     Released,
+    Rescue,
     Retried,
     Succeeded,
     WorkerRecord,
@@ -120,12 +122,18 @@ def settle(*outcomes: Callable[[ClaimedJob], Outcome], backwards: bool = False) 
 
 def rescue(adapter: PostgresAdapter, world: World) -> Any:
     assert world.seen is not None
-    return adapter.rescue(world.seen, "gone")
+    return without_what_was_passed_over(adapter.rescue(world.seen, "gone"))
 
 
 def rescue_crashed(adapter: PostgresAdapter, world: World) -> Any:
     first = world.held[0]
-    return adapter.rescue_crashed(OLD, [CrashedJob(first.id, first.token, "died")])
+    crashed = [CrashedJob(first.id, first.token, "died")]
+    return without_what_was_passed_over(adapter.rescue_crashed(OLD, crashed))
+
+
+def without_what_was_passed_over(rescue: Rescue | None) -> Rescue | None:
+    """The rows tell what became of it."""
+    return None if rescue is None else replace(rescue, locked=(), worker_is_locked=False)
 
 
 def rescue_orphans(adapter: PostgresAdapter, world: World) -> Any:

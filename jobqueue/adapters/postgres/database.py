@@ -13,9 +13,15 @@ from psycopg.rows import tuple_row
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc
 
 from jobqueue.adapters.postgres.connection import CONNECT_OPTIONS, PatientConnection, connect
-from jobqueue.adapters.sql.database import LONGEST_LOOK_SECONDS, Database, parse_url
+from jobqueue.adapters.sql.database import (
+    ANSWER_SECONDS,
+    LONGEST_LOOK_SECONDS,
+    Database,
+    LockTimeout,
+    parse_url,
+)
 from jobqueue.adapters.sql.execute import Execute
-from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl
+from jobqueue.errors import InvalidDatabaseUrl
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -36,7 +42,12 @@ LONGEST_LOOK_MS = round(LONGEST_LOOK_SECONDS * 1000)
 # Below the server's own `deadlock_timeout`, a second unless somebody has changed it.
 LIMIT_WAIT = "SELECT set_config('lock_timeout', %(milliseconds)s, true)"
 LONGEST_WAIT_MS = 400
-TIMES_TO_GIVE_WAY = 5
+# Should the COMMIT never come (the process is frozen, its network gone), the server ends the
+# transaction. Until then its rows are locked.
+COMMIT_WITHIN_MS = 10_000
+LIMIT_SILENCE = (
+    f"SELECT set_config('idle_in_transaction_session_timeout', '{COMMIT_WITHIN_MS}', true)"
+)
 
 PREPARE_THRESHOLD = "prepare_threshold"
 
@@ -125,6 +136,7 @@ class PostgresDatabase(Database):
     def __init__(self, engine: Engine, reader: Engine, connect_args: dict[str, Any]) -> None:
         super().__init__(engine, reader)
         self._connect_args = connect_args
+        self._apart: list[PostgresDatabase] = []
 
     def new_engine_for_jobs(self) -> Engine:
         """An engine for any number of open transactions, without a limit on their statements."""
@@ -164,19 +176,36 @@ class PostgresDatabase(Database):
 
         return self.write(limited)
 
-    def write_giving_way(self, work: Callable[[Connection], T]) -> T:
+    def write_giving_way(self, work: Callable[[Connection, bool], T]) -> T:
         # The server would end one of the two, and that might be the worker that settles.
         def limited(connection: Connection) -> T:
             connection.exec_driver_sql(LIMIT_WAIT, {"milliseconds": str(LONGEST_WAIT_MS)})
-            return work(connection)
+            return work(connection, False)
 
-        for _ in range(TIMES_TO_GIVE_WAY):
-            try:
-                return self.write(limited)
-            except DatabaseUnavailable as error:
-                if not _waited_for_a_lock(error):
-                    raise
-        return self.write(work)
+        try:
+            return self.write(limited)
+        except LockTimeout:
+            return self.write(lambda connection: work(connection, True))
+
+    def write_in_one_statement(
+        self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
+    ) -> T:
+        return self.read(work, answer_seconds=answer_seconds)
+
+    def apart(self) -> PostgresDatabase:
+        engine = new_engine(self.engine.url, self._connect_args, pool_size=1, max_overflow=-1)
+        reader = engine.execution_options(isolation_level="AUTOCOMMIT")
+        database = PostgresDatabase(engine, reader, self._connect_args)
+        self._apart.append(database)
+        return database
+
+    def close(self) -> None:
+        super().close()
+        for database in self._apart:
+            database.close()
+
+    def _limit(self, connection: Connection) -> None:
+        connection.exec_driver_sql(LIMIT_SILENCE)
 
     def write_at_once(
         self, statements: Sequence[Statement], meanwhile: Callable[[], None]
@@ -229,12 +258,6 @@ def executing_on_psycopg(connection: psycopg.Connection[Any]) -> Execute:
             return cursor.execute(sql.encode(), values).fetchall()
 
     return Execute(run, connection)
-
-
-def _waited_for_a_lock(error: DatabaseUnavailable) -> bool:
-    cause = error.__cause__
-    original = cause.orig if isinstance(cause, exc.DBAPIError) else None
-    return isinstance(original, psycopg.errors.LockNotAvailable)
 
 
 def _end_autocommit(driver: psycopg.Connection[Any]) -> None:

@@ -25,7 +25,8 @@ LONGEST_LOOK_SECONDS = 2.0
 
 # PostgreSQL's codes, from its manual's appendix "PostgreSQL Error Codes".
 SCHEMA_CODES = {"42P01", "42703", "3F000", "42704"}
-PASSING_CODES = {"25006", "40001", "40P01", "55P03", "57014"}
+LOCK_TIMEOUT_CODE = "55P03"
+PASSING_CODES = {"25006", "40001", "40P01", LOCK_TIMEOUT_CODE, "57014"}
 PASSING_CLASSES = {"08", "53", "57", "58"}
 ANSWER_SECONDS = 30.0
 # For heartbeats. Well below a lease, so that one hanging connection does not let workers seem dead.
@@ -56,6 +57,10 @@ def parse_url(url: str) -> URL:
             "a user's name or password, write %40"
         )
     return parsed
+
+
+class LockTimeout(DatabaseUnavailable):
+    """Somebody has kept a row or a table locked for longer than a transaction of ours waits."""
 
 
 class Database:
@@ -93,16 +98,40 @@ class Database:
                     raise
             return self._transact(work, answer_seconds)
 
-    def write_giving_way(self, work: Callable[[Connection], T]) -> T:
-        """Write to jobs of another worker, without a deadlock between the two.
+    def write_giving_way(self, work: Callable[[Connection, bool], T]) -> T:
+        """Write to rows that others may have locked, and wait for none of them for long.
 
-        If the transaction waits long for a row, it is rolled back and begun again. A file has one
-        writer at a time, so that no transaction waits there.
+        If a row stays locked, the transaction is rolled back. Then it is made once more, and passes
+        over the rows that are locked. So there is no deadlock with a worker that settles, and a
+        transaction that somebody has left open holds up nothing but its own rows. A file has one
+        writer at a time, so that no row is locked there.
+
+        Args:
+            work: what to do, on a connection; the second argument says whether to pass over locked
+                rows.
         """
-        return self.write(work)
+        return self.write(lambda connection: work(connection, False))
+
+    def write_in_one_statement(
+        self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
+    ) -> T:
+        """Run one statement that may be repeated, as a transaction of its own.
+
+        Where the database can, it is committed without another word from this process: one that is
+        frozen, or whose machine is lost, leaves no row locked.
+        """
+        return self.write(work, answer_seconds=answer_seconds)
+
+    def apart(self) -> Database:
+        """The same database, on connections that nobody else uses and that need not be waited for.
+
+        A file has one writer at a time, whichever connection it is on.
+        """
+        return self
 
     def _transact(self, work: Callable[[Connection], T], answer_seconds: float | None) -> T:
         with self._connected(self.engine, answer_seconds) as connection:
+            self._limit(connection)
             result = work(connection)
             try:
                 connection.commit()
@@ -133,6 +162,9 @@ class Database:
             DatabaseUnavailable: the reads took longer.
         """
         return self.read(work)
+
+    def _limit(self, connection: Connection) -> None:
+        """Limit how long the server keeps a transaction of which it hears nothing more."""
 
     @contextmanager
     def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:  # noqa: ARG002
@@ -221,7 +253,9 @@ def translated(error: BaseException, database: str) -> DatabaseError:
         return DatabaseUnavailable(f"{database} took too long to answer, and was not waited for")
     unavailable = _why_unavailable(error, code, text)
     if unavailable:
-        return DatabaseUnavailable(f"{database} {unavailable}")
+        unavailable = f"{database} {unavailable}"
+        is_locked = code == LOCK_TIMEOUT_CODE
+        return LockTimeout(unavailable) if is_locked else DatabaseUnavailable(unavailable)
     if not code and "not a database" in text:
         return DatabaseError(f"{database}: the {text}; check the URL")
     kind = type(error).__name__
