@@ -7,7 +7,7 @@ import html
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -35,11 +35,6 @@ def mask_values(text: str, secrets: Mapping[str, Any]) -> str:
     return Secrets(secrets).mask(text)
 
 
-def mask_of(secrets: Mapping[str, Any]) -> Callable[[str], str]:
-    """The function that does to a text what `mask_values` does, for many texts."""
-    return Secrets(secrets).mask
-
-
 class Secrets:
     """Values that must not be shown. It masks them in what a job says.
 
@@ -62,6 +57,11 @@ class Secrets:
         self._short_words = _as_words(self._short)
         self._numbers = {(type(number), number) for number in numbers}
         self._left_to_compare = MOST_COMPARED
+
+    @property
+    def were_too_many(self) -> bool:
+        """Whether a text was masked as a whole, since too much would have had to be compared."""
+        return self._are_too_many or self._left_to_compare < 0
 
     def mask(self, text: str) -> str:
         """Replace every occurrence of the secrets in a text by `***`."""

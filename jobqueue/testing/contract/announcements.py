@@ -238,6 +238,7 @@ MAKES_NOTHING_READY = frozenset(
         "renew_schedules",
         "schedules",
         "pause_schedule",
+        "put_schedule_back",
         "resume_schedule",
         "add_stats",
         "stats",
