@@ -192,9 +192,23 @@ MUTATIONS = (
     Mutation(
         "not prefetching what has a single attempt",
         "adapters/postgres",
-        "WHERE max_attempts > 1 OR place <= %(free_slots)s",
-        "WHERE max_attempts > 0",
-        (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
+        "SELECT min(max_attempts) > 1 AND ",
+        "SELECT ",
+        (CONTRACT, f"{POSTGRES} and single_attempt"),
+    ),
+    Mutation(
+        "claiming no more than there is room for",
+        "adapters/postgres",
+        "> 1 AND sum(bytes) <= %(most_bytes)s FROM due",
+        "> 1 FROM due",
+        (CONTRACT, f"{POSTGRES} and room_for"),
+    ),
+    Mutation(
+        "waiting the longer for a job that is performed alone",
+        "worker/drains.py",
+        "max(FIRST_DRAIN_SECONDS, (begun - since) * SHARE_OF_REST)",
+        "FIRST_DRAIN_SECONDS",
+        (WAITS, "gets_its_turn"),
     ),
     Mutation(
         "the order of the claim",

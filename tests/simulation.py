@@ -43,6 +43,8 @@ LEASE = 30.0
 HALF_A_SECOND = 0.5
 FIRST_DRAIN = 5.0
 SHARE_OF_DRAINS = 1 / 5
+MOST_BYTES = 16 * 1024 * 1024
+LARGE = "x" * 1024 * 1024
 WITHOUT_FREE_SLOT = 1.0
 GATHER = 0.02
 SHORTEST = 1e-6  # a wait takes at least that long, as a real one does
@@ -65,10 +67,11 @@ class WatchedHandoff(Handoff):
         self.drained_since: float | None = None
         self.drained_in_vain = 0.0
 
-    def put(self, jobs: Sequence[ClaimedJob]) -> None:
-        super().put(jobs)
+    def put(self, jobs: Sequence[ClaimedJob], args_bytes: int = 0) -> None:
+        super().put(jobs, args_bytes)
         self.unstarted |= {(job.id, job.token): (self._now(), job) for job in jobs}
         self._world.start_what_can_be()
+        assert sum(len(job.args) for _, job in self.unstarted.values()) <= MOST_BYTES, "bytes"
 
     def take_back(self, but: int = 0) -> list[ClaimedJob]:
         self.note_drain()
@@ -268,6 +271,7 @@ class World:
         happenings: dict[str, Callable[..., None]] = {
             "enqueue": self.enqueue,
             "single": partial(self.enqueue, single=True),
+            "large": partial(self.enqueue, ballast=LARGE),
             "crash": self.crash,
             "call": self.call,
             "take": self.take_what_is_due,
@@ -277,11 +281,17 @@ class World:
         happenings[what](*facts)
 
     def enqueue(
-        self, number: int, seconds: float, heard: bool = True, *, single: bool = False
+        self,
+        number: int,
+        seconds: float,
+        heard: bool = True,
+        *,
+        single: bool = False,
+        ballast: str = "",
     ) -> None:
         """Have jobs enqueued, and the worker told of them or not."""
         attempts, priority = (1, SINGLE_ATTEMPT_PRIORITY) if single else (24, USUAL_PRIORITY)
-        args = json.dumps({"seconds": seconds})
+        args = json.dumps({"seconds": seconds, "ballast": ballast})
         name = "single" if single else "job"
         jobs = self.adapter.enqueue([NewJob(name, args, "default", priority, attempts)] * number)
         if single:

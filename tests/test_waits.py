@@ -19,6 +19,7 @@ PAUSES = st.sampled_from([0.0, 0.0, 0.001, 0.1, 0.3, 0.6, 2.0, 20.0, 300.0])
 STEPS = st.one_of(
     st.tuples(st.just("enqueue"), st.sampled_from([1, 2, 20, 300]), JOB_SECONDS, st.booleans()),
     st.tuples(st.just("single"), st.sampled_from([1, 3]), JOB_SECONDS, st.booleans()),
+    st.tuples(st.just("large"), st.sampled_from([1, 30]), JOB_SECONDS, st.booleans()),
     st.tuples(st.just("crash"), JOB_SECONDS),
     st.tuples(st.just("call")),
     st.tuples(st.just("take")),
@@ -123,6 +124,16 @@ def test_a_job_to_be_alone_gets_its_turn_beside_long_ones(seconds: float) -> Non
     world.after(halves / 2 * seconds, world.handoff.close)
     world.run()
     assert world.handoff.drained_in_vain < seconds
+
+
+def test_large_jobs_after_small_ones() -> None:
+    """The worker expects two thousand of them to fit."""
+    world = World(slots=2)
+    world.after(0, lambda: world.enqueue(2000, 0.0001))
+    world.after(0, lambda: world.do("large", 100, 0.0001))
+    world.after(5, world.handoff.close)
+    world.run()
+    assert world.adapter.count_by_state() == {}
 
 
 def test_several_jobs_to_be_alone_share_in_what_they_cost() -> None:

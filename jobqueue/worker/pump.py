@@ -40,7 +40,7 @@ from jobqueue.records import (
 )
 from jobqueue.unknown_handlers import UnknownHandlers
 from jobqueue.worker.drains import Drains
-from jobqueue.worker.handoff import Handoff
+from jobqueue.worker.handoff import Handoff, size_of
 from jobqueue.worker.lost_answer import without_settled_before
 from jobqueue.worker.prefetch import AHEAD_SECONDS, Prefetch
 from jobqueue.worker.reporter import Reporter
@@ -58,10 +58,11 @@ RARELY = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class DoneTurn:
-    """A turn, and the outcomes that it settled."""
+    """A turn, the outcomes that it settled, and the size of the arguments that it brought."""
 
     outcomes: Sequence[Outcome]
     turn: Turn
+    args_bytes: int = 0
 
 
 NOTHING_TO_PASS_ON = DoneTurn((), Turn((), ()))
@@ -184,9 +185,9 @@ class Pump:
             return
         turn = self._insist(outcomes, claim)
         self._pass_on()
-        self._last = DoneTurn(outcomes, turn)
+        self._last = DoneTurn(outcomes, turn, size_of(turn.claimed))
         self._prefetch.note_spent(self.handoff.take_spent())
-        self._prefetch.note_claimed(turn.claimed)
+        self._prefetch.note_claimed(len(turn.claimed), self._last.args_bytes)
         if not self._can_wait_for_the_next(self._last):
             self._pass_on()
         if self.max_jobs is not None and self.reporter.tally.performed >= self.max_jobs:
@@ -258,7 +259,8 @@ class Pump:
         if not self._drains.may_begin(self.timer.now()):
             claimed = self._without_loners(claimed)
         if claimed:
-            self.handoff.put([self.limited(job) for job in claimed] if self.limited else claimed)
+            jobs = [self.limited(job) for job in claimed] if self.limited else claimed
+            self.handoff.put(jobs, last.args_bytes)
 
     def _without_loners(self, claimed: Sequence[ClaimedJob]) -> Sequence[ClaimedJob]:
         """Put off jobs that have to be performed alone, but those that nobody has to wait for."""
@@ -274,6 +276,10 @@ class Pump:
         coming = len(self._last.turn.claimed)
         free_slots = max(0, self.handoff.free_slots - coming)
         room = self._room() - coming
+        held_bytes = self.handoff.waiting_bytes + self._last.args_bytes
+        most_bytes = self._prefetch.bytes_to_claim(held_bytes)
+        if not most_bytes:
+            room = min(room, free_slots)
         if room <= 0 or self._wants_a_free_slot(free_slots) or self.handoff.closed:
             # There is no room before the next outcome.
             self._look_at = NEVER
@@ -288,6 +294,7 @@ class Pump:
             passing_over=self.unknown_handlers.to_pass_over()
             if self.unknown_handlers is not None
             else (),
+            most_bytes=most_bytes,
         )
 
     def _wants_a_free_slot(self, free_slots: int) -> bool:

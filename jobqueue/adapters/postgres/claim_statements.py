@@ -82,11 +82,12 @@ SELECT queue, priority, run_at, id FROM lanes WHERE run_at <= {{now}}
 # in vain.
 _FROM_LANES = """
 due AS MATERIALIZED (
-    SELECT first.id, first.max_attempts
+    SELECT first.id, first.max_attempts, first.bytes
     FROM unnest(%(priorities)s::int[], %(run_ats)s::timestamptz[], %(ids)s::bigint[])
          AS lane (priority, run_at, id)
     CROSS JOIN LATERAL (
-        SELECT job.id, job.max_attempts FROM background_jobs AS job
+        SELECT job.id, job.max_attempts, octet_length(job.args::text) AS bytes
+        FROM background_jobs AS job
         WHERE job.state = 'ready' AND job.priority = lane.priority AND {in_queue}
           AND (job.run_at, job.id) >= (lane.run_at, lane.id) AND job.run_at <= {now}{but}
         ORDER BY job.run_at, job.id
@@ -115,7 +116,8 @@ candidates AS MATERIALIZED (
     WHERE {may_run}
 ),
 due AS MATERIALIZED (
-    SELECT job.id, job.max_attempts FROM background_jobs AS job
+    SELECT job.id, job.max_attempts, octet_length(job.args::text) AS bytes
+    FROM background_jobs AS job
     WHERE job.state = 'ready' AND job.run_at <= {now} AND job.id = ANY (ARRAY(
         SELECT id FROM candidates ORDER BY priority, run_at, id LIMIT %(limit)s * 2 + 10))
     ORDER BY job.priority, job.run_at, job.id
@@ -123,11 +125,19 @@ due AS MATERIALIZED (
 )"""
 
 # `= ANY (ARRAY(…))` rather than a join: with LIMIT a parameter, the planner tips over to a hash
-# join with the whole table. A job of a single attempt is taken for a free slot only.
+# join with the whole table. A job of a single attempt is taken for a free slot only, and others as
+# long as there is room for their arguments. Mostly all are taken; they are not numbered then.
 _MARK_AS_RUNNING = """
+numbered AS (
+    SELECT id, max_attempts, row_number() OVER one_by_one AS place,
+           sum(bytes) OVER one_by_one AS bytes
+    FROM due WINDOW one_by_one AS (ROWS UNBOUNDED PRECEDING)
+),
 chosen AS (
-    SELECT id FROM (SELECT id, max_attempts, row_number() OVER () AS place FROM due) AS numbered
-    WHERE max_attempts > 1 OR place <= %(free_slots)s
+    SELECT id FROM due
+    WHERE (SELECT min(max_attempts) > 1 AND sum(bytes) <= %(most_bytes)s FROM due)
+       OR id IN (SELECT id FROM numbered
+                 WHERE place <= %(free_slots)s OR (max_attempts > 1 AND bytes <= %(most_bytes)s))
 )
 UPDATE background_jobs
 SET state = 'running', attempts = attempts + 1, locked_by = %(worker_id)s,

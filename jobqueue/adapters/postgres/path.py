@@ -214,6 +214,7 @@ class PostgresPath(SqlPath):
         values: dict[str, Any] = {
             "limit": claim.limit,
             "free_slots": claim.free_slots,
+            "most_bytes": claim.most_bytes,
             "worker_id": claim.worker_id,
             "token": claim.token,
             "priorities": [lane.priority for lane in lanes],

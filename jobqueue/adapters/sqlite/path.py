@@ -140,6 +140,7 @@ class SqlitePath(SqlPath):
         values: dict[str, Any] = {
             "limit": claim.limit,
             "free_slots": claim.free_slots,
+            "most_bytes": claim.most_bytes,
             "now": now,
         }
         in_all, in_one, in_some = (
