@@ -318,6 +318,34 @@ def test_a_worker_listens_again_when_notifications_arrive_again(
     thread.stop()
 
 
+def test_a_dead_connection_in_the_pool_keeps_no_wakeup_back(
+    postgres: Adapter,
+    postgres_url: str,
+    proxy: SwallowingProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_for: Callable[[Callable[[], bool], str], None],
+) -> None:
+    """What asks when the next job is due waits for it. Those who rely on that are told."""
+    monkeypatch.setattr("jobqueue.worker.listener.LATE_SECONDS", 0.1)
+    monkeypatch.setattr("jobqueue.worker.listener.STOP_SECONDS", 0.1)
+    beyond, heard = connect(proxy.url), list[Wakeup]()
+    beyond.due_in()
+    logger = logging.getLogger("jobqueue")
+    thread = ListenerService(
+        beyond, postgres_url, heard.append, logger, look_every=timedelta(seconds=0.01)
+    )
+    thread.start()
+    wait_for(lambda: thread.is_reliable, "it to listen and ask")
+    proxy.swallows = True
+    wait_for(lambda: not thread.is_reliable, "the question without an answer")
+    heard.clear()
+    Wanted.perform_later()
+    wait_for(lambda: any(wakeup.lowest for wakeup in heard), "the job")
+    assert not thread.is_reliable
+    thread.stop()
+    beyond.close()
+
+
 def test_one_verification_does_for_all_who_listen(postgres: Adapter) -> None:
     first, second = postgres.listen(), postgres.listen()
     with waiting_for_wakeups(first) as by_first, waiting_for_wakeups(second) as by_second:
