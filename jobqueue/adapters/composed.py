@@ -98,6 +98,9 @@ class ComposedAdapter(Adapter):
     ) -> Turn:
         return self.roles.path.turn(outcomes, claim, meanwhile)
 
+    def settle_unlocked(self, outcomes: Sequence[Outcome]) -> Turn:
+        return self.roles.path.settle_unlocked(outcomes)
+
     # --- the transaction of a job -----------------------------------------------------------------
 
     def transaction(self, sessions: Callable[[], Any] | None = None) -> Transaction:

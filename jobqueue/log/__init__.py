@@ -20,8 +20,10 @@ from jobqueue.log.jobs import (
     job_started,
     jobs_rescued,
     jobs_succeeded,
+    outcome_lost,
     raised_after_commit,
     result_lost,
+    settle_waits,
     strays_released,
 )
 from jobqueue.log.services import (
@@ -105,6 +107,7 @@ __all__ = [
     "listening_again",
     "next_job_unknown",
     "not_listening",
+    "outcome_lost",
     "performing",
     "pruning_troubled",
     "raised_after_commit",
@@ -120,6 +123,7 @@ __all__ = [
     "schedules_troubled",
     "service_failed",
     "set_up_logging",
+    "settle_waits",
     "stats_troubled",
     "steward_troubled",
     "strays_released",

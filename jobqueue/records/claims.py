@@ -146,9 +146,12 @@ class Turn:
             looked at. None when everything was.
         cancelled: the jobs that somebody had cancelled while they ran, with the reason that their
             rows have. They would have become ready again, or ended for it and are kept.
+        locked: outcomes that are not stored yet, since somebody else keeps the rows of their jobs
+            locked. They can be settled again later, by `settle_unlocked`.
     """
 
     rejected: tuple[Outcome, ...]
     claimed: tuple[ClaimedJob, ...]
     look_again_in: timedelta | None = None
     cancelled: tuple[Cancelled, ...] = ()
+    locked: tuple[Outcome, ...] = ()

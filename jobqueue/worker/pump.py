@@ -41,6 +41,7 @@ from jobqueue.records import (
 from jobqueue.unknown_handlers import UnknownHandlers
 from jobqueue.worker.drains import Drains
 from jobqueue.worker.handoff import Handoff, size_of
+from jobqueue.worker.locked_outcomes import LockedOutcomes
 from jobqueue.worker.lost_answer import without_settled_before
 from jobqueue.worker.prefetch import AHEAD_SECONDS, Prefetch
 from jobqueue.worker.reporter import Reporter
@@ -111,6 +112,7 @@ class Pump:
     _resting: bool = False
     _prefetch: Prefetch = field(default_factory=Prefetch)
     _drains: Drains = field(default_factory=Drains)
+    _locked: LockedOutcomes = field(default_factory=LockedOutcomes)
     _last: DoneTurn = NOTHING_TO_PASS_ON
     _hold: int = 0
     # Reentrant, since a signal handler may call `rest` on a thread that holds it.
@@ -146,6 +148,7 @@ class Pump:
                 self.reporter.report(outcomes, self._insist(outcomes, None))
             else:
                 self.handoff.wait_until_performed()
+        self._settle_locked_at_last()
 
     def give_up_waiting(self) -> None:
         """Wait no longer for a database that does not answer."""
@@ -176,6 +179,7 @@ class Pump:
     def _turn_once(self) -> None:
         self._return_what_has_to_go_back()
         self._release_strays_once_a_lease()
+        self._settle_locked_if_time()
         self.handoff.wait_while_busy(self._hold // 2, GATHER_SECONDS)
         outcomes = self.handoff.take_outcomes()
         claim = self._next_claim() if outcomes or self._is_time_to_look() else None
@@ -190,12 +194,15 @@ class Pump:
         self._prefetch.note_claimed(len(turn.claimed), self._last.args_bytes)
         if not self._can_wait_for_the_next(self._last):
             self._pass_on()
-        if self.max_jobs is not None and self.reporter.tally.performed >= self.max_jobs:
+        if self._has_performed_enough():
             self.handoff.close()
         elif outcomes or turn.claimed:
             self._look_at = self._look_rarely_at = AT_ONCE
         else:
             self._note_that_nothing_is_due(turn.look_again_in)
+
+    def _has_performed_enough(self) -> bool:
+        return self.max_jobs is not None and self.reporter.tally.performed >= self.max_jobs
 
     # --- waiting ---------------------------------------------------------------------------------
 
@@ -210,7 +217,8 @@ class Pump:
         All else begins with an outcome: a free slot, also for a job with a single attempt; room for
         other jobs; the end of the jobs for which a job that is performed alone waits.
         """
-        return min(self._look_due_at(), self._strays_due_at(), self._return_due_at())
+        held = min(self._strays_due_at(), self._return_due_at(), self._locked.due_at)
+        return min(self._look_due_at(), held)
 
     def _look_due_at(self) -> float:
         """When to look for jobs. It is put off only while there is somebody who would wake it."""
@@ -220,7 +228,8 @@ class Pump:
         return self._heard is not None or self.timer.now() >= self._look_due_at()
 
     def _note_that_nothing_is_due(self, look_again_in: timedelta | None) -> None:
-        if self.until_idle and self.handoff.is_empty() and not self._something_is_due():
+        is_empty = self.handoff.is_empty() and not self._locked
+        if self.until_idle and is_empty and not self._something_is_due():
             self.handoff.close()
             return
         self._look_at = self._after(self.poll_interval, look_again_in)
@@ -406,24 +415,66 @@ class Pump:
         with suppress(DatabaseUnavailable):
             self._release_strays()
 
-    def _release_strays(self) -> None:
+    def _release_strays(self, but: Sequence[Outcome] = ()) -> None:
         self._strays_released_at = self.timer.now()
-        freed = self.adapter.release_strays(self.worker_id, self.handoff.held_claims())
+        held = self.handoff.held_claims() | self._locked.claims()
+        held.update((outcome.job.id, outcome.job.token) for outcome in but)
+        freed = self.adapter.release_strays(self.worker_id, held)
         if freed:
             number = len(freed.released) + len(freed.ended)
             log.strays_released(self.logger, self.worker_id, number)
             self.reporter.report_freed(freed)
+
+    # --- jobs that somebody has locked -----------------------------------------------------------
+
+    def _settle_locked_if_time(self) -> None:
+        """Try again to settle jobs whose rows somebody kept locked. No other job waits for that."""
+        if self.timer.now() < self._locked.due_at:
+            return
+        self._pass_on()
+        try:
+            turn = self.adapter.settle_unlocked(self._locked.outcomes())
+        except DatabaseUnavailable:
+            # The next turn logs it.
+            self._locked.note_unanswered(self.timer.now())
+            return
+        turn = self._without_settled_before(turn)
+        done = self._locked.keep(turn.locked, self.timer.now())
+        self.reporter.report(done, replace(turn, locked=()))
+        if self._has_performed_enough():
+            self.handoff.close()
+
+    def _without_settled_before(self, turn: Turn) -> Turn:
+        """A turn, without the rejected outcomes that an unanswered turn had settled."""
+        unanswered = [o for o in turn.rejected if self._locked.is_unanswered(o)]
+        answered = [o for o in turn.rejected if not self._locked.is_unanswered(o)]
+        rejected, cancelled = without_settled_before(
+            replace(turn, rejected=tuple(unanswered)), self.adapter
+        )
+        return replace(turn, rejected=(*answered, *rejected), cancelled=cancelled)
+
+    def _settle_locked_at_last(self) -> None:
+        """Wait a little more for what is locked. Whoever frees it later has it performed again."""
+        give_up_at = self.timer.now() + LAST_SETTLE_SECONDS
+        while self._locked and self.timer.now() < give_up_at:
+            if self._gives_up.wait(max(self._locked.due_at - self.timer.now(), 0.0)):
+                break
+            self._settle_locked_if_time()
+        self.reporter.report_lost(self._locked.outcomes())
 
     # --- when the database goes away -------------------------------------------------------------
 
     def _insist(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
         """Make one turn, however long the database takes to come back."""
         try:
-            return self._turn(outcomes, claim)
+            turn = self._turn(outcomes, claim)
         except DatabaseUnavailable as error:
             self._pass_on()
             log.database_lost(self.logger, self.worker_id, error)
             lost_at, last_error = self.timer.now(), error
+        else:
+            self._locked.add(turn.locked, self.timer.now())
+            return turn
         for pause in reconnect_pauses():
             if self._gives_up.wait(pause) or self._has_to_end(lost_at):
                 raise last_error
@@ -433,6 +484,7 @@ class Pump:
                 last_error = error
                 continue
             log.database_back(self.logger, self.worker_id, self.timer.now() - lost_at)
+            self._locked.add(turn.locked, self.timer.now(), are_unanswered=True)
             return turn
         raise AssertionError("the pauses never end")
 
@@ -456,12 +508,12 @@ class Pump:
         """Make the turn again. The one whose answer was lost may have been committed."""
         settled = self._turn(outcomes, None)
         rejected, cancelled = without_settled_before(settled, self.adapter)
-        self._release_strays()
+        self._release_strays(but=settled.locked)
         if claim is not None:
             # A token stands for one claim. Jobs of the lost claim may still have the first one.
             claim = replace(claim, token=_new_token())
         turn = self._turn((), claim)
-        return replace(turn, rejected=rejected, cancelled=cancelled)
+        return replace(turn, rejected=rejected, cancelled=cancelled, locked=settled.locked)
 
 
 def _is_loner(job: ClaimedJob) -> bool:

@@ -33,6 +33,7 @@ from jobqueue.records import (
 )
 from jobqueue.runner.heartbeats import EndedWorker, WorkerHeartbeats
 from tests.outages.conftest import Said
+from tests.outages.locks import locked
 from tests.process.conftest import WaitFor
 from tests.test_working import Background
 
@@ -48,14 +49,6 @@ def adapter(postgres_url: str) -> Iterator[PostgresAdapter]:
     made = PostgresAdapter(hasty.render_as_string(hide_password=False))
     yield made
     made.close()
-
-
-@contextmanager
-def locked(url: str, table: str, row_id: int | str) -> Iterator[None]:
-    """Within the block, somebody's transaction has locked a row."""
-    with psycopg.connect(url) as console:
-        console.execute(f"SELECT FROM {table} WHERE id = %s FOR UPDATE".encode(), [row_id])
-        yield
 
 
 def worker(name: str) -> NewWorker:

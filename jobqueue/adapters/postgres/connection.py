@@ -97,6 +97,14 @@ class PatientConnection(psycopg.Connection[Any]):
         finally:
             self.patience_seconds = usual
 
+    def end_step(self, pipeline: psycopg.Pipeline) -> None:
+        """End a step of a transaction in a pipeline, without waiting for any answer.
+
+        Only after that the server counts the time in which it hears nothing more.
+        """
+        self.pgconn.pipeline_sync()
+        pipeline.result_queue.append(None)
+
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         limit = self._limit_seconds()
         if limit is None:

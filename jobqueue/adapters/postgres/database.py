@@ -262,6 +262,8 @@ def executing_on_psycopg(connection: psycopg.Connection[Any]) -> Execute:
 
 def _end_autocommit(driver: psycopg.Connection[Any]) -> None:
     """End autocommit, or close a connection on which a statement is still under way (Ctrl-C)."""
+    if driver.info.transaction_status == TransactionStatus.INERROR:
+        driver.rollback()
     if driver.info.transaction_status == TransactionStatus.IDLE:
         driver.autocommit = False
     else:
@@ -297,31 +299,44 @@ def _has_something_to_read(driver: psycopg.Connection[Any]) -> bool:
 
 
 def _in_one_trip(
-    driver: psycopg.Connection[Any], statements: Sequence[Statement], meanwhile: Callable[[], None]
+    driver: PatientConnection, statements: Sequence[Statement], meanwhile: Callable[[], None]
 ) -> list[list[tuple[Any, ...]]]:
     cursors: list[psycopg.Cursor[Any]] = []
-    with _pipeline(driver):
-        for sql, values in statements:
-            cursor = psycopg.Cursor(driver, row_factory=tuple_row)
-            cursors.append(cursor.execute(sql.encode(), values, binary=True))
-        # Not `driver.commit()`: it waits for answers without sending the rest of a large batch.
-        psycopg.Cursor(driver).execute(b"COMMIT", prepare=False)
-        # All of it has been sent by now.
-        meanwhile()
+    driver.autocommit = True
+    try:
+        with _pipeline(driver) as pipeline:
+            # The driver's own BEGIN and COMMIT wait for answers, without sending the rest.
+            psycopg.Cursor(driver).execute(b"BEGIN", prepare=False)
+            for sql, values in statements:
+                cursor = psycopg.Cursor(driver, row_factory=tuple_row)
+                cursors.append(cursor.execute(sql.encode(), values, binary=True))
+                driver.end_step(pipeline)
+            psycopg.Cursor(driver).execute(b"COMMIT", prepare=False)
+            # All of it has been sent by now.
+            meanwhile()
+    finally:
+        _end_autocommit(driver)
     return [cursor.fetchall() for cursor in cursors]
 
 
 @contextmanager
-def _pipeline(driver: psycopg.Connection[Any]) -> Iterator[None]:
+def _pipeline(driver: psycopg.Connection[Any]) -> Iterator[psycopg.Pipeline]:
     """A pipeline of psycopg that does not log errors at the end of a failed pipeline."""
     failed: psycopg.Error | None = None
     try:
-        with driver.pipeline():
+        with driver.pipeline() as pipeline:
             try:
-                yield
+                yield pipeline
             except psycopg.Error as error:
                 failed = error
     except psycopg.Error as error:
-        raise failed or error from None
+        raise failed or _first_of(error) from None
     if failed is not None:
         raise failed
+
+
+def _first_of(error: psycopg.Error) -> psycopg.Error:
+    """The error that made all later statements of a pipeline fail."""
+    while isinstance(error.__context__, psycopg.Error):
+        error = error.__context__
+    return error

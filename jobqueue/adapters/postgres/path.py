@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from jobqueue.adapters.postgres import copy_format
 from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
 from jobqueue.adapters.postgres.claim_statements import BUT, ClaimStatements
-from jobqueue.adapters.postgres.database import PostgresDatabase, Statement
+from jobqueue.adapters.postgres.database import LONGEST_WAIT_MS, PostgresDatabase, Statement
 from jobqueue.adapters.postgres.low_water import (
     FoundLanes,
     Lane,
@@ -25,13 +25,12 @@ from jobqueue.adapters.postgres.low_water import (
     shares_of,
 )
 from jobqueue.adapters.postgres.statements import (
-    CHANGE,
     ENQUEUE,
     ENQUEUE_ONE,
     ENQUEUE_ONE_ALOUD,
-    REMOVE,
+    STILL_HELD,
+    SettleStatements,
 )
-from jobqueue.adapters.postgres.transactions import SETTLE_AND_COMMIT_SOON
 from jobqueue.adapters.settlement import (
     NOTHING_TO_SETTLE,
     Applied,
@@ -50,6 +49,8 @@ from jobqueue.records import Claim, ClaimedJob, NewJob, Wakeup
 from jobqueue.stored import StoredJob
 
 FEWEST_TO_COPY = 1000
+# At the end of a job's own transaction nobody waits but the job, whose work would be undone.
+LONGEST_WAIT_OF_JOB_MS = 20_000
 
 
 class PostgresPath(SqlPath):
@@ -65,7 +66,7 @@ class PostgresPath(SqlPath):
         self._enqueue_one_sql = ENQUEUE_ONE.format(now=now)
         self._enqueue_one_aloud_sql = ENQUEUE_ONE_ALOUD.format(now=now)
         self._reserve_sql = copy_format.RESERVE.format(now=now)
-        self._change_sql = CHANGE.format(now=now)
+        self._settling = {False: SettleStatements.of(now), True: SettleStatements.passing_over(now)}
         self._claiming = {False: ClaimStatements.of(now), True: ClaimStatements.of(now, BUT)}
         self.low_water_marks = LowWaterMarks()
 
@@ -233,25 +234,50 @@ class PostgresPath(SqlPath):
         shares = shares_of(lanes, claim.limit)
         return statements.claim_in_queues, values | {"queues": queues, "shares": shares}
 
-    def settle_statements(self, settlements: Settlements) -> list[Statement]:
-        """The statements that settle a batch, with their values."""
+    def _settle_passing_over(self, settlements: Settlements) -> Applied:
+        statements = self.settle_statements(settlements, passing_over=True)
+        pairs = [
+            *settlements.removals,
+            *((change.id, change.token) for change in settlements.changes),
+        ]
+        ids, tokens = [job_id for job_id, _ in pairs], [token for _, token in pairs]
+        statements.append((STILL_HELD, {"ids": ids, "tokens": tokens}))
+        *settled, locked = self.database.write_at_once(statements, lambda: None)
+        return replace(_applied(settled, settlements), locked=locked)
+
+    def settle_statements(
+        self,
+        settlements: Settlements,
+        *,
+        passing_over: bool = False,
+        longest_wait_ms: int | None = None,
+    ) -> list[Statement]:
+        """The statements that settle a batch, with their values.
+
+        Args:
+            settlements: the batch.
+            passing_over: whether to pass over rows that somebody else has locked.
+            longest_wait_ms: how long to wait for such rows otherwise; None for the usual time.
+        """
+        wait_ms = LONGEST_WAIT_MS if longest_wait_ms is None else longest_wait_ms
+        limits = {"longest_wait_ms": str(wait_ms)}
+        settling = self._settling[passing_over]
         statements = [
-            (REMOVE, {"ids": _array(ids), "token": token})
+            (settling.remove, {"ids": _array(ids), "token": token, **limits})
             for token, ids in ids_by_token(settlements.removals).items()
         ]
         if settlements.changes:
-            statements.append(
-                (self._change_sql, _columns(settlements.changes) | self._clock_value())
-            )
+            values = _columns(settlements.changes) | limits | self._clock_value()
+            statements.append((settling.change, values))
         return statements
 
     def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
         execute, settled = executing_on(connection), list[Sequence[Any]]()
-        for sql, values in self.settle_statements(settlements):
+        statements = self.settle_statements(settlements, longest_wait_ms=LONGEST_WAIT_OF_JOB_MS)
+        for sql, values in statements:
             if isinstance(values["ids"], str):  # asyncpg takes no text for an array
                 values["ids"] = [job_id for job_id, _ in settlements.removals]
-            rows = execute(SETTLE_AND_COMMIT_SOON.format(settle=sql), values)
-            settled.append([row[:-1] for row in rows])
+            settled.append(execute(sql, values))
         return _applied(settled, settlements)
 
     def _clock_value(self) -> dict[str, Any]:
