@@ -1,7 +1,7 @@
-"""Locks, and what else a forked child must have anew.
+"""What a forked child must have anew: its own locks, and the id of its own process.
 
 While a process forks, another of its threads may hold a lock. The child has a copy of the lock and
-not the thread, and would wait for ever.
+not the thread, and would wait for ever. And what a process holds is not its child's.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+pid = os.getpid()
+"""As `os.getpid` says, without a call of the system."""
 
 _renewals: weakref.WeakKeyDictionary[Any, Callable[[Any], object]] = weakref.WeakKeyDictionary()
 
@@ -26,9 +29,11 @@ def renewed_in_children(owner: T, renew: Callable[[T], object]) -> None:
     _renewals[owner] = renew
 
 
-def _renew_all() -> None:
+def _begin_as_a_child() -> None:
+    global pid  # noqa: PLW0603 - it is a fact of the process
+    pid = os.getpid()
     for owner, renew in list(_renewals.items()):
         renew(owner)
 
 
-os.register_at_fork(after_in_child=_renew_all)
+os.register_at_fork(after_in_child=_begin_as_a_child)

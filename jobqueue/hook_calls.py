@@ -22,6 +22,7 @@ from jobqueue.hooks import ATTEMPT_HOOKS, Around, Finish, Hooks, overridden
 from jobqueue.retry import Discard, Retry
 
 InTime = Callable[[Any], Awaitable[Any]]
+EndIfForked = Callable[[BaseException | None], None]
 
 # Errors that end an attempt by itself: not `StopNow`, and not being cancelled.
 ENDS_BY_ITSELF = (Exception, SystemExit, JobTimeout)
@@ -69,7 +70,30 @@ class PerformCall:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     by_name: Mapping[str, Any]
+    end_if_forked: EndIfForked
     was_made: bool = False
+
+    def perform(self) -> Any:
+        """Call `perform`. A process that a job or a hook has forked goes no further than this."""
+        self.end_if_forked(None)
+        self.was_made = True
+        try:
+            answer = self.job.perform(*self.args, **self.kwargs)
+        except BaseException as error:
+            self.end_if_forked(error)
+            raise
+        self.end_if_forked(None)
+        return answer
+
+    async def perform_async(self) -> Any:
+        """As `perform`, for an async job."""
+        try:
+            answer = await self.perform()
+        except BaseException as error:
+            self.end_if_forked(error)
+            raise
+        self.end_if_forked(None)
+        return answer
 
 
 class OwnHook:
@@ -188,14 +212,20 @@ class AttemptHooks:
         self._is_async = is_async
 
     def perform(
-        self, job: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], in_time: InTime
+        self,
+        job: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        in_time: InTime,
+        end_if_forked: EndIfForked = lambda _: None,
     ) -> Any:
         """Call `perform` within the hooks; of an async job, return an awaitable that does.
 
         Args:
             in_time: awaits something for no longer than the job may take.
+            end_if_forked: ends a process that the job has forked; given what `perform` raised.
         """
-        call = _call_of(job, self._perform.bind(*args, **kwargs))
+        call = _call_of(job, self._perform.bind(*args, **kwargs), end_if_forked)
         return self._run_async(call, in_time) if self._is_async else self._run(call)
 
     # --- a sync job ------------------------------------------------------------------------------
@@ -215,8 +245,7 @@ class AttemptHooks:
                 _finished(before())
             for around in self._hooks("around_perform", call):
                 _enter(stack, around())
-            call.was_made = True
-            return _finished(call.job.perform(*call.args, **call.kwargs))
+            return _finished(call.perform())
         return None  # an around_perform has swallowed an error
 
     def _observe(self, call: PerformCall, outcome: str | None, **more: Any) -> None:
@@ -243,8 +272,7 @@ class AttemptHooks:
                 await _awaited(before())
             for around in self._hooks("around_perform", call):
                 await _enter_async(stack, around())
-            call.was_made = True
-            return await call.job.perform(*call.args, **call.kwargs)
+            return await call.perform_async()
         return None  # as above
 
     async def _observe_async(self, call: PerformCall, outcome: str | None, **more: Any) -> None:
@@ -282,7 +310,7 @@ def attempt_hooks(job_class: Any, shared: Sequence[Hooks]) -> AttemptHooks | Non
     return AttemptHooks(own_hooks_of(job_class), shared, perform, is_async)
 
 
-def _call_of(job: Any, bound: inspect.BoundArguments) -> PerformCall:
+def _call_of(job: Any, bound: inspect.BoundArguments, end_if_forked: EndIfForked) -> PerformCall:
     """A call with its arguments by name, those with defaults and those of `**kwargs` included."""
     args, kwargs = bound.args, bound.kwargs
     bound.apply_defaults()
@@ -290,7 +318,7 @@ def _call_of(job: Any, bound: inspect.BoundArguments) -> PerformCall:
     for parameter in bound.signature.parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             by_name |= by_name.pop(parameter.name)
-    return PerformCall(job, args, kwargs, by_name)
+    return PerformCall(job, args, kwargs, by_name, end_if_forked)
 
 
 def _outcome(error: BaseException) -> str | None:

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from jobqueue import forks
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.roles.transactions import AsyncTransaction, CommitFailed, Transaction
 from jobqueue.clock import reconnect_pauses
@@ -110,11 +111,17 @@ class TransactionBlock:
         self._async_transaction: AsyncTransaction | None = None
         self._outer: TransactionBlock | None = None
         self._thread_id = 0
+        self._process_id = forks.pid
 
     @property
     def is_open(self) -> bool:
-        """Whether it has begun and not ended."""
-        return self._transaction is not None
+        """Whether it has begun and not ended. In a process that the job has forked it is not."""
+        return self._transaction is not None and not self._is_forked
+
+    @property
+    def _is_forked(self) -> bool:
+        """Whether this is a process that the job has forked. The connection is not its own."""
+        return forks.pid != self._process_id
 
     @property
     def session(self) -> Any:
@@ -152,6 +159,8 @@ class TransactionBlock:
     def __exit__(
         self, kind: object, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._is_forked:
+            return
         try:
             outcome, failure = None, None
             if error is None:
@@ -170,7 +179,7 @@ class TransactionBlock:
 
     def abandon_if_left(self) -> None:
         """Abandon it, if its job has ended without ending it."""
-        if self._thread_id == threading.get_ident():
+        if not self._is_forked and self._thread_id == threading.get_ident():
             self.abandon()
 
     def _commit(self) -> tuple[Any, CommitFailed | None]:
@@ -235,6 +244,8 @@ class TransactionBlock:
     async def __aexit__(
         self, kind: object, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._is_forked:
+            return
         made = self._async_transaction
         assert made is not None, "the block is open"  # noqa: S101
         outcome, failure = None, None

@@ -10,15 +10,16 @@ from jobqueue.cli.session import Session, opened, refuse_memory
 from jobqueue.defaults import default_configuration
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.processes.worker import run_supervised_worker
-from jobqueue.runner.child import die_with_supervisor
+from jobqueue.runner.child import die_with_supervisor, keep_to_this_process
 from jobqueue.runner.output_streams import never_fail_to_write
 from jobqueue.runner.process import DATABASE_AWAY, WorkerPlan
 
 
 def main() -> None:
     """Work as the plan on the command line says."""
-    die_with_supervisor()
     plan = WorkerPlan.from_json(sys.argv[1])
+    die_with_supervisor(plan.lifeline_fd)
+    keep_to_this_process((plan.slots_fd, plan.ready_fd, plan.wake_fd, plan.lifeline_fd))
     with clean_exit():
         # Before the application is imported, which may set up logging on these streams.
         never_fail_to_write()

@@ -11,6 +11,7 @@ from jobqueue.log.handlers import LineHandler, is_ours_alone, set_up_logging
 from jobqueue.log.jobs import (
     cancel_heard,
     commit_unknown,
+    forked_process_ended,
     job_claimed,
     job_deleted,
     job_ended,
@@ -87,6 +88,7 @@ __all__ = [
     "database_lost",
     "database_reached",
     "database_replaced",
+    "forked_process_ended",
     "hook_failed",
     "hooks_troubled",
     "is_heard",

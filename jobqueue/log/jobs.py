@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from jobqueue.log.emit import emit, emit_outcome, is_enabled
 from jobqueue.log.handlers import only_handler_of
@@ -202,6 +203,19 @@ def commit_unknown(logger: logging.Logger, job: ClaimedJob, error: BaseException
         "for the database to answer"
     )
     emit(logger, logging.WARNING, line, "commit_unknown", None, job, error=str(error))
+
+
+def forked_process_ended(
+    logger: logging.Logger, job: ClaimedJob, pid: int, error: str | None
+) -> None:
+    """A process that a job has forked came out of `perform`, and ends."""
+    how = "returned from perform" if error is None else f"left perform by {summary_of(error)}"
+    line = (
+        f"{title_of(job)}: the process {pid} that it has forked {how}; it ends, and the job goes "
+        "on in the process that began it. End such a process with os._exit()"
+    )
+    facts: dict[str, Any] = {} if error is None else {"error": error}
+    emit(logger, logging.WARNING, line, "forked_process_ended", None, job, **facts)
 
 
 def strays_released(logger: logging.Logger, worker: str, number: int) -> None:

@@ -14,9 +14,10 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from jobqueue import log
+from jobqueue import forks, log
 from jobqueue.errors import InvalidTransaction, JobCancelled, JobTimeout
 from jobqueue.job import Job
+from jobqueue.perform.forked_process import end_forked_process
 from jobqueue.perform.plan import Plan
 from jobqueue.records import ClaimedJob, Succeeded
 from jobqueue.transactions import TransactionBlock
@@ -59,6 +60,7 @@ class Attempt:
     kwargs: dict[str, Any]
     started: float
     monitor: AttemptMonitor
+    process_id: int
     progress: str | None = None
     answer: Any = None
     error: BaseException | None = None
@@ -73,14 +75,37 @@ class Attempt:
         job = self.plan.job_class()
         job.attempt_at(self)
         if self.plan.hooks is not None:
-            return self.plan.hooks.perform(job, self.args, self.kwargs, self._in_time)
-        answer = job.perform(*self.args, **self.kwargs)  # type: ignore[attr-defined]
+            return self.plan.hooks.perform(
+                job, self.args, self.kwargs, self._in_time, self._end_if_forked
+            )
+        try:
+            answer = job.perform(*self.args, **self.kwargs)  # type: ignore[attr-defined]
+        except BaseException as error:
+            self._end_if_forked(error)
+            raise
+        if forks.pid != self.process_id:
+            self._end_if_forked()
         if answer is None:
             return None
         return self._in_time(answer) if inspect.iscoroutine(answer) else answer
 
-    def _in_time(self, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
-        return _in_time(self.plan.max_runtime, coroutine)
+    async def _in_time(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Await it, cancelling it when it takes longer than it may."""
+        try:
+            limit = self.plan.max_runtime
+            answer = await (coroutine if limit is None else _in_time(limit, coroutine))
+        except BaseException as error:
+            self._end_if_forked(error)
+            raise
+        if forks.pid != self.process_id:
+            self._end_if_forked()
+        return answer
+
+    def _end_if_forked(self, error: BaseException | None = None) -> None:
+        """End this process if the job has forked it. It was at its `perform`, and has left it."""
+        if forks.pid != self.process_id:
+            logger = self.plan.job_class.logger
+            end_forked_process(logger, self.claimed, functools.partial(secrets_of, self), error)
 
     async def keep_end(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Await what `perform` returns or raises, and keep it.
@@ -118,6 +143,11 @@ class Attempt:
         return TransactionBlock(adapter, self, self.plan.is_async, sessions)
 
     def begin_transaction(self, block: TransactionBlock) -> None:
+        if forks.pid != self.process_id:
+            raise InvalidTransaction(
+                "self.transaction() in a process that the job has forked: only the process that "
+                "began the job can complete it; write there, or in a session of your own"
+            )
         if self.plan.result_text is not None:
             raise InvalidTransaction(
                 f"{self.plan.job_class.name} has keep_result, and self.transaction() completes it "
@@ -166,10 +196,7 @@ def since(started: float) -> timedelta:
     return timedelta(0, time.perf_counter() - started)
 
 
-async def _in_time(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Await it, cancelling it when it takes longer than it may."""
-    if limit is None:
-        return await coroutine
+async def _in_time(limit: timedelta, coroutine: Coroutine[Any, Any, Any]) -> Any:
     try:
         async with asyncio.timeout(limit.total_seconds()) as timeout:
             return await coroutine

@@ -10,14 +10,15 @@ import asyncio
 import contextvars
 import inspect
 import logging
+import os
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
-from jobqueue import log
+from jobqueue import forks, log
 from jobqueue.adapters.base import Adapter
 from jobqueue.arguments import Misfit
 from jobqueue.config import Settings
@@ -36,6 +37,7 @@ from jobqueue.perform.attempt import (
     timeout_error,
 )
 from jobqueue.perform.foreign_jobs import ForeignJobs, LeftFor
+from jobqueue.perform.forked_process import end_forked_process
 from jobqueue.perform.outcomes import after_error, after_fault, after_success, delay_after
 from jobqueue.perform.plan import Plan, new_plan
 from jobqueue.perform.tracebacks import error_text
@@ -141,6 +143,14 @@ class Executor:
             log.performing.reset(outside)
         return after_success(attempt)
 
+    def end_forked_process(self, claimed: ClaimedJob) -> NoReturn:
+        """End this process, which was forked by code around `perform`: a validator, a policy."""
+        job_class = self._registry.find(claimed.handler)
+        if job_class is None:
+            os._exit(1)
+        secrets = partial(stored_secrets, job_class, claimed)
+        end_forked_process(job_class.logger, claimed, secrets)
+
     def charge(self, claimed: ClaimedJob, error: BaseException) -> Outcome:
         """The outcome of a job that was taken, and that an error outside of `perform` ended.
 
@@ -221,7 +231,7 @@ class Executor:
         except BaseException as error:  # noqa: BLE001 - somebody's validators may raise anything
             text = error_text(error, stored_secrets(plan.job_class, claimed))
             return Failed(claimed, since(started), text, keep=plan.keep_failed)
-        attempt = Attempt(plan, claimed, args, kwargs, started, self._monitor)
+        attempt = Attempt(plan, claimed, args, kwargs, started, self._monitor, forks.pid)
         _log_start(attempt)
         return attempt
 

@@ -57,13 +57,15 @@ def run_supervised_worker(plan: WorkerPlan, adapter: Adapter, settings: Settings
         DatabaseError: the database does not answer, or cannot be worked with.
     """
     _reach_database(plan, adapter)
-    worker = _supervised_worker(plan, adapter, settings)
+    slots = Slots.attach(plan.slots_fd, plan.concurrency)
+    worker = _supervised_worker(plan, adapter, settings, slots)
     lease_seconds, logger = settings.lease.total_seconds(), default_configuration.logger
     lease = SuspendedLease(adapter, plan.worker_id, lease_seconds, logger)
     hear_from_supervisor(plan.wake_fd, worker, lease.keep, logger)
     schedules = schedules_in(registry, adapter)
     on_ready = partial(say_ready, plan.ready_fd, schedules)
-    return run_child(worker, f"jobs worker {plan.name}", on_ready)
+    title = f"jobs worker {plan.name}"
+    return run_child(worker, title, on_ready, lambda: slots.is_asked_to_end)
 
 
 def _reach_database(plan: WorkerPlan, adapter: Adapter) -> None:
@@ -76,14 +78,16 @@ def _reach_database(plan: WorkerPlan, adapter: Adapter) -> None:
         log.database_back(logger, plan.name, time.monotonic() - began_at)
 
 
-def _supervised_worker(plan: WorkerPlan, adapter: Adapter, settings: Settings) -> Worker:
+def _supervised_worker(
+    plan: WorkerPlan, adapter: Adapter, settings: Settings, slots: Slots
+) -> Worker:
     return Worker(
         adapter,
         registry,
         replace(settings, queues=plan.queues, concurrency=plan.concurrency),
         default_configuration.logger,
         until_idle=plan.until_idle,
-        slots=Slots.attach(plan.slots_fd, plan.concurrency),
+        slots=slots,
         alarm=SignalAlarm(),
         supervised_as=plan.worker_id,
         max_jobs=plan.max_jobs,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -15,6 +17,7 @@ from jobqueue.worker.worker import Worker
 
 SWITCH_SECONDS = 0.0005
 MOST_NEW_OBJECTS = 20_000
+Handler = Callable[[int, FrameType | None], Any]
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -38,6 +41,7 @@ def run_attached(worker: Worker) -> Tally:
 
     heeded = [n for n in STOP_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
     before: dict[signal.Signals, Any] = {n: signal.signal(n, handle) for n in heeded}
+    leave_signals_to_forked_processes(dict.fromkeys(heeded, handle))
     try:
         # After the handlers: it calls many destructors, and what Ctrl-C raises there is lost.
         tune_interpreter()
@@ -45,6 +49,32 @@ def run_attached(worker: Worker) -> Tally:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def leave_signals_to_forked_processes(handlers: Mapping[signal.Signals, Handler]) -> None:
+    """In a process that a job forks, let signals do what they usually do.
+
+    There, `handlers` would stop the copy of a worker, and `Process.terminate()` of
+    `multiprocessing` would end nothing. A handler that the job has installed itself stays.
+    """
+
+    # Until the handlers are gone, signals wait: else one that comes at once would be lost.
+    masks = threading.local()
+
+    def hold() -> None:
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+
+    def leave() -> None:
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is handler:
+                is_int = number == signal.SIGINT
+                signal.signal(number, signal.default_int_handler if is_int else signal.SIG_DFL)
+        release()
+
+    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=leave)
 
 
 @contextmanager

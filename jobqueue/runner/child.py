@@ -8,38 +8,58 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
-from typing import Any
 
 import setproctitle
 
 from jobqueue.records import NewSchedule
-from jobqueue.runner.attached import tune_interpreter
+from jobqueue.runner.attached import (
+    Handler,
+    leave_signals_to_forked_processes,
+    tune_interpreter,
+)
 from jobqueue.runner.groups import RESTING
+from jobqueue.runner.process import STANDARD_INPUT
 from jobqueue.runner.readiness import ready_message
 from jobqueue.worker.reporter import Tally
 from jobqueue.worker.worker import Worker
 
 PR_SET_PDEATHSIG = 1
 TITLE_SECONDS = 0.5
+ASKED_WITHIN_SECONDS = 1.0
+LOOK_SECONDS = 0.01
 
 
-def die_with_supervisor() -> None:
+def die_with_supervisor(lifeline_fd: int) -> None:
     """Make sure that this process does not outlive the one that spawned it.
 
-    On Linux the kernel kills it. In any case it ends itself when its standard input is closed, of
-    which the supervisor holds the other end.
+    On Linux the kernel kills it. In any case it ends itself when the lifeline ends, a pipe of which
+    the supervisor has the other end.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_end_with_input, name="jobqueue-lifeline", daemon=True).start()
+    lifeline = threading.Thread(
+        target=_end_with_lifeline, args=(lifeline_fd,), name="jobqueue-lifeline", daemon=True
+    )
+    lifeline.start()
 
 
-def _end_with_input() -> None:
-    while os.read(0, 1):
-        pass
-    os._exit(1)
+def _end_with_lifeline(fd: int) -> None:
+    try:
+        while os.read(fd, 1):
+            pass
+    finally:
+        # Also when a job has closed it, and the end of the supervisor could not be seen any more.
+        os._exit(1)
+
+
+def keep_to_this_process(fds: Iterable[int]) -> None:
+    """Let no program that a job starts inherit what belongs to this process and its supervisor."""
+    for fd in fds:
+        if fd != STANDARD_INPUT:
+            os.set_inheritable(fd, False)
 
 
 def say_ready(ready_fd: int, schedules: Sequence[NewSchedule]) -> None:
@@ -48,35 +68,65 @@ def say_ready(ready_fd: int, schedules: Sequence[NewSchedule]) -> None:
         pipe.write(ready_message(schedules))
 
 
-def run_child(worker: Worker, title: str, on_ready: Callable[[], None]) -> Tally:
+def run_child(
+    worker: Worker, title: str, on_ready: Callable[[], None], is_asked_to_end: Callable[[], bool]
+) -> Tally:
     """Run a worker on the main thread, controlled by its supervisor's signals.
 
-    `on_ready` is called when signals are handled, right before the worker begins to claim.
+    TERM: finish what runs, and end. QUIT, or a second TERM: give it back, and end. CONT: claim
+    again. USR2: write the stacks of all threads to standard error.
 
-    TERM: finish what runs, and end. QUIT, INT, or a second TERM: give it back, and end. TSTP: claim
-    no more. CONT: claim again. USR2: write the stacks of all threads to standard error.
+    A supervisor notes that it asks before it sends QUIT or a second TERM. INT, or a QUIT that it
+    has not sent, is that of a job, or of somebody who ends the supervisor as well. If the
+    supervisor does not ask within a second, the process dies of it, and what it performs is
+    charged with a crash.
+
+    Args:
+        worker: the worker.
+        title: what `ps` shows of it.
+        on_ready: is called when signals are handled, right before the worker begins to claim.
+        is_asked_to_end: whether the supervisor has asked this process to end.
     """
     asked_before = False
 
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def finish(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         nonlocal asked_before
-        if asked_before or number != signal.SIGTERM:
+        if asked_before and is_asked_to_end():
             worker.stop_now()
         asked_before = True
+        worker.stop("its supervisor asked it to" if is_asked_to_end() else "it was sent TERM")
+
+    def give_back(number: int, frame: FrameType | None) -> None:
+        if not is_asked_to_end():
+            die_unless_asked(number, frame)
+            return
+        worker.stop_now()
         worker.stop("its supervisor asked it to")
 
-    def rest(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        worker.rest(number == signal.SIGTSTP)
+    def die_unless_asked(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        deadline = time.monotonic() + ASKED_WITHIN_SECONDS
+        while not is_asked_to_end():
+            if time.monotonic() > deadline:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            time.sleep(LOOK_SECONDS)
 
-    handlers: dict[signal.Signals, Callable[[int, FrameType | None], Any]] = {
-        signal.SIGTERM: stop,
-        signal.SIGQUIT: stop,
-        signal.SIGINT: stop,
-        signal.SIGTSTP: rest,
-        signal.SIGCONT: rest,
+    def go_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        worker.rest(False)
+
+    def do_nothing(number: int, frame: FrameType | None) -> None:
+        """A job may have sent TSTP to its group; a supervisor has other means."""
+
+    handlers: dict[signal.Signals, Handler] = {
+        signal.SIGTERM: finish,
+        signal.SIGQUIT: give_back,
+        signal.SIGINT: die_unless_asked,
+        signal.SIGTSTP: do_nothing,
+        signal.SIGCONT: go_on,
     }
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    leave_signals_to_forked_processes(handlers)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # It is never in the foreground: with `stty tostop` it would be suspended when it writes.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)

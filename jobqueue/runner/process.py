@@ -24,6 +24,8 @@ from jobqueue.runner.relay import WakePipe
 from jobqueue.worker.slots import SlotEntry, Slots
 
 READY_CHUNK = 65536
+STANDARD_INPUT = 0
+"""The lifeline of workers whose supervisor is of a release that gave them no other."""
 DATABASE_AWAY = 75
 """The exit code of a worker process that ended since the database does not answer."""
 DIED = "the worker process {name} died while it performed this job ({how})"
@@ -48,6 +50,7 @@ class WorkerPlan:
     wake_fd: int
     max_jobs: int | None = None
     waits_for_database: bool = True
+    lifeline_fd: int = STANDARD_INPUT
 
     def to_json(self) -> str:
         """The plan as text."""
@@ -67,7 +70,7 @@ class WorkerProcess:
     """A spawned worker process.
 
     It does not outlive its supervisor: the kernel kills it, or, where the kernel does not do that,
-    it ends when its standard input ends.
+    it ends when the lifeline ends, a pipe of which the supervisor has the other end.
 
     Args:
         group: the group that it belongs to.
@@ -107,6 +110,7 @@ class WorkerProcess:
         self._timed_out: set[tuple[int, int]] = set()
         self.pipe = WakePipe()
         self._slots = Slots.create(concurrency)
+        child_lifeline, self._lifeline = os.pipe()
         self._ready, child_ready = os.pipe()
         os.set_blocking(self._ready, False)
         plan = WorkerPlan(
@@ -121,16 +125,20 @@ class WorkerProcess:
             wake_fd=self.pipe.child_fd,
             max_jobs=max_jobs,
             waits_for_database=waits_for_database,
+            lifeline_fd=child_lifeline,
         )
+        passed = (self._slots.fd, child_ready, self.pipe.child_fd, child_lifeline)
         self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             [sys.executable, *command, plan.to_json()],
-            stdin=subprocess.PIPE,
-            pass_fds=(self._slots.fd, child_ready, self.pipe.child_fd),
+            # Programs that a job runs inherit it, and some read to its end.
+            stdin=subprocess.DEVNULL,
+            pass_fds=passed,
             # A group of its own, so that Ctrl-C reaches the supervisor alone.
             process_group=0,
         )
         os.close(child_ready)
         os.close(self.pipe.child_fd)
+        os.close(child_lifeline)
 
     @property
     def pid(self) -> int:
@@ -204,11 +212,13 @@ class WorkerProcess:
     def stop(self) -> None:
         """Ask it to finish what runs and end."""
         self.asked_to_stop = True
+        self._slots.ask_to_end()
         self.send(signal.SIGTERM)
 
     def hurry(self, kill_at: float) -> None:
         """Ask it to give back what it performs and end, and note when to kill it."""
         self.told_to_hurry, self.kill_at = True, kill_at
+        self._slots.ask_to_end()
         self.send(signal.SIGQUIT)
 
     def forgive(self) -> None:
@@ -267,8 +277,7 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Close the pipes and the memory shared with it, when it has ended."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        os.close(self._lifeline)
         os.close(self._ready)
         self.pipe.close()
         self._slots.close()

@@ -278,14 +278,14 @@ class Supervisor:
         if code in CANNOT_START and not self._has_begun:
             self._give_up(code)
             return
-        if self._until_idle and code >= 0:
+        if self._until_idle and code >= 0 and not over_a_job:
             seat.finished = True
             self.exit_code = max(self.exit_code, NO_DATABASE if code == DATABASE_AWAY else code)
             return
         if self._stops:
             return
         pause = seat.pause_after(process, over_a_job=over_a_job)
-        if code != 0 and not process.was_overdue:
+        if (code != 0 or over_a_job) and not process.was_overdue:
             log.worker_died(self._logger, process.name, process.pid, how_it_ended(code), pause)
 
     def _give_up(self, code: int) -> None:

@@ -17,7 +17,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
-from jobqueue import log
+from jobqueue import forks, log
 from jobqueue.errors import JobCancelled
 from jobqueue.perform.attempt import StopNow, timeout_error
 from jobqueue.perform.executor import Executor, RunCoroutine
@@ -85,6 +85,7 @@ class TimedExecutor:
         Raises:
             KeyboardInterrupt: on the main thread of an application, between two jobs.
         """
+        process_id = forks.pid
         try:
             if self.slots is None and not self.executor.can_be_interrupted(taken.job):
                 return self.executor.execute(taken.job, work.run, run_coroutine, work.held_off)
@@ -94,6 +95,9 @@ class TimedExecutor:
             raise
         except BaseException as error:  # noqa: BLE001 - the worker goes on, whatever a job does
             return self.executor.charge(taken.job, error)
+        finally:
+            if forks.pid != process_id:
+                self.executor.end_forked_process(taken.job)
 
     def _execute_in_time(
         self,
@@ -121,6 +125,7 @@ class TimedExecutor:
         What fails around `perform` is charged to the job, as in `execute`.
         """
         perform = partial(self.executor.execute_async, on_shared_loop=on_shared_loop)
+        process_id = forks.pid
         try:
             if self.slots is None and self.executor.max_runtime(taken.job) is None:
                 return await perform(taken.job)
@@ -130,6 +135,9 @@ class TimedExecutor:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
             return self.executor.charge(taken.job, error)
+        finally:
+            if forks.pid != process_id:
+                self.executor.end_forked_process(taken.job)
 
     @contextmanager
     def _timed(self, taken: Taken) -> Iterator[timedelta | None]:

@@ -2,7 +2,8 @@
 
 The supervisor reads it when the process has died, to tell jobs that were being performed from jobs
 that were only prefetched, and while it lives, to see jobs that are over their time. Nothing here
-waits: there is one writer, and a reader sees a job completely or not at all.
+waits: there is one writer, and a reader sees a job completely or not at all. One byte goes the
+other way: the supervisor writes whether it has asked the process to end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import weakref
 from dataclasses import dataclass
 
 from jobqueue.records import ClaimedJob
@@ -18,6 +20,7 @@ JOB_ID = struct.Struct("=q")
 DETAILS = struct.Struct("=qdd")
 ENTRY_BYTES = JOB_ID.size + DETAILS.size
 NO_JOB = 0
+ASKED_BYTES = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,15 @@ class Slots:
     def __init__(self, fd: int, count: int) -> None:
         self.fd = fd
         self.count = count
-        self._memory = mmap.mmap(fd, count * ENTRY_BYTES)
+        self._asked_at = count * ENTRY_BYTES
+        self._memory: mmap.mmap | bytearray = mmap.mmap(fd, os.fstat(fd).st_size)
+        detach_in_forked_processes(self)
 
     @classmethod
     def create(cls, count: int) -> Slots:
         """Empty slots, in memory where the system has anonymous files, else in a nameless one."""
         fd = _anonymous_file()
-        os.ftruncate(fd, count * ENTRY_BYTES)
+        os.ftruncate(fd, count * ENTRY_BYTES + ASKED_BYTES)
         return cls(fd, count)
 
     @classmethod
@@ -76,6 +81,22 @@ class Slots:
         """Note that the job of a slot is no longer performed."""
         JOB_ID.pack_into(self._memory, index * ENTRY_BYTES, NO_JOB)
 
+    def detach(self) -> None:
+        """Share the memory no more: from now on, this process alone sees what is published."""
+        self._memory = bytearray(self._memory)
+
+    def ask_to_end(self) -> None:
+        """Note that the process is asked to end. Called by its supervisor, before its signal."""
+        self._memory[self._asked_at] = 1
+
+    @property
+    def is_asked_to_end(self) -> bool:
+        """Whether the supervisor has asked the process to end.
+
+        Always true where the supervisor is of a release that did not say so.
+        """
+        return self._asked_at >= len(self._memory) or self._memory[self._asked_at] > 0
+
     def performing(self) -> list[SlotEntry]:
         """The jobs that are being performed."""
         entries = (self._read(index) for index in range(self.count))
@@ -83,7 +104,8 @@ class Slots:
 
     def close(self) -> None:
         """Unmap the memory and close the file. Other processes keep theirs."""
-        self._memory.close()
+        if isinstance(self._memory, mmap.mmap):
+            self._memory.close()
         os.close(self.fd)
 
     def _read(self, index: int) -> SlotEntry | None:
@@ -94,6 +116,18 @@ class Slots:
         if job_id == NO_JOB or job_id != job_id_after:
             return None
         return SlotEntry(index, job_id, token, deadline, retry_delay)
+
+
+def detach_in_forked_processes(slots: Slots) -> None:
+    """Let no process that a job forks write into the memory of the one that performs it."""
+    reference = weakref.ref(slots)
+
+    def detach() -> None:
+        living = reference()
+        if living is not None:
+            living.detach()
+
+    os.register_at_fork(after_in_child=detach)
 
 
 def _anonymous_file() -> int:
