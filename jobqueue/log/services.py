@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from jobqueue.log.emit import emit
@@ -70,6 +71,18 @@ def tick_enqueued(logger: logging.Logger, schedule: str, job: JobRecord) -> None
     """A tick of a schedule is due, and its job is enqueued."""
     line = f"schedule {schedule}: job {job.id} is enqueued for {job.run_at.isoformat()}"
     emit(logger, logging.INFO, line, "tick_enqueued", schedule=schedule, job_id=job.id)
+
+
+def schedule_put_back(
+    logger: logging.Logger, schedule: str, was: datetime, next_tick: datetime | None
+) -> None:
+    """A schedule's last tick was in the future, since the database's clock was wrong."""
+    due = "it is not due again" if next_tick is None else f"it is due next {next_tick.isoformat()}"
+    line = (
+        f"schedule {schedule}: its last tick, {was.isoformat()}, is in the future, since the "
+        f"database's clock was wrong then or is now; it goes on by the clock as it is, and {due}"
+    )
+    emit(logger, logging.WARNING, line, "schedule_put_back", schedule=schedule)
 
 
 def schedule_not_understood(logger: logging.Logger, schedule: str, error: Exception) -> None:

@@ -35,7 +35,7 @@ from jobqueue.records.jobs import (
     UsedKey,
 )
 from jobqueue.records.pages import Count, Page, QueueDepth
-from jobqueue.records.schedules import NewSchedule, ScheduleRecord
+from jobqueue.records.schedules import NewSchedule, ScheduleRecord, TickSpan
 from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute
 from jobqueue.records.tokens import TokenRecord
 from jobqueue.records.wakeups import ECHO_SECONDS, LOOK_ANYWHERE, MOST_QUEUES_SENT, Wakeup
@@ -82,6 +82,7 @@ __all__ = [
     "Stat",
     "StatOfMinute",
     "Succeeded",
+    "TickSpan",
     "TokenRecord",
     "Turn",
     "UsedKey",

@@ -239,6 +239,7 @@ MAKES_NOTHING_READY = frozenset(
         "schedules",
         "pause_schedule",
         "resume_schedule",
+        "put_schedule_back",
         "add_stats",
         "stats",
         "store_token",
