@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jobqueue.errors import ConfigurationError
 from jobqueue.retention import KEEP_EXPECTED, KeepRule, parse_keep
@@ -41,7 +41,7 @@ class PlacedUrl(str):
 
     folder: Path
 
-    def __new__(cls, url: str) -> PlacedUrl:
+    def __new__(cls, url: str) -> Self:
         placed = super().__new__(cls, url)
         placed.folder = folder_of(url)
         return placed

@@ -102,7 +102,7 @@ class Moves(Job):
     """Goes to another folder, as some libraries do."""
 
     to: ClassVar[Path]
-    moved: ClassVar[list[int]]
+    moved: ClassVar[list[int | None]]
 
     def perform(self) -> None:
         os.chdir(self.to)
