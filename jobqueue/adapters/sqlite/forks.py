@@ -44,10 +44,14 @@ class OpenConnections:
         self._in_use: dict[Any, tuple[int, Path]] = {}
         self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
         self._others: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._forking: int | None = None
-        self._over = threading.Event()
+        self._begin_without_forks()
         self._spoilt: set[Path] = set()
         self._inherited: list[Any] = []
+
+    def _begin_without_forks(self) -> None:
+        self._one_at_a_time = threading.Lock()
+        self._forking: int | None = None
+        self._over = threading.Event()
 
     def watch(self, engine: Engine, path: Path) -> None:
         """Keep account of the connections of an engine."""
@@ -111,6 +115,7 @@ class OpenConnections:
 
     def before_fork(self) -> None:
         """Close all connections. Wait for those that other threads use, for a while."""
+        self._one_at_a_time.acquire()
         self._over.clear()
         self._forking = threading.get_ident()
         deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
@@ -125,27 +130,28 @@ class OpenConnections:
     def _is_used_by_others(self) -> bool:
         return any(owner != self._forking for owner, _ in list(self._in_use.values()))
 
-    def after_in_parent(self) -> None:
+    def after_fork(self) -> None:
         """Let others go on."""
         for other in list(self._others):
             self._in_use.pop(other, None)
         self._forking = None
         self._over.set()
+        self._one_at_a_time.release()
 
-    def after_in_child(self) -> None:
+    def begin_in_child(self) -> None:
         """Begin without connections. What the parent had in use is never touched."""
         self._spoilt |= {path for _, path in self._in_use.values()}
         self._inherited.append((self._in_use, list(self._others)))
         self._in_use, self._others = {}, weakref.WeakSet()
         for engine in list(self._engines):
             engine.dispose(close=False)
-        self._forking, self._over = None, threading.Event()
+        self._begin_without_forks()
 
 
 OPEN = OpenConnections()
 
 os.register_at_fork(
     before=OPEN.before_fork,
-    after_in_parent=OPEN.after_in_parent,
-    after_in_child=OPEN.after_in_child,
+    after_in_parent=OPEN.after_fork,
+    after_in_child=OPEN.begin_in_child,
 )
