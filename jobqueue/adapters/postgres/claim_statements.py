@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobqueue.adapters.postgres.connection import DAWN, DUSK
+from jobqueue.adapters.postgres.connection import DUSK
 from jobqueue.adapters.postgres.database import COMMIT_WITHIN_MS
+from jobqueue.adapters.sql.tables import DAWN
 
 NOTHING_IS_PAUSED = "NOT EXISTS (SELECT FROM background_queues WHERE paused_at IS NOT NULL)"
 # The value of `{but}` for a worker that passes over jobs that it does not know. A look walks over
@@ -147,7 +148,7 @@ chosen AS (
                  WHERE place <= %(free_slots)s OR (max_attempts > 1 AND bytes <= %(most_bytes)s))
 )
 UPDATE background_jobs
-SET state = 'running', attempts = attempts + 1, locked_by = %(worker_id)s,
+SET state = 'running', attempts = least(attempts, 2147483646) + 1, locked_by = %(worker_id)s,
     claim_token = %(token)s, locked_at = {{now}}, updated_at = {{now}}
 WHERE {WITHIN_LIMITS} AND id = ANY (ARRAY(SELECT id FROM chosen))
 RETURNING id, handler, args::text, queue, priority, attempts, max_attempts, crashes,

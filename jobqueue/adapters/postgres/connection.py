@@ -19,6 +19,7 @@ from psycopg.conninfo import timeout_from_conninfo
 from psycopg.types.datetime import TimestamptzLoader
 
 from jobqueue.adapters.sql.database import ANSWER_SECONDS
+from jobqueue.adapters.sql.tables import DAWN
 
 T = TypeVar("T")
 
@@ -34,7 +35,6 @@ CONNECT_OPTIONS = {
 }
 CANCEL_SECONDS = 1.0
 # The first and the last moment that Python can tell in any time zone.
-DAWN = datetime(1, 1, 3, tzinfo=UTC)
 DUSK = datetime(9999, 12, 29, tzinfo=UTC)
 AFTER_SERVERS_OWN_SECONDS = 1.0
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobqueue.adapters.postgres.connection import DAWN
+from jobqueue.adapters.sql.tables import DAWN
 from jobqueue.forks import renewed_in_children
 from jobqueue.records import NO_DELAY, ClaimedJob, Wakeup
 

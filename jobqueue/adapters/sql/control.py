@@ -23,6 +23,9 @@ HAVE_QUEUE = text(
     "ON CONFLICT (name) DO NOTHING"
 )
 
+MOST_ATTEMPTS = 2**31 - 1
+"""The largest number in the column."""
+
 
 class SqlControl(SqlRole, ControlRole):
     """Retries, cancels, changes and deletes jobs, and pauses queues, in a SQL database."""
@@ -37,6 +40,7 @@ class SqlControl(SqlRole, ControlRole):
                 state=JobState.READY.value,
                 run_at=case((JOBS.c.run_at < now, JOBS.c.run_at), else_=now),
                 max_attempts=case(
+                    (JOBS.c.attempts >= MOST_ATTEMPTS, MOST_ATTEMPTS),
                     (JOBS.c.attempts >= JOBS.c.max_attempts, JOBS.c.attempts + 1),
                     else_=JOBS.c.max_attempts,
                 ),

@@ -80,12 +80,26 @@ def to_text(moment: datetime) -> str:
 
 
 def to_utc(value: datetime | str) -> datetime:
-    """A moment as either database returns it, as an aware UTC datetime."""
+    """A moment as either database returns it, as an aware UTC datetime.
+
+    SQLite keeps whatever was written by hand. What is no moment counts as `DAWN`, since one row
+    must not keep others from being read.
+    """
     if isinstance(value, datetime):
         return value.astimezone(UTC)
-    return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    try:
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    except (TypeError, ValueError):
+        return DAWN
 
 
+def to_name(value: str | bytes) -> str:
+    """A name as either database returns it. SQLite keeps bytes where somebody wrote bytes."""
+    return value if isinstance(value, str) else str(value, "utf-8", "backslashreplace")
+
+
+DAWN = datetime(1, 1, 3, tzinfo=UTC)
+"""What stands for a moment that Python cannot represent."""
 UtcDateTime = DateTime(timezone=True).with_variant(MomentText(), "sqlite")
 
 # `json`, not `jsonb`: it keeps the text as it came (the order of keys, the digits of numbers) and

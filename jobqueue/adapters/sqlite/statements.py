@@ -74,8 +74,8 @@ due AS (
 # a statement without any: four steps a turn instead of one for each job.
 _FIND = """
 SELECT CAST(json_group_array(json_array(
-    id, handler, CAST(args AS TEXT), queue, priority, attempts + 1, max_attempts, crashes, run_at,
-    created_at)) AS BLOB)
+    id, CAST(handler AS TEXT), CAST(args AS TEXT), CAST(queue AS TEXT), priority, attempts + 1,
+    max_attempts, CAST(crashes AS INTEGER), run_at, created_at)) AS BLOB)
 FROM background_jobs
 WHERE id IN (
     SELECT id FROM (
