@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobqueue.adapters.postgres.connection import DAWN
+from jobqueue.adapters.sql.tables import DAWN
 from jobqueue.records import NO_DELAY, ClaimedJob, Wakeup
 
 LOOK_AGAIN_SECONDS = 0.5
