@@ -25,6 +25,7 @@ from jobqueue.log.jobs import (
     strays_released,
 )
 from jobqueue.log.services import (
+    announcing_again,
     changed_from_outside,
     database_awaited,
     database_back,
@@ -34,6 +35,7 @@ from jobqueue.log.services import (
     hooks_troubled,
     jobs_pruned,
     listening_again,
+    not_announcing,
     not_listening,
     pruning_troubled,
     request_crashed,
@@ -69,6 +71,7 @@ __all__ = [
     "JsonFormatter",
     "LineHandler",
     "TextFormatter",
+    "announcing_again",
     "cancel_heard",
     "changed_from_outside",
     "commit_unknown",
@@ -93,6 +96,7 @@ __all__ = [
     "lease_lost",
     "lease_troubled",
     "listening_again",
+    "not_announcing",
     "not_listening",
     "performing",
     "pruning_troubled",
