@@ -28,6 +28,7 @@ from jobqueue.log.jobs import (
     strays_released,
 )
 from jobqueue.log.services import (
+    announcing_again,
     changed_from_outside,
     connections_refused,
     database_awaited,
@@ -40,6 +41,7 @@ from jobqueue.log.services import (
     jobs_pruned,
     listening_again,
     next_job_unknown,
+    not_announcing,
     not_listening,
     pruning_troubled,
     request_crashed,
@@ -79,6 +81,7 @@ __all__ = [
     "JsonFormatter",
     "LineHandler",
     "TextFormatter",
+    "announcing_again",
     "cancel_heard",
     "changed_from_outside",
     "commit_unknown",
@@ -108,6 +111,7 @@ __all__ = [
     "line_lost",
     "listening_again",
     "next_job_unknown",
+    "not_announcing",
     "not_listening",
     "outcome_lost",
     "performing",

@@ -64,6 +64,17 @@ def next_job_unknown(logger: logging.Logger, error: Exception) -> None:
     emit(logger, logging.ERROR, line, "next_job_unknown", error=str(error))
 
 
+def not_announcing(logger: logging.Logger, error: Exception) -> None:
+    """New jobs cannot be announced. It is logged once, however long it lasts."""
+    line = f"new jobs cannot be announced; workers find them every poll_interval: {error}"
+    emit(logger, logging.WARNING, line, "not_announcing", error=str(error))
+
+
+def announcing_again(logger: logging.Logger) -> None:
+    """New jobs can be announced again."""
+    emit(logger, logging.INFO, "new jobs are announced again", "announcing_again")
+
+
 def steward_troubled(logger: logging.Logger, worker: str, error: Exception) -> None:
     """The database refused to store progress, or to say which jobs to cancel."""
     line = f"worker {worker} could not store progress or ask for cancelled jobs: {error}"

@@ -36,7 +36,7 @@ from jobqueue.records.jobs import (
 )
 from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, Page, QueueDepth
 from jobqueue.records.schedules import NewSchedule, ScheduleRecord, TickSpan
-from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute
+from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute, duration_of, sum_of
 from jobqueue.records.tokens import TokenRecord
 from jobqueue.records.wakeups import ECHO_SECONDS, LOOK_ANYWHERE, MOST_QUEUES_SENT, Wakeup
 from jobqueue.records.workers import MOST_CRASHES, CrashedJob, NewWorker, Rescue, WorkerRecord
@@ -89,5 +89,7 @@ __all__ = [
     "UsedKey",
     "Wakeup",
     "WorkerRecord",
+    "duration_of",
     "record",
+    "sum_of",
 ]

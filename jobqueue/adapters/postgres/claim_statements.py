@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobqueue.adapters.postgres.connection import DUSK
 from jobqueue.adapters.postgres.database import COMMIT_WITHIN_MS
-from jobqueue.adapters.sql.tables import DAWN
+from jobqueue.adapters.sql.tables import DAWN, DUSK
 
 NOTHING_IS_PAUSED = "NOT EXISTS (SELECT FROM background_queues WHERE paused_at IS NOT NULL)"
 # The value of `{but}` for a worker that passes over jobs that it does not know. A look walks over

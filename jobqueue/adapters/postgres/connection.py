@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import psycopg
@@ -19,7 +19,7 @@ from psycopg.conninfo import timeout_from_conninfo
 from psycopg.types.datetime import TimestamptzLoader
 
 from jobqueue.adapters.sql.database import ANSWER_SECONDS
-from jobqueue.adapters.sql.tables import DAWN
+from jobqueue.adapters.sql.tables import DAWN, DUSK
 
 T = TypeVar("T")
 
@@ -34,8 +34,6 @@ CONNECT_OPTIONS = {
     "tcp_user_timeout": "30000",
 }
 CANCEL_SECONDS = 1.0
-# The first and the last moment that Python can tell in any time zone.
-DUSK = datetime(9999, 12, 29, tzinfo=UTC)
 AFTER_SERVERS_OWN_SECONDS = 1.0
 
 # A pooler invents the process id that it tells its clients. Moments are read in UTC: any other zone

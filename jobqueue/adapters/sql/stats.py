@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select, te
 from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import STATS, UtcDateTime, to_utc
-from jobqueue.records import STATS_LIFETIME, Stat, StatOfMinute
+from jobqueue.records import STATS_LIFETIME, Stat, StatOfMinute, duration_of
 
 # The last flush of a worker may fall into the minute of the one before.
 ADD_STATS = text("""
@@ -98,7 +98,7 @@ def _stat(row: Row[Any]) -> Stat:
         retried=row.retried,
         failed=row.failed,
         cancelled=row.cancelled,
-        run_time=timedelta(seconds=row.run_seconds),
-        longest=timedelta(seconds=row.longest_seconds),
-        wait_time=timedelta(seconds=row.wait_seconds),
+        run_time=duration_of(row.run_seconds),
+        longest=duration_of(row.longest_seconds),
+        wait_time=duration_of(row.wait_seconds),
     )

@@ -41,6 +41,13 @@ class StatsContract(ContractBase):
             minute + timedelta(minutes=1)
         ]
 
+    def test_durations_end_at_the_longest_there_is(self, adapter: Adapter) -> None:
+        endless = Stat("One", "a", 1, wait_time=timedelta.max)
+        for worker in ("worker-1", "worker-1", "worker-2"):
+            adapter.add_stats(worker, [endless])
+        [found] = adapter.stats(timedelta(hours=1))
+        assert (found.stat.succeeded, found.stat.wait_time) == (3, timedelta.max)
+
     def test_stats_are_removed_after_a_week(self, adapter: Adapter, clock: ManualClock) -> None:
         adapter.add_stats("worker-1", [Stat("One", "a", 1), Stat("Two", "a", 1)])
         clock.advance(timedelta(days=6, hours=23))
