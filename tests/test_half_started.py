@@ -31,6 +31,7 @@ THREADS = (
     "jobqueue-stats",
     "jobqueue-pruner",
     "jobqueue-listener",
+    "jobqueue-listener-asks",
     "jobqueue-ticker",
     "jobqueue-pump",
 )
@@ -86,12 +87,15 @@ def test_a_thread_cannot_be_started(
     assert calls == []
 
 
-def test_a_supervisor_whose_listener_cannot_be_started(refused_threads: set[str]) -> None:
+@pytest.mark.parametrize("name", ["jobqueue-relay", "jobqueue-listener"])
+def test_a_supervisor_whose_listener_cannot_be_started(
+    refused_threads: set[str], name: str
+) -> None:
     """It beats for nobody, and has spawned nothing."""
     memory = MemoryAdapter()
     spawned: list[str] = []
     before = set(threading.enumerate())
-    refused_threads.add("jobqueue-listener")
+    refused_threads.add(name)
     log, second = logging.getLogger("jobqueue"), timedelta(seconds=1)
     supervisor = Supervisor(
         [WorkerGroup("worker", None, 1)],

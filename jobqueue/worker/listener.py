@@ -80,7 +80,7 @@ class ListenerService:
         with ExitStack() as started:
             for service in (self._asking, self._service):
                 service.start()
-                started.callback(service.stop, 0.0)
+                started.callback(service.stop)
             started.pop_all()
 
     def stop(self) -> None:
