@@ -8,16 +8,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import setproctitle
 
-from jobqueue.records import NewSchedule
 from jobqueue.runner.attached import tune_interpreter
 from jobqueue.runner.groups import RESTING
-from jobqueue.runner.readiness import ready_message
+from jobqueue.runner.output_streams import error_fd_without_waits
 from jobqueue.worker.reporter import Tally
 from jobqueue.worker.worker import Worker
 
@@ -42,10 +41,16 @@ def _end_with_input() -> None:
     os._exit(1)
 
 
-def say_ready(ready_fd: int, schedules: Sequence[NewSchedule]) -> None:
-    """Tell the supervisor that this worker is about to claim, and which recurring jobs it has."""
-    with open(ready_fd, "wb") as pipe:
-        pipe.write(ready_message(schedules))
+def outlast_signals() -> None:
+    """Let no signal but those that ask it to end, end or suspend this process while it starts.
+
+    USR2 shows already where it is.
+    """
+    faulthandler.register(signal.SIGUSR2, file=error_fd_without_waits(), all_threads=True)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    # It is never in the foreground: with `stty tostop` it would be suspended when it writes.
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
 
 def run_child(worker: Worker, title: str, on_ready: Callable[[], None]) -> Tally:
@@ -75,12 +80,10 @@ def run_child(worker: Worker, title: str, on_ready: Callable[[], None]) -> Tally
         signal.SIGTSTP: rest,
         signal.SIGCONT: rest,
     }
+    # Once more: the application may have changed it when it was imported.
+    outlast_signals()
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # It is never in the foreground: with `stty tostop` it would be suspended when it writes.
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    faulthandler.register(signal.SIGUSR2, all_threads=True)
     threading.Thread(
         target=_keep_title, args=(worker, title), name="jobqueue-title", daemon=True
     ).start()

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from jobqueue.worker.listener import ListenerService
 from jobqueue.worker.worker import Worker
 
 LISTENING = "listening"
+CHUNK_BYTES = 65536
 
 
 class Wakeable(Protocol):
@@ -51,6 +53,7 @@ class WakePipe:
         os.set_blocking(self._fd, False)
         self._lock = threading.Lock()
         self._told: bool | None = None
+        self._told_resting = (False, False)
         self._is_closed = False
         self.last_used = 0.0
 
@@ -65,13 +68,15 @@ class WakePipe:
             self._told = listening
 
     def tell_resting(self, resting: bool, *, alone: bool = False) -> None:
-        """Have the worker take no more jobs, or take them again.
+        """Have the worker take no more jobs, or take them again, unless it knows.
 
         Args:
             resting: whether it takes none.
             alone: whether the supervisor is suspended, so that it has to keep its lease itself.
         """
-        self._send(json.dumps({RESTING: [resting, alone]}))
+        wanted = (resting, alone)
+        if self._told_resting != wanted and self._send(json.dumps({RESTING: wanted})):
+            self._told_resting = wanted
 
     def close(self) -> None:
         """Close it, when the worker has ended."""
@@ -156,27 +161,47 @@ def enough_for(wakeup: Wakeup, workers: Sequence[Wakeable]) -> Sequence[Wakeable
 def hear_from_supervisor(fd: int, worker: Worker, when_alone: Callable[[bool], None]) -> None:
     """Have a worker woken by what comes through the pipe, for as long as the process lives.
 
+    What has come already is heeded before this returns: the worker may have to rest from the start.
+
     Args:
         fd: the worker's end.
         worker: the worker.
         when_alone: is called with whether it has to keep its lease itself.
     """
+    for line in _lines_so_far(fd):
+        _heed(line, worker, when_alone)
     hearing = threading.Thread(
         target=_hear, args=(fd, worker, when_alone), name="jobqueue-wake-pipe", daemon=True
     )
     hearing.start()
 
 
+def _lines_so_far(fd: int) -> list[bytes]:
+    """What is in the pipe already. Each line is sent as a whole."""
+    os.set_blocking(fd, False)
+    said = b""
+    with suppress(BlockingIOError):
+        while chunk := os.read(fd, CHUNK_BYTES):
+            said += chunk
+    os.set_blocking(fd, True)
+    return said.splitlines()
+
+
 def _hear(fd: int, worker: Worker, when_alone: Callable[[bool], None]) -> None:
-    with os.fdopen(fd, encoding="utf-8") as lines:
+    with os.fdopen(fd, "rb") as lines:
         for line in lines:
-            facts = json.loads(line)
-            if LISTENING in facts:
-                worker.rely_on_wakeups(facts[LISTENING])
-            elif RESTING in facts:
-                resting, alone = facts[RESTING]
-                when_alone(alone)
-                worker.rest(resting)
-            else:
-                worker.wake(Wakeup.from_facts(facts))
+            _heed(line, worker, when_alone)
     worker.rely_on_wakeups(False)
+
+
+def _heed(line: bytes, worker: Worker, when_alone: Callable[[bool], None]) -> None:
+    """Do what a line says. A supervisor of a later release may say more in it."""
+    facts = json.loads(line)
+    if LISTENING in facts:
+        worker.rely_on_wakeups(facts[LISTENING])
+    elif RESTING in facts:
+        resting, alone, *_ = facts[RESTING]
+        worker.rest(resting)
+        when_alone(alone)
+    else:
+        worker.wake(Wakeup.from_facts(facts))

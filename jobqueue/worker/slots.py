@@ -18,6 +18,7 @@ JOB_ID = struct.Struct("=q")
 DETAILS = struct.Struct("=qdd")
 ENTRY_BYTES = JOB_ID.size + DETAILS.size
 NO_JOB = 0
+CLOSED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,12 @@ class Slots:
     def create(cls, count: int) -> Slots:
         """Empty slots, in memory where the system has anonymous files, else in a nameless one."""
         fd = _anonymous_file()
-        os.ftruncate(fd, count * ENTRY_BYTES)
-        return cls(fd, count)
+        try:
+            os.ftruncate(fd, count * ENTRY_BYTES)
+            return cls(fd, count)
+        except BaseException:
+            os.close(fd)
+            raise
 
     @classmethod
     def attach(cls, fd: int, count: int) -> Slots:
@@ -81,10 +86,16 @@ class Slots:
         entries = (self._read(index) for index in range(self.count))
         return [entry for entry in entries if entry is not None]
 
+    def close_file(self) -> None:
+        """Close the file, when whoever shares the memory has it open. The memory stays."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = CLOSED
+
     def close(self) -> None:
         """Unmap the memory and close the file. Other processes keep theirs."""
         self._memory.close()
-        os.close(self.fd)
+        self.close_file()
 
     def _read(self, index: int) -> SlotEntry | None:
         start = index * ENTRY_BYTES
