@@ -214,6 +214,11 @@ class Settings:
         SECONDS,
         "How long a worker that is stopped may take to finish the jobs that run.",
     )
+    boot_timeout: timedelta = _setting(
+        timedelta(minutes=2),
+        SECONDS,
+        "How long the new workers of a restart may take to get ready; then the old ones go on.",
+    )
     max_attempts: int = _setting(
         24, COUNT, "How often a job is attempted before it is failed; a class can set its own."
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import configparser
 import logging
+import resource
 import socket
 import sys
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,13 +36,25 @@ def systemd() -> Iterator[socket.socket]:
         yield listening
 
 
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """No descriptor is left to this process, which must not make it look dead."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def test_systemd_is_told(systemd: socket.socket) -> None:
-    notifier = ServiceNotifier({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "3000000"})
-    notifier.alive()
-    notifier.alive()
-    notifier.ready()
-    notifier.stopping()
-    notifier.stopping()
+    where = {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "3000000"}
+    with closing(ServiceNotifier(where)) as notifier, no_more_files():
+        notifier.alive()
+        notifier.alive()
+        notifier.ready()
+        notifier.stopping()
+        notifier.stopping()
     assert [systemd.recv(100) for _ in range(3)] == [b"WATCHDOG=1", b"READY=1", b"STOPPING=1"]
     systemd.setblocking(False)
     with pytest.raises(BlockingIOError):

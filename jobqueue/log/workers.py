@@ -62,6 +62,12 @@ def worker_killed(logger: logging.Logger, worker: str, pid: int, why: str) -> No
     emit(logger, logging.ERROR, line, "worker_killed", worker)
 
 
+def worker_not_started(logger: logging.Logger, worker: str, error: Exception, pause: float) -> None:
+    """The system did not let a worker process start; it is tried again."""
+    line = f"worker {worker} could not be started: {error}; tried again in {duration_text(pause)}"
+    emit(logger, logging.ERROR, line, "worker_not_started", worker, error=str(error))
+
+
 def worker_replaced(logger: logging.Logger, worker: str, why: str) -> None:
     """A worker finishes what it performs while another takes its place."""
     line = f"worker {worker} is replaced: {why}"
@@ -87,6 +93,16 @@ def restart_refused(logger: logging.Logger, error: Exception) -> None:
     """A rolling restart did not begin, since the configuration cannot be used."""
     line = f"the workers are not replaced, the old ones go on: {error}"
     emit(logger, logging.ERROR, line, "restart_refused", error=str(error))
+
+
+def supervisor_troubled(logger: logging.Logger, step: str, error: Exception, pause: float) -> None:
+    """A supervisor could not do a part of its work; it goes on, and tries that again."""
+    line = (
+        f"the supervisor could not {step}, and goes on: {type(error).__name__}: {error}; it tries "
+        f"again in {duration_text(pause)}, and says no more of it until that succeeds"
+    )
+    event = "supervisor_troubled"
+    emit(logger, logging.ERROR, line, event, traceback_of=error, error=str(error))
 
 
 def supervisor_stopping(logger: logging.Logger, why: str) -> None:

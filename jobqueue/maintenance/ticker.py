@@ -238,8 +238,8 @@ class Ticker:
     def mind(self, schedules: Sequence[NewSchedule]) -> None:
         """Look after these schedules from now on: those in the code of the living workers."""
         if self._given != tuple(schedules):
-            self._given = tuple(schedules)
             self._service.start()
+            self._given = tuple(schedules)
             self._service.wake()
 
     def stop(self) -> None:

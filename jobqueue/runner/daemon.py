@@ -27,7 +27,7 @@ import psutil
 
 from jobqueue.errors import ConfigurationError, StateConflict
 from jobqueue.process_identity import identity_of
-from jobqueue.runner.groups import SUPERVISOR_TITLE
+from jobqueue.runner.groups import SUPERVISOR_TITLE, SUSPENDED
 
 FOLDER = ".jobs"
 ALREADY_RUNNING = (
@@ -203,8 +203,23 @@ class Daemon:
         return True
 
     def stop(self) -> bool:
-        """Have it finish what its workers perform and end; False when it is gone."""
-        return self.send(signal.SIGTERM)
+        """Have it finish what its workers perform and end, also when it is suspended.
+
+        Returns:
+            False when it is gone.
+        """
+        is_there = self.send(signal.SIGTERM)
+        if self.is_suspended:
+            self.send(signal.SIGCONT)
+        return is_there
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether it is stopped by SIGSTOP or a debugger, and so does nothing."""
+        try:
+            return psutil.Process(self.state.pid).status() in SUSPENDED
+        except (psutil.Error, OSError):
+            return False
 
     def restart(self) -> bool:
         """Have it renew its workers; False when it is gone."""
@@ -300,23 +315,30 @@ def _started_at_its_time(state: DaemonState) -> bool:
 
 
 class StateKeeper:
-    """Writes the state of this supervisor as it changes."""
+    """Writes the state of this supervisor as it changes: `note` what, and `keep` writes it."""
 
     def __init__(self, files: DaemonFiles, spec: str, grace: timedelta) -> None:
         self._files = files
-        self._state = own_state(spec, grace)
+        self._state = self._written = own_state(spec, grace)
         self._files.write(self._state)
 
     def note(self, **changes: Any) -> None:
-        """Write the state with these changes, unless nothing changes."""
-        changed = replace(self._state, **changes)
-        if changed != self._state:
-            self._state = changed
-            self._files.write(changed)
+        """Note what has changed."""
+        self._state = replace(self._state, **changes)
 
     def note_restarted(self, error: str | None) -> None:
-        """Write that a rolling restart has ended."""
+        """Note that a rolling restart has ended."""
         self.note(generation=self._state.generation + 1, restarting=False, restart_error=error)
+
+    def keep(self) -> None:
+        """Write the state, unless that is what the file has.
+
+        Raises:
+            OSError: the disk is full, or no file can be opened. Call it again later.
+        """
+        if self._state != self._written:
+            self._files.write(self._state)
+            self._written = self._state
 
     def remove(self) -> None:
         """Remove the file, at the end."""

@@ -76,13 +76,9 @@ class WorkerHeartbeats:
         )
 
     def start(self) -> None:
-        """Begin to beat, and to rescue."""
+        """Begin to beat, and to rescue. If a thread cannot be started, call it again later."""
         self._rescuing.start()
-        try:
-            self._heartbeat.start()
-        except BaseException:
-            self._rescuing.stop()
-            raise
+        self._heartbeat.start()
 
     def stop(self, timeout_seconds: float) -> None:
         """Free the jobs of all workers that have ended, and end; after so long in any case."""

@@ -13,8 +13,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -61,6 +60,7 @@ class WakePipe:
         os.set_blocking(self._fd, False)
         self._lock = threading.Lock()
         self._told = False
+        self._told_resting = (False, False)
         self._is_closed = False
         self._broken_at = float("inf")
         self.last_used = 0.0
@@ -84,13 +84,15 @@ class WakePipe:
             self._told = listening
 
     def tell_resting(self, resting: bool, *, alone: bool = False) -> None:
-        """Have the worker take no more jobs, or take them again.
+        """Have the worker take no more jobs, or take them again, unless it knows.
 
         Args:
             resting: whether it takes none.
             alone: whether the supervisor is suspended, so that it has to keep its lease itself.
         """
-        self._send(json.dumps({RESTING: [resting, alone]}))
+        wanted = (resting, alone)
+        if self._told_resting != wanted and self._send(json.dumps({RESTING: wanted})):
+            self._told_resting = wanted
 
     def close(self) -> None:
         """Close it, when the worker has ended."""
@@ -145,12 +147,9 @@ class Relay:
         self._signs = Service("jobqueue-relay", self._give_sign, logger)
 
     def start(self) -> None:
-        """Begin to listen."""
-        with ExitStack() as started:
-            self._signs.start()
-            started.callback(self._signs.stop)
-            self._listener.start()
-            started.pop_all()
+        """Begin to listen. If a thread cannot be started, call it again later."""
+        self._signs.start()
+        self._listener.start()
 
     def stop(self) -> None:
         """Listen no more."""
@@ -190,6 +189,8 @@ def hear_from_supervisor(
 ) -> None:
     """Have a worker woken by what comes through the pipe, for as long as the process lives.
 
+    What has come already is heeded before this returns: the worker may have to rest from the start.
+
     Args:
         fd: the worker's end.
         worker: the worker.
@@ -197,6 +198,7 @@ def hear_from_supervisor(
         logger: where it is logged that nothing comes through the pipe any more.
     """
     reader = PipeReader(Descriptor(fd), worker, when_alone, logger)
+    reader.heed_so_far()
     threading.Thread(target=reader.run, name="jobqueue-wake-pipe", daemon=True).start()
 
 
@@ -221,6 +223,14 @@ class PipeReader:
         self._worker = worker
         self._when_alone = when_alone
         self._logger = logger
+        self._begun = b""
+        self._poll = select.poll()
+        self._poll.register(pipe.number, select.POLLIN)
+
+    def heed_so_far(self) -> None:
+        """Do what each line says that has come already. This does not wait."""
+        while self._poll.poll(0) and self._heed_some():
+            pass
 
     def run(self) -> None:
         """Do what each line says, until there will be no more.
@@ -228,8 +238,8 @@ class PipeReader:
         Whatever ends this, the worker polls for itself from then on.
         """
         try:
-            for line in self._lines():
-                self._heed(line)
+            while self._heed_some():
+                pass
         except Exception as error:  # noqa: BLE001 - a thread that ends for any reason says so
             log.wakeups_lost(self._logger, self._worker.id, error)
         finally:
@@ -237,30 +247,28 @@ class PipeReader:
             # The supervisor sees that, and replaces this process.
             self._pipe.close()
 
-    def _lines(self) -> Iterator[bytes]:
-        """The lines that come, until the supervisor has closed its end.
+    def _heed_some(self) -> bool:
+        """Wait for lines, and do what they say; False when the supervisor has closed its end.
 
         Raises:
             OSError: a job has closed this end.
         """
-        poll, rest = select.poll(), b""
-        poll.register(self._pipe.number, select.POLLIN)
-        while True:
-            poll.poll()
-            self._pipe.check()
-            chunk = os.read(self._pipe.number, CHUNK_BYTES)
-            if not chunk:
-                return
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from lines
+        self._poll.poll()
+        self._pipe.check()
+        chunk = os.read(self._pipe.number, CHUNK_BYTES)
+        *lines, self._begun = (self._begun + chunk).split(b"\n")
+        for line in lines:
+            self._heed(line)
+        return bool(chunk)
 
     def _heed(self, line: bytes) -> None:
+        """Do what a line says. A supervisor of a later release may say more in it."""
         facts = json.loads(line)
         if LISTENING in facts:
             self._worker.rely_on_wakeups(facts[LISTENING])
         elif RESTING in facts:
-            resting, alone = facts[RESTING]
-            self._when_alone(alone)
+            resting, alone, *_ = facts[RESTING]
             self._worker.rest(resting)
+            self._when_alone(alone)
         else:
             self._worker.wake(Wakeup.from_facts(facts))

@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import closing
 from datetime import timedelta
 from functools import partial
 
@@ -76,12 +76,9 @@ class ListenerService:
         )
 
     def start(self) -> None:
-        """Begin to listen."""
-        with ExitStack() as started:
-            for service in (self._asking, self._service):
-                service.start()
-                started.callback(service.stop)
-            started.pop_all()
+        """Begin to listen. If a thread cannot be started, call it again later, or `stop`."""
+        self._asking.start()
+        self._service.start()
 
     def stop(self) -> None:
         """Listen no more, and return when the connection is closed.

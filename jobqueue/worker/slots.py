@@ -21,6 +21,7 @@ DETAILS = struct.Struct("=qdd")
 ENTRY_BYTES = JOB_ID.size + DETAILS.size
 NO_JOB = 0
 ASKED_BYTES = 1
+CLOSED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,12 @@ class Slots:
     def create(cls, count: int) -> Slots:
         """Empty slots, in memory where the system has anonymous files, else in a nameless one."""
         fd = _anonymous_file()
-        os.ftruncate(fd, count * ENTRY_BYTES + ASKED_BYTES)
-        return cls(fd, count)
+        try:
+            os.ftruncate(fd, count * ENTRY_BYTES + ASKED_BYTES)
+            return cls(fd, count)
+        except BaseException:
+            os.close(fd)
+            raise
 
     @classmethod
     def attach(cls, fd: int, count: int) -> Slots:
@@ -102,11 +107,17 @@ class Slots:
         entries = (self._read(index) for index in range(self.count))
         return [entry for entry in entries if entry is not None]
 
+    def close_file(self) -> None:
+        """Close the file, when whoever shares the memory has it open. The memory stays."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = CLOSED
+
     def close(self) -> None:
         """Unmap the memory and close the file. Other processes keep theirs."""
         if isinstance(self._memory, mmap.mmap):
             self._memory.close()
-        os.close(self.fd)
+        self.close_file()
 
     def _read(self, index: int) -> SlotEntry | None:
         start = index * ENTRY_BYTES

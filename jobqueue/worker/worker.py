@@ -161,8 +161,8 @@ class Worker:
         self._monitor.start(self._performer.cancel)
         started.callback(self._monitor.stop)
         for service in self._lasting_services():
+            started.callback(service.stop)  # it may be several threads, of which one has started
             service.start()
-            started.callback(service.stop)
         self._ticker.mind(schedules)
         started.callback(self._ticker.stop)
 
