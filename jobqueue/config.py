@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jobqueue.errors import ConfigurationError
 from jobqueue.retention import KEEP_EXPECTED, KeepRule, parse_keep
@@ -30,6 +30,30 @@ GROUP_SETTINGS = ("queues", "concurrency", "max_runtime", "max_attempts", "poll_
 GROUP_EXPECTED = "count, " + ", ".join(GROUP_SETTINGS)
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 LOG_FORMATS = ("text", "json")
+
+
+class PlacedUrl(str):
+    """A database's URL as it was given, and the folder that it is relative to.
+
+    `sqlite:///jobs.sqlite3` means the file in the folder in which the setting was read, wherever
+    the process goes later.
+    """
+
+    folder: Path
+
+    def __new__(cls, url: str) -> Self:
+        placed = super().__new__(cls, url)
+        placed.folder = folder_of(url)
+        return placed
+
+
+def folder_of(url: str) -> Path:
+    """The folder that a database's URL is relative to: the working directory, if nothing is known.
+
+    Raises:
+        FileNotFoundError: the working directory has been removed.
+    """
+    return url.folder if isinstance(url, PlacedUrl) else Path.cwd()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +227,10 @@ class Settings:
     )
     log_level: str = _setting("info", LEVEL, "The least important log lines that are shown.")
     log_format: str = _setting("text", FORMAT, "Log lines for people, or one JSON object a line.")
+
+    def __post_init__(self) -> None:
+        """Fix the folder that the database's URL is relative to."""
+        object.__setattr__(self, "database_url", PlacedUrl(self.database_url))
 
 
 def setting_names() -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from jobqueue.adapters.sql.database import ANSWER_SECONDS, LONGEST_LOOK_SECONDS, Database, parse_url
 from jobqueue.adapters.sqlite.writer import BUSY_TIMEOUT_SECONDS, STEPS_BETWEEN_LOOKS, Writer
+from jobqueue.config import folder_of
 from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl, SchemaError, TransactionOpen
 
 T = TypeVar("T")
@@ -118,10 +119,14 @@ def readable(text: bytes) -> str:
 
 
 def open_database(url: str) -> SqliteDatabase:
-    """An engine for a SQLite file that exists. SQLite itself would create a missing one."""
+    """An engine for a SQLite file that exists. SQLite itself would create a missing one.
+
+    A relative path is made absolute, since jobs and applications change the working directory.
+    """
     _refuse_old_sqlite()
     parsed = parse_url(url).set(drivername="sqlite+pysqlite")
     _refuse_memory(parsed)
+    parsed = parsed.set(database=str(folder_of(url) / str(parsed.database)))
     parsed = parsed.set(query={"timeout": str(BUSY_TIMEOUT_SECONDS), **parsed.query})
     engine = create_engine(parsed, hide_parameters=True)
     set_up(engine)
