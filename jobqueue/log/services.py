@@ -24,6 +24,15 @@ def database_back(logger: logging.Logger, worker: str, after_seconds: float) -> 
     emit(logger, logging.INFO, line, "database_back", worker)
 
 
+def database_replaced(logger: logging.Logger, path: str) -> None:
+    """Another SQLite file is in the place of the one that was in use."""
+    line = (
+        f"the database {path} was deleted or moved, and another file is in its place; what follows "
+        "goes there, and jobs of the former file are not seen any more"
+    )
+    emit(logger, logging.WARNING, line, "database_replaced")
+
+
 def database_awaited(logger: logging.Logger, error: Exception, patience_seconds: float) -> None:
     """A command waits for a database that does not answer yet, as `wait_for_database` says."""
     endless = patience_seconds == float("inf")

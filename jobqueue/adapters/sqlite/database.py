@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from jobqueue.adapters.sql.database import ANSWER_SECONDS, LONGEST_LOOK_SECONDS, Database, parse_url
+from jobqueue.adapters.sqlite.watched_file import WatchedFile
 from jobqueue.adapters.sqlite.writer import BUSY_TIMEOUT_SECONDS, STEPS_BETWEEN_LOOKS, Writer
 from jobqueue.config import folder_of
-from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl, SchemaError, TransactionOpen
+from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl, TransactionOpen
 
 T = TypeVar("T")
 
@@ -37,8 +38,9 @@ class _Write:
 class SqliteDatabase(Database):
     """An engine whose writes take turns with the transactions of jobs."""
 
-    def __init__(self, engine: Engine, reader: Engine) -> None:
+    def __init__(self, engine: Engine, reader: Engine, file: WatchedFile) -> None:
         super().__init__(engine, reader)
+        self.file = file
         self.writer = Writer()
 
     def write(
@@ -129,27 +131,19 @@ def open_database(url: str) -> SqliteDatabase:
     parsed = parsed.set(database=str(folder_of(url) / str(parsed.database)))
     parsed = parsed.set(query={"timeout": str(BUSY_TIMEOUT_SECONDS), **parsed.query})
     engine = create_engine(parsed, hide_parameters=True)
-    set_up(engine)
+    file = WatchedFile(Path(str(parsed.database)))
+    set_up(engine, file)
 
     @event.listens_for(engine, "connect")
     def read_whatever_is_there(connection: sqlite3.Connection, _: Any) -> None:
         connection.text_factory = readable
 
-    return SqliteDatabase(engine, engine.execution_options(**{READ_OPTION: True}))
+    return SqliteDatabase(engine, engine.execution_options(**{READ_OPTION: True}), file)
 
 
-def set_up(engine: Engine) -> None:
-    """Set up each connection and each transaction of an engine."""
-    file = engine.url.database
-
-    @event.listens_for(engine, "do_connect")
-    def refuse_missing_file(*_: Any) -> None:
-        where = Path(str(file)).absolute()
-        if not where.exists():
-            raise SchemaError(
-                f"the database {where} does not exist; run `jobqueue setup`, or go to the folder "
-                "where that was done"
-            )
+def set_up(engine: Engine, file: WatchedFile) -> None:
+    """Set up each connection and each transaction of an engine for a file."""
+    file.watch(engine)
 
     @event.listens_for(engine, "connect")
     def make_durable(connection: Any, _: Any) -> None:

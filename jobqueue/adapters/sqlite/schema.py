@@ -8,20 +8,24 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from jobqueue.adapters.sql.schema import SqlSchema
+from jobqueue.adapters.sqlite.database import SqliteDatabase
 from jobqueue.errors import DatabaseUnavailable
 
 
 class SqliteSchema(SqlSchema):
     """Creates the tables in a SQLite file, and the file."""
 
+    database: SqliteDatabase
+
     def _prepare(self) -> None:
-        path = Path(str(self.database.engine.url.database))
+        path = self.database.file.path
         if not path.parent.is_dir():
             raise DatabaseUnavailable(
                 f"the folder {_shown(path.parent)} for {path.name} does not exist; create it, or "
                 "check the URL"
             )
         path.touch()
+        self.database.file.expect_another()
 
     def _lock_migrations(self, connection: Connection) -> None:
         """The transaction holds the write lock already."""

@@ -12,9 +12,10 @@ import threading
 import time
 
 from jobqueue.adapters.sql.announcer import MOST_JOBS_LOOKED_AT
-from jobqueue.adapters.sql.database import Database
 from jobqueue.adapters.sql.tables import to_utc
 from jobqueue.adapters.sql.wakeups import SqlWakeups
+from jobqueue.adapters.sqlite.database import SqliteDatabase
+from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import LOOK_ANYWHERE, Wakeup
 
 LOOK_SECONDS = 0.01
@@ -31,6 +32,8 @@ WHERE id > ? AND id <= ? AND state = 'ready' AND run_at <= updated_at LIMIT ?
 class SqliteWakeups(SqlWakeups):
     """Watches a SQLite file for changes."""
 
+    database: SqliteDatabase
+
     def listen(self, url: str | None = None) -> SqliteListener:  # noqa: ARG002 - a file has one
         return SqliteListener(self.database)
 
@@ -45,12 +48,13 @@ class SqliteListener:
         DatabaseError: it cannot be opened.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
         self._in_use = threading.Lock()
         self._stop = threading.Event()
         self._other_changes_since = 0.0
         with database.errors_translated():
+            self._opened = database.file.about_to_be_opened()
             self._connection = _own_connection(database)
             self._version, self._last_id = self._read_version(), self._read_last_id()
 
@@ -73,6 +77,7 @@ class SqliteListener:
         with self._in_use, self._database.errors_translated():
             if self._stop.is_set():
                 return None
+            self._refuse_another_file()
             version = self._read_version()
             if version != self._version:
                 self._version = version
@@ -81,6 +86,11 @@ class SqliteListener:
                     return wakeup
                 self._other_changes_since = self._other_changes_since or time.monotonic()
             return self._other_changes()
+
+    def _refuse_another_file(self) -> None:
+        file = self._database.file
+        if not file.is_still(self._opened):
+            raise DatabaseUnavailable(f"the database {file.path} is another file than before")
 
     def _read_new_jobs(self) -> Wakeup | None:
         before, self._last_id = self._last_id, self._read_last_id()
@@ -109,7 +119,7 @@ class SqliteListener:
         return int(self._connection.execute(LAST_ID).fetchone()[0])
 
 
-def _own_connection(database: Database) -> sqlite3.Connection:
+def _own_connection(database: SqliteDatabase) -> sqlite3.Connection:
     """A connection made like all others, and then taken out of the pool."""
     pooled = database.engine.raw_connection()
     connection = pooled.driver_connection
