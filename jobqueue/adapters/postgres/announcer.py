@@ -23,6 +23,7 @@ from jobqueue.adapters.postgres.database import PostgresDatabase, executing_on_p
 from jobqueue.adapters.sql.announcer import Announcer
 from jobqueue.adapters.sql.execute import Execute, executing_on
 from jobqueue.errors import DatabaseError
+from jobqueue.forks import renewed_in_children
 from jobqueue.records import ECHO_SECONDS, Wakeup
 
 # Tables of the same name may be in several schemas of a database; each has a channel of its own.
@@ -134,6 +135,10 @@ class Stream:
     """
 
     def __init__(self) -> None:
+        self._begin()
+        renewed_in_children(self, Stream._begin)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self.forget()
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from jobqueue.adapters.postgres.connection import DAWN
+from jobqueue.forks import renewed_in_children
 from jobqueue.records import ClaimedJob, Wakeup
 
 LOOK_AGAIN_SECONDS = 0.5
@@ -145,8 +146,12 @@ class LowWaterMarks:
     ) -> None:
         self._most = most
         self._new = new
-        self._lock = threading.Lock()
+        self._renew_lock()
+        renewed_in_children(self, LowWaterMarks._renew_lock)
         self._of: OrderedDict[tuple[str, tuple[str, ...] | None], LowWater] = OrderedDict()
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def of(self, worker_id: str, queues: tuple[str, ...] | None) -> LowWater:
         """The marks of a worker, in the queues that it claims from."""

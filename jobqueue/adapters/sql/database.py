@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, exc, make_url
 
@@ -19,6 +17,7 @@ from jobqueue.errors import (
     InvalidDatabaseUrl,
     SchemaError,
 )
+from jobqueue.forks import renewed_in_children
 
 T = TypeVar("T")
 
@@ -265,11 +264,4 @@ def _is_a(error: BaseException, *names: str) -> bool:
 
 def forget_connections_after_fork(engine: Engine) -> None:
     """A forked child must not talk on its parent's connections: pre-forking web servers do fork."""
-    reference: weakref.ref[Any] = weakref.ref(engine)
-
-    def forget() -> None:
-        living = reference()
-        if living is not None:
-            living.dispose(close=False)
-
-    os.register_at_fork(after_in_child=forget)
+    renewed_in_children(engine, lambda engine: engine.dispose(close=False))

@@ -18,6 +18,7 @@ from jobqueue.adapters.sql.role import SqlParts, SqlRole
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.transaction import AsyncJobTransaction, JobTransaction
 from jobqueue.errors import ConfigurationError
+from jobqueue.forks import renewed_in_children
 from jobqueue.records import JobState, Succeeded
 
 if TYPE_CHECKING:
@@ -54,9 +55,13 @@ class SqlTransactions(SqlRole, TransactionsRole):
     def __init__(self, parts: SqlParts, path: SqlPath) -> None:
         super().__init__(parts)
         self._parts, self._path = parts, path
-        self._engines_lock = threading.Lock()
+        self._renew_lock()
+        renewed_in_children(self, SqlTransactions._renew_lock)
         self._sync_engine: Engine | None = None
         self._async_engine: AsyncEngine | None = None
+
+    def _renew_lock(self) -> None:
+        self._engines_lock = threading.Lock()
 
     # --- what each database says in its own way --------------------------------------------------
 

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
 
 from jobqueue.adapters.sql.database import ANSWER_SECONDS, LONGEST_LOOK_SECONDS, Database, parse_url
+from jobqueue.adapters.sqlite.forks import OPEN
 from jobqueue.adapters.sqlite.watched_file import WatchedFile
 from jobqueue.adapters.sqlite.writer import BUSY_TIMEOUT_SECONDS, STEPS_BETWEEN_LOOKS, Writer
 from jobqueue.config import folder_of
@@ -143,14 +144,28 @@ def open_database(url: str) -> SqliteDatabase:
 
 def set_up(engine: Engine, file: WatchedFile) -> None:
     """Set up each connection and each transaction of an engine for a file."""
+    OPEN.watch(engine, file.path)
     file.watch(engine)
 
-    @event.listens_for(engine, "connect")
-    def make_durable(connection: Any, _: Any) -> None:
-        _enter_wal(connection)
-        connection.execute("PRAGMA synchronous = FULL")
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Dialect, record: Any, arguments: Any, options: Any) -> Any:
+        def durably() -> Any:
+            return _made_durable(dialect.connect(*arguments, **options))
+
+        with OPEN.opening(record, file.path):
+            return file.open(record, durably)
 
     begin_immediate(engine)
+
+
+def _made_durable(connection: Any) -> Any:
+    try:
+        _enter_wal(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:

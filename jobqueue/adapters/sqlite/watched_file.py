@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,16 +49,25 @@ class WatchedFile:
         self._path_text = str(path)
         self._opened: Identity | None = None
 
+    def open(self, record: Any, connect: Callable[[], Any]) -> Any:
+        """Open a connection to the file that is there now, for a record of a pool.
+
+        Raises:
+            SchemaError: there is no file.
+            DatabaseUnavailable: the file was deleted, or replaced by one without tables.
+        """
+        opened = _Opened(self.about_to_be_opened(), time.monotonic())
+        connection = connect()
+        try:
+            self._note_opened(connection, opened.file)
+        except BaseException:
+            connection.close()
+            raise
+        record.info[OPENED] = opened
+        return connection
+
     def watch(self, engine: Engine) -> None:
         """Have the connections of an engine replaced when the file has been replaced."""
-
-        @event.listens_for(engine, "do_connect")
-        def note_which(_: Any, record: Any, *__: Any) -> None:
-            record.info[OPENED] = _Opened(self.about_to_be_opened(), time.monotonic())
-
-        @event.listens_for(engine, "connect")
-        def note_opened(connection: Any, record: Any) -> None:
-            self._note_opened(connection, record.info[OPENED].file)
 
         @event.listens_for(engine, "checkout")
         def replace_outdated(_: Any, record: Any, __: Any) -> None:
@@ -108,7 +118,6 @@ class WatchedFile:
         before = self._opened
         if before is not None and before != opened:
             if connection.execute(HAS_TABLES).fetchone() is None:
-                connection.close()
                 raise DatabaseUnavailable(
                     f"another file is in the place of the database {self.path}, and has no tables "
                     "of jobqueue; run `jobqueue migrate`, or put the former one back"
