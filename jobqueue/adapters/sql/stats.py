@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, select, text, tuple_
+from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select, text, tuple_
 
 from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.adapters.sql.role import SqlRole
@@ -57,13 +57,19 @@ class SqlStats(SqlRole, StatsRole):
         summed.append(func.max(STATS.c.longest_seconds).label("longest_seconds"))
         summed.append(func.sum(STATS.c.wait_seconds).label("wait_seconds"))
         kinds = (STATS.c.minute, STATS.c.handler, STATS.c.queue)
-        query = select(*kinds, *summed).where(STATS.c.minute > self.time.later(-period))
+        # Minutes in the future were written by a clock that was ahead.
+        lately = (STATS.c.minute > self.time.later(-period), STATS.c.minute <= self.time.now())
+        query = select(*kinds, *summed).where(*lately)
         query = query.group_by(*kinds).order_by(*kinds)
         rows = self.database.look(lambda connection: connection.execute(query).all())
         return [StatOfMinute(to_utc(row.minute), _stat(row)) for row in rows]
 
     def prune_stats(self, limit: int) -> int:
-        too_old = select(*_STATS_KEY).where(STATS.c.minute <= self.time.later(-STATS_LIFETIME))
+        too_far = or_(
+            STATS.c.minute <= self.time.later(-STATS_LIFETIME),
+            STATS.c.minute > self.time.later(STATS_LIFETIME),
+        )
+        too_old = select(*_STATS_KEY).where(too_far)
         too_old = too_old.order_by(*_STATS_KEY).limit(limit)
         if not self.database.read(lambda c: c.execute(too_old.limit(1)).first()):
             return 0

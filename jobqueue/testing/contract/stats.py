@@ -50,3 +50,17 @@ class StatsContract(ContractBase):
         assert adapter.prune_stats(1) == 1
         assert adapter.prune_stats(10) == 1
         assert len(adapter.stats(timedelta(days=30))) == 1
+
+    def test_what_a_clock_that_was_ahead_has_written_is_not_of_the_last_minutes(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        hour = timedelta(hours=1)
+        ahead = clock.advance(hour)
+        adapter.add_stats("worker-1", [Stat("One", "a", 1)])
+        clock.advance(timedelta(days=10))
+        adapter.add_stats("worker-1", [Stat("Two", "a", 1)])
+        clock.advance(-timedelta(days=10) - hour)
+        assert adapter.stats(2 * hour) == []
+        assert adapter.prune_stats(10) == 1
+        clock.advance(hour)
+        assert [found.minute for found in adapter.stats(2 * hour)] == [ahead]
