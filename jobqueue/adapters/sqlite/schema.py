@@ -20,8 +20,8 @@ class SqliteSchema(SqlSchema):
         path = self.database.file.path
         if not path.parent.is_dir():
             raise DatabaseUnavailable(
-                f"the folder {path.parent} for {path.name} does not exist; create it, or check the "
-                "URL"
+                f"the folder {_shown(path.parent)} for {path.name} does not exist; create it, or "
+                "check the URL"
             )
         path.touch()
         self.database.file.expect_another()
@@ -31,3 +31,9 @@ class SqliteSchema(SqlSchema):
 
     def _server_version(self, connection: Connection) -> str:  # noqa: ARG002
         return f"SQLite {sqlite3.sqlite_version}"
+
+
+def _shown(folder: Path) -> Path:
+    """A folder as it was probably given: from the working directory on, if it is in there."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
