@@ -85,20 +85,13 @@ class LowWater:
     def look(self, find: Callable[[], Sequence[Lane]]) -> None:
         """Find the lanes anew."""
         begun = self.monotonic()
-        self.looked(find(), begun)
-
-    def looked(self, lanes: Sequence[Lane], begun: float) -> None:
-        """Note the lanes that a look has found, which began at that moment."""
+        lanes = find()
         self._looked_at = self.monotonic()
         paid_until = max(self._may_look_at, self._looked_at - CREDIT_SECONDS)
         self._may_look_at = paid_until + (self._looked_at - begun) / SHARE_OF_TIME
-        self.go_on(lanes)
+        self._marks = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
         self._is_by_queue = self.queues is not None or any(lane.queue is not None for lane in lanes)
         self._runs_dry = not lanes
-
-    def go_on(self, lanes: Sequence[Lane]) -> None:
-        """Go on from these lanes, and forget others."""
-        self._marks = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
 
     def hear(self, wakeup: Wakeup) -> None:
         """Go back to the position in a wake-up; if it has none, look for the jobs."""
@@ -129,6 +122,10 @@ class LowWater:
             queue = job.queue if self._is_by_queue else None
             self._marks[queue, job.priority] = (job.run_at, job.id)
         self._runs_dry = len(jobs) < limit
+
+    def go_on(self, lanes: Sequence[Lane]) -> None:
+        """Go on from these lanes, and forget others."""
+        self._marks = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
 
     def _queues_of(self, wakeup: Wakeup) -> Collection[str | None]:
         if not self._is_by_queue:
