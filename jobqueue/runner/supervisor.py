@@ -437,7 +437,9 @@ class Supervisor:
                 self._let_go(process, "it has grown past --max-memory")
 
     def _replace_those_out_of_reach(self) -> None:
-        """Replace workers in which a job has closed the pipe by which they are told what to do."""
+        """Replace workers in which a job has closed the pipe through which they are woken."""
+        if self.relay is None:
+            return
         for seat in self._seats:
             process = seat.process
             if process is not None and process.pipe.is_broken and not self._until_idle:

@@ -104,21 +104,13 @@ class LowWater:
     def look(self, find: Callable[[], FoundLanes]) -> None:
         """Find the lanes anew."""
         begun = self.monotonic()
-        self.looked(find(), begun)
-
-    def looked(self, found: FoundLanes, begun: float) -> None:
-        """Note what a look has found, which began at that moment."""
+        found = find()
         self._looked_at = self.monotonic()
         self._pay_for(found.scan_time, self._looked_at - begun)
-        self.go_on(found.lanes)
-        self._is_by_queue = self.queues is not None or any(
-            lane.queue is not None for lane in found.lanes
-        )
-        self._runs_dry = not found.lanes
-
-    def go_on(self, lanes: Sequence[Lane]) -> None:
-        """Go on from these lanes, and forget others."""
+        lanes = found.lanes
         self._marks = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
+        self._is_by_queue = self.queues is not None or any(lane.queue is not None for lane in lanes)
+        self._runs_dry = not lanes
 
     def _pay_for(self, scan_time: timedelta, elapsed_seconds: float) -> None:
         """Put off the next look. The server's clock may have been set meanwhile."""
@@ -155,6 +147,10 @@ class LowWater:
             queue = job.queue if self._is_by_queue else None
             self._marks[queue, job.priority] = (job.run_at, job.id)
         self._runs_dry = len(jobs) < limit
+
+    def go_on(self, lanes: Sequence[Lane]) -> None:
+        """Go on from these lanes, and forget others."""
+        self._marks = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
 
     def _queues_of(self, wakeup: Wakeup) -> Collection[str | None]:
         if not self._is_by_queue:

@@ -24,7 +24,6 @@ from jobqueue.adapters.postgres.low_water import (
     FoundLanes,
     Lane,
     LowWater,
-    lane_of,
     moments_of,
 )
 from jobqueue.adapters.sql.tables import to_utc
@@ -107,7 +106,7 @@ class NextDue:
             now="%(now)s::timestamptz" if time.clock else "statement_timestamp()"
         )
         self.low_water = LowWater(None, look_again_seconds=LOOK_AGAIN_SECONDS)
-        self._since: datetime | str = LONG_AGO
+        self._last: FirstReady
         self._lock = threading.Lock()
         self._heard: dict[int, Wakeup] = {}
 
@@ -127,28 +126,26 @@ class NextDue:
         """
         for wakeup in self._take_heard():
             self.low_water.hear(wakeup)
-        first = self._look() if self.low_water.has_to_look() else self._go_on()
-        self._since = first.now
-        is_cheap = first.dead_rows < FEW_DEAD_ROWS
+        if self.low_water.has_to_look():
+            self.low_water.look(self._marks_from_the_start)
+        else:
+            self.low_water.go_on(self._marks_from_here())
+        is_cheap = self._last.dead_rows < FEW_DEAD_ROWS
         self.low_water.look_again_seconds = 0.0 if is_cheap else LOOK_AGAIN_SECONDS
-        return first
+        return self._last
 
     def _take_heard(self) -> Iterable[Wakeup]:
         with self._lock:
             heard, self._heard = self._heard, {}
             return heard.values()
 
-    def _look(self) -> FirstReady:
+    def _marks_from_the_start(self) -> FoundLanes:
         begun = self.low_water.monotonic()
-        first = self._first_ready((), LONG_AGO)
-        took = timedelta(seconds=self.low_water.monotonic() - begun)
-        self.low_water.looked(FoundLanes(self._marks_after(first), took), begun)
-        return first
+        marks = self._marks_after(self._first_ready((), LONG_AGO))
+        return FoundLanes(marks, timedelta(seconds=self.low_water.monotonic() - begun))
 
-    def _go_on(self) -> FirstReady:
-        first = self._first_ready(self.low_water.lanes(), self._since)
-        self.low_water.go_on(self._marks_after(first))
-        return first
+    def _marks_from_here(self) -> list[Lane]:
+        return self._marks_after(self._first_ready(self.low_water.lanes(), self._last.now))
 
     def _first_ready(self, known: Sequence[Lane], since: datetime | str) -> FirstReady:
         gaps = _gaps_between(lane.priority for lane in known)
@@ -164,8 +161,12 @@ class NextDue:
             values["now"] = self._clock.now()
         rows = self._database.read(lambda c: c.exec_driver_sql(self._sql, values).all())
         ((_, now, _, dead_rows),) = [row for row in rows if row[0] is None]
-        lanes = [lane_of(None, *place) for *place, _ in rows if place[0] is not None]
-        return FirstReady(lanes, to_utc(now), dead_rows)
+        places = [place for *place, _ in rows if place[0] is not None]
+        lanes = [
+            Lane(None, priority, to_utc(run_at), job_id) for priority, run_at, job_id in places
+        ]
+        self._last = FirstReady(lanes, to_utc(now), dead_rows)
+        return self._last
 
     def _marks_after(self, first: FirstReady) -> list[Lane]:
         """Where to go on in each priority that is known by now: the present, or a job before it."""
