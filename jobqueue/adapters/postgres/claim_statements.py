@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobqueue.adapters.postgres.connection import DAWN, DUSK
-from jobqueue.adapters.postgres.database import COMMIT_WITHIN_MS
+from jobqueue.adapters.postgres.limits import WITHIN_TURN
 
 NOTHING_IS_PAUSED = "NOT EXISTS (SELECT FROM background_queues WHERE paused_at IS NOT NULL)"
 # The value of `{but}` for a worker that passes over jobs that it does not know. A look walks over
@@ -112,12 +112,6 @@ due AS MATERIALIZED (
     LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )"""
 
-# Evaluated once. The process may be frozen, or its machine lost, before it commits.
-WITHIN_LIMITS = (
-    "(SELECT set_config('idle_in_transaction_session_timeout', "
-    f"'{COMMIT_WITHIN_MS}', true)) IS NOT NULL"
-)
-
 # `= ANY (ARRAY(…))` rather than a join: with LIMIT a parameter, the planner tips over to a hash
 # join with the whole table. A job of a single attempt is taken for a free slot only.
 _MARK_AS_RUNNING = f"""
@@ -128,7 +122,7 @@ chosen AS (
 UPDATE background_jobs
 SET state = 'running', attempts = attempts + 1, locked_by = %(worker_id)s,
     claim_token = %(token)s, locked_at = {{now}}, updated_at = {{now}}
-WHERE {WITHIN_LIMITS} AND id = ANY (ARRAY(SELECT id FROM chosen))
+WHERE {WITHIN_TURN} AND id = ANY (ARRAY(SELECT id FROM chosen))
 RETURNING id, handler, args::text, queue, priority, attempts, max_attempts, crashes,
           {{run_at}}, {{created_at}}, locked_at
 """  # noqa: S608 - composed of constants

@@ -27,7 +27,9 @@ LONGEST_LOOK_SECONDS = 2.0
 # PostgreSQL's codes, from its manual's appendix "PostgreSQL Error Codes".
 SCHEMA_CODES = {"42P01", "42703", "3F000", "42704"}
 LOCK_TIMEOUT_CODE = "55P03"
-PASSING_CODES = {"25006", "40001", "40P01", LOCK_TIMEOUT_CODE, "57014"}
+# The server has ended a transaction of ours that stood still: this process was frozen meanwhile.
+STOOD_STILL_CODES = {"25P03", "25P04"}
+PASSING_CODES = {"25006", "40001", "40P01", LOCK_TIMEOUT_CODE, "57014", *STOOD_STILL_CODES}
 PASSING_CLASSES = {"08", "53", "57", "58"}
 ANSWER_SECONDS = 30.0
 # For heartbeats. Well below a lease, so that one hanging connection does not let workers seem dead.
