@@ -18,11 +18,10 @@ from jobqueue.adapters.sql.database import (
     ANSWER_SECONDS,
     LONGEST_LOOK_SECONDS,
     Database,
-    LockTimeout,
     parse_url,
 )
 from jobqueue.adapters.sql.execute import Execute
-from jobqueue.errors import InvalidDatabaseUrl
+from jobqueue.errors import InvalidDatabaseUrl, RowLocked
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -168,15 +167,19 @@ class PostgresDatabase(Database):
         return self.write(limited)
 
     def write_giving_way(self, work: Callable[[Connection, bool], T]) -> T:
-        # The server would end one of the two, and that might be the worker that settles.
+        try:
+            return self.write_unless_locked(lambda connection: work(connection, False))
+        except RowLocked:
+            return self.write(lambda connection: work(connection, True))
+
+    def write_unless_locked(self, work: Callable[[Connection], T]) -> T:
+        # The server would end one of two that wait for each other, and that might be the worker
+        # that settles.
         def limited(connection: Connection) -> T:
             connection.exec_driver_sql(LIMIT_WAIT, {"longest_wait_ms": str(LONGEST_WAIT_MS)})
-            return work(connection, False)
+            return work(connection)
 
-        try:
-            return self.write(limited)
-        except LockTimeout:
-            return self.write(lambda connection: work(connection, True))
+        return self.write(limited)
 
     def write_in_one_statement(
         self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS

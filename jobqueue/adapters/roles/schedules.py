@@ -18,6 +18,9 @@ class SchedulesRole(Protocol):
 
         A new schedule, and one with another rule, ticks from now on. Others go on from their last
         tick. Paused schedules stay paused. Schedules of other names are left as they are.
+
+        Raises:
+            RowLocked: somebody keeps one of them locked; none is stored.
         """
         ...
 
@@ -36,6 +39,9 @@ class SchedulesRole(Protocol):
 
         Returns None, and does neither, when the schedule is paused or is no longer as it was
         `seen`: another worker has enqueued these ticks, or it was changed.
+
+        Raises:
+            RowLocked: somebody keeps the schedule locked; nothing is stored.
         """
         ...
 

@@ -17,6 +17,7 @@ from jobqueue.errors import (
     DatabaseRefused,
     DatabaseUnavailable,
     InvalidDatabaseUrl,
+    RowLocked,
     SchemaError,
 )
 
@@ -60,10 +61,6 @@ def parse_url(url: str) -> URL:
             "a user's name or password, write %40"
         )
     return parsed
-
-
-class LockTimeout(DatabaseUnavailable):
-    """Somebody has kept a row or a table locked for longer than a transaction of ours waits."""
 
 
 class Database:
@@ -114,6 +111,14 @@ class Database:
                 rows.
         """
         return self.write(lambda connection: work(connection, False))
+
+    def write_unless_locked(self, work: Callable[[Connection], T]) -> T:
+        """Write, and wait for no row for long.
+
+        Raises:
+            RowLocked: somebody keeps one locked; nothing was done.
+        """
+        return self.write(work)
 
     def write_in_one_statement(
         self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
@@ -258,7 +263,7 @@ def translated(error: BaseException, database: str) -> DatabaseError:
     if unavailable:
         unavailable = f"{database} {unavailable}"
         is_locked = code == LOCK_TIMEOUT_CODE
-        return LockTimeout(unavailable) if is_locked else DatabaseUnavailable(unavailable)
+        return RowLocked(unavailable) if is_locked else DatabaseUnavailable(unavailable)
     if not code and "not a database" in text:
         return DatabaseError(f"{database}: the {text}; check the URL")
     kind = type(error).__name__
