@@ -118,6 +118,15 @@ def schedule_not_understood(logger: logging.Logger, schedule: str, error: Except
     emit(logger, logging.WARNING, line, "schedule_not_understood", schedule=schedule)
 
 
+def schedule_locked(logger: logging.Logger, schedule: str) -> None:
+    """Somebody keeps a schedule locked that is due. It is logged once until it is free."""
+    line = (
+        f"schedule {schedule} waits, since somebody's open transaction keeps its row in "
+        "background_schedules locked; its jobs are enqueued when that transaction ends"
+    )
+    emit(logger, logging.WARNING, line, "schedule_locked", schedule=schedule)
+
+
 def schedules_troubled(logger: logging.Logger, error: Exception) -> None:
     """The database refused what recurring jobs need; it is tried again."""
     line = f"recurring jobs could not be enqueued: {error}"

@@ -25,7 +25,7 @@ from jobqueue.arguments import encode_args
 from jobqueue.background import Service
 from jobqueue.cron import Schedule, schedule_from
 from jobqueue.defaults import DefaultAdapter
-from jobqueue.errors import InvalidJob
+from jobqueue.errors import InvalidJob, RowLocked
 from jobqueue.job import Job, Registry, refuse_main
 from jobqueue.maintenance.due_ticks import (
     MOST_AT_ONCE,
@@ -42,6 +42,7 @@ LOOK_SECONDS = 5.0
 RENEW_SECONDS = 10.0
 DECLARED_FOR = timedelta(seconds=3 * RENEW_SECONDS)
 SHORTEST_PAUSE_SECONDS = 0.001
+LOCKED_PAUSE = timedelta(seconds=1)
 STOP_SECONDS = 5.0
 
 
@@ -136,6 +137,7 @@ class Ticks:
         self._undeclared: set[str] = set()
         self._renewed = float("-inf")
         self._not_understood: set[tuple[str, datetime]] = set()
+        self._locked_since: dict[str, datetime] = {}
 
     def take(self, schedules: Iterable[NewSchedule]) -> None:
         """Look after these schedules from now on. New and changed ones are declared."""
@@ -155,7 +157,7 @@ class Ticks:
         self._declare()
         records = [r for r in self._adapter.schedules(self._app) if r.name in self._mine]
         now = self._adapter.now()
-        nexts = [self._tick(record, now) for record in records if record.paused_at is None]
+        nexts = [self._tick_if_free(record, now) for record in records if record.paused_at is None]
         first = min((tick for tick in nexts if tick is not None), default=None)
         if first is None:
             return LOOK_SECONDS
@@ -167,9 +169,35 @@ class Ticks:
             self._undeclared |= set(self._mine) - known
             self._renewed = self._monotonic()
         if self._undeclared:
-            wanted = [self._mine[name] for name in self._undeclared]
-            self._adapter.declare_schedules(self._app, wanted)
-            self._undeclared.clear()
+            self._declare_these([self._mine[name] for name in self._undeclared])
+
+    def _declare_these(self, schedules: Sequence[NewSchedule]) -> None:
+        """Declare schedules, all together unless one of them is locked. That one waits alone."""
+        try:
+            self._adapter.declare_schedules(self._app, schedules)
+        except RowLocked:
+            if len(schedules) > 1:
+                for schedule in schedules:
+                    self._declare_these([schedule])
+        else:
+            self._undeclared.difference_update(schedule.name for schedule in schedules)
+
+    def _tick_if_free(self, record: ScheduleRecord, now: datetime) -> datetime | None:
+        """Enqueue the due ticks of a schedule, and return when to look at it again.
+
+        One that somebody keeps locked does not hold up the others. Its ticks are enqueued when it
+        is free, as if it were still the time when that was tried first.
+        """
+        due_at = self._locked_since.get(record.name, now)
+        try:
+            following = self._tick(record, due_at)
+        except RowLocked:
+            if record.name not in self._locked_since:
+                log.schedule_locked(self._logger, record.name)
+            self._locked_since[record.name] = due_at
+            return now + LOCKED_PAUSE
+        was_locked = self._locked_since.pop(record.name, None) is not None
+        return now if was_locked else following
 
     def _tick(self, record: ScheduleRecord, now: datetime) -> datetime | None:
         """Enqueue the due ticks of a schedule, and return when it is due next."""

@@ -20,6 +20,7 @@ import pytest
 from sqlalchemy import make_url
 
 from jobqueue.adapters.postgres import database as postgres_database
+from jobqueue.adapters.postgres import path as postgres_path
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
@@ -259,7 +260,8 @@ def monitor(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
 @pytest.fixture
 def world(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     # No limit in time, neither ours nor the server's: the stage sees when somebody has to give way.
-    monkeypatch.setattr(postgres_database, "LONGEST_WAIT_MS", 0)
+    for module in (postgres_database, postgres_path):
+        monkeypatch.setattr(module, "LONGEST_WAIT_MS", 0)
     clock = ManualClock()
     patient = make_url(postgres_url).update_query_dict({"options": "-cdeadlock_timeout=20s"})
     url = patient.render_as_string(hide_password=False)

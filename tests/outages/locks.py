@@ -9,8 +9,10 @@ import psycopg
 
 
 @contextmanager
-def locked(url: str, table: str, row_id: int | str) -> Iterator[psycopg.Connection]:
+def locked(
+    url: str, table: str, row_id: int | str, *, column: str = "id"
+) -> Iterator[psycopg.Connection]:
     """Within the block, somebody's transaction has locked a row. At its end it is committed."""
     with psycopg.connect(url) as console:
-        console.execute(f"SELECT FROM {table} WHERE id = %s FOR UPDATE".encode(), [row_id])
+        console.execute(f"SELECT FROM {table} WHERE {column} = %s FOR UPDATE".encode(), [row_id])
         yield console

@@ -164,6 +164,19 @@ def test_who_settles_at_one_go_is_told_what_was_not(
         assert states(adapter, first, second) == [JobState.RUNNING, None]
 
 
+def test_locks_met_again_and_again_on_one_connection(
+    adapter: PostgresAdapter, postgres_url: str
+) -> None:
+    """The driver prepares what it has run five times, also what the server did not come to."""
+    for _ in range(10):
+        first, second = held(adapter, 2)
+        outcomes = [Succeeded(first), Failed(second, keep=False)]
+        with locked(postgres_url, JOBS, first.id):
+            turn = adapter.turn(outcomes, Claim(ME, next(TOKENS), 1, 1))
+            assert turn == Turn((), (), locked=(outcomes[0],))
+        assert adapter.settle_unlocked(turn.locked) == Turn((), ())
+
+
 # --- a worker ------------------------------------------------------------------------------------
 
 

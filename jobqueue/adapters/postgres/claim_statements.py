@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobqueue.adapters.postgres.database import COMMIT_WITHIN_MS
+from jobqueue.adapters.postgres.limits import WITHIN_TURN
 from jobqueue.adapters.sql.tables import DAWN, DUSK
 
 NOTHING_IS_PAUSED = "NOT EXISTS (SELECT FROM background_queues WHERE paused_at IS NOT NULL)"
@@ -125,12 +125,6 @@ due AS MATERIALIZED (
     LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )"""
 
-# Evaluated once. The process may be frozen, or its machine lost, before it commits.
-WITHIN_LIMITS = (
-    "(SELECT set_config('idle_in_transaction_session_timeout', "
-    f"'{COMMIT_WITHIN_MS}', true)) IS NOT NULL"
-)
-
 # `= ANY (ARRAY(…))` rather than a join: with LIMIT a parameter, the planner tips over to a hash
 # join with the whole table. A job of a single attempt is taken for a free slot only, and others as
 # long as there is room for their arguments. Mostly all are taken; they are not numbered then.
@@ -149,7 +143,7 @@ chosen AS (
 UPDATE background_jobs
 SET state = 'running', attempts = least(attempts, 2147483646) + 1, locked_by = %(worker_id)s,
     claim_token = %(token)s, locked_at = {{now}}, updated_at = {{now}}
-WHERE {WITHIN_LIMITS} AND id = ANY (ARRAY(SELECT id FROM chosen))
+WHERE {WITHIN_TURN} AND id = ANY (ARRAY(SELECT id FROM chosen))
 RETURNING id, handler, args::text, queue, priority, attempts, max_attempts, crashes,
           {{run_at}}, {{created_at}}, locked_at
 """  # noqa: S608 - composed of constants

@@ -37,9 +37,17 @@ CANCEL_SECONDS = 1.0
 AFTER_SERVERS_OWN_SECONDS = 1.0
 
 # A pooler invents the process id that it tells its clients. Moments are read in UTC: any other zone
-# is five times the work for the driver, with each of them.
+# is five times the work for the driver, with each of them. The server, too, has to notice within
+# 30 s that this machine is lost: until then it keeps locked what a transaction has locked. That is
+# not asked for on a pooler's connection, which others use as well.
 GET_TO_KNOW = """
-SELECT pg_backend_pid(), extract(epoch FROM current_setting('statement_timeout')::interval)::float8
+SELECT pg_backend_pid(), extract(epoch FROM current_setting('statement_timeout')::interval)::float8,
+    CASE WHEN pg_backend_pid() = %s THEN
+        set_config('tcp_keepalives_idle', '15', false)
+        || set_config('tcp_keepalives_interval', '5', false)
+        || set_config('tcp_keepalives_count', '3', false)
+        || set_config('tcp_user_timeout', '30000', false)
+    END
 FROM set_config('TimeZone', 'UTC', false)
 """
 
@@ -82,7 +90,9 @@ class PatientConnection(psycopg.Connection[Any]):
         Through a pooler no statements are prepared, since the next transaction may use another
         connection to the server.
         """
-        ((pid, self.servers_own_seconds),) = self.execute(GET_TO_KNOW.encode()).fetchall()
+        ((pid, self.servers_own_seconds, _),) = self.execute(
+            GET_TO_KNOW.encode(), [self.info.backend_pid]
+        ).fetchall()
         if pid != self.info.backend_pid:
             self.prepare_threshold = None
 

@@ -13,15 +13,15 @@ from psycopg.rows import tuple_row
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc
 
 from jobqueue.adapters.postgres.connection import CONNECT_OPTIONS, PatientConnection, connect
+from jobqueue.adapters.postgres.limits import LIMIT_SILENCE, LIMIT_WAIT, LONGEST_WAIT_MS
 from jobqueue.adapters.sql.database import (
     ANSWER_SECONDS,
     LONGEST_LOOK_SECONDS,
     Database,
-    LockTimeout,
     parse_url,
 )
 from jobqueue.adapters.sql.execute import Execute
-from jobqueue.errors import InvalidDatabaseUrl
+from jobqueue.errors import InvalidDatabaseUrl, RowLocked
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -38,16 +38,6 @@ SELECT set_config('statement_timeout', %(milliseconds)s, true),
        set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)
 """
 LONGEST_LOOK_MS = round(LONGEST_LOOK_SECONDS * 1000)
-
-# Below the server's own `deadlock_timeout`, a second unless somebody has changed it.
-LIMIT_WAIT = "SELECT set_config('lock_timeout', %(milliseconds)s, true)"
-LONGEST_WAIT_MS = 400
-# Should the COMMIT never come (the process is frozen, its network gone), the server ends the
-# transaction. Until then its rows are locked.
-COMMIT_WITHIN_MS = 10_000
-LIMIT_SILENCE = (
-    f"SELECT set_config('idle_in_transaction_session_timeout', '{COMMIT_WITHIN_MS}', true)"
-)
 
 PREPARE_THRESHOLD = "prepare_threshold"
 
@@ -177,15 +167,19 @@ class PostgresDatabase(Database):
         return self.write(limited)
 
     def write_giving_way(self, work: Callable[[Connection, bool], T]) -> T:
-        # The server would end one of the two, and that might be the worker that settles.
-        def limited(connection: Connection) -> T:
-            connection.exec_driver_sql(LIMIT_WAIT, {"milliseconds": str(LONGEST_WAIT_MS)})
-            return work(connection, False)
-
         try:
-            return self.write(limited)
-        except LockTimeout:
+            return self.write_unless_locked(lambda connection: work(connection, False))
+        except RowLocked:
             return self.write(lambda connection: work(connection, True))
+
+    def write_unless_locked(self, work: Callable[[Connection], T]) -> T:
+        # The server would end one of two that wait for each other, and that might be the worker
+        # that settles.
+        def limited(connection: Connection) -> T:
+            connection.exec_driver_sql(LIMIT_WAIT, {"longest_wait_ms": str(LONGEST_WAIT_MS)})
+            return work(connection)
+
+        return self.write(limited)
 
     def write_in_one_statement(
         self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
@@ -262,12 +256,21 @@ def executing_on_psycopg(connection: psycopg.Connection[Any]) -> Execute:
 
 def _end_autocommit(driver: psycopg.Connection[Any]) -> None:
     """End autocommit, or close a connection on which a statement is still under way (Ctrl-C)."""
-    if driver.info.transaction_status == TransactionStatus.INERROR:
-        driver.rollback()
     if driver.info.transaction_status == TransactionStatus.IDLE:
         driver.autocommit = False
     else:
         driver.close()
+
+
+def _forget_prepared(driver: psycopg.Connection[Any]) -> None:
+    """Have the driver forget which statements it has prepared, as it does at a rollback.
+
+    It takes those for prepared, too, that the server did not come to after an error.
+    """
+    if driver.info.transaction_status == TransactionStatus.IDLE:
+        driver.execute(b"BEGIN", prepare=False)
+    if driver.info.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
+        driver.rollback()
 
 
 def _driver_of(connection: Connection) -> PatientConnection:
@@ -314,6 +317,9 @@ def _in_one_trip(
             psycopg.Cursor(driver).execute(b"COMMIT", prepare=False)
             # All of it has been sent by now.
             meanwhile()
+    except psycopg.Error:
+        _forget_prepared(driver)
+        raise
     finally:
         _end_autocommit(driver)
     return [cursor.fetchall() for cursor in cursors]

@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 from jobqueue.adapters.postgres import copy_format
 from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
 from jobqueue.adapters.postgres.claim_statements import BUT, ClaimStatements
-from jobqueue.adapters.postgres.database import LONGEST_WAIT_MS, PostgresDatabase, Statement
+from jobqueue.adapters.postgres.database import PostgresDatabase, Statement
+from jobqueue.adapters.postgres.limits import LONGEST_WAIT_MS, LONGEST_WAIT_OF_JOB_MS
 from jobqueue.adapters.postgres.low_water import (
     FoundLanes,
     Lane,
@@ -49,8 +50,6 @@ from jobqueue.records import Claim, ClaimedJob, NewJob, Wakeup
 from jobqueue.stored import StoredJob
 
 FEWEST_TO_COPY = 1000
-# At the end of a job's own transaction nobody waits but the job, whose work would be undone.
-LONGEST_WAIT_OF_JOB_MS = 20_000
 
 
 class PostgresPath(SqlPath):
@@ -66,7 +65,9 @@ class PostgresPath(SqlPath):
         self._enqueue_one_sql = ENQUEUE_ONE.format(now=now)
         self._enqueue_one_aloud_sql = ENQUEUE_ONE_ALOUD.format(now=now)
         self._reserve_sql = copy_format.RESERVE.format(now=now)
-        self._settling = {False: SettleStatements.of(now), True: SettleStatements.passing_over(now)}
+        self._settling = SettleStatements.within_turn(now)
+        self._settling_unlocked = SettleStatements.passing_over(now)
+        self._settling_within = SettleStatements.within_transaction(now)
         self._claiming = {False: ClaimStatements.of(now), True: ClaimStatements.of(now, BUT)}
         self.low_water_marks = LowWaterMarks()
 
@@ -235,7 +236,7 @@ class PostgresPath(SqlPath):
         return statements.claim_in_queues, values | {"queues": queues, "shares": shares}
 
     def _settle_passing_over(self, settlements: Settlements) -> Applied:
-        statements = self.settle_statements(settlements, passing_over=True)
+        statements = self._statements_of(self._settling_unlocked, settlements, LONGEST_WAIT_MS)
         pairs = [
             *settlements.removals,
             *((change.id, change.token) for change in settlements.changes),
@@ -245,35 +246,26 @@ class PostgresPath(SqlPath):
         *settled, locked = self.database.write_at_once(statements, lambda: None)
         return replace(_applied(settled, settlements), locked=locked)
 
-    def settle_statements(
-        self,
-        settlements: Settlements,
-        *,
-        passing_over: bool = False,
-        longest_wait_ms: int | None = None,
-    ) -> list[Statement]:
-        """The statements that settle a batch, with their values.
+    def settle_statements(self, settlements: Settlements) -> list[Statement]:
+        """The statements that settle a batch in a turn, with their values."""
+        return self._statements_of(self._settling, settlements, LONGEST_WAIT_MS)
 
-        Args:
-            settlements: the batch.
-            passing_over: whether to pass over rows that somebody else has locked.
-            longest_wait_ms: how long to wait for such rows otherwise; None for the usual time.
-        """
-        wait_ms = LONGEST_WAIT_MS if longest_wait_ms is None else longest_wait_ms
-        limits = {"longest_wait_ms": str(wait_ms)}
-        settling = self._settling[passing_over]
+    def _statements_of(
+        self, settling: SettleStatements, settlements: Settlements, longest_wait_ms: int
+    ) -> list[Statement]:
+        wait = {"longest_wait_ms": str(longest_wait_ms)}
         statements = [
-            (settling.remove, {"ids": _array(ids), "token": token, **limits})
+            (settling.remove, {"ids": _array(ids), "token": token, **wait})
             for token, ids in ids_by_token(settlements.removals).items()
         ]
         if settlements.changes:
-            values = _columns(settlements.changes) | limits | self._clock_value()
+            values = _columns(settlements.changes) | wait | self._clock_value()
             statements.append((settling.change, values))
         return statements
 
     def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
         execute, settled = executing_on(connection), list[Sequence[Any]]()
-        statements = self.settle_statements(settlements, longest_wait_ms=LONGEST_WAIT_OF_JOB_MS)
+        statements = self._statements_of(self._settling_within, settlements, LONGEST_WAIT_OF_JOB_MS)
         for sql, values in statements:
             if isinstance(values["ids"], str):  # asyncpg takes no text for an array
                 values["ids"] = [job_id for job_id, _ in settlements.removals]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobqueue.adapters.postgres.announcer import CHANNEL
-from jobqueue.adapters.postgres.database import COMMIT_WITHIN_MS
+from jobqueue.adapters.postgres.limits import WAITING_WITHIN_TRANSACTION, WAITING_WITHIN_TURN
 
 # Identity values are given out in the order of the SELECT, so the ids ascend as the jobs do.
 ENQUEUE = """
@@ -46,13 +46,6 @@ SELECT id, run_at, created_at, pg_notify({CHANNEL}, json_build_object(
 FROM stored
 """  # noqa: S608 - composed of constants
 
-# Evaluated once, before the first row is touched. Somebody may keep a row locked. And the process
-# may be frozen, or its machine lost, before it commits.
-LIMITED = f"""(
-    SELECT set_config('lock_timeout', %(longest_wait_ms)s::text, true)
-        || set_config('idle_in_transaction_session_timeout', '{COMMIT_WITHIN_MS}', true)
-) IS NOT NULL"""
-
 # The rows to settle: all of them, or those that nobody else has locked.
 ROWS = "%(ids)s::bigint[]"
 ROWS_TO_REMOVE = """ARRAY(
@@ -60,41 +53,41 @@ ROWS_TO_REMOVE = """ARRAY(
 ROWS_TO_CHANGE = ROWS_TO_REMOVE.replace("FOR UPDATE", "FOR NO KEY UPDATE")
 
 # One statement for each token of a batch: a join with the pairs takes three times as long.
-REMOVE = f"""
+REMOVE = """
 DELETE FROM background_jobs
-WHERE {LIMITED} AND id = ANY ({{rows}}) AND claim_token = %(token)s
+WHERE {limited} AND id = ANY ({rows}) AND claim_token = %(token)s
 RETURNING id, claim_token
-"""  # noqa: S608 - composed of constants
+"""
 
 # The rule of `settlement.py` is written out here for speed: a batch is one statement, whatever its
 # outcomes. A job that becomes ready, and that somebody has cancelled, ends cancelled and keeps the
 # reason, which is in `last_error`.
-CHANGE = f"""
+CHANGE = """
 UPDATE background_jobs AS job
 SET state = CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NULL
                  THEN 'cancelled' ELSE mine.state END,
     attempts = job.attempts - mine.refund,
-    run_at = coalesce({{now}} + mine.delay * interval '1 second', job.run_at),
+    run_at = coalesce({now} + mine.delay * interval '1 second', job.run_at),
     last_error = CASE WHEN mine.keeps_error OR mine.state = 'ready'
                            AND job.cancel_requested_at IS NOT NULL
                       THEN job.last_error ELSE mine.error END,
     progress = coalesce(mine.progress::json, job.progress),
     result = mine.result::json,
-    failed_at = CASE WHEN mine.state = 'failed' THEN {{now}} END,
+    failed_at = CASE WHEN mine.state = 'failed' THEN {now} END,
     finished_at = CASE WHEN mine.state <> 'ready' OR job.cancel_requested_at IS NOT NULL
-                       THEN {{now}} END,
-    locked_at = NULL, locked_by = NULL, claim_token = NULL, updated_at = {{now}}
+                       THEN {now} END,
+    locked_at = NULL, locked_by = NULL, claim_token = NULL, updated_at = {now}
 FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[], %(states)s::text[], %(refunds)s::int[],
             %(delays)s::float8[], %(errors)s::text[], %(keeps_errors)s::bool[],
             %(results)s::text[], %(progresses)s::text[])
      AS mine (id, token, state, refund, delay, error, keeps_error, result, progress)
-WHERE {LIMITED} AND job.id = ANY ({{rows}})
+WHERE {limited} AND job.id = ANY ({rows})
       AND job.id = mine.id AND job.claim_token = mine.token
 RETURNING mine.id, mine.token,
           CASE WHEN job.state = 'cancelled' AND job.cancel_requested_at IS NOT NULL
                     AND (mine.state = 'ready' OR mine.keeps_error)
                THEN coalesce(job.last_error, '') END
-"""  # noqa: S608 - composed of constants
+"""
 
 # What is still held when what is not locked has been settled.
 STILL_HELD = """
@@ -107,17 +100,28 @@ WHERE job.id = ANY (%(ids)s::bigint[])
 
 @dataclass(frozen=True, slots=True)
 class SettleStatements:
-    """The statements that settle, of all rows or of those that nobody else has locked."""
+    """The statements that settle a batch of jobs."""
 
     remove: str
     change: str
 
     @classmethod
-    def of(cls, now: str) -> SettleStatements:
-        """The statements with an expression for the time."""
-        return cls(REMOVE.format(rows=ROWS), CHANGE.format(rows=ROWS, now=now))
+    def within_turn(cls, now: str) -> SettleStatements:
+        """The statements of a turn, with an expression for the time."""
+        values = {"now": now, "rows": ROWS, "limited": WAITING_WITHIN_TURN}
+        return cls(REMOVE.format(**values), CHANGE.format(**values))
 
     @classmethod
     def passing_over(cls, now: str) -> SettleStatements:
-        """As `of`, but they pass over what somebody else has locked."""
-        return cls(REMOVE.format(rows=ROWS_TO_REMOVE), CHANGE.format(rows=ROWS_TO_CHANGE, now=now))
+        """Those that pass over what somebody else has locked."""
+        values = {"now": now, "limited": WAITING_WITHIN_TURN}
+        return cls(
+            REMOVE.format(rows=ROWS_TO_REMOVE, **values),
+            CHANGE.format(rows=ROWS_TO_CHANGE, **values),
+        )
+
+    @classmethod
+    def within_transaction(cls, now: str) -> SettleStatements:
+        """The last statement of a job's own transaction, which may take as long as the job."""
+        values = {"now": now, "rows": ROWS, "limited": WAITING_WITHIN_TRANSACTION}
+        return cls(REMOVE.format(**values), CHANGE.format(**values))

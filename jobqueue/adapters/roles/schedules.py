@@ -18,6 +18,9 @@ class SchedulesRole(Protocol):
 
         A new schedule, and one with another rule, ticks from now on. Others go on from their last
         tick. Paused schedules stay paused. Schedules of other names are left as they are.
+
+        Raises:
+            RowLocked: somebody keeps one of them locked; none is stored.
         """
         ...
 
@@ -47,6 +50,9 @@ class SchedulesRole(Protocol):
             last_tick: the last of these ticks.
             enqueued: all ticks that it remembers as enqueued from now on; None for those that it
                 does already.
+
+        Raises:
+            RowLocked: somebody keeps the schedule locked; nothing is stored.
         """
         ...
 

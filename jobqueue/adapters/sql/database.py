@@ -15,6 +15,7 @@ from jobqueue.errors import (
     DatabaseRefused,
     DatabaseUnavailable,
     InvalidDatabaseUrl,
+    RowLocked,
     SchemaError,
 )
 from jobqueue.forks import renewed_in_children
@@ -26,7 +27,9 @@ LONGEST_LOOK_SECONDS = 2.0
 # PostgreSQL's codes, from its manual's appendix "PostgreSQL Error Codes".
 SCHEMA_CODES = {"42P01", "42703", "3F000", "42704"}
 LOCK_TIMEOUT_CODE = "55P03"
-PASSING_CODES = {"25006", "40001", "40P01", LOCK_TIMEOUT_CODE, "57014"}
+# The server has ended a transaction of ours that stood still: this process was frozen meanwhile.
+STOOD_STILL_CODES = {"25P03", "25P04"}
+PASSING_CODES = {"25006", "40001", "40P01", LOCK_TIMEOUT_CODE, "57014", *STOOD_STILL_CODES}
 PASSING_CLASSES = {"08", "53", "57", "58"}
 ANSWER_SECONDS = 30.0
 # For heartbeats. Well below a lease, so that one hanging connection does not let workers seem dead.
@@ -57,10 +60,6 @@ def parse_url(url: str) -> URL:
             "a user's name or password, write %40"
         )
     return parsed
-
-
-class LockTimeout(DatabaseUnavailable):
-    """Somebody has kept a row or a table locked for longer than a transaction of ours waits."""
 
 
 class Database:
@@ -111,6 +110,14 @@ class Database:
                 rows.
         """
         return self.write(lambda connection: work(connection, False))
+
+    def write_unless_locked(self, work: Callable[[Connection], T]) -> T:
+        """Write, and wait for no row for long.
+
+        Raises:
+            RowLocked: somebody keeps one locked; nothing was done.
+        """
+        return self.write(work)
 
     def write_in_one_statement(
         self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
@@ -255,7 +262,7 @@ def translated(error: BaseException, database: str) -> DatabaseError:
     if unavailable:
         unavailable = f"{database} {unavailable}"
         is_locked = code == LOCK_TIMEOUT_CODE
-        return LockTimeout(unavailable) if is_locked else DatabaseUnavailable(unavailable)
+        return RowLocked(unavailable) if is_locked else DatabaseUnavailable(unavailable)
     if not code and "not a database" in text:
         return DatabaseError(f"{database}: the {text}; check the URL")
     kind = type(error).__name__

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     Boolean,
-    Column,
     ColumnElement,
     Connection,
     Delete,
@@ -30,7 +29,14 @@ from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.settlement import GIVEN_BACK, Freed
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.database import BEAT_SECONDS
-from jobqueue.adapters.sql.role import CANCEL_REQUESTED, UNLOCKED, SqlParts, SqlRole, held_by
+from jobqueue.adapters.sql.role import (
+    CANCEL_REQUESTED,
+    UNLOCKED,
+    SqlParts,
+    SqlRole,
+    held_by,
+    rows_where,
+)
 from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundWorker
 from jobqueue.records import (
     CrashedJob,
@@ -185,7 +191,7 @@ class SqlLeases(SqlRole, LeasesRole):
         now, fails = self.time.now(), _fails(freed)
         return (
             update(JOBS)
-            .where(*_of(JOBS.c.id, held_by(worker_id) & which, passing_over))
+            .where(*rows_where(JOBS.c.id, held_by(worker_id) & which, passing_over))
             .values(
                 **UNLOCKED,
                 state=case(
@@ -244,18 +250,8 @@ def _without(worker_id: str, passing_over: bool, which: ColumnElement[bool] = AL
     Every transaction that frees a worker's jobs does this first, so that no two of them deadlock.
     """
     return delete(WORKERS).where(
-        *_of(WORKERS.c.id, (WORKERS.c.id == worker_id) & which, passing_over)
+        *rows_where(WORKERS.c.id, (WORKERS.c.id == worker_id) & which, passing_over)
     )
-
-
-def _of(
-    id_column: Column[Any], condition: ColumnElement[bool], passing_over: bool
-) -> tuple[ColumnElement[bool], ...]:
-    """The conditions for rows, or for those of them that nobody else has locked."""
-    if not passing_over:
-        return (condition,)
-    unlocked = select(id_column).where(condition).with_for_update(skip_locked=True).cte("unlocked")
-    return (id_column.in_(select(unlocked.c.id)), condition)
 
 
 def _has_worker(connection: Connection, worker_id: str, which: ColumnElement[bool] = ALL) -> bool:

@@ -26,11 +26,10 @@ from jobqueue.adapters.settlement import (
     settlements_of,
 )
 from jobqueue.adapters.sql.announcer import wakeup_for
-from jobqueue.adapters.sql.database import LockTimeout
 from jobqueue.adapters.sql.enqueued import Enqueued
 from jobqueue.adapters.sql.execute import Execute
 from jobqueue.adapters.sql.role import SqlRole
-from jobqueue.errors import DatabaseRefused
+from jobqueue.errors import DatabaseRefused, RowLocked
 from jobqueue.records import Claim, ClaimedJob, NewJob, Outcome, Released, Retried, Turn, Wakeup
 from jobqueue.stored import StoredJob, kept_by
 
@@ -127,9 +126,7 @@ class SqlPath(SqlRole, PathRole):
         turn = self.turn(outcomes, None)
         if turn.locked:
             ids = ", ".join(str(outcome.job.id) for outcome in turn.locked)
-            raise LockTimeout(
-                f"{self.database.name}: somebody keeps the rows of jobs locked: {ids}"
-            )
+            raise RowLocked(f"{self.database.name}: somebody keeps the rows of jobs locked: {ids}")
         return list(turn.rejected)
 
     def turn(
@@ -142,7 +139,7 @@ class SqlPath(SqlRole, PathRole):
         given_back = _given_back(outcomes)
         try:
             done = self._settle_and_claim(settlements, claim, given_back, once)
-        except (DatabaseRefused, LockTimeout):
+        except (DatabaseRefused, RowLocked):
             if not outcomes:
                 raise
             done = Done(self._settle_apart(settlements), [])

@@ -56,7 +56,7 @@ class SqlSchedules(SqlRole, SchedulesRole):
             for schedule in sorted(schedules, key=lambda schedule: schedule.name):
                 self._declare(connection, app, schedule)
 
-        self.database.write(work)
+        self.database.write_unless_locked(work)
 
     def _declare(self, connection: Connection, app: str, schedule: NewSchedule) -> None:
         key, now = {"app": app, "name": schedule.name}, self.time.read(connection)
@@ -79,13 +79,18 @@ class SqlSchedules(SqlRole, SchedulesRole):
         connection.execute(change)
 
     def renew_schedules(self, app: str, names: Collection[str]) -> set[str]:
-        change = (
-            update(Row)
-            .where(Row.app == app, Row.name.in_(sorted(names)))
-            .values(declared_at=self.time.now())
-            .returning(Row.name)
-        )
-        return set(self.database.write(lambda c: c.execute(change).scalars().all()))
+        these = (Row.app == app, Row.name.in_(sorted(names)))
+        change = update(Row).values(declared_at=self.time.now())
+
+        def work(connection: Connection, passing_over: bool) -> Sequence[str]:
+            if passing_over:
+                unlocked = select(Row.name).where(*these).with_for_update(skip_locked=True)
+                free = connection.execute(unlocked).scalars().all()
+                connection.execute(change.where(Row.app == app, Row.name.in_(free)))
+                return connection.execute(select(Row.name).where(*these)).scalars().all()
+            return connection.execute(change.where(*these).returning(Row.name)).scalars().all()
+
+        return set(self.database.write_giving_way(work))
 
     def schedules(self, app: str | None = None) -> list[ScheduleRecord]:
         query = _all_columns().order_by(Row.app, Row.name)
@@ -111,7 +116,7 @@ class SqlSchedules(SqlRole, SchedulesRole):
                 return None
             return self._path.insert(executing_on(connection), jobs)
 
-        records = self.database.write(work)
+        records = self.database.write_unless_locked(work)
         if records is None:
             return None
         self.announcer.announce_new(wakeup_for(records))

@@ -73,7 +73,8 @@ class SqlStats(SqlRole, StatsRole):
         too_old = too_old.order_by(*_STATS_KEY).limit(limit)
         if not self.database.read(lambda c: c.execute(too_old.limit(1)).first()):
             return 0
-        return self._execute(delete(STATS).where(tuple_(*_STATS_KEY).in_(too_old)))
+        unlocked = too_old.with_for_update(skip_locked=True)
+        return self._execute(delete(STATS).where(tuple_(*_STATS_KEY).in_(unlocked)))
 
 
 def _stat_row(stat: Stat) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from jobqueue.adapters.roles.transactions import TransactionsRole
 from jobqueue.adapters.settlement import settlements_of
-from jobqueue.adapters.sql.database import Database, LockTimeout, forget_connections_after_fork
+from jobqueue.adapters.sql.database import Database, forget_connections_after_fork
 from jobqueue.adapters.sql.path import SqlPath
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.transaction import AsyncJobTransaction, JobTransaction
-from jobqueue.errors import ConfigurationError
+from jobqueue.errors import ConfigurationError, RowLocked
 from jobqueue.forks import renewed_in_children
 from jobqueue.records import JobState, Succeeded
 
@@ -43,8 +43,8 @@ class SqlTransaction(JobTransaction):
             with self._database.errors_translated():
                 connection = self._sessions.connection_of(self.session)
                 return bool(self._path.settle_within(connection, settlements_of([outcome])).pairs)
-        except LockTimeout as error:
-            raise LockTimeout(
+        except RowLocked as error:
+            raise RowLocked(
                 f"job {outcome.job.id} ({outcome.job.handler}) could not be completed: somebody's "
                 "open transaction keeps its row in background_jobs locked; what was written in its "
                 "transaction is rolled back, and it is tried again when the row is free"
