@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from jobqueue import Every, Job, JobQueue, clock
 from jobqueue.adapters import Adapter, connect
+from jobqueue.adapters.postgres import leases as postgres_leases
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.adapters.postgres.connection import PatientConnection
 from jobqueue.adapters.sql import database, leases
@@ -561,7 +562,8 @@ def test_a_beat_gives_up_long_before_the_lease_ends(
 ) -> None:
     assert database.ANSWER_SECONDS == PatientConnection.patience_seconds == 30
     assert database.BEAT_SECONDS < DEFAULT_LEASE_SECONDS / 4
-    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.2)
+    for module in (leases, postgres_leases):
+        monkeypatch.setattr(module, "BEAT_SECONDS", 0.2)
     adapter = connect(url)
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE background_workers IN ACCESS EXCLUSIVE MODE")
