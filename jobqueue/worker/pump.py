@@ -300,9 +300,7 @@ class Pump:
             free_slots=free_slots,
             queues=self.queues,
             heard=self._take_heard(),
-            passing_over=self.unknown_handlers.to_pass_over()
-            if self.unknown_handlers is not None
-            else (),
+            passing_over=self._passed_over(),
             most_bytes=most_bytes,
         )
 
@@ -344,14 +342,28 @@ class Pump:
         """
         try:
             due = JobFilter(states=(JobState.READY,), queues=self.queues, due=True)
-            paused = self.adapter.paused_queues()
-            if self.queues is not None:
-                paused = paused.intersection(self.queues)
             # Counted first: a job that is enqueued in between is looked for once more.
-            held_back = self.adapter.count_jobs(replace(due, queues=tuple(paused)))
-            return self.adapter.count_jobs(due) > held_back
+            left_alone = self._count_left_alone(due)
+            return self.adapter.count_jobs(due) > left_alone
         except DatabaseUnavailable:
             return True
+
+    def _count_left_alone(self, due: JobFilter) -> int:
+        """How many of the jobs that are due this worker does not claim: it may claim all others."""
+        paused = self.adapter.paused_queues()
+        if self.queues is not None:
+            paused = paused.intersection(self.queues)
+        in_paused = replace(due, queues=tuple(paused))
+        count = self.adapter.count_jobs(in_paused)
+        passed_over = self._passed_over()
+        if not passed_over:
+            return count
+        unknown = replace(due, handlers=passed_over)
+        in_both = self.adapter.count_jobs(replace(in_paused, handlers=passed_over))
+        return count + self.adapter.count_jobs(unknown) - in_both
+
+    def _passed_over(self) -> tuple[str, ...]:
+        return () if self.unknown_handlers is None else self.unknown_handlers.to_pass_over()
 
     # --- giving back -----------------------------------------------------------------------------
 

@@ -98,8 +98,9 @@ class Worker:
         self._observers = observers or default_configuration.observers
         self._handoff = Handoff(settings.concurrency)
         self._alarm_clock = AlarmClock(logger)
-        # A worker that stops when idle puts jobs off that it cannot perform.
-        self._unknown_handlers = None if until_idle else UnknownHandlers(self._is_known)
+        # A worker that stops when idle puts jobs off that it cannot perform: those that it claims
+        # before it passes over them.
+        self._unknown_handlers = UnknownHandlers(self._is_known, puts_off=until_idle)
         self._monitor = Monitor(adapter, self.id, self._handoff, logger, self._logger_of)
         self._executor = self._new_executor(slots)
         self._performer = self._new_performer(alarm)
