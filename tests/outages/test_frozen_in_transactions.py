@@ -69,9 +69,12 @@ def unlocked(url: str, table: str) -> set[int | str]:
         return {row[0] for row in rows}
 
 
-def test_a_beat_leaves_nothing_locked(adapter: PostgresAdapter, postgres_url: str) -> None:
+@pytest.mark.parametrize("name", ["beat", "register"])
+def test_a_beat_leaves_nothing_locked(
+    name: str, adapter: PostgresAdapter, postgres_url: str
+) -> None:
     """It is one statement, committed when the server has done it."""
-    with frozen(postgres_url, "beat") as process:
+    with frozen(postgres_url, name) as process:
         assert unlocked(postgres_url, "background_workers") == {FROZEN, LIVING}
         assert adapter.beat([FROZEN, LIVING]) == {FROZEN, LIVING}
         assert thawed(process) == "done"
@@ -125,14 +128,6 @@ def free_everything(adapter: Adapter) -> None:
 
 def states(adapter: Adapter) -> set[JobState]:
     return {state for state, number in adapter.count_by_state().items() if number}
-
-
-def test_a_worker_that_is_being_registered(
-    adapter: PostgresAdapter, postgres_url: str, wait_for: WaitFor
-) -> None:
-    with frozen(postgres_url, "register"):
-        assert adapter.beat([LIVING]) == {LIVING}
-        assert {worker.id for worker in adapter.workers()} == {LIVING}
 
 
 def test_the_server_is_asked_to_notice_that_a_machine_is_lost(

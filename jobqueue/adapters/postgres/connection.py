@@ -156,21 +156,42 @@ def _within(seconds: float, waiting: Generator[Any, Any, T]) -> Generator[Any, A
 def connect(*args: Any, prepare_threshold: int | None = None, **kwargs: Any) -> PatientConnection:
     """A connection to a server, or to a pooler in front of one.
 
+    If the server lets us in and ends the connection at once, it is tried once more: that is how it
+    looks when all connections are ended.
+
     Args:
         prepare_threshold: after how many times a statement is prepared, whoever is there; None for
             psycopg's default, and never through a pooler.
     """
-    connection = PatientConnection.connect(
-        *args, **kwargs, autocommit=True, cursor_factory=_ReadingCursor
-    )
-    try:
-        # A pooler may let us in at once, and then have no server for us.
-        with connection.patient(timeout_from_conninfo(kwargs)):
-            connection.get_to_know()
-        if prepare_threshold is not None:
-            connection.prepare_threshold = prepare_threshold
-        connection.autocommit = False
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    for is_last in (False, True):
+        connection = PatientConnection.connect(
+            *args, **kwargs, autocommit=True, cursor_factory=_ReadingCursor
+        )
+        try:
+            _get_ready(connection, prepare_threshold, timeout_from_conninfo(kwargs))
+        except BaseException as error:
+            connection.close()
+            if is_last or not _was_ended(error):
+                raise
+        else:
+            return connection
+    raise AssertionError("the last try returns or raises")
+
+
+def _get_ready(
+    connection: PatientConnection, prepare_threshold: int | None, patience_seconds: float
+) -> None:
+    # A pooler may let us in at once, and then have no server for us.
+    with connection.patient(patience_seconds):
+        connection.get_to_know()
+    if prepare_threshold is not None:
+        connection.prepare_threshold = prepare_threshold
+    connection.autocommit = False
+
+
+def _was_ended(error: BaseException) -> bool:
+    """Whether the server has ended the connection, rather than refuse or answer nothing."""
+    if isinstance(error, psycopg.errors.AdminShutdown):
+        return True
+    is_lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+    return is_lost and not isinstance(error, NoAnswer)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import select, update
+from sqlalchemy import Insert, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from jobqueue.adapters.sql.database import BEAT_SECONDS
 from jobqueue.adapters.sql.leases import SqlLeases
@@ -13,6 +14,9 @@ from jobqueue.adapters.sql.tables import WORKERS
 
 class PostgresLeases(SqlLeases):
     """Keeps workers in PostgreSQL, and frees the jobs of those that are gone."""
+
+    def _insertion(self) -> Insert:
+        return insert(WORKERS).on_conflict_do_nothing()
 
     def beat(self, worker_ids: Collection[str]) -> set[str]:
         these = WORKERS.c.id.in_(sorted(worker_ids))

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Delete,
+    Insert,
     Update,
     bindparam,
     case,
@@ -37,7 +38,7 @@ from jobqueue.adapters.sql.role import (
     held_by,
     rows_where,
 )
-from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundWorker
+from jobqueue.adapters.sql.tables import JOBS, WORKERS
 from jobqueue.records import (
     CrashedJob,
     JobFilter,
@@ -70,7 +71,7 @@ class SqlLeases(SqlRole, LeasesRole):
 
     def register_worker(self, worker: NewWorker) -> None:
         now = self.time.now()
-        statement = insert(BackgroundWorker).values(
+        statement = self._insertion().values(
             id=worker.id,
             name=worker.name,
             host=worker.host,
@@ -82,7 +83,13 @@ class SqlLeases(SqlRole, LeasesRole):
             heartbeat_at=now,
             details=self._details_of(worker) or None,
         )
-        self._beats.write(lambda c: c.execute(statement), answer_seconds=BEAT_SECONDS)
+        self._beats.write_in_one_statement(
+            lambda c: c.execute(statement), answer_seconds=BEAT_SECONDS
+        )
+
+    def _insertion(self) -> Insert:
+        """The statement that stores a new worker; it may be repeated if its answer is lost."""
+        return insert(WORKERS)
 
     def beat(self, worker_ids: Collection[str]) -> set[str]:
         statement = (
