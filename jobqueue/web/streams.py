@@ -24,7 +24,7 @@ LOOK_SECONDS = 1.0
 LAST_WORD_SECONDS = 1.0
 ENDING_SECONDS = 30.0
 """For how long after its end no stream begins. A server that still runs then goes on."""
-MOST_STREAMS_OF_A_CALLER = 50
+MOST_STREAMS_OF_A_CALLER = 200
 MOST_STREAMS = 1_000
 SLOWEST_READER_SECONDS = 30.0
 """How long a client may leave an event unread until its stream is ended."""
