@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from jobqueue import log
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
@@ -52,6 +54,7 @@ class Service:
         self._retry_seconds = retry_seconds
         self._until = until
         self._trouble: type[Exception] | None = None
+        self._uncaught: type[BaseException] | None = None
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -110,16 +113,38 @@ class Service:
 
     def _run(self) -> None:
         while not self.is_stopping:
-            self._wait(self.run_step())
+            self._wait(self._run_step_in_any_case())
         if self._until is not None:
             self._run_until(self._until)
 
     def _run_until(self, nothing_is_left: Callable[[], bool]) -> None:
         """Run the steps that follow `stop`."""
-        seconds = self.run_step()
+        seconds = self._run_step_in_any_case()
         while not nothing_is_left():
             self._wait(seconds)
-            seconds = self.run_step()
+            seconds = self._run_step_in_any_case()
+
+    def _run_step_in_any_case(self) -> float | None:
+        """Run one step. Nothing that it raises ends the thread, since somebody depends on it.
+
+        A hook may raise SystemExit, and an error cannot be logged where a filter of the application
+        fails. Then it is written where Python writes the uncaught errors of threads.
+        """
+        try:
+            return self.run_step()
+        except BaseException as error:  # noqa: BLE001 - the thread would end
+            before, self._uncaught = self._uncaught, type(error)
+            if before is not type(error):
+                self._report_uncaught(error)
+            return self._retry_seconds
+
+    def _report_uncaught(self, error: BaseException) -> None:
+        try:
+            log.service_failed(self._logger, self._name, error)
+        except BaseException:  # noqa: BLE001 - as above
+            with suppress(BaseException):
+                uncaught = (*sys.exc_info(), threading.current_thread())
+                threading.excepthook(threading.ExceptHookArgs(uncaught))
 
     def _wait(self, seconds: float | None) -> None:
         self._woken.wait(None if seconds is None else min(seconds, threading.TIMEOUT_MAX))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jobqueue.errors import ConfigurationError
 from jobqueue.retention import KEEP_EXPECTED, KeepRule, parse_keep
@@ -30,6 +30,30 @@ GROUP_SETTINGS = ("queues", "concurrency", "max_runtime", "max_attempts", "poll_
 GROUP_EXPECTED = "count, " + ", ".join(GROUP_SETTINGS)
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 LOG_FORMATS = ("text", "json")
+
+
+class PlacedUrl(str):
+    """A database's URL as it was given, and the folder that it is relative to.
+
+    `sqlite:///jobs.sqlite3` means the file in the folder in which the setting was read, wherever
+    the process goes later.
+    """
+
+    folder: Path
+
+    def __new__(cls, url: str) -> Self:
+        placed = super().__new__(cls, url)
+        placed.folder = folder_of(url)
+        return placed
+
+
+def folder_of(url: str) -> Path:
+    """The folder that a database's URL is relative to: the working directory, if nothing is known.
+
+    Raises:
+        FileNotFoundError: the working directory has been removed.
+    """
+    return url.folder if isinstance(url, PlacedUrl) else Path.cwd()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +214,11 @@ class Settings:
         SECONDS,
         "How long a worker that is stopped may take to finish the jobs that run.",
     )
+    boot_timeout: timedelta = _setting(
+        timedelta(minutes=2),
+        SECONDS,
+        "How long the new workers of a restart may take to get ready; then the old ones go on.",
+    )
     max_attempts: int = _setting(
         24, COUNT, "How often a job is attempted before it is failed; a class can set its own."
     )
@@ -203,6 +232,10 @@ class Settings:
     )
     log_level: str = _setting("info", LEVEL, "The least important log lines that are shown.")
     log_format: str = _setting("text", FORMAT, "Log lines for people, or one JSON object a line.")
+
+    def __post_init__(self) -> None:
+        """Fix the folder that the database's URL is relative to."""
+        object.__setattr__(self, "database_url", PlacedUrl(self.database_url))
 
 
 def setting_names() -> tuple[str, ...]:
@@ -251,10 +284,29 @@ def config_file(directory: Path) -> Path | None:
     return project if has_section else None
 
 
+_BEGINNING = re.compile(r"[\w+.-]*:?/+")
+_SECRET_OPTION = re.compile(
+    r"([?&;][\w-]*(?:password|passwd|pwd|secret|token)=)[^&;]*", re.IGNORECASE
+)
+
+
 def hide_password(url: str) -> str:
-    """Return a database URL without its password, for logs and screens."""
-    url = re.sub(r"(//[^/@:]*:)[^/]*@", r"\1***@", url)
-    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1***", url)
+    """Return a database URL without its password, for logs and screens.
+
+    It may be mistyped. What could be a password is hidden, then: all that stands between a user's
+    name and the last `@`.
+    """
+    return _SECRET_OPTION.sub(r"\1***", _hide_between_name_and_host(url))
+
+
+def _hide_between_name_and_host(url: str) -> str:
+    before, at, host = url.rpartition("@")
+    if not at or url.startswith("sqlite:"):  # a file's name may have an @
+        return url
+    beginning = _BEGINNING.match(before)
+    name_at = beginning.end() if beginning else 0
+    name, colon, password = before[name_at:].partition(":")
+    return f"{before[:name_at]}{name}:***@{host}" if colon and password else url
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,9 +331,15 @@ def load_worker_groups(directory: Path | None = None) -> tuple[ConfiguredGroup, 
         ConfigurationError: one cannot be used.
     """
     section, where = _section(directory or Path.cwd())
+    groups = section.get(GROUPS, {})
+    if not isinstance(groups, dict):
+        raise ConfigurationError(
+            f"{GROUPS} in {where} is no table of groups; expected [{GROUPS}.NAME], and in it "
+            f"{GROUP_EXPECTED}"
+        )
     return tuple(
-        _configured_group(name, table, f"workers.{name} in {where}")
-        for name, table in section.get(GROUPS, {}).items()
+        _configured_group(name, table, f"{GROUPS}.{name} in {where}")
+        for name, table in groups.items()
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.config import Settings, load_settings
+from jobqueue.forks import renewed_in_children
 from jobqueue.hooks import Hooks, Observers
 from jobqueue.sinks import EventSinks, default_sinks
 
@@ -26,12 +27,16 @@ class DefaultConfiguration:
 
     def __init__(self, sinks: EventSinks) -> None:
         self._sinks = sinks
-        self._lock = threading.RLock()
+        self._renew_lock()
+        renewed_in_children(self, DefaultConfiguration._renew_lock)
         self._settings: Settings | None = None
         self._adapter: Adapter | None = None
         self._substitute: Adapter | None = None
         self._connect: Callable[[Settings], Adapter] | None = None
         self._watch: Callable[[Adapter, Settings], None] | None = None
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.RLock()
 
     def install(self, connect: Callable[[Settings], Adapter]) -> None:
         """Set how settings become an adapter. `jobqueue.app` does it on import."""

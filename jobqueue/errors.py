@@ -14,6 +14,7 @@
     └── DatabaseError
         ├── InvalidDatabaseUrl      no adapter understands the URL (a ConfigurationError)
         ├── DatabaseUnavailable     it does not answer; trying again may help
+        │   ├── RowLocked           somebody's open transaction keeps locked what it needs
         │   └── TransactionOpen     a job of this process is in SQLite's only write transaction
         ├── DatabaseRefused         it answered, and refused what was sent
         └── SchemaError             the tables are missing or not current
@@ -116,6 +117,13 @@ class InvalidDatabaseUrl(ConfigurationError, DatabaseError):
 
 class DatabaseUnavailable(DatabaseError):
     """The database does not answer, or is read-only or locked. Trying again may help."""
+
+
+class RowLocked(DatabaseUnavailable):
+    """Somebody's open transaction keeps a row or a table locked for longer than is waited for.
+
+    Nothing else is wrong with the database. On PostgreSQL only: a SQLite file is locked as a whole.
+    """
 
 
 class TransactionOpen(DatabaseUnavailable):

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from jobqueue import log
-from jobqueue.errors import ConfigurationError
+from jobqueue.errors import ConfigurationError, JobTimeout
 from jobqueue.records import (
     Cancelled,
     ClaimedJob,
@@ -28,6 +28,7 @@ from jobqueue.records import (
     Retried,
     Succeeded,
 )
+from jobqueue.spelling import close_to
 
 Finish = Awaitable[None] | None
 Around = (
@@ -131,6 +132,9 @@ EVENTS = tuple(
     for name, method in vars(Hooks).items()
     if inspect.isfunction(method) and name not in ATTEMPT_HOOKS
 )
+HOOKS = (*ATTEMPT_HOOKS, *EVENTS)
+OBSERVER_FAILS = (Exception, SystemExit, JobTimeout)
+"""What an observer may raise without harm. The time of a job may be over while one runs."""
 OUTCOME_EVENTS = (
     "job_succeeded",
     "job_retried",
@@ -151,6 +155,8 @@ class Observers:
     """
 
     def __init__(self, hooks: Iterable[Hooks] = ()) -> None:
+        if isinstance(hooks, Hooks):
+            raise ConfigurationError("hooks= takes a list of objects; write hooks=[…] around it")
         self.hooks = tuple(hooks)
         for each in self.hooks:
             _check(each)
@@ -166,7 +172,7 @@ class Observers:
         for hook in self._by_event[event]:
             try:
                 hook(*facts)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an observer raises
+            except OBSERVER_FAILS as error:
                 log.hook_failed(logger, hook, error)
 
     def tell_outcomes(self, logger: logging.Logger, settled: Iterable[Outcome]) -> None:
@@ -199,6 +205,34 @@ def _check(hooks: Hooks) -> None:
                 f"{type(hooks).__name__}.{name} is async, but events of jobs and workers are told "
                 "on threads without an event loop; make it a plain method"
             )
+    _refuse_what_is_never_called(type(hooks))
+
+
+def _refuse_what_is_never_called(hooks: type[Hooks]) -> None:
+    """Refuse a method that is nearly a hook, and one that cannot be called as its hook is."""
+    for name in dir(hooks):
+        method = getattr(hooks, name)
+        if name.startswith("_") or not inspect.isfunction(method):
+            continue
+        hook = close_to(name, HOOKS)
+        if name not in HOOKS and hook is not None:
+            raise ConfigurationError(
+                f"{hooks.__name__}.{name} is no hook, and is never called; did you mean {hook!r}? "
+                "If it is a method of your own, give it another name, or begin it with an "
+                "underscore"
+            )
+        if name in HOOKS:
+            _refuse_other_parameters(hooks, name)
+
+
+def _refuse_other_parameters(hooks: type[Hooks], name: str) -> None:
+    expected = list(inspect.signature(getattr(Hooks, name)).parameters)
+    try:
+        inspect.signature(getattr(hooks, name)).bind(*expected)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{hooks.__name__}.{name} cannot be called with ({', '.join(expected)}): {error}"
+        ) from None
 
 
 def overridden(name: str, hooks: Iterable[Hooks]) -> tuple[Callable[..., Any], ...]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, NoReturn
 
 from jobqueue.errors import InvalidArguments
 
 MAX_JSON_BYTES = 1024 * 1024
+DEEPEST = 100
+"""How many levels of lists and objects are shown of a value that is nested too deeply for JSON."""
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 # `json.dumps` would make an encoder for every job.
@@ -55,6 +58,19 @@ def storable(text: str, what: str) -> str:
             "and pass its key",
         )
     return text
+
+
+def writable(value: Any, depth: int = 0) -> Any:
+    """A value with texts in the place of what JSON does not have, or is nested too deeply."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value} (no number of JSON)"
+    if depth == DEEPEST and isinstance(value, dict | list | tuple):
+        return f"(nested more than {DEEPEST} levels deep)"
+    if isinstance(value, dict):
+        return {str(key): writable(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [writable(item, depth + 1) for item in value]
+    return value
 
 
 def progress_text(value: Any, message: str | None) -> str:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 MASK = "***"
 MAX_ERROR_CHARACTERS = 20_000
 _SHORT = 4
+DEEPEST = 100
+MOST_FORMS = 1_000
+LONGEST_ENCODED = 10_000
+MOST_COMPARED = 50_000_000
+"""How many characters are compared for one job at most, which takes some 30 milliseconds."""
+SHORT_FORM_COSTS = 3
+"""A short form, which has to be a word, costs as much as so many long ones."""
+CALL_COSTS = 100
+"""A look into a text costs as much as so many more characters."""
 
 
 def redact_args(args: Mapping[str, Any], redacted: Collection[str]) -> dict[str, Any]:
@@ -20,45 +31,90 @@ def redact_args(args: Mapping[str, Any], redacted: Collection[str]) -> dict[str,
 
 
 def mask_values(text: str, secrets: Mapping[str, Any]) -> str:
-    """Replace every literal occurrence of the given values in a text by `***`.
+    """Replace every occurrence of the given values in a text by `***`: `Secrets.mask`."""
+    return Secrets(secrets).mask(text)
 
-    Values inside lists and objects are masked one by one. A value of fewer than four characters
-    is masked only as a whole word, so that a secret `1` does not mask every digit.
+
+class Secrets:
+    """Values that must not be shown. It masks them in what a job says.
+
+    Values inside lists and objects are masked one by one, and so are the keys of objects and the
+    lines of a text. A value is found as it is, as Python or JSON writes it, and as a URL, HTML or
+    base64 has it. One of fewer than four characters is masked only as a whole word, so that a
+    secret `1` does not mask every digit.
+
+    The work has a limit, since both the secrets and the texts come from outside: what is beyond it
+    is masked as a whole.
+
+    Args:
+        values: the secrets, by name.
     """
-    return mask_of(secrets)(text)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        forms, numbers, self._are_too_many = _looked_for(list(values.values()))
+        self._long = sorted((f for f in forms if len(f) >= _SHORT), key=len, reverse=True)
+        self._short = sorted((f for f in forms if len(f) < _SHORT), key=len, reverse=True)
+        self._short_words = _as_words(self._short)
+        self._numbers = {(type(number), number) for number in numbers}
+        self._left_to_compare = MOST_COMPARED
+
+    @property
+    def were_too_many(self) -> bool:
+        """Whether a text was masked as a whole, since too much would have had to be compared."""
+        return self._are_too_many or self._left_to_compare < 0
+
+    def mask(self, text: str) -> str:
+        """Replace every occurrence of the secrets in a text by `***`."""
+        if not self._may_compare(text):
+            return MASK
+        for form in self._long:
+            text = text.replace(form, MASK)
+        return self._short_words.sub(MASK, text) if self._short_words else text
+
+    def masked(self, value: Any, depth: int = 0) -> Any:
+        """Replace the secrets by `***` in a JSON value, keys included.
+
+        A number is replaced only if it equals a secret; what is nested deeply, as a whole.
+        """
+        if isinstance(value, str):
+            return self.mask(value)
+        if depth == DEEPEST and isinstance(value, Mapping | list | tuple):
+            return MASK
+        if isinstance(value, Mapping):
+            below = depth + 1
+            return {self.mask(str(key)): self.masked(item, below) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.masked(item, depth + 1) for item in value]
+        return MASK if (type(value), value) in self._numbers else value
+
+    def _may_compare(self, text: str) -> bool:
+        forms = len(self._long) + SHORT_FORM_COSTS * len(self._short)
+        self._left_to_compare -= forms * (len(text) + CALL_COSTS)
+        return not self._are_too_many and self._left_to_compare >= 0
 
 
-def mask_of(secrets: Mapping[str, Any]) -> Callable[[str], str]:
-    """The function that does to a text what `mask_values` does, for many texts."""
-    found = {form for value in secrets.values() for form in _forms(value)}
-    patterns = [_pattern_of(form) for form in sorted(found, key=len, reverse=True)]
-    return partial(_masked_by, patterns)
+def _looked_for(values: list[Any]) -> tuple[set[str], list[int | float], bool]:
+    """The forms and the numbers of values, and whether there are too many to be looked for."""
+    try:
+        forms = _first_of(_forms(values), MOST_FORMS + 1)
+        return forms, list(_numbers(values)), len(forms) > MOST_FORMS
+    except RecursionError:  # they are nested as deeply as JSON can be
+        return set(), [], True
 
 
-def _pattern_of(form: str) -> re.Pattern[str]:
-    pattern = re.escape(form)
-    return re.compile(rf"(?<!\w){pattern}(?!\w)" if len(form) < _SHORT else pattern)
+def _first_of(forms: Iterator[str], most: int) -> set[str]:
+    """The first forms that differ, without those that come after them."""
+    found: set[str] = set()
+    for form in forms:
+        found.add(form)
+        if len(found) == most:
+            break
+    return found
 
 
-def _masked_by(patterns: Iterable[re.Pattern[str]], text: str) -> str:
-    for pattern in patterns:
-        text = pattern.sub(MASK, text)
-    return text
-
-
-def masked(value: Any, secrets: Mapping[str, Any]) -> Any:
-    """Replace the given values by `***` in the texts of a JSON value, keys included.
-
-    A number is replaced only if it equals one of the given values.
-    """
-    if isinstance(value, str):
-        return mask_values(value, secrets)
-    if isinstance(value, Mapping):
-        return {mask_values(str(key), secrets): masked(v, secrets) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked(item, secrets) for item in value]
-    is_secret = any(type(value) is type(one) and value == one for one in secrets.values())
-    return MASK if is_secret and not isinstance(value, bool | None) else value
+def _as_words(forms: Collection[str]) -> re.Pattern[str] | None:
+    either = "|".join(map(re.escape, forms))
+    return re.compile(rf"(?<!\w)(?:{either})(?!\w)") if forms else None
 
 
 def clean_error(text: str) -> str:
@@ -180,17 +236,48 @@ def _forms(value: Any) -> Iterator[str]:
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, Mapping):
-        for item in value.values():
+        for key, item in value.items():
+            yield from _forms(key)
             yield from _forms(item)
     elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
             yield from _forms(item)
     elif isinstance(value, str):
-        if value:
-            yield value
-            yield repr(value)[1:-1]
-            yield json.dumps(value)[1:-1]
-            yield json.dumps(value, ensure_ascii=False)[1:-1]
+        yield from filter(None, _forms_of_text(value))
     else:
         yield str(value)
         yield repr(value)
+
+
+def _forms_of_text(text: str) -> Iterator[str]:
+    yield text
+    yield repr(text)[1:-1]
+    yield json.dumps(text)[1:-1]
+    yield json.dumps(text, ensure_ascii=False)[1:-1]
+    if len(text) <= LONGEST_ENCODED:
+        yield from _encoded_forms(text)
+    lines = text.splitlines()
+    if len(lines) > 1:
+        # A traceback of a group indents each of them.
+        yield from (stripped for line in lines if len(stripped := line.strip()) >= _SHORT)
+
+
+def _encoded_forms(text: str) -> Iterator[str]:
+    data = text.encode("utf-8", "surrogatepass")
+    yield quote(data, safe="")
+    yield quote(data)
+    yield quote_plus(data)
+    yield html.escape(text)
+    if len(data) >= _SHORT:
+        yield base64.b64encode(data).decode().rstrip("=")
+        yield base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    if isinstance(value, Mapping):
+        yield from _numbers(list(value.values()))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value

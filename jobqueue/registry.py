@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobqueue.arguments import encode_unchecked
 from jobqueue.errors import DuplicateJob, UnknownJob
+from jobqueue.forks import renewed_in_children
 
 if TYPE_CHECKING:
     from jobqueue.job import Job
@@ -20,9 +21,13 @@ class Registry:
     """The job classes of this process, by name."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._renew_lock()
+        renewed_in_children(self, Registry._renew_lock)
         self._by_name: dict[str, type[Job]] = {}
         self._watchers: list[Callable[[type[Job]], None]] = []
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def add(self, job_class: type[Job]) -> None:
         """Register a class under its name and its aliases.

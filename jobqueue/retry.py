@@ -151,4 +151,6 @@ def _capped(seconds: Callable[[], float], cap: timedelta | float) -> timedelta:
     return timedelta(seconds=min(jittered, longest))
 
 
+POLICIES = (Polynomial, Exponential, Constant)
+"""The policies of this module, which may be asked at any time: they only calculate."""
 DEFAULT_RETRY = Polynomial()

@@ -28,11 +28,17 @@ class UnknownHandlers:
     Args:
         knows: whether a handler is known by now: a module may have been imported late.
         monotonic: seconds that only go up; for tests.
+        puts_off: whether the jobs that were claimed go back with a delay all the same.
     """
 
     def __init__(
-        self, knows: Callable[[str], bool], monotonic: Callable[[], float] = time.monotonic
+        self,
+        knows: Callable[[str], bool],
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        puts_off: bool = False,
     ) -> None:
+        self.puts_off = puts_off
         self._knows = knows
         self._monotonic = monotonic
         self._lock = threading.Lock()

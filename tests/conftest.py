@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -38,6 +39,9 @@ PROJECT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 60  # a machine that has much else to do takes 20 s for what usually takes one
 DATABASES = ("sqlite", "postgresql")
 ADAPTERS = ("memory", *DATABASES)
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 TABLES = (
     "background_jobs, background_workers, background_queues, background_schedules, "
     "background_keys, background_stats, background_tokens"

@@ -63,8 +63,8 @@ MUTATIONS = (
     Mutation(
         "the fence around removals, on PostgreSQL",
         "adapters/postgres",
-        "WHERE id = ANY (%(ids)s::bigint[]) AND claim_token = %(token)s",
-        "WHERE id = ANY (%(ids)s::bigint[])",
+        "AND id = ANY ({rows}) AND claim_token = %(token)s",
+        "AND id = ANY ({rows})",
         (CONTRACT, f"{POSTGRES} and rejected"),
     ),
     Mutation(
@@ -84,7 +84,7 @@ MUTATIONS = (
     Mutation(
         "counting attempts, on PostgreSQL",
         "adapters/postgres",
-        "attempts = attempts + 1,",
+        "attempts = least(attempts, 2147483646) + 1,",
         "attempts = attempts,",
         (CONTRACT, f"{POSTGRES} and counts_an_attempt"),
         cheap=True,
@@ -99,7 +99,7 @@ MUTATIONS = (
     Mutation(
         "looking behind the low-water mark now and then",
         "adapters/postgres",
-        "self._runs_dry or now - self._looked_at >= LOOK_AGAIN_SECONDS",
+        "self._runs_dry or now - self._looked_at >= self.look_again_seconds",
         "self._runs_dry",
         ("tests/adapters/test_turns.py", "within_a_look"),
         cheap=True,
@@ -157,8 +157,8 @@ MUTATIONS = (
     Mutation(
         "the heartbeat that a rescue has seen",
         "adapters/sql",
-        "(WORKERS.c.id == seen.id) & (WORKERS.c.heartbeat_at == seen.heartbeat_at)",
-        "(WORKERS.c.id == seen.id)",
+        "unchanged = WORKERS.c.heartbeat_at == seen.heartbeat_at",
+        "unchanged = WORKERS.c.heartbeat_at == WORKERS.c.heartbeat_at",
         (CONTRACT, f"{SQLITE} and has_beaten_since"),
     ),
     Mutation(
@@ -170,7 +170,7 @@ MUTATIONS = (
     ),
     Mutation(
         "SKIP LOCKED",
-        "adapters/postgres",
+        "adapters/postgres/claim_statements.py",
         "FOR UPDATE SKIP LOCKED",
         "FOR UPDATE",
         ("tests/adapters/test_turns.py", "rolled_back"),
@@ -192,9 +192,23 @@ MUTATIONS = (
     Mutation(
         "not prefetching what has a single attempt",
         "adapters/postgres",
-        "WHERE max_attempts > 1 OR place <= %(free_slots)s",
-        "WHERE max_attempts > 0",
-        (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
+        "SELECT min(max_attempts) > 1 AND ",
+        "SELECT ",
+        (CONTRACT, f"{POSTGRES} and single_attempt"),
+    ),
+    Mutation(
+        "claiming no more than there is room for",
+        "adapters/postgres",
+        "> 1 AND sum(bytes) <= %(most_bytes)s FROM due",
+        "> 1 FROM due",
+        (CONTRACT, f"{POSTGRES} and room_for"),
+    ),
+    Mutation(
+        "waiting the longer for a job that is performed alone",
+        "worker/drains.py",
+        "max(FIRST_DRAIN_SECONDS, (begun - since) * SHARE_OF_REST)",
+        "FIRST_DRAIN_SECONDS",
+        (WAITS, "gets_its_turn"),
     ),
     Mutation(
         "the order of the claim",
@@ -206,8 +220,8 @@ MUTATIONS = (
     Mutation(
         "giving way to a worker that settles",
         "adapters/postgres",
-        "for _ in range(TIMES_TO_GIVE_WAY):",
-        "for _ in range(0):",
+        "return self.write_unless_locked(lambda connection: work(connection, False))",
+        "return self.write(lambda connection: work(connection, False))",
         (INTERLEAVINGS, "differently"),
     ),
     Mutation(
@@ -220,7 +234,7 @@ MUTATIONS = (
     Mutation(
         "giving back what was claimed without the worker knowing",
         "worker",
-        """        self._release_strays()
+        """        self._release_strays(but=settled.locked)
         if claim is not None:""",
         """        if claim is not None:""",
         (CRASHES, "breaks and sqlite and claim-after"),
@@ -229,8 +243,8 @@ MUTATIONS = (
     Mutation(
         "waking up for what has to go back",
         "worker/pump.py",
-        "self._strays_due_at(), self._return_due_at())",
-        "self._strays_due_at())",
+        "self._strays_due_at(), self._return_due_at(), self._locked.due_at)",
+        "self._strays_due_at(), self._locked.due_at)",
         (WAITS, "claimed_with_a_slow_one or whatever"),
         cheap=True,
     ),

@@ -16,9 +16,12 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+PROJECT = Path(__file__).parents[1]
+AN_EARLY_COMMIT = "a3dd658"
 WHERE_ONLY_ROOT_LOOKS = ("/usr/sbin", "/sbin")
 SKIP = "JOBQUEUE_TEST_SKIP"
 
@@ -59,6 +62,16 @@ def _folder_that_was_mounted() -> str | None:
     return folder
 
 
+def _history() -> str | None:
+    """The git repository of the project, with its first commits."""
+    git = shutil.which("git")
+    if git is None or shutil.which("tar") is None:
+        return None
+    command = [git, "-C", str(PROJECT), "cat-file", "-e", f"{AN_EARLY_COMMIT}^{{commit}}"]
+    found = subprocess.run(command, capture_output=True, check=False)
+    return None if found.returncode else str(PROJECT)
+
+
 NEEDS = {
     "pgbouncer": program(
         "pgbouncer",
@@ -69,6 +82,11 @@ NEEDS = {
         "curl",
         "`apt-get install curl`, `brew install curl`, or another on the PATH, 7.82 or newer",
         package="curl",
+    ),
+    "history": Need(
+        "earlier commits of jobqueue",
+        _history,
+        "run in a clone of its repository with the whole history, `git fetch --unshallow`",
     ),
     "mounting": Need(
         "to mount a file system",

@@ -41,7 +41,10 @@ from jobqueue.worker.reporter import Reporter
 POLL = 280.0
 LEASE = 30.0
 HALF_A_SECOND = 0.5
-DRAIN = 5.0
+FIRST_DRAIN = 5.0
+SHARE_OF_DRAINS = 1 / 5
+MOST_BYTES = 16 * 1024 * 1024
+LARGE = "x" * 1024 * 1024
 WITHOUT_FREE_SLOT = 1.0
 GATHER = 0.02
 SHORTEST = 1e-6  # a wait takes at least that long, as a real one does
@@ -61,17 +64,32 @@ class WatchedHandoff(Handoff):
         super().__init__(slots, world)
         self._world = world
         self.unstarted: dict[tuple[int, int], tuple[float, ClaimedJob]] = {}
+        self.drained_since: float | None = None
+        self.drained_in_vain = 0.0
 
-    def put(self, jobs: Sequence[ClaimedJob]) -> None:
-        super().put(jobs)
+    def put(self, jobs: Sequence[ClaimedJob], args_bytes: int = 0) -> None:
+        super().put(jobs, args_bytes)
         self.unstarted |= {(job.id, job.token): (self._now(), job) for job in jobs}
         self._world.start_what_can_be()
+        assert sum(len(job.args) for _, job in self.unstarted.values()) <= MOST_BYTES, "bytes"
 
     def take_back(self, but: int = 0) -> list[ClaimedJob]:
+        self.note_drain()
         jobs = super().take_back(but)
         for job in jobs:
             del self.unstarted[job.id, job.token]
+        if not but and self.drained_since is not None:
+            self.drained_in_vain += self._now() - self.drained_since
+        self.note_drain()
         return jobs
+
+    def note_drain(self) -> None:
+        """Note since when a slot has been kept free for a job to be performed alone."""
+        if self.kept_free_for is None:
+            self.drained_since = None
+        elif self.drained_since is None:
+            self.drained_since = self._now()
+            self._world.check_that_drains_are_paid_for(self.drained_in_vain)
 
 
 class DatabaseClock:
@@ -133,6 +151,8 @@ class World:
         self.looks = self.given_back = 0
         self.waits = 0
         self.singles: dict[int, float] = {}
+        self.crashes = 0
+        self.crashed_at: float | None = None
         self.free_since = self.time
         self.looked_at = self.time
         self.called = False
@@ -198,6 +218,7 @@ class World:
             self.check()
             event()
             self.start_what_can_be()
+            self.handoff.note_drain()
         else:
             assert until < float("inf"), "the pump waits for what never comes"
             self.time = until
@@ -250,6 +271,7 @@ class World:
         happenings: dict[str, Callable[..., None]] = {
             "enqueue": self.enqueue,
             "single": partial(self.enqueue, single=True),
+            "large": partial(self.enqueue, ballast=LARGE),
             "crash": self.crash,
             "call": self.call,
             "take": self.take_what_is_due,
@@ -259,11 +281,17 @@ class World:
         happenings[what](*facts)
 
     def enqueue(
-        self, number: int, seconds: float, heard: bool = True, *, single: bool = False
+        self,
+        number: int,
+        seconds: float,
+        heard: bool = True,
+        *,
+        single: bool = False,
+        ballast: str = "",
     ) -> None:
         """Have jobs enqueued, and the worker told of them or not."""
         attempts, priority = (1, SINGLE_ATTEMPT_PRIORITY) if single else (24, USUAL_PRIORITY)
-        args = json.dumps({"seconds": seconds})
+        args = json.dumps({"seconds": seconds, "ballast": ballast})
         name = "single" if single else "job"
         jobs = self.adapter.enqueue([NewJob(name, args, "default", priority, attempts)] * number)
         if single:
@@ -278,7 +306,10 @@ class World:
     def crash(self, seconds: float) -> None:
         """Have a job crash elsewhere: it is to be performed alone from now on."""
         args = json.dumps({"seconds": seconds})
-        self.adapter.enqueue([NewJob("job", args, "default", 0, 24)])
+        self.crashes += 1
+        self.adapter.enqueue([NewJob("crashed", args, "default", -self.crashes, 24)])
+        if self.crashed_at is None:
+            self.crashed_at = self.time
         lease = timedelta(seconds=LEASE)
         self.adapter.register_worker(NewWorker("dead", "w", "h", 1, None, 1, lease))
         claimed = self.adapter.claim(Claim("dead", 7, 1, 1))
@@ -322,10 +353,21 @@ class World:
 
     def _check_what_is_held(self) -> None:
         for since, job in self.handoff.unstarted.values():
-            limit = DRAIN + HALF_A_SECOND if job.crashes else HALF_A_SECOND
+            limit = HALF_A_SECOND + self._longest_drain(since) if job.crashes else HALF_A_SECOND
             assert self.time - since <= limit + self._slack, f"{job} is held unstarted"
             if not job.crashes:
                 return  # what comes after it came after it
+
+    def _longest_drain(self, begun: float) -> float:
+        """The longer jobs have been put off, the longer the others wait for them."""
+        assert self.crashed_at is not None
+        share = SHARE_OF_DRAINS / (1 - SHARE_OF_DRAINS)
+        return max(FIRST_DRAIN, (begun - self.crashed_at) * share)
+
+    def check_that_drains_are_paid_for(self, in_vain: float) -> None:
+        """Before the next one begins: those for nothing take a share of the time only."""
+        assert self.crashed_at is not None
+        assert in_vain <= (self.time - self.crashed_at) * SHARE_OF_DRAINS + self._slack, "drains"
 
     def _check_the_look(self) -> None:
         """Where a slot is free somebody looks, at once when called."""

@@ -247,9 +247,26 @@ def test_a_value_that_is_redacted_is_in_no_refusal() -> None:
     def function(password: Scrambled) -> None: ...
 
     parameters = Parameters(function, "Log", is_method=False, redact=("password",))
-    with pytest.raises(InvalidArguments, match=r"as \*\*\*, not as \*\*\*") as refused:
+    with pytest.raises(InvalidArguments, match=r"Log: password: .* it is redacted") as refused:
         parameters.dump(("hunter2",), {})
     assert "hunter2" not in str(refused.value)
+    assert refused.value.__context__ is None or refused.value.__suppress_context__
+
+
+@pytest.mark.parametrize("value", [{"hunter2": "hunter2"}, "hunter2", ["hunter2"], 7171.5])
+def test_the_keys_of_a_redacted_object_are_in_no_refusal(value: Any) -> None:
+    def function(password: dict[str, int]) -> None: ...
+
+    parameters = Parameters(function, "Log", is_method=False, redact=("password",))
+    for refuse in (
+        lambda: parameters.dump((value,), {}),
+        lambda: parameters.dump_mapping({"password": value}),
+        lambda: parameters.load(json.dumps({"password": value})),
+    ):
+        with pytest.raises(InvalidArguments, match=r"Log: password: .* it is redacted") as refused:
+            refuse()
+        assert "hunter2" not in str(refused.value)
+        assert "7171" not in str(refused.value)
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url, text
@@ -16,6 +18,7 @@ from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import JobFilter
+from tests.conftest import new_postgres_database
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+psycopg", "postgresql+asyncpg")
 
@@ -152,6 +155,35 @@ def test_a_job_is_part_of_an_async_transaction(driver: str, url: str, kept: Adap
 
     in_session(driver, url, work)
     assert stored(kept) == ["a"]
+
+
+@pytest.fixture
+def other_url(driver: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database with the tables, which is not the one where the jobs are kept."""
+    with contextlib.ExitStack() as opened:
+        other = f"sqlite:///{tmp_path}/other.sqlite3"
+        if not driver.startswith("sqlite"):
+            server = request.getfixturevalue("postgres_server")
+            other = opened.enter_context(new_postgres_database(server))
+        adapter = connect(other)
+        adapter.migrate()
+        adapter.close()
+        yield other
+
+
+def test_an_async_session_of_another_database_is_refused(
+    driver: str, other_url: str, kept: Adapter
+) -> None:
+    async def work(session: AsyncSession) -> None:
+        with pytest.raises(ConfigurationError, match="but this job is kept in") as refused:
+            await Saying.set(session=session).perform_later_async("a")
+        assert str(make_url(other_url).database) in str(refused.value)
+        await session.commit()
+        count = await session.execute(text("SELECT count(*) FROM background_jobs"))
+        assert count.scalar() == 0
+
+    in_session(driver, other_url, work)
+    assert stored(kept) == []
 
 
 def test_a_job_goes_when_the_transaction_does(driver: str, url: str, kept: Adapter) -> None:

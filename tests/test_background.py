@@ -20,7 +20,7 @@ NEVER = 1e9
 class Steps:
     """A step that is counted, and does what it is told to."""
 
-    def __init__(self, *answers: float | Exception | None) -> None:
+    def __init__(self, *answers: float | BaseException | None) -> None:
         self.number = 0
         self.taken = threading.Semaphore(0)
         self._answers = list(answers)
@@ -29,7 +29,7 @@ class Steps:
         self.number += 1
         self.taken.release()
         answer = self._answers.pop(0) if self._answers else NEVER
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -215,6 +215,40 @@ def test_it_goes_on_after_an_error(error: Exception) -> None:
     with running(steps):
         for _ in range(3):
             steps.wait_for_one()
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
+def test_nothing_that_a_step_raises_ends_it(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A hook of the application may call `sys.exit`, and others depend on the thread."""
+    steps = Steps(error, error)
+    with running(steps):
+        for _ in range(3):
+            steps.wait_for_one()
+    assert [record.__dict__["event"] for record in caplog.records] == ["service_failed"]
+
+
+def test_it_goes_on_where_an_error_cannot_be_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", written.append)
+
+    def refuse(_: logging.LogRecord) -> bool:
+        raise ValueError("a mistake in a filter")
+
+    steps = Steps(OSError("a mistake"), OSError("a mistake"))
+    LOG.addFilter(refuse)
+    try:
+        with running(steps):
+            for _ in range(3):
+                steps.wait_for_one()
+    finally:
+        LOG.removeFilter(refuse)
+    (only,) = written
+    assert "a mistake in a filter" in str(only.exc_value)
+    assert only.exc_value is not None
+    assert only.thread is not None
+    assert only.thread.name == "jobqueue-test"
 
 
 def attempts(service: Service, number: int) -> list[float | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import logging
@@ -331,9 +332,9 @@ def test_a_job_that_crashed_is_performed_alone(adapter: Adapter) -> None:
 def test_a_job_to_be_alone_is_put_off_while_a_long_one_runs(
     memory: Adapter, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobqueue.worker import pump
+    from jobqueue.worker import drains
 
-    monkeypatch.setattr(pump, "LONGEST_DRAIN_SECONDS", 0.6)
+    monkeypatch.setattr(drains, "FIRST_DRAIN_SECONDS", 0.6)
     Alone.meter = Meter()
     crashed = Alone.perform_later()
     crash(memory, crashed.id)
@@ -447,17 +448,7 @@ def test_another_process_sees_what_is_performed() -> None:
     slots.close()
 
 
-class GiveUp(jobqueue.Constant):
-    """A policy that wants no other attempt."""
-
-    def __init__(self) -> None:
-        super().__init__(0)
-
-    def __call__(self, attempt: int, error: BaseException) -> Any:
-        assert isinstance(error, jobqueue.JobTimeout)
-
-
-def test_a_worker_publishes_what_it_performs(memory: Adapter, wait_for: WaitFor) -> None:
+def test_a_worker_publishes_what_it_performs(memory: Adapter) -> None:
     class Limited(Job):
         max_runtime = 100
         retry = jobqueue.Constant(7)
@@ -465,30 +456,87 @@ def test_a_worker_publishes_what_it_performs(memory: Adapter, wait_for: WaitFor)
         async def perform(self) -> None:
             calls.extend(slots.performing())
 
-    class Hopeless(Limited):
-        retry = GiveUp()
-
     slots = Slots.create(2)
-    settings = load_settings({"concurrency": 2, "kill_after": 3})
-    ids = [Limited.perform_later().id]
-    logger = default_configuration.logger
-
-    def work() -> SlotEntry:
-        calls.clear()
-        Worker(memory, registry, settings, logger, until_idle=True, slots=slots).run()
-        assert slots.performing() == []
-        assert len(calls) == 1
-        assert isinstance(calls[0], SlotEntry)
-        return calls[0]
-
-    entry = work()
-    assert entry.job_id == ids[0]
+    job_id = Limited.perform_later().id
+    work_supervised(memory, slots)
+    [entry] = calls
+    assert isinstance(entry, SlotEntry)
+    assert entry.job_id == job_id
     assert entry.token > 0
     assert 90 < entry.deadline - time.monotonic() <= 103
     assert entry.retry_delay == 7
-    Hopeless.perform_later()
-    assert work().retry_delay < 0
     slots.close()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_policy_of_the_application_is_asked_when_the_time_is_over_and_not_before(
+    memory: Adapter, kind: str
+) -> None:
+    asked: list[BaseException] = []
+    answered = threading.Event()
+
+    def give_up(attempt: int, error: BaseException) -> None:
+        asked.append(error)
+        answered.set()
+
+    def begin() -> None:
+        [entry] = slots.performing()
+        calls.append((entry.retry_delay, list(asked)))
+
+    def wait_for_the_answer() -> None:
+        until = time.monotonic() + 20
+        with contextlib.suppress(BaseException):  # of the time that is over
+            answered.wait(20)
+        while slots.performing()[0].retry_delay >= 0 and time.monotonic() < until:
+            with contextlib.suppress(BaseException):
+                time.sleep(0.001)
+
+    class InTime(Job):
+        max_runtime = 100
+        retry = staticmethod(give_up)
+
+        def perform(self) -> None:
+            begin()
+
+    class Overdue(Job):
+        max_runtime = 0.05
+        retry = staticmethod(give_up)
+
+        def perform(self) -> None:
+            begin()
+            wait_for_the_answer()
+            calls.append(slots.performing()[0].retry_delay)
+
+    class OverdueAsync(Job):
+        max_runtime = 0.05
+        retry = staticmethod(give_up)
+
+        async def perform(self) -> None:
+            begin()
+            wait_for_the_answer()
+            calls.append(slots.performing()[0].retry_delay)
+
+    slots = Slots.create(2)
+    InTime.perform_later()
+    work_supervised(memory, slots)
+    (default_delay, asked_before) = calls[0]
+    assert 0 < default_delay < 5, "that of the default policy"
+    assert asked == asked_before == []
+    (Overdue if kind == "sync" else OverdueAsync).perform_later()
+    work_supervised(memory, slots)
+    assert calls[0][1] == []
+    assert isinstance(asked[0], jobqueue.JobTimeout)
+    assert calls[1] < 0, "it wants no other attempt"
+    slots.close()
+
+
+def work_supervised(adapter: Adapter, slots: Slots) -> None:
+    """Work off, with slots as a supervisor gives them; nothing is performed afterwards."""
+    calls.clear()
+    settings = load_settings({"concurrency": 2, "kill_after": 3})
+    logger = default_configuration.logger
+    Worker(adapter, registry, settings, logger, until_idle=True, slots=slots).run()
+    assert slots.performing() == []
 
 
 # --- the log -------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ def test_the_defaults(tmp_path: Path) -> None:
         max_runtime=None,
         kill_after=timedelta(seconds=5),
         grace=timedelta(seconds=25),
+        boot_timeout=timedelta(minutes=2),
         max_attempts=24,
         keep_succeeded=False,
         keep_failed=True,
@@ -100,6 +101,7 @@ def test_every_setting_has_one_name_in_all_three_places(tmp_path: Path, name: st
         "max_runtime": 7,
         "kill_after": 7,
         "grace": 7,
+        "boot_timeout": 7,
         "max_attempts": 7,
         "keep_succeeded": "true",
         "keep_failed": "false",
@@ -166,7 +168,24 @@ def test_passwords_are_hidden() -> None:
     assert hide_password("postgresql://me@host/db") == "postgresql://me@host/db"
     shown = hide_password("postgresql://host/db?user=me&password=secret&sslmode=require")
     assert shown == "postgresql://host/db?user=me&password=***&sslmode=require"
-    assert hide_password("postgresql://me:p@ss:w@host/db") == "postgresql://me:***@host/db"
+    assert hide_password("sqlite:////data/a:b@c.sqlite3") == "sqlite:////data/a:b@c.sqlite3"
+
+
+@pytest.mark.parametrize("password", ["p@ss:w", "p/w", "p?w", "p#w", "p%2Fw", "p//w", "://", " "])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:{}@host/db",
+        "postgresql+psycopg://me:{}@host/db",
+        "postgres:/me:{}@host/db",
+        "postgresql//me:{}@host/db",
+        "postgresql:///me:{}@host/db",
+        "me:{}@host/db",
+        "mysql://me:{}@host:port/db",
+    ],
+)
+def test_passwords_are_hidden_in_mistyped_urls(url: str, password: str) -> None:
+    assert hide_password(url.format(password)) == url.format("***")
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobqueue import Constant, DuplicateJob, InvalidArguments, InvalidJob, Job, UnknownJob, job
+from jobqueue import (
+    Constant,
+    DuplicateJob,
+    InvalidArguments,
+    InvalidJob,
+    Job,
+    UnknownJob,
+    job,
+)
 from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.defaults import default_configuration
 from jobqueue.job import registry
@@ -203,6 +211,14 @@ def test_a_class_in_main_is_refused_with_the_reason(
         assert "a worker cannot import" in line
 
 
+def one_by_one(self: Any, user: str) -> Iterator[str]:
+    yield user
+
+
+async def one_by_one_async(self: Any, user: str) -> AsyncIterator[str]:
+    yield user
+
+
 @pytest.mark.parametrize(
     ("attributes", "said"),
     [
@@ -223,6 +239,15 @@ def test_a_class_in_main_is_refused_with_the_reason(
         ({"name": "x" * 256}, "is no name for a job"),
         ({"aliases": "old"}, "aliases is a string; expected a tuple"),
         ({"redact": ("password",)}, "redact names 'password', which is no parameter"),
+        ({"api": "no"}, "api = 'no'; expected True or False"),
+        ({"retry": Constant}, "retry is the class Constant; give an object of it"),
+        ({"retry": lambda self, attempt, error: 5}, "retry cannot be called with the number"),
+        ({"retry": lambda attempt: 5}, "retry cannot be called with the number"),
+        ({"perform": one_by_one}, "perform has a `yield`"),
+        ({"perform": one_by_one_async}, "perform has a `yield`"),
+        ({"__init__": lambda self, user: None}, "__init__ wants them"),
+        ({"after_succes": lambda self: None}, "did you mean 'after_success'"),
+        ({"before_preform": lambda self: None}, "did you mean 'before_perform'"),
     ],
 )
 def test_attributes_that_cannot_be_used_are_refused_at_definition(
@@ -231,7 +256,7 @@ def test_attributes_that_cannot_be_used_are_refused_at_definition(
     def perform(self: Any, user: str) -> None: ...
 
     with pytest.raises(InvalidJob, match=said):
-        type("Wrong", (Job,), {"perform": perform, "__module__": __name__, **attributes})
+        type("Wrong", (Job,), {"perform": perform, "__module__": __name__} | attributes)
 
 
 def test_a_perform_without_self_is_refused_with_what_to_write() -> None:

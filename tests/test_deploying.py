@@ -25,7 +25,7 @@ from jobqueue.perform.foreign_jobs import ROLLOUT
 from jobqueue.records import Claim, Failed, NewJob, Released
 from jobqueue.unknown_handlers import MOST_NAMES, UnknownHandlers
 from jobqueue.worker.worker import Worker
-from tests.conftest import wait_until
+from tests.conftest import DATABASES, wait_until
 
 SOON = 2.0
 performed: list[str] = []
@@ -171,6 +171,24 @@ def test_many_of_an_unknown_class_hold_up_nothing(
         assert time.monotonic() - begun - took < 10
 
 
+@pytest.mark.parametrize("attempts", [1, 24])
+def test_many_of_an_unknown_class_do_not_hold_up_a_worker_that_stops_when_idle(
+    adapter: Adapter, attempts: int
+) -> None:
+    """A job of a single attempt is claimed for a free slot only, one in a turn."""
+    unknown = NewJob("added", '{"what": "x"}', "default", 50, attempts)
+    adapter.enqueue([unknown] * 20_000)
+    adapter.enqueue([replace(unknown, queue="paused")])
+    adapter.pause_queues(["paused"])
+    enqueue(adapter, "known", what="known")
+    settings = load_settings({"poll_interval": 0.05})
+    worker = Worker(adapter, OLD, settings, default_configuration.logger, until_idle=True)
+    tally = worker.run()
+    assert (tally.succeeded, performed) == (1, ["known"])
+    assert tally.released < 10
+    assert adapter.count_by_state()[JobState.READY] == 20_001
+
+
 def test_strangers_are_met_again_after_a_while() -> None:
     now = 0.0
     known: set[str] = set()
@@ -206,6 +224,19 @@ def _record(adapter: Adapter, job_id: int) -> Any:
 
 
 # --- arguments that one release does not take ----------------------------------------------------
+
+
+@pytest.mark.parametrize("adapter", DATABASES, indirect=True)
+def test_many_whose_arguments_do_not_fit_are_not_read_one_by_one(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(50):
+        enqueue(adapter, "greet", who="Ann", language="de")
+    reads: list[int] = []
+    monkeypatch.setattr(adapter, "get", reads.append)
+    worker = Worker(adapter, OLD, load_settings({}), default_configuration.logger, until_idle=True)
+    assert worker.run().released == 50
+    assert reads == []
 
 
 def test_a_new_parameter_is_left_for_the_release_that_has_it(adapter: Adapter) -> None:

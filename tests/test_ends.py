@@ -14,10 +14,10 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,15 +26,17 @@ import jobqueue
 from jobqueue import Constant, Discard, Hooks, Job, JobQueue, JobState
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.memory.adapter import MemoryAdapter
+from jobqueue.clock import ManualClock
 from jobqueue.defaults import default_configuration
 from jobqueue.job import registry
 from jobqueue.maintenance.pruner import Pruner
 from jobqueue.maintenance.rescuer import Rescuer
-from jobqueue.records import Claim, JobFilter, NewWorker
+from jobqueue.perform.foreign_jobs import ROLLOUT
+from jobqueue.records import Claim, JobFilter, NewJob, NewWorker
 from jobqueue.testing import inbox
 from jobqueue.worker.worker import Worker
-from tests.conftest import Project
-from tests.process.conftest import Running, WaitFor, database_of
+from tests.conftest import Project, wait_until
+from tests.process.conftest import Running, WaitFor, database_of, enqueue, exists
 from tests.web.conftest import client_of
 
 ENDS = ("job_succeeded", "job_failed", "job_cancelled", "job_discarded", "job_deleted")
@@ -117,15 +119,24 @@ class Ears:
 
 @pytest.fixture
 def ears(adapter: Adapter) -> Iterator[Ears]:
+    with listening_on(adapter) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def listening_on(adapter: Adapter) -> Iterator[Ears]:
+    """Hears every end that this process tells of."""
     made, logger = Ears(adapter), logging.getLogger("jobqueue")
     handler, level = NotingHandler(made.log), logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     default_configuration.configure(hooks=[Noting(made.hooks)])
-    yield made
-    default_configuration.configure(hooks=[])
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+    try:
+        yield made
+    finally:
+        default_configuration.configure(hooks=[])
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 class Ending(Job):
@@ -179,11 +190,19 @@ def nothing_meanwhile() -> Iterator[None]:
 
 def cancelled_from_outside(job: Job) -> None:
     """Somebody cancels it, and it sees that."""
-    job_id = job.context.job_id or 0
-    assert jobqueue.get(job_id).cancel("called off") is JobState.RUNNING
-    deadline = time.monotonic() + 20
-    while not job.context.cancelled and time.monotonic() < deadline:
-        time.sleep(0.01)
+    assert jobqueue.get(job.context.job_id or 0).cancel("called off") is JobState.RUNNING
+    sees_it(job)
+
+
+def cancelled_for_no_reason(job: Job) -> None:
+    """Likewise, and nobody says why."""
+    assert jobqueue.get(job.context.job_id or 0).cancel() is JobState.RUNNING
+    sees_it(job)
+
+
+def sees_it(job: Job) -> None:
+    """The job goes on until it sees that it was cancelled."""
+    wait_until(lambda: job.context.cancelled, "the job to see that it was cancelled")
 
 
 def cancelled_unnoticed(job: Job) -> None:
@@ -202,6 +221,13 @@ PERFORMED: dict[str, tuple[Any, str, Any, str, str | None]] = {
     "discarded, kept": (Kept, "itself", None, "job_discarded", "enough"),
     "cancelled": (Forgotten, "well", cancelled_from_outside, "job_cancelled", "called off"),
     "cancelled, kept": (Kept, "well", cancelled_from_outside, "job_cancelled", "called off"),
+    "cancelled for no reason": (
+        Kept,
+        "well",
+        cancelled_for_no_reason,
+        "job_cancelled",
+        "cancelled by the application",
+    ),
     "cancelled, not tried again": (
         Again,
         "badly",
@@ -234,9 +260,24 @@ def test_a_worker_tells_of_arguments_that_it_cannot_read(ears: Ears) -> None:
     job = Ending.perform_later()
     assert ears.adapter.update_args(job.id, '{"how": 1}')
     ears.queue().work_off()
-    [told] = ears.hooks
-    assert (told.event, told.job) == ("job_failed", Ending.name)
-    ears.expect(told)
+    why = f"jobqueue.errors.InvalidArguments: {Ending.name}: the stored arguments do not fit "
+    why += "perform: how: Input should be a valid string"
+    ears.expect(Told("job_failed", job.id, Ending.name, why))
+
+
+def test_a_worker_tells_of_arguments_that_have_not_fitted_for_an_hour(
+    clocked_adapter: Adapter, clock: ManualClock
+) -> None:
+    with listening_on(clocked_adapter) as ears:
+        job = Again.perform_later()
+        assert ears.adapter.update_args(job.id, '{"why": "so"}')
+        ears.queue().work_off()
+        ears.expect()
+        clock.advance(ROLLOUT.total_seconds())
+        ears.queue().work_off()
+    why = f"{Again.name}: the stored arguments (why) do not fit perform(how: str = 'well'): got "
+    why += "an unexpected keyword argument 'why'. No worker came by within 1:00:00 whose release "
+    ears.expect(Told("job_failed", job.id, Again.name, f"{why}takes them"))
 
 
 def test_a_worker_tells_of_what_completed_itself(ears: Ears) -> None:
@@ -290,13 +331,19 @@ def test_a_rescuer_tells_of_what_ended_with_its_worker(ears: Ears, wait_for: Wai
     jobs = (last, cancelled, orphan, cancelled_orphan)
     with ears.queue(lease=0.2).running():
         wait_for(lambda: len(ears.hooks) >= len(jobs), "the hooks")
-    lost = "the worker {} that performed it is gone: its process was killed, or its machine was "
-    lost += "silent for longer than the lease"
     ears.expect(
-        Told("job_failed", last.id, Kept.name, lost.format("gone")),
+        Told("job_failed", last.id, Kept.name, is_gone("gone")),
         Told("job_cancelled", cancelled.id, Again.name, "called off"),
-        Told("job_failed", orphan.id, Kept.name, lost.format("unknown")),
+        Told("job_failed", orphan.id, Kept.name, is_gone("unknown")),
         Told("job_cancelled", cancelled_orphan.id, Again.name, "called off"),
+    )
+
+
+def is_gone(worker: str) -> str:
+    """The reason for the end of a job whose worker is gone."""
+    return (
+        f"the worker {worker} that performed it is gone: its process was killed, or its machine "
+        "was silent for longer than the lease"
     )
 
 
@@ -325,6 +372,16 @@ BY_API: dict[str, tuple[Callable[[Any, int], Any], str, str]] = {
         "job_cancelled",
         "no",
     ),
+    "cancel for no reason": (
+        lambda api, i: api.post(f"/api/job/{i}/cancel"),
+        "job_cancelled",
+        "cancelled by ann",
+    ),
+    "bulk cancel for no reason": (
+        lambda api, i: api.post("/api/jobs/cancel", json={"filter": {"ids": [i]}}),
+        "job_cancelled",
+        "cancelled by ann",
+    ),
     "delete": (lambda api, i: api.delete(f"/api/job/{i}"), "job_deleted", "deleted by ann"),
     "bulk delete": (
         lambda api, i: api.post("/api/jobs/delete", json={"filter": {"ids": [i]}}),
@@ -347,20 +404,20 @@ def test_the_api_tells(ears: Ears, cell: str, whose: str) -> None:
     ears.expect(Told(event, job.id, Kept.name, reason))
 
 
-@pytest.mark.parametrize("cell", ["cancel", "bulk cancel"])
+@pytest.mark.parametrize("cell", [cell for cell in BY_API if "cancel" in cell])
 def test_the_api_leaves_it_to_the_worker_to_tell_of_a_running_job(ears: Ears, cell: str) -> None:
+    ask, event, reason = BY_API[cell]
     with client_of(ears.queue()) as api:
 
         def cancel(job: Job) -> None:
-            assert BY_API[cell][0](api, job.context.job_id or 0).status_code == 200
+            assert ask(api, job.context.job_id or 0).status_code == 200
             assert ears.log == ears.hooks == []
-            while not job.context.cancelled:
-                time.sleep(0.01)
+            sees_it(job)
 
         Kept.meanwhile = staticmethod(cancel)
         job = Kept.perform_later()
         ears.queue().work_off()
-    ears.expect(Told("job_cancelled", job.id, Kept.name, "no"))
+    ears.expect(Told(event, job.id, Kept.name, reason))
 
 
 # --- who: the application ------------------------------------------------------------------------
@@ -369,7 +426,23 @@ BY_APPLICATION: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     "cancel": (lambda job: job.cancel("no"), "job_cancelled", "no"),
     "get and cancel": (lambda job: jobqueue.get(job.id).cancel("no"), "job_cancelled", "no"),
     "delete": (lambda job: job.delete("no"), "job_deleted", "no"),
-    "get and delete": (
+    "get and delete": (lambda job: jobqueue.get(job.id).delete("no"), "job_deleted", "no"),
+    "cancel for no reason": (
+        lambda job: job.cancel(),
+        "job_cancelled",
+        "cancelled by the application",
+    ),
+    "get and cancel for no reason": (
+        lambda job: jobqueue.get(job.id).cancel(),
+        "job_cancelled",
+        "cancelled by the application",
+    ),
+    "delete for no reason": (
+        lambda job: job.delete(),
+        "job_deleted",
+        "deleted by the application",
+    ),
+    "get and delete for no reason": (
         lambda job: jobqueue.get(job.id).delete(),
         "job_deleted",
         "deleted by the application",
@@ -533,6 +606,13 @@ NOTING = """
             pass
 
 
+    class Waits(Job):
+        def perform(self) -> None:
+            Path("waits.started").touch()
+            while not Path("waits.go").exists():
+                time.sleep(0.01)
+
+
     class Dies(Job):
         def perform(self, last: bool = True) -> None:
             os.kill(os.getpid(), 9)
@@ -587,6 +667,11 @@ def noted_in(project: Project, name: str) -> list[Told]:
     return sorted((told_by(facts) for facts in noted if facts["event"] in ENDS), key=str)
 
 
+def logged_in(log: Path) -> list[Told]:
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    return sorted((told_by(facts) for facts in lines if facts.get("event") in ENDS), key=str)
+
+
 def test_the_command_line_tells(project: Project) -> None:
     project.write("jobs.py", textwrap.dedent(NOTING) + textwrap.dedent(LOGGING))
     for _ in range(5):
@@ -602,8 +687,63 @@ def test_the_command_line_tells(project: Project) -> None:
     assert noted_in(project, "hooks.txt") == sorted(expected, key=str)
 
 
+def test_the_command_line_tells_of_a_running_job_that_it_clears(
+    project: Project, wait_for: WaitFor, tmp_path: Path
+) -> None:
+    """Its worker, whose outcome is rejected, says nothing more of it."""
+    project.write("jobs.py", textwrap.dedent(NOTING) + textwrap.dedent(LOGGING))
+    job_id = enqueue(project, "Waits")
+    working = Running(project, tmp_path / "workoff.log", "workoff")
+    try:
+        wait_for(exists(project, "waits.started"), "the job")
+        assert "Removed 0 jobs" in project.jobs("clear", "--yes").out
+        assert noted_in(project, "log.txt") == noted_in(project, "hooks.txt") == []
+        assert "Removed 1 job" in project.jobs("clear", "--force", "--yes").out
+        (project.folder / "waits.go").touch()
+        assert working.ended()[0] == 0
+    finally:
+        working.kill()
+    assert '"job_rejected"' in (project.folder / "log.txt").read_text()
+    told = [Told("job_deleted", job_id, "jobs.Waits", "cleared from the command line")]
+    assert noted_in(project, "log.txt") == noted_in(project, "hooks.txt") == told
+
+
+def test_a_supervisor_tells_of_what_ended_with_a_worker_elsewhere(
+    project: Project, wait_for: WaitFor, tmp_path: Path
+) -> None:
+    """A worker whose lease ends, and one that nobody knows; at the last attempt, and cancelled."""
+    project.write("jobs.py", NOTING)
+    lease = timedelta(seconds=0.5)
+    last, again = (NewJob("jobs.Quiet", "{}", "default", 50, attempts) for attempts in (1, 5))
+    with database_of(project) as adapter:
+        jobs = adapter.enqueue([last, again, last, again])
+        for name in ("gone", "unknown"):
+            adapter.claim(Claim(name, 7, 2, 2))
+        adapter.register_worker(NewWorker("gone", "w", "elsewhere", 1, None, 2, lease))
+        for job in (jobs[1], jobs[3]):
+            assert job.cancel("called off") is JobState.RUNNING
+    environment = {"JOBS_LOG_FORMAT": "json", "JOBS_LEASE": str(lease.total_seconds())}
+    project = replace(project, environment={**project.environment, **environment})
+    log = tmp_path / "work.log"
+    running = Running(project, log, "work", "-n", "1")
+    try:
+        wait_for(lambda: len(logged_in(log)) >= len(jobs), "the records")
+        running.send(signal.SIGTERM)
+        assert running.ended()[0] == 0
+        wait_for(lambda: len(noted_in(project, "hooks.txt")) >= len(jobs), "the hooks")
+    finally:
+        running.kill()
+    told = [
+        Told("job_failed", jobs[0].id, "jobs.Quiet", is_gone("gone")),
+        Told("job_cancelled", jobs[1].id, "jobs.Quiet", "called off"),
+        Told("job_failed", jobs[2].id, "jobs.Quiet", is_gone("unknown")),
+        Told("job_cancelled", jobs[3].id, "jobs.Quiet", "called off"),
+    ]
+    assert logged_in(log) == noted_in(project, "hooks.txt") == sorted(told, key=str)
+
+
 def test_a_supervisor_tells_of_those_that_ended_with_their_process(
-    project: Project, wait_for: WaitFor, tmp_path: Any
+    project: Project, wait_for: WaitFor, tmp_path: Path
 ) -> None:
     """Killed for a timeout, crashed at the last attempt, crashed for the third time, cancelled and
     crashed; and while everything ends: cancelled, and killed at the end of the grace, when no
@@ -626,10 +766,6 @@ def test_a_supervisor_tells_of_those_that_ended_with_their_process(
     def started(name: str) -> Callable[[], bool]:
         return (project.folder / f"{name}.started").exists
 
-    def logged() -> list[Told]:
-        lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-        return sorted((told_by(facts) for facts in lines if facts.get("event") in ENDS), key=str)
-
     try:
         with database_of(project) as adapter:
             wait_for(started("first"), "the job that hangs")
@@ -645,7 +781,7 @@ def test_a_supervisor_tells_of_those_that_ended_with_their_process(
     finally:
         running.kill()
     told = noted_in(project, "hooks.txt")
-    assert logged() == told
+    assert logged_in(log) == told
     assert [(t.event, t.job_id, t.job) for t in told] == [
         ("job_cancelled", hangs, "jobs.Hangs"),
         ("job_cancelled", last, "jobs.Hangs"),

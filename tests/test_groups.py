@@ -123,6 +123,8 @@ def test_without_any_there_is_one_worker(tmp_path: Path, monkeypatch: pytest.Mon
         ("[workers.mail]\ncount = 0", "count of workers.mail in jobqueue.toml is 0"),
         ("[workers.mail]\nqueue = 'x'", "has 'queue'; did you mean 'queues'?"),
         ("[workers.mail]\nqueues = 'a b'", "queues of workers.mail in jobqueue.toml is 'a b'"),
+        ("workers = 5", "is no table of groups"),
+        ('[[workers]]\nqueues = ["email"]', "is no table of groups"),
         ("[workers]\nmail = 2", "is no table of a group"),
     ],
 )

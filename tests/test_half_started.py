@@ -26,10 +26,12 @@ from tests.test_working import Background
 
 THREADS = (
     "jobqueue-heartbeat",
+    "jobqueue-rescuer",
     "jobqueue-monitor",
     "jobqueue-stats",
     "jobqueue-pruner",
     "jobqueue-listener",
+    "jobqueue-listener-asks",
     "jobqueue-ticker",
     "jobqueue-pump",
 )
@@ -85,27 +87,40 @@ def test_a_thread_cannot_be_started(
     assert calls == []
 
 
-def test_a_supervisor_whose_listener_cannot_be_started(refused_threads: set[str]) -> None:
-    """It beats for nobody, and has spawned nothing."""
+@pytest.mark.parametrize("name", ["jobqueue-relay", "jobqueue-listener"])
+def test_a_supervisor_whose_listener_cannot_be_started(
+    refused_threads: set[str], name: str, wait_for: WaitFor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It spawns nothing meanwhile, says so, and tries again."""
     memory = MemoryAdapter()
     spawned: list[str] = []
     before = set(threading.enumerate())
-    refused_threads.add("jobqueue-listener")
+    refused_threads.add(name)
     log, second = logging.getLogger("jobqueue"), timedelta(seconds=1)
+
+    def spawn(*_: Any, **__: Any) -> Any:
+        spawned.append("worker")
+        raise OSError("there is no room for a process")
+
     supervisor = Supervisor(
         [WorkerGroup("worker", None, 1)],
-        lambda *_, **__: spawned.append("worker"),  # type: ignore[arg-type]
+        spawn,
         memory,
         lease=second,
         grace=second,
         logger=log,
         relay=lambda workers: Relay(memory, None, workers, second, log),
     )
-    with pytest.raises(RuntimeError, match="can't start new thread"):
-        supervisor.run()
+    running = threading.Thread(target=supervisor.run)
+    running.start()
+    wait_for(lambda: "can't start new thread" in caplog.text, "it to say so")
+    assert not spawned
+    refused_threads.clear()
+    wait_for(lambda: bool(spawned), "it to go on")
+    supervisor.stop("the test is over")
+    running.join()
     left = {thread.name for thread in set(threading.enumerate()) - before}
     assert not {name for name in left if name.startswith("jobqueue")}
-    assert not spawned
 
 
 # --- the heartbeat -------------------------------------------------------------------------------

@@ -608,6 +608,7 @@ def test_on_which_threads_they_are_called(adapter: Adapter) -> None:
     [
         ([Everybody], "has the class Everybody; give an object of it"),
         (["x"], "expected objects of jobqueue.Hooks"),
+        (Hooks(), r"hooks=\[…\]"),
     ],
 )
 def test_what_is_no_hooks_is_refused(hooks: Any, why: str) -> None:
@@ -621,6 +622,33 @@ def test_an_async_event_is_refused() -> None:
 
     with pytest.raises(ConfigurationError, match=r"Wrong\.job_failed is async"):
         jobqueue.configure(hooks=[Wrong()])
+
+
+def test_a_misspelt_event_is_refused() -> None:
+    class Misspelt(Hooks):
+        def job_suceeded(self, job: Any, run_time: Any) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="did you mean 'job_succeeded'"):
+        jobqueue.configure(hooks=[Misspelt()])
+
+
+def test_an_event_with_other_parameters_is_refused() -> None:
+    class Short(Hooks):
+        def job_succeeded(self, job: Any) -> None: ...  # type: ignore[override]
+
+    with pytest.raises(ConfigurationError, match=r"cannot be called with \(self, job"):
+        jobqueue.configure(hooks=[Short()])
+
+
+def test_methods_of_ones_own_are_no_events() -> None:
+    class Own(Hooks):
+        def notify(self) -> None: ...
+
+        def _job_suceeded(self) -> None: ...
+
+        def job_failed(self, *anything: Any, **more: Any) -> None: ...
+
+    jobqueue.configure(hooks=[Own()])
 
 
 # --- job_enqueued and transactions ---------------------------------------------------------------

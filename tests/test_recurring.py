@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 
 from jobqueue import Cron, Every, InvalidArguments, InvalidJob, Job, JobQueue, job
 from jobqueue.adapters import Adapter
+from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.clock import ManualClock
 from jobqueue.cron import Schedule, schedule_from
 from jobqueue.job import registry
 from jobqueue.maintenance.ticker import Ticker, Ticks, app_key, schedules_in
 from jobqueue.records import JobFilter, JobRecord, NewSchedule
+from jobqueue.testing.contract.base import new_worker
+from jobqueue.views.schedules import all_schedules
 
 pytestmark = pytest.mark.usefixtures("forget_jobs")
 
@@ -28,6 +31,7 @@ PARIS = ZoneInfo("Europe/Paris")
 LOG = logging.getLogger("jobqueue")
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
 
 Wait = Callable[[Callable[[], bool], str], None]
 
@@ -318,6 +322,106 @@ def test_all_of_very_many_are_caught_up_with(clocked_adapter: Adapter, clock: Ma
     assert len(set(due_times(clocked_adapter))) == len(all_jobs(clocked_adapter)) == 2500
     assert pauses[0] is not None
     assert pauses[0] < 0.01
+
+
+# --- a clock that was wrong ----------------------------------------------------------------------
+
+
+def looked(ticks: Ticks, clock: ManualClock, step: timedelta, times: int) -> None:
+    """What became of some time, in which a ticker has looked again and again."""
+    for _ in range(times):
+        clock.advance(step)
+        ticks.look()
+
+
+def test_a_clock_that_was_ahead_silences_nothing(
+    clocked_adapter: Adapter, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For half a minute it was an hour ahead. Each moment has one job all the same."""
+    start = clock.now()
+    caplog.set_level(logging.INFO, LOG.name)
+    ticks = ticking(clocked_adapter, schedule_of(Every(minutes=1)))
+    looked(ticks, clock, 10 * SECOND, 9)
+    clock.advance(HOUR)
+    looked(ticks, clock, 10 * SECOND, 3)
+    clock.advance(-HOUR)
+    assert ticks.look() is not None
+    (said,) = [r for r in caplog.records if vars(r).get("event") == "schedule_put_back"]
+    assert vars(said)["schedule"] == "Report"
+    assert (start + 3 * MINUTE).isoformat() in said.getMessage()
+    (record,) = clocked_adapter.schedules()
+    assert record.last_tick is not None
+    assert record.last_tick <= clock.now()
+
+    looked(ticks, clock, 10 * SECOND, 6 * 70)
+    due = due_times(clocked_adapter)
+    in_order = [start + n * MINUTE for n in range(1, 73)]
+    assert sorted(due) == in_order
+    assert [r for r in caplog.records if vars(r).get("event") == "schedule_put_back"] == [said]
+
+
+def test_a_clock_that_was_behind_repeats_nothing(
+    clocked_adapter: Adapter, clock: ManualClock
+) -> None:
+    start = clock.now()
+    every = schedule_of(Every(minutes=1, catch_up="all"))
+    hosts = [ticking(clocked_adapter, every) for _ in range(2)]
+    for step in (timedelta(0), -2 * MINUTE, 2 * MINUTE, timedelta(0)):
+        clock.advance(step)
+        for _ in range(9):
+            clock.advance(20)
+            for host in hosts:
+                host.look()
+    assert due_times(clocked_adapter) == [start + n * MINUTE for n in range(1, 13)]
+
+
+@given(
+    catch_up=st.sampled_from([True, False, "all"]),
+    jumps=st.lists(st.integers(-7200, 7200), max_size=6),
+)
+def test_whatever_the_clock_does_no_moment_has_two_jobs(catch_up: Any, jumps: list[int]) -> None:
+    clock = ManualClock()
+    adapter = MemoryAdapter(clock=clock)
+    ticks = ticking(adapter, schedule_of(Every(minutes=10, catch_up=catch_up)))
+    for jump in jumps:
+        clock.advance(jump)
+        looked(ticks, clock, 5 * MINUTE, 4)
+    due = due_times(adapter)
+    assert len(set(due)) == len(due)
+    record = adapter.schedules()[0]
+    assert max(record.since, record.last_tick or record.since) <= clock.now() + 5 * SECOND
+
+
+@pytest.mark.parametrize("since_moment", ["declared", "last tick"])
+def test_a_row_that_a_former_release_has_put_ahead_goes_on(
+    clocked_adapter: Adapter, clock: ManualClock, since_moment: str
+) -> None:
+    clock.advance(HOUR)
+    ticks = ticking(clocked_adapter, schedule_of(Every(minutes=1)))
+    ahead = clock.now() + MINUTE
+    if since_moment == "last tick":
+        (record,) = clocked_adapter.schedules()
+        assert clocked_adapter.enqueue_ticks(record, [], ahead) is not None
+    back = clock.advance(-HOUR)
+    looked(ticks, clock, MINUTE, 62)
+    expected = [back + n * MINUTE for n in range(1, 63)]
+    if since_moment == "last tick":
+        expected.remove(ahead)
+    assert due_times(clocked_adapter) == expected
+
+
+def test_what_no_worker_has_is_not_active_for_a_clock_that_was_ahead(
+    clocked_adapter: Adapter, clock: ManualClock
+) -> None:
+    clocked_adapter.register_worker(new_worker())
+    ticks = ticking(clocked_adapter, schedule_of(Every(minutes=1)))
+    clock.advance(-HOUR)
+    assert [view.state for view in all_schedules(clocked_adapter)] == ["inactive"]
+    clocked_adapter.beat(["worker-1"])
+    ticking(clocked_adapter, schedule_of(Every(minutes=1)))
+    (view,) = all_schedules(clocked_adapter)
+    assert (view.state, view.next_tick) == ("active", clock.now() + MINUTE)
+    del ticks
 
 
 def test_missed_ones_are_not_for_those_that_are_new(

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import configparser
 import logging
+import resource
 import socket
 import sys
 import tempfile
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jobqueue import ConfigurationError
+from jobqueue.cli.services import write_unit
 from jobqueue.runner.health import HealthServer
 from jobqueue.runner.service_notifier import ServiceNotifier
-from tests.conftest import Project
+from tests.conftest import PATIENCE_SECONDS, Project
 
 LOG = logging.getLogger("jobqueue")
 
@@ -33,13 +36,25 @@ def systemd() -> Iterator[socket.socket]:
         yield listening
 
 
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """No descriptor is left to this process, which must not make it look dead."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def test_systemd_is_told(systemd: socket.socket) -> None:
-    notifier = ServiceNotifier({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "3000000"})
-    notifier.alive()
-    notifier.alive()
-    notifier.ready()
-    notifier.stopping()
-    notifier.stopping()
+    where = {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "3000000"}
+    with closing(ServiceNotifier(where)) as notifier, no_more_files():
+        notifier.alive()
+        notifier.alive()
+        notifier.ready()
+        notifier.stopping()
+        notifier.stopping()
     assert [systemd.recv(100) for _ in range(3)] == [b"WATCHDOG=1", b"READY=1", b"STOPPING=1"]
     systemd.setblocking(False)
     with pytest.raises(BlockingIOError):
@@ -53,23 +68,22 @@ def test_nobody_is_told_where_there_is_no_systemd() -> None:
     notifier.stopping()
 
 
-def test_a_worker_tells_systemd(project: Project, systemd: socket.socket) -> None:
-    told: list[bytes] = []
-
-    def listen() -> None:
-        while not told or told[-1] != b"end of test":
-            told.append(systemd.recv(100))
-
-    listener = threading.Thread(target=listen)
-    listener.start()
+def test_a_worker_tells_systemd(project: Project, systemd: socket.socket, tmp_path: Path) -> None:
     environment = {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "900000"}
-    run = project.jobs("work", "--ttl", "4", env=environment)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-        line.sendto(b"end of test", systemd.getsockname())
-    listener.join()
-    assert run.exit_code == 0, run.err
+    project = replace(project, environment={**project.environment, **environment})
+    systemd.settimeout(PATIENCE_SECONDS)
+    running = project.start("work", log=tmp_path / "work.log")
+    try:
+        told = [systemd.recv(100)]
+        while told.count(b"WATCHDOG=1") <= 3 or b"READY=1" not in told:
+            told.append(systemd.recv(100))
+        running.terminate()
+        while told[-1] != b"STOPPING=1":
+            told.append(systemd.recv(100))
+        assert running.wait() == 0
+    finally:
+        running.kill()
     assert told.count(b"READY=1") == told.count(b"STOPPING=1") == 1
-    assert told.count(b"WATCHDOG=1") > 3
 
 
 def ask(port: int, path: str) -> int:
@@ -117,3 +131,26 @@ def test_the_files(empty_project: Project) -> None:
     (folder / "Procfile").write_text("web: gunicorn shop")
     assert empty_project.jobs("setup", "--procfile").out == "Added the worker to Procfile.\n"
     assert (folder / "Procfile").read_text() == "web: gunicorn shop\nworker: jobqueue work\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("100% ours", "100%% ours"),
+        ("a\nExecStartPre=touch x", None),
+        ('a"b', None),
+        ("a\\x41", None),
+    ],
+)
+def test_the_name_of_a_folder_writes_no_line_of_a_unit(
+    tmp_path: Path, name: str, written: str | None
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    if written is None:
+        with pytest.raises(ConfigurationError, match="plain name"):
+            write_unit(folder)
+        assert not (folder / "jobqueue.service").exists()
+        return
+    write_unit(folder)
+    assert f"WorkingDirectory={tmp_path}/{written}\n" in (folder / "jobqueue.service").read_text()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -104,6 +105,21 @@ def test_what_was_given_back_does_not_count(moody: Moody) -> None:
     stats.note([kept, Released(released.job)])
     stats.flush()
     assert added(moody) == [(1, SECOND)]
+
+
+def test_jobs_that_were_due_since_the_year_1(moody: Moody) -> None:
+    """A thousand of them have waited for longer than any duration."""
+    stats = Stats(moody, "worker-1", logging.getLogger())
+    (done,) = outcomes(moody, 1)
+    old = replace(done, job=replace(done.job, run_at=datetime(1, 1, 1, tzinfo=UTC)))
+    stats.note([old] * 1500)
+    moody.error = DatabaseUnavailable("away")
+    stats.flush()
+    stats.note([old] * 1500)
+    moody.error = None
+    stats.flush()
+    [found] = moody.stats(HOUR)
+    assert (found.stat.succeeded, found.stat.wait_time) == (3000, timedelta.max)
 
 
 def test_what_the_database_did_not_take_is_stored_later(moody: Moody) -> None:

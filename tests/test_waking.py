@@ -7,9 +7,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, cast
 
 import psycopg
@@ -21,14 +23,16 @@ from jobqueue import Job, JobQueue
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.base import Listener
 from jobqueue.adapters.postgres.announcer import Stream
-from jobqueue.adapters.postgres.low_water import Lane
+from jobqueue.adapters.postgres.low_water import FoundLanes
 from jobqueue.adapters.postgres.path import PostgresPath
+from jobqueue.adapters.postgres.wakeups import PostgresListener
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import LOOK_ANYWHERE, JobFilter, NewJob, Wakeup
-from jobqueue.runner.relay import WakePipe, enough_for
+from jobqueue.runner.relay import WakePipe, enough_for, hear_from_supervisor
 from jobqueue.worker.listener import ListenerService
 from jobqueue.worker.worker import Worker
 from tests.conftest import new_postgres_database
+from tests.swallowing import SwallowingProxy, swallowing_proxy
 
 PATIENCE_SECONDS = 10.0
 SILENCE_SECONDS = 0.3
@@ -98,9 +102,9 @@ def test_nothing_is_missed_where_looking_takes_long(
     """What is enqueued within a transaction is announced without its place: it is looked for."""
     find = PostgresPath.find_lanes
 
-    def find_slowly(self: PostgresPath, *args: Any) -> list[Lane]:
+    def find_slowly(self: PostgresPath, *args: Any) -> FoundLanes:
         time.sleep(0.06)
-        return find(self, *args)
+        return replace(find(self, *args), scan_time=timedelta(seconds=0.06))
 
     monkeypatch.setattr(PostgresPath, "find_lanes", find_slowly)
     with closing(Idle(JobQueue(postgres, poll_interval=A_MINUTE).worker())):
@@ -249,6 +253,125 @@ def test_a_listener_whose_connection_is_lost_says_so(postgres: Adapter, postgres
     listener.close()
 
 
+@pytest.fixture
+def proxy(postgres_url: str) -> Iterator[SwallowingProxy]:
+    with swallowing_proxy(postgres_url) as made:
+        yield made
+
+
+@contextmanager
+def waiting_for_wakeups(listener: Listener) -> Iterator[list[Wakeup]]:
+    """A thread waits for them within the block."""
+    heard: list[Wakeup] = []
+    ended = threading.Event()
+
+    def wait() -> None:
+        while not ended.is_set():
+            wakeup = listener.wait(PATIENCE_SECONDS)
+            if wakeup is not None:
+                heard.append(wakeup)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    yield heard
+    ended.set()
+    listener.close()
+    thread.join()
+
+
+def test_what_is_no_longer_delivered_is_noticed(
+    postgres: Adapter, proxy: SwallowingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobqueue.adapters.postgres.wakeups.PATIENCE_SECONDS", 0.2)
+    listener = postgres.listen(proxy.url)
+    with waiting_for_wakeups(listener):
+        proxy.swallows = True
+        with pytest.raises(DatabaseError, match="delivers no notification"):
+            listener.verify()
+
+
+def test_a_worker_listens_again_when_notifications_arrive_again(
+    postgres: Adapter,
+    proxy: SwallowingProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    wait_for: Callable[[Callable[[], bool], str], None],
+) -> None:
+    monkeypatch.setattr("jobqueue.worker.listener.VERIFY_SECONDS", 0.1)
+    monkeypatch.setattr("jobqueue.adapters.postgres.wakeups.PATIENCE_SECONDS", 2.0)
+    caplog.set_level(logging.INFO, logger="jobqueue")
+    heard: list[Wakeup] = []
+    logger = logging.getLogger("jobqueue")
+    thread = ListenerService(postgres, f"{proxy.url}?connect_timeout=2", heard.append, logger)
+    thread.start()
+
+    def events() -> list[str]:
+        return [record.__dict__["event"] for record in caplog.records]
+
+    wait_for(lambda: heard == [LOOK_ANYWHERE], "it to listen")
+    proxy.swallows = True
+    wait_for(lambda: events() == ["not_listening"], "it to notice")
+    proxy.swallows = False
+    wait_for(lambda: events() == ["not_listening", "listening_again"], "it to notice that too")
+    Wanted.perform_later()
+    wait_for(lambda: any(wakeup.lowest for wakeup in heard), "a job")
+    thread.stop()
+
+
+def test_a_dead_connection_in_the_pool_keeps_no_wakeup_back(
+    postgres: Adapter,
+    postgres_url: str,
+    proxy: SwallowingProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_for: Callable[[Callable[[], bool], str], None],
+) -> None:
+    """What asks when the next job is due waits for it. Those who rely on that are told."""
+    monkeypatch.setattr("jobqueue.worker.listener.LATE_SECONDS", 0.1)
+    monkeypatch.setattr("jobqueue.worker.listener.STOP_SECONDS", 0.1)
+    beyond, heard = connect(proxy.url), list[Wakeup]()
+    beyond.due_in()
+    logger = logging.getLogger("jobqueue")
+    thread = ListenerService(
+        beyond, postgres_url, heard.append, logger, look_every=timedelta(seconds=0.01)
+    )
+    thread.start()
+    wait_for(lambda: thread.is_reliable, "it to listen and ask")
+    proxy.swallows = True
+    wait_for(lambda: not thread.is_reliable, "the question without an answer")
+    heard.clear()
+    Wanted.perform_later()
+    wait_for(lambda: any(wakeup.lowest for wakeup in heard), "the job")
+    assert not thread.is_reliable
+    thread.stop()
+    beyond.close()
+
+
+def test_one_verification_does_for_all_who_listen(postgres: Adapter) -> None:
+    first, second = postgres.listen(), postgres.listen()
+    with waiting_for_wakeups(first) as by_first, waiting_for_wakeups(second) as by_second:
+        before = second.silent_seconds()
+        first.verify()
+        second.verify()
+        assert max(first.silent_seconds(), second.silent_seconds()) < before + SILENCE_SECONDS
+    assert by_first == by_second == []
+
+
+def test_a_listener_whose_descriptor_was_closed_says_so_and_touches_no_other_file(
+    postgres: Adapter, tmp_path: Path
+) -> None:
+    """As a job does that closes all there are. The numbers are given to other files."""
+    listener = cast("PostgresListener", postgres.listen())
+    before = listener._connection.fileno(), listener._interrupt.number
+    with (tmp_path / "other").open("w+") as other:
+        for number in before:
+            os.dup2(other.fileno(), number)
+        with pytest.raises(DatabaseUnavailable, match="has closed its file descriptor"):
+            listener.wait(PATIENCE_SECONDS)
+        listener.close()
+        assert (tmp_path / "other").read_text() == ""
+        os.close(before[1])
+
+
 def test_strange_notifications_do_no_harm(listener: Listener, postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         rows = connection.execute("SELECT pg_listening_channels()").fetchall()
@@ -274,12 +397,17 @@ class Flaky:
         self.attempts = 0
         self.due: timedelta | None = None
         self.said: list[Wakeup] = []
+        self.silence, self.found = 0.0, list[DatabaseError | None]()
+        self.begun = threading.Event()
+        self.listener: Any = None
 
     def listen(self, url: str | None = None) -> Any:
         self.attempts += 1
         if self.attempts in {1, 2}:
             raise DatabaseUnavailable("it is away")
-        return Mute(self.attempts == 3, self.said)
+        self.listener = Mute(self.attempts == 3, self.said, silence=self.silence, found=self.found)
+        self.begun.set()
+        return self.listener
 
     def due_in(self) -> timedelta | None:
         return self.due
@@ -289,18 +417,32 @@ class Flaky:
 class Mute:
     loses: bool
     said: list[Wakeup]
-    closed: threading.Event = field(default_factory=threading.Event)
+    rung: threading.Event = field(default_factory=threading.Event)
+    silence: float = 0.0
+    found: list[DatabaseError | None] = field(default_factory=list)
+    asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    verified: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def wait(self, timeout_seconds: float) -> Wakeup | None:
         if self.loses:
             raise DatabaseUnavailable("it is lost")
-        if self.said:
-            return self.said.pop()
-        self.closed.wait(timeout_seconds)
-        return None
+        if not self.said:
+            self.rung.wait(timeout_seconds)
+            self.rung.clear()
+        return self.said.pop() if self.said else None
+
+    def silent_seconds(self) -> float:
+        self.asked.release()
+        return self.silence
+
+    def verify(self) -> None:
+        self.verified.release()
+        found = self.found.pop(0) if self.found else None
+        if found is not None:
+            raise found
 
     def close(self) -> None:
-        self.closed.set()
+        self.rung.set()
 
 
 def listening_to(flaky: Flaky, hear: Callable[[Wakeup], None], **options: Any) -> ListenerService:
@@ -334,6 +476,73 @@ def test_it_looks_for_those_who_rely_on_it() -> None:
     for _ in range(5):
         assert heard.acquire(timeout=PATIENCE_SECONDS)
     thread.stop()
+
+
+def test_what_is_passed_on_waits_for_no_answer_of_the_database(
+    monkeypatch: pytest.MonkeyPatch, wait_for: Callable[[Callable[[], bool], str], None]
+) -> None:
+    """A pooled connection that is dead keeps whoever asks something waiting for half a minute."""
+    monkeypatch.setattr("jobqueue.worker.listener.LATE_SECONDS", 0.01)
+    asked, answered, heard = threading.Event(), threading.Event(), threading.Semaphore(0)
+
+    class Slow(Flaky):
+        def due_in(self) -> timedelta | None:
+            asked.set()
+            answered.wait(PATIENCE_SECONDS)
+            return None
+
+    slow = Slow()
+    slow.attempts = 3
+    thread = listening_to(slow, lambda _: heard.release(), look_every=timedelta(seconds=A_MINUTE))
+    thread.start()
+    assert asked.wait(PATIENCE_SECONDS)
+    assert heard.acquire(timeout=PATIENCE_SECONDS), "it looks when it begins to listen"
+    slow.said.append(Wakeup(jobs=1))
+    slow.listener.rung.set()
+    assert heard.acquire(timeout=PATIENCE_SECONDS)
+    wait_for(lambda: not thread.is_reliable, "nobody to rely on what does not ask")
+    answered.set()
+    wait_for(lambda: thread.is_reliable, "it to have asked")
+    thread.stop()
+
+
+@pytest.fixture
+def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobqueue.worker.listener.VERIFY_SECONDS", 0.01)
+    monkeypatch.setattr("jobqueue.worker.listener.FIRST_RECONNECT_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("short_silence")
+def test_after_a_silence_it_is_verified_that_wakeups_arrive(
+    caplog: pytest.LogCaptureFixture, wait_for: Callable[[Callable[[], bool], str], None]
+) -> None:
+    caplog.set_level(logging.INFO, logger="jobqueue")
+    flaky = Flaky()
+    flaky.attempts = 3
+    flaky.silence, flaky.found = 1.0, [None, DatabaseUnavailable("?"), DatabaseError("it is deaf")]
+    thread = listening_to(flaky, lambda _: None)
+    thread.start()
+
+    def events() -> list[str]:
+        return [record.__dict__["event"] for record in caplog.records]
+
+    wait_for(lambda: events() == ["not_listening", "listening_again"], "it to listen anew")
+    thread.stop()
+    assert "it is deaf" in caplog.records[0].getMessage()
+    assert flaky.found == []
+
+
+@pytest.mark.usefixtures("short_silence")
+def test_where_something_arrives_nothing_is_verified() -> None:
+    flaky = Flaky()
+    flaky.attempts = 3
+    thread = listening_to(flaky, lambda _: None)
+    thread.start()
+    assert flaky.begun.wait(PATIENCE_SECONDS)
+    for _ in range(3):
+        assert flaky.listener.asked.acquire(timeout=PATIENCE_SECONDS)
+    thread.stop()
+    assert not flaky.listener.verified.acquire(blocking=False)
 
 
 def test_where_more_may_follow_it_is_said_once_more() -> None:
@@ -390,6 +599,95 @@ ALL = [BUSY, FRESH, OLD]
 )
 def test_as_many_are_woken_as_there_are_jobs(jobs: int | None, expected: list[Stub]) -> None:
     assert enough_for(Wakeup(jobs=jobs), ALL) == expected
+
+
+# --- the pipe to a worker ------------------------------------------------------------------------
+
+
+@dataclass
+class Told:
+    """A worker that notes what it is told."""
+
+    id: str = "worker"
+    facts: SimpleQueue[object] = field(default_factory=SimpleQueue)
+
+    def rely_on_wakeups(self, relying: bool) -> None:
+        self.facts.put(relying)
+
+    def rest(self, resting: bool) -> None:
+        self.facts.put(("rest", resting))
+
+    def wake(self, wakeup: Wakeup) -> None:
+        self.facts.put(wakeup)
+
+    def next(self) -> object:
+        return self.facts.get(timeout=PATIENCE_SECONDS)
+
+
+@pytest.fixture
+def pipe() -> Iterator[WakePipe]:
+    made = WakePipe()
+    yield made
+    made.close()
+
+
+def reading(pipe: WakePipe) -> Told:
+    told = Told()
+    hear_from_supervisor(
+        pipe.child_fd, cast("Worker", told), lambda _: None, logging.getLogger("jobqueue")
+    )
+    return told
+
+
+def test_what_a_supervisor_says_reaches_the_worker(pipe: WakePipe) -> None:
+    told = reading(pipe)
+    pipe.tell(False)
+    for _ in range(2):
+        pipe.tell(True)
+    pipe.wake(Wakeup(jobs=1))
+    pipe.tell_resting(True)
+    pipe.tell(False)
+    pipe.tell(False)
+    pipe.close()
+    said = [told.next() for _ in range(6)]
+    assert said == [True, True, Wakeup(jobs=1), ("rest", True), False, False]
+
+
+def test_a_worker_whose_pipe_a_job_has_closed_polls_and_says_so(
+    pipe: WakePipe, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """The number may be that of another file by now, which is not read."""
+    told = reading(pipe)
+    pipe.tell(True)
+    assert told.next() is True
+    other = tmp_path / "other"
+    other.write_text('{"listening": true}')
+    with other.open() as file:
+        os.dup2(file.fileno(), pipe.child_fd)
+        pipe.tell(True)
+        assert told.next() is False
+        assert file.read() == '{"listening": true}'
+    os.close(pipe.child_fd)
+    assert [record.__dict__["event"] for record in caplog.records] == ["wakeups_lost"]
+
+
+def test_a_worker_that_can_make_nothing_of_what_it_is_told_polls_and_says_so(
+    pipe: WakePipe,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_for: Callable[[Callable[[], bool], str], None],
+) -> None:
+    monkeypatch.setattr("jobqueue.runner.relay.BROKEN_SECONDS", 0.0)
+    told = reading(pipe)
+    pipe._send("no JSON")
+    assert told.next() is False
+    assert [record.__dict__["event"] for record in caplog.records] == ["wakeups_lost"]
+
+    def is_noticed() -> bool:
+        pipe.tell(True)
+        return pipe.is_broken
+
+    wait_for(is_noticed, "the supervisor to notice")
 
 
 def test_a_worker_that_reads_nothing_holds_up_nobody() -> None:

@@ -564,6 +564,32 @@ def test_what_is_not_passed_on_yet_counts_as_held(
     assert prefetch.MOST_JOBS / 2 < counting.most_held < prefetch.MOST_JOBS * 1.25
 
 
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_large_jobs_after_small_ones_are_not_held_by_the_thousand(
+    adapter: Adapter, concurrency: int, own_log: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefetch, "MOST_BYTES", 400_000)
+    monkeypatch.setattr(prefetch, "AHEAD_SECONDS", 10)
+
+    class Weighing(Attentive):
+        held = most_held = 0
+
+        def turn(self, outcomes: Any, claim: Any, meanwhile: Any = None) -> Turn:
+            turn = super().turn(outcomes, claim, meanwhile)
+            self.held += sum(len(job.args) for job in turn.claimed)
+            self.held -= sum(len(outcome.job.args) for outcome in outcomes)
+            self.most_held = max(self.held, self.most_held)
+            return turn
+
+    weighing, large = Weighing(adapter), "x" * 50_000
+    Note.perform_all_later([("small",)] * 1000)
+    Note.perform_all_later([(large,)] * 60)
+    JobQueue(weighing, concurrency=concurrency, logger=own_log).work_off()
+    assert calls.count(large) == 60
+    # Those in slots, and those that were performed during the last turn, are held as well.
+    assert weighing.most_held < 3 * prefetch.MOST_BYTES
+
+
 def test_hooks_are_not_called_while_the_database_works(
     adapter: Adapter, own_log: logging.Logger
 ) -> None:

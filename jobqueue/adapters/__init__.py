@@ -12,7 +12,8 @@ __all__ = ["Adapter", "connect"]
 def connect(url: str) -> Adapter:
     """The adapter for a database URL: `sqlite:///…`, `postgresql://…` or `memory://`.
 
-    Nothing is connected to yet.
+    Nothing is connected to yet. A relative path of SQLite means the folder in which the process is
+    now, or was when it read the URL as a setting.
 
     Raises:
         InvalidDatabaseUrl: no adapter understands it.

@@ -41,6 +41,7 @@ from jobqueue.records import (
     Stat,
     StatOfMinute,
     Succeeded,
+    TickSpan,
     TokenRecord,
     Turn,
     UsedKey,
@@ -96,6 +97,9 @@ class ComposedAdapter(Adapter):
         meanwhile: Callable[[], None] | None = None,
     ) -> Turn:
         return self.roles.path.turn(outcomes, claim, meanwhile)
+
+    def settle_unlocked(self, outcomes: Sequence[Outcome]) -> Turn:
+        return self.roles.path.settle_unlocked(outcomes)
 
     # --- the transaction of a job -----------------------------------------------------------------
 
@@ -250,9 +254,18 @@ class ComposedAdapter(Adapter):
         return self.roles.schedules.schedules(app)
 
     def enqueue_ticks(
-        self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
+        self,
+        seen: ScheduleRecord,
+        jobs: Sequence[NewJob],
+        last_tick: datetime,
+        enqueued: tuple[TickSpan, ...] | None = None,
     ) -> Sequence[StoredJob] | None:
-        return self.roles.schedules.enqueue_ticks(seen, jobs, last_tick)
+        return self.roles.schedules.enqueue_ticks(seen, jobs, last_tick, enqueued)
+
+    def put_schedule_back(
+        self, seen: ScheduleRecord, back: ScheduleRecord
+    ) -> ScheduleRecord | None:
+        return self.roles.schedules.put_schedule_back(seen, back)
 
     def pause_schedule(self, app: str, name: str) -> bool:
         return self.roles.schedules.pause_schedule(app, name)

@@ -169,14 +169,20 @@ class Applied:
     Args:
         pairs: the (id, token) of each settled job.
         reasons: for each job that ended cancelled because somebody had cancelled it, the reason.
+        locked: the (id, token) of each job that was passed over, since its row is locked.
     """
 
     pairs: Sequence[Pair]
     reasons: Mapping[Pair, str]
+    locked: Sequence[Pair] = ()
 
     def plus(self, other: Applied) -> Applied:
         """Both parts together."""
-        return Applied([*self.pairs, *other.pairs], {**self.reasons, **other.reasons})
+        return Applied(
+            [*self.pairs, *other.pairs],
+            {**self.reasons, **other.reasons},
+            [*self.locked, *other.locked],
+        )
 
 
 NOTHING_APPLIED = Applied((), {})

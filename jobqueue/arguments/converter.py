@@ -25,9 +25,8 @@ from jobqueue.arguments.json_values import (
     short,
 )
 from jobqueue.decimals import DecimalReader
-from jobqueue.errors import InvalidJob
+from jobqueue.errors import InvalidArguments, InvalidJob
 from jobqueue.exact_json import as_plain, as_texts, with_unsure_marked, written_in
-from jobqueue.redaction import MASK
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -48,7 +47,6 @@ class Converter:
         function: has the annotations.
         parameters: the parameters by name.
         job_name: the job's name, for messages.
-        redact: the parameters whose values messages must not show.
     """
 
     def __init__(
@@ -56,12 +54,10 @@ class Converter:
         function: Callable[..., Any],
         parameters: Mapping[str, inspect.Parameter],
         job_name: str,
-        redact: Collection[str],
     ) -> None:
         self._function = function
         self._parameters = parameters
-        self._job_name = job_name
-        self._redact = redact
+        self.job_name = job_name
         kinds = {parameter.kind: name for name, parameter in parameters.items()}
         self._star_kwargs = kinds.get(inspect.Parameter.VAR_KEYWORD)
         self._adapters: dict[str, TypeAdapter[Any]] = {}
@@ -77,7 +73,7 @@ class Converter:
             hints = typing.get_type_hints(self._function, include_extras=True)
         except Exception as error:  # an annotation may raise anything at all
             raise InvalidJob(
-                f"{self._job_name}: the annotations of perform cannot be resolved: {error}; "
+                f"{self.job_name}: the annotations of perform cannot be resolved: {error}; "
                 "define the types that it names at the top level of its module"
             ) from error
         return {name: hint for name, hint in hints.items() if name in self._parameters}
@@ -125,8 +121,8 @@ class Converter:
             self._refuse(f"{name}: cannot be stored as JSON: {error}")
         if not has_nan(dumped) and restored != value:
             self._refuse(
-                f"{name}: comes back from JSON as {self._shown(name, restored)}, not as "
-                f"{self._shown(name, value)}; "
+                f"{name}: comes back from JSON as {short(restored)}, not as "
+                f"{short(value)}; "
                 "annotate it with a type that pydantic can write and read back"
             )
         return dumped
@@ -193,7 +189,7 @@ class Converter:
         return exact
 
     def _validated(self, adapter: TypeAdapter[Any], value: Any) -> Any:
-        text = encode_args({"": value}, self._job_name)[len('{"":') : -1]
+        text = encode_args({"": value}, self.job_name)[len('{"":') : -1]
         return adapter.validate_json(text, strict=True)
 
     def _refuse_rounded(self, name: str, value: Any, made: Any) -> None:
@@ -205,22 +201,22 @@ class Converter:
 
     def _hint_of(self, name: str) -> Any:
         """The annotation, `_Plain` for a type that JSON has, or None where there is none."""
-        hint = self.hints.get(self._owner_of(name), Any)
+        hint = self.hints.get(self.owner_of(name), Any)
         if hint is Any or hint is object:
             return None
         return _Plain if hint in PLAIN_TYPES else hint
 
     def _is_plainly_right(self, name: str, value: Any) -> bool:
-        return type(value) is self.hints.get(self._owner_of(name))
+        return type(value) is self.hints.get(self.owner_of(name))
 
-    def _owner_of(self, name: str) -> str:
+    def owner_of(self, name: str) -> str:
         """The parameter that takes an argument of that name: it, or **kwargs."""
         if name in self._parameters or self._star_kwargs is None:
             return name
         return self._star_kwargs
 
     def _adapter_of(self, name: str) -> TypeAdapter[Any]:
-        owner = self._owner_of(name)
+        owner = self.owner_of(name)
         if owner not in self._adapters:
             from pydantic import TypeAdapter
             from pydantic.errors import PydanticUserError
@@ -237,13 +233,59 @@ class Converter:
     # --- messages --------------------------------------------------------------------------------
 
     def _refuse(self, why: str) -> NoReturn:
-        refuse_for(self._job_name, why)
+        refuse_for(self.job_name, why)
 
     def _refuse_naming(self, name: str) -> Refuse:
-        return partial(refuse_for, f"{self._job_name}: {name}")
+        return partial(refuse_for, f"{self.job_name}: {name}")
 
-    def _shown(self, name: str, value: object) -> str:
-        return MASK if self._owner_of(name) in self._redact else short(value)
+
+class MaskingConverter:
+    """A converter in whose refusals the values of some parameters are masked.
+
+    Args:
+        converter: converts the values.
+        redact: the parameters whose values refusals must not show.
+    """
+
+    def __init__(self, converter: Converter, redact: Collection[str]) -> None:
+        self._converter = converter
+        self._redact = redact
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        """The annotations of the parameters: `Converter.hints`."""
+        return self._converter.hints
+
+    def check(self, name: str, value: Any) -> Any:
+        """A value as `perform` gets it: `Converter.check`."""
+        return self._masking(self._converter.check, name, value)
+
+    def to_json(self, name: str, value: Any) -> Any:
+        """The JSON form of a checked value: `Converter.to_json`."""
+        return self._masking(self._converter.to_json, name, value)
+
+    def load(self, name: str, value: Any) -> Any:
+        """A value as `perform` gets it, from a row: `Converter.load`."""
+        return self._masking(self._converter.load, name, value)
+
+    def revive(self, name: str, value: Any) -> Any:
+        """A value as `perform` gets it, given either that or its JSON form: `Converter.revive`."""
+        return self._masking(self._converter.revive, name, value)
+
+    def _masking(self, convert: Callable[[str, Any], Any], name: str, value: Any) -> Any:
+        try:
+            return convert(name, value)
+        except InvalidArguments:
+            if self._converter.owner_of(name) in self._redact:
+                self._refuse(name)
+            raise
+
+    def _refuse(self, name: str) -> NoReturn:
+        refuse_for(
+            self._converter.job_name,
+            f"{name}: the value does not fit its annotation, or JSON cannot carry it; it is "
+            "redacted, so that no more is said",
+        )
 
 
 def _explain(name: str, error: Any) -> str:

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NoReturn
 
-from jobqueue.arguments.converter import PLAIN_TYPES, Converter
+from jobqueue.arguments.converter import PLAIN_TYPES, Converter, MaskingConverter
 from jobqueue.arguments.json_values import called_for, encode_args, refuse_for
 from jobqueue.errors import InvalidArguments, InvalidJob
 from jobqueue.json_text import encode, storable
@@ -68,7 +68,8 @@ class Parameters:
                 f"{job_name}: parameter {positional_only!r} of perform is positional-only, but "
                 "arguments are stored by name; remove the '/' from its signature"
             )
-        self._converter = Converter(function, self._by_name, job_name, redact)
+        converter = Converter(function, self._by_name, job_name)
+        self._converter = MaskingConverter(converter, redact) if redact else converter
 
     def _named(self, kind: Any) -> str | None:
         return next((p.name for p in self._by_name.values() if p.kind == kind), None)

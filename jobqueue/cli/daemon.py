@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 from jobqueue.cli.errors import WORK_FAILED, say, say_error, say_note
 from jobqueue.cli.options import (
     App,
+    BootTimeout,
     Concurrency,
     DatabaseUrl,
     Grace,
@@ -39,10 +40,10 @@ from jobqueue.cli.options import (
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import opened
 from jobqueue.cli.work import Health, MaxJobs, MaxMemory, Workers, memory_bytes, ready_to_work
-from jobqueue.errors import StateConflict
+from jobqueue.config import Settings, load_settings
+from jobqueue.errors import ConfigurationError, StateConflict
 from jobqueue.runner.groups import AS_CONFIGURED, Undertaking, groups_of
 
-RESTART_SECONDS = 60.0
 SHORT_SECONDS = 1.0
 MARGIN_SECONDS = 20.0
 LOG_TAIL_BYTES = 4000
@@ -69,6 +70,7 @@ def start(
     grace: Grace = None,
     max_runtime: MaxRuntime = None,
     kill_after: KillAfter = None,
+    boot_timeout: BootTimeout = None,
     max_jobs: MaxJobs = None,
     max_memory: MaxMemory = None,
     health: Health = None,
@@ -173,17 +175,37 @@ def restart(workers: SameWorkers = None) -> None:
         say("`jobqueue start` starts them.")
         _point_to_others("`kill -HUP {pid}` renews its workers")
         raise typer.Exit(WORK_FAILED)
+    for daemon in daemons:
+        _refuse_suspended(daemon)
     beginnings = [_size(daemon.files.log) for daemon in daemons]
     for daemon in daemons:
         daemon.restart()
+    patience = _boot_seconds() + MARGIN_SECONDS
     for daemon, beginning in zip(daemons, beginnings, strict=True):
-        _wait_for_restart(daemon, beginning)
+        _wait_for_restart(daemon, beginning, patience)
 
 
-def _wait_for_restart(daemon: Daemon, log_beginning: int) -> None:
-    state = daemon.wait_until_restarted(RESTART_SECONDS)
+def _refuse_suspended(daemon: Daemon) -> None:
+    if daemon.is_suspended:
+        pid, named = daemon.state.pid, _named(daemon.state.spec)
+        raise StateConflict(
+            f"the supervisor of the workers{named}, pid {pid}, is suspended; `kill -CONT {pid}` "
+            "has it go on, and then they can be renewed"
+        )
+
+
+def _boot_seconds() -> float:
+    """How long the supervisors wait for new workers, if it is set where they read it too."""
+    try:
+        return load_settings().boot_timeout.total_seconds()
+    except ConfigurationError:  # they say themselves what is wrong with it
+        return Settings().boot_timeout.total_seconds()
+
+
+def _wait_for_restart(daemon: Daemon, log_beginning: int, patience_seconds: float) -> None:
+    state = daemon.wait_until_restarted(patience_seconds)
     if state is None or state.restart_error is not None:
-        why = "they are gone" if state is None else state.restart_error
+        why = _why_not(daemon, patience_seconds) if state is None else state.restart_error
         say_error(
             f"the workers{_named(daemon.state.spec)} were not renewed: {why}; look into "
             f"{daemon.files.log}"
@@ -191,6 +213,13 @@ def _wait_for_restart(daemon: Daemon, log_beginning: int) -> None:
         _show_log(daemon.files.log, log_beginning)
         raise typer.Exit(WORK_FAILED)
     typer.echo(f"Renewed {counted(len(state.workers), 'worker')}{_named(daemon.state.spec)}.")
+
+
+def _why_not(daemon: Daemon, seconds: float) -> str:
+    """Why nothing was heard of the end of a restart."""
+    if daemon.files.is_locked():
+        return f"their supervisor, pid {daemon.state.pid}, has not said so in {seconds:g} s"
+    return "they are gone"
 
 
 def _named(spec: str) -> str:

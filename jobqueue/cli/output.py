@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from jobqueue.cli.errors import one_line
+from jobqueue.json_text import writable
 from jobqueue.records import JobRecord
 from jobqueue.redaction import printable
 from jobqueue.views.jobs import job_view
@@ -39,7 +40,11 @@ def as_json(record: JobRecord, *, reveal: bool = False) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=True, default=_plain))
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False, default=_plain)
+    except (ValueError, RecursionError):  # of a row that JSON cannot write; the rest is shown
+        text = json.dumps(writable(value), indent=2, ensure_ascii=True, default=_plain)
+    print(text)
 
 
 def _plain(value: Any) -> Any:
@@ -76,10 +81,11 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
-    """Print names and values, one pair a line."""
+    """Print names and values, one pair a line: a line break in a value is written as `\\n`."""
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
-        print(f"{name.ljust(width)}  {printable(value)}".rstrip())
+        on_one_line = printable(value).replace("\n", "\\n")
+        print(f"{name.ljust(width)}  {on_one_line}".rstrip())
 
 
 def counted(number: int, noun: str) -> str:
@@ -89,7 +95,10 @@ def counted(number: int, noun: str) -> str:
 
 def compact_json(value: Any) -> str:
     """Return a value as JSON on one line, for people."""
-    return json.dumps(value, ensure_ascii=False, default=_plain)
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_plain)
+    except RecursionError:
+        return json.dumps(writable(value), ensure_ascii=False, default=_plain)
 
 
 def _print_plain(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:

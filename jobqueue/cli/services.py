@@ -9,6 +9,8 @@ from pathlib import Path
 
 import typer
 
+from jobqueue.errors import ConfigurationError
+
 UNIT = "jobqueue.service"
 PROCFILE = "Procfile"
 PROCESS = "worker"
@@ -47,10 +49,13 @@ def write_unit(folder: Path) -> None:
     if path.exists():
         typer.echo(f"{UNIT} is there already and is left as it is.")
         return
-    path.write_text(
-        SYSTEMD.format(folder=folder, unit=UNIT, user=getpass.getuser(), command=_command()),
-        encoding="utf-8",
+    unit = SYSTEMD.format(
+        folder=_in_a_unit(str(folder)),
+        unit=UNIT,
+        user=_in_a_unit(getpass.getuser()),
+        command=_in_a_unit(_command()).replace("$", "$$"),
     )
+    path.write_text(unit, encoding="utf-8")
     typer.echo(f"Created {UNIT}.")
 
 
@@ -65,6 +70,20 @@ def write_procfile(folder: Path) -> None:
     # Not `jobs`: the shell that runs the line has a builtin of that name.
     path.write_text(f"{before}{separator}{PROCESS}: jobqueue work\n", encoding="utf-8")
     typer.echo(f"{'Added the worker to' if before else 'Created'} {PROCFILE}.")
+
+
+def _in_a_unit(text: str) -> str:
+    """Return a text as a unit has it, in which % stands for something else.
+
+    Raises:
+        ConfigurationError: it has characters that would end its line, or be changed.
+    """
+    if not text.isprintable() or "\\" in text or '"' in text:
+        raise ConfigurationError(
+            f"{text!r} cannot be written into a unit of systemd, because of a line break, a quote "
+            "or a backslash; move the application to a folder with a plain name"
+        )
+    return text.replace("%", "%%")
 
 
 def _command() -> str:

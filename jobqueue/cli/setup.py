@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import textwrap
 from dataclasses import Field, fields
@@ -19,7 +20,7 @@ from jobqueue.cli.errors import say
 from jobqueue.cli.options import App, DatabaseUrl
 from jobqueue.cli.services import write_procfile, write_unit
 from jobqueue.cli.session import note_broken_app, opened
-from jobqueue.config import CONFIG_FILE, Settings, config_file, load_settings
+from jobqueue.config import CONFIG_FILE, Settings, config_file, hide_password
 from jobqueue.errors import ConfigurationError, SchemaError
 
 PrintSql = Annotated[
@@ -32,7 +33,7 @@ EXAMPLES = {
     "queues": ["default", "email"],
     "max_runtime": 3600,
 }
-SECRET = re.compile(r"://[^/?#]*:[^/?#]*@|[?&;][^=&;]*(pass|secret|token)", re.IGNORECASE)
+SECRET_OPTION = re.compile(r"[?&;][^=&;]*(pass|secret|token)", re.IGNORECASE)
 HEADER = """\
 # Settings of jobqueue. An option of the command line comes before the environment, which comes
 # before this file; poll_interval, for one, is --poll-interval and JOBS_POLL_INTERVAL there.
@@ -74,9 +75,8 @@ def setup(
         if procfile:
             write_procfile(Path.cwd())
         return
-    load_settings(options)
-    _write_config(Path.cwd(), options)
-    with opened(options) as session:
+    with opened(options) as session:  # a URL that cannot be right is refused before it is written
+        _write_config(Path.cwd(), options)
         note_broken_app(session, BROKEN_APP)
         _migrate(session.adapter)
         has_app = session.settings.app or default_app_exists(Path.cwd())
@@ -131,7 +131,9 @@ def config_text(app: str | None = None, database_url: str | None = None) -> str:
 
 def has_secret(url: str) -> bool:
     """Return whether a database URL has something that must not get into a file."""
-    return SECRET.search(url) is not None or SECRET.search(unquote(url)) is not None
+    return any(
+        hide_password(one) != one or SECRET_OPTION.search(one) for one in (url, unquote(url))
+    )
 
 
 def _print_sql(options: dict[str, str | None], start: str | None = None) -> None:
@@ -148,11 +150,15 @@ def _write_config(folder: Path, options: dict[str, str | None]) -> None:
     url = options["database_url"]
     secret = url is not None and has_secret(url)
     text = config_text(options["app"], None if secret else url)
-    with (folder / CONFIG_FILE).open("x", encoding="utf-8") as file:
+    with open(folder / CONFIG_FILE, "x", encoding="utf-8", opener=_for_its_owner) as file:
         file.write(text)
     typer.echo(f"Created {CONFIG_FILE}.")
     if secret:
         typer.echo("The database URL has a password and is not in it; set JOBS_DATABASE_URL.")
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _migrate(adapter: Adapter) -> None:

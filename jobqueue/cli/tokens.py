@@ -17,6 +17,7 @@ from jobqueue.errors import ConfigurationError
 from jobqueue.records import TokenRecord
 from jobqueue.web.access import Scope
 
+LONGEST_DAYS = 36_500
 COLUMNS = tuple(Column(name) for name in ("ID", "NAME", "SCOPES", "STATE", "CREATED", "EXPIRES"))
 
 
@@ -49,7 +50,7 @@ def create(
     from jobqueue.web.tokens import create_token
 
     scopes = _scopes(scope)
-    lifetime = None if days is None else timedelta(days=days)
+    lifetime = None if days is None else _lifetime(days)
     with opened({"database_url": database_url}, app="unwanted") as session:
         refuse_memory(session.adapter)
         record, token = create_token(session.adapter, name, scopes, lifetime)
@@ -58,6 +59,15 @@ def create(
         return
     typer.echo(token)
     say(f"This is the token {record.id} ({', '.join(record.scopes)}). It is not shown again.")
+
+
+def _lifetime(days: float) -> timedelta:
+    if not days <= LONGEST_DAYS:  # NaN is not, either
+        raise ConfigurationError(
+            f"--days {days:g} is no time that a token can be valid; expected up to "
+            f"{LONGEST_DAYS:,}, or no --days for a token that does not end"
+        )
+    return timedelta(days=days)
 
 
 def list_tokens(database_url: DatabaseUrl = None, json_: AsJson = False) -> None:

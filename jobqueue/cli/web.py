@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import ipaddress
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, cast
@@ -44,6 +45,13 @@ def web(
             metavar="NAME", help="A host name that requests may be for, beside localhost."
         ),
     ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A proxy whose X-Forwarded-For is believed; nobody else's is.",
+        ),
+    ] = None,
     app: App = None,
     database_url: DatabaseUrl = None,
     log_level: LogLevel = None,
@@ -60,6 +68,7 @@ def web(
       jobs web --port 9000
       jobs web --host 0.0.0.0 --auth tokens
       jobs web --host 0.0.0.0 --auth shop.login:who_asks --allowed-host jobs.example.com
+      jobs web --auth tokens --proxy 127.0.0.1
     """
     serve = _server()
     options = {
@@ -77,10 +86,10 @@ def web(
         session.adapter.ping()
         listening = _listen(host, port)
         _announce(listening, auth)
-        serve(application, listening)
+        serve(application, listening, proxy or (), queue.logger)
 
 
-def _server() -> Callable[[Any, socket.socket], None]:
+def _server() -> Callable[[Any, socket.socket, Sequence[str], logging.Logger], None]:
     try:
         from jobqueue.web.server import serve
     except ImportError:

@@ -12,6 +12,7 @@ import typer
 from jobqueue.cli.errors import WORK_FAILED, say
 from jobqueue.cli.options import (
     App,
+    BootTimeout,
     Concurrency,
     DatabaseUrl,
     Grace,
@@ -96,6 +97,7 @@ def work(
     grace: Grace = None,
     max_runtime: MaxRuntime = None,
     kill_after: KillAfter = None,
+    boot_timeout: BootTimeout = None,
     max_jobs: MaxJobs = None,
     max_memory: MaxMemory = None,
     health: Health = None,
@@ -168,6 +170,7 @@ def workoff(
         if workers is not None:
             from jobqueue.processes.supervisor import supervise
 
+            never_fail_to_write()
             undertaking = Undertaking(workers, options, until_idle=True)
             exit_code = supervise(
                 undertaking, session.settings, session.adapter, partial(ready_to_work, session)

@@ -10,29 +10,35 @@ from jobqueue.cli.session import Session, opened, refuse_memory
 from jobqueue.defaults import default_configuration
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.processes.worker import run_supervised_worker
-from jobqueue.runner.child import die_with_supervisor, keep_to_this_process
+from jobqueue.runner.child import die_with_supervisor, keep_to_this_process, outlast_signals
+from jobqueue.runner.messages import Stage, SupervisorLine, WorkerMessage, protocol_among
 from jobqueue.runner.output_streams import never_fail_to_write
 from jobqueue.runner.process import DATABASE_AWAY, WorkerPlan
 
 
 def main() -> None:
     """Work as the plan on the command line says."""
+    outlast_signals()
+    die_with_supervisor()
     plan = WorkerPlan.from_json(sys.argv[1])
-    die_with_supervisor(plan.lifeline_fd)
-    keep_to_this_process((plan.slots_fd, plan.ready_fd, plan.wake_fd, plan.lifeline_fd))
+    keep_to_this_process((plan.slots_fd, plan.ready_fd, plan.wake_fd))
+    line = SupervisorLine(plan.ready_fd, protocol_among(sys.argv[2:]))
+    line.say(WorkerMessage(Stage.STARTED))
     with clean_exit():
         # Before the application is imported, which may set up logging on these streams.
         never_fail_to_write()
         with opened(plan.options, app="required") as session:
-            raise SystemExit(_work(plan, session))
+            exit_code = _work(plan, session, line)
+            line.say(WorkerMessage(Stage.FINISHED, exit_code=exit_code))
+            raise SystemExit(exit_code)
 
 
-def _work(plan: WorkerPlan, session: Session) -> int:
+def _work(plan: WorkerPlan, session: Session, line: SupervisorLine) -> int:
     """Work, and return the exit code."""
     refuse_memory(session.adapter)
     log.set_up_logging(session.settings.log_level, session.settings.log_format)
     try:
-        tally = run_supervised_worker(plan, session.adapter, session.settings)
+        tally = run_supervised_worker(plan, session.adapter, session.settings, line)
     except DatabaseError as error:
         log.worker_failed(default_configuration.logger, plan.name, error)
         is_away = isinstance(error, DatabaseUnavailable)

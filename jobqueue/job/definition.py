@@ -14,6 +14,7 @@ from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.enqueue import PRIORITY_RANGE
 from jobqueue.errors import InvalidJob
 from jobqueue.hook_calls import why_not_hooks
+from jobqueue.hooks import ATTEMPT_HOOKS
 from jobqueue.registry import names_of
 from jobqueue.retention import KEEP_EXPECTED_IN_CODE, is_keep_rule
 from jobqueue.retry import LONGEST_WAIT, as_seconds
@@ -70,6 +71,7 @@ def _faults(job_class: type[Job], base: type[Job]) -> Iterator[str]:
     yield from _faults_of_queue(job_class)
     yield from _faults_of_limits(job_class)
     yield from _faults_of_end(job_class)
+    yield from _faults_of_methods(job_class)
     why_not = why_not_hooks(job_class)
     if why_not is not None:
         yield why_not
@@ -175,10 +177,8 @@ def _is_duration(value: object) -> bool:
 def _faults_of_end(job_class: type[Job]) -> Iterator[str]:
     if not callable(job_class.retry):
         yield f"retry = {job_class.retry!r}; expected a policy, such as Constant(30)"
-    attempts = getattr(job_class.retry, "attempts", None)
-    if not _is_number_of_attempts(attempts):
-        yield f"attempts of its retry policy is {attempts!r}; expected a whole number from 1"
-    for name in ("keep_result", "interrupt_on_cancel"):
+    yield from _faults_of_policy(job_class)
+    for name in ("api", "keep_result", "interrupt_on_cancel"):
         if not isinstance(getattr(job_class, name), bool):
             yield f"{name} = {getattr(job_class, name)!r}; expected True or False"
     for name in ("keep_succeeded", "keep_failed"):
@@ -187,6 +187,67 @@ def _faults_of_end(job_class: type[Job]) -> Iterator[str]:
             yield f"{name} = {rule!r}; expected {KEEP_EXPECTED_IN_CODE}"
     if job_class.keep_result and job_class.keep_succeeded is False:
         yield "keep_result needs the rows of succeeded jobs; leave keep_succeeded out"
+
+
+def _faults_of_policy(job_class: type[Job]) -> Iterator[str]:
+    """A policy that would fail whenever it is asked, such as a class or a method of the job."""
+    policy: object = job_class.retry
+    if inspect.isclass(policy):
+        yield f"retry is the class {policy.__name__}; give an object of it, such as Constant(30)"
+    elif inspect.isfunction(policy):
+        try:
+            inspect.signature(policy).bind(1, Exception())
+        except TypeError as error:
+            yield (
+                f"retry cannot be called with the number of the attempt and the error ({error}); "
+                "write it as a function of these two, outside of the class or as a staticmethod"
+            )
+    attempts = getattr(policy, "attempts", None)
+    if not _is_number_of_attempts(attempts):
+        yield f"attempts of its retry policy is {attempts!r}; expected a whole number from 1"
+
+
+# --- the methods ---------------------------------------------------------------------------------
+
+
+def _faults_of_methods(job_class: type[Job]) -> Iterator[str]:
+    yield from _faults_of_making(job_class)
+    yield from _faults_of_generators(job_class)
+    for owner in job_class.__mro__:
+        if owner.__module__.partition(".")[0] not in {"jobqueue", "builtins", "typing"}:
+            yield from _misspelt_hooks(owner)
+
+
+def _faults_of_making(job_class: type[Job]) -> Iterator[str]:
+    """An `__init__` that wants arguments: workers make an object for each attempt without any."""
+    if not inspect.isfunction(job_class.__init__):
+        return
+    try:
+        inspect.signature(job_class.__init__).bind(None)
+    except TypeError as error:
+        yield (
+            "an object of it is made for each attempt, without arguments, but __init__ wants them "
+            f"({error}); let perform take what differs from job to job"
+        )
+
+
+def _faults_of_generators(job_class: type[Job]) -> Iterator[str]:
+    perform = getattr(job_class, "perform")  # noqa: B009 - mypy does not know it of every class
+    if inspect.isgeneratorfunction(perform) or inspect.isasyncgenfunction(perform):
+        yield (
+            "perform has a `yield`, so that calling it would run nothing of it; return a value, or "
+            "enqueue a job for each part"
+        )
+
+
+def _misspelt_hooks(owner: type) -> Iterator[str]:
+    for name, value in vars(owner).items():
+        hook = None if name in ATTEMPT_HOOKS else close_to(name, ATTEMPT_HOOKS)
+        if hook is not None and inspect.isfunction(value):
+            yield (
+                f"{name} is no hook, and is never called; did you mean {hook!r}? If it is a method "
+                "of your own, give it another name, or begin it with an underscore"
+            )
 
 
 # --- the arguments -------------------------------------------------------------------------------

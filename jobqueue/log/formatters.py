@@ -20,6 +20,7 @@ FACTS = (
     "action",
     "schedule",
     "job_id",
+    "job_ids",
     "job",
     "queue",
     "attempt",
@@ -31,6 +32,7 @@ FACTS = (
     "reason",
     "error",
 )
+CONTINUED = "\n    "
 
 
 class TextFormatter(logging.Formatter):
@@ -59,7 +61,7 @@ class TextFormatter(logging.Formatter):
         """A line for each (message, outcome), at level info; `now` is in seconds since 1970."""
         at = time.strftime(str(self.datefmt), time.localtime(now))
         for message, _ in events:
-            yield f"{at} {printable(message)}\n"
+            yield f"{at} {_one_record(message)}\n"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The first line for a record."""
@@ -71,7 +73,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line for a record."""
-        line = printable(super().format(record))
+        line = _one_record(super().format(record))
         color = self.COLORS.get(record.levelno) if self._colored else None
         return f"{color}{line}\x1b[0m" if color else line
 
@@ -89,7 +91,7 @@ class JsonFormatter(logging.Formatter):
         facts |= {name: record.__dict__[name] for name in FACTS if name in record.__dict__}
         if record.exc_info:
             facts["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(facts, ensure_ascii=False, default=str)
+        return _json_line(facts)
 
     def format_events(
         self, now: float, event: str, events: Iterable[tuple[str, Outcome]]
@@ -105,4 +107,20 @@ class JsonFormatter(logging.Formatter):
                 **facts_of_job(outcome.job),
                 "run_seconds": outcome.run_time.total_seconds(),
             }
-            yield json.dumps(facts, ensure_ascii=False, default=str) + "\n"
+            yield _json_line(facts) + "\n"
+
+
+def _one_record(text: str) -> str:
+    """The text of a record. Only its first line begins in the first column.
+
+    Otherwise a name or an error with a line break could look like a record of its own.
+    """
+    return printable(text).replace("\n", CONTINUED)
+
+
+def _json_line(facts: dict[str, Any]) -> str:
+    """JSON on one line, without characters that a terminal would act on."""
+    text = json.dumps(facts, ensure_ascii=False, default=str)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)

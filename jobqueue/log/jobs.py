@@ -129,6 +129,26 @@ def job_rejected(logger: logging.Logger, outcome: Outcome) -> None:
     emit_outcome(logger, logging.WARNING, line, "job_rejected", outcome)
 
 
+def settle_waits(logger: logging.Logger, outcome: Outcome) -> None:
+    """A job has ended, and somebody keeps its row locked. It is logged once for each attempt."""
+    line = (
+        f"{title_of(outcome.job)}: the outcome {type(outcome).__name__.lower()} waits to be "
+        f"stored, since somebody's open transaction keeps the row {outcome.job.id} of "
+        "background_jobs locked; the worker goes on, and tries again until that transaction ends"
+    )
+    emit_outcome(logger, logging.WARNING, line, "settle_waits", outcome)
+
+
+def outcome_lost(logger: logging.Logger, outcome: Outcome) -> None:
+    """A worker ended while somebody still kept the row of a job locked that it had performed."""
+    line = (
+        f"{title_of(outcome.job)}: the outcome {type(outcome).__name__.lower()} could not be "
+        "stored before the worker ended, since somebody's open transaction keeps its row locked; "
+        "when that ends, the job is freed and performed again"
+    )
+    emit_outcome(logger, logging.ERROR, line, "outcome_lost", outcome)
+
+
 def jobs_rescued(logger: logging.Logger, rescue: Rescue) -> None:
     """The jobs of a lost worker were freed."""
     counts = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from jobqueue.log.emit import emit
@@ -21,6 +22,15 @@ def database_back(logger: logging.Logger, worker: str, after_seconds: float) -> 
     """The database answers a worker again."""
     line = f"worker {worker}: the database is back after {after_seconds:.1f} s"
     emit(logger, logging.INFO, line, "database_back", worker)
+
+
+def database_replaced(logger: logging.Logger, path: str) -> None:
+    """Another SQLite file is in the place of the one that was in use."""
+    line = (
+        f"the database {path} was deleted or moved, and another file is in its place; what follows "
+        "goes there, and jobs of the former file are not seen any more"
+    )
+    emit(logger, logging.WARNING, line, "database_replaced")
 
 
 def database_awaited(logger: logging.Logger, error: Exception, patience_seconds: float) -> None:
@@ -48,13 +58,30 @@ def listening_again(logger: logging.Logger) -> None:
     emit(logger, logging.INFO, "notifications of new jobs arrive again", "listening_again")
 
 
+def next_job_unknown(logger: logging.Logger, error: Exception) -> None:
+    """The database refused to say when the next job is due; it is asked again."""
+    line = f"when the next job is due is not known; workers look every poll_interval: {error}"
+    emit(logger, logging.ERROR, line, "next_job_unknown", error=str(error))
+
+
+def not_announcing(logger: logging.Logger, error: Exception) -> None:
+    """New jobs cannot be announced. It is logged once, however long it lasts."""
+    line = f"new jobs cannot be announced; workers find them every poll_interval: {error}"
+    emit(logger, logging.WARNING, line, "not_announcing", error=str(error))
+
+
+def announcing_again(logger: logging.Logger) -> None:
+    """New jobs can be announced again."""
+    emit(logger, logging.INFO, "new jobs are announced again", "announcing_again")
+
+
 def steward_troubled(logger: logging.Logger, worker: str, error: Exception) -> None:
     """The database refused to store progress, or to say which jobs to cancel."""
     line = f"worker {worker} could not store progress or ask for cancelled jobs: {error}"
     emit(logger, logging.ERROR, line, "steward_troubled", worker, error=str(error))
 
 
-def service_failed(logger: logging.Logger, service: str, error: Exception) -> None:
+def service_failed(logger: logging.Logger, service: str, error: BaseException) -> None:
     """A thread of a worker or a supervisor met an unexpected error, and goes on."""
     line = f"{service} failed, and goes on: {error_line(error)}"
     what = message_of(error)
@@ -73,10 +100,31 @@ def tick_enqueued(logger: logging.Logger, schedule: str, job: JobRecord) -> None
     emit(logger, logging.INFO, line, "tick_enqueued", schedule=schedule, job_id=job.id)
 
 
+def schedule_put_back(
+    logger: logging.Logger, schedule: str, was: datetime, next_tick: datetime | None
+) -> None:
+    """A schedule's last tick was in the future, since the database's clock was wrong."""
+    due = "it is not due again" if next_tick is None else f"it is due next {next_tick.isoformat()}"
+    line = (
+        f"schedule {schedule}: its last tick, {was.isoformat()}, is in the future, since the "
+        f"database's clock was wrong then or is now; it goes on by the clock as it is, and {due}"
+    )
+    emit(logger, logging.WARNING, line, "schedule_put_back", schedule=schedule)
+
+
 def schedule_not_understood(logger: logging.Logger, schedule: str, error: Exception) -> None:
     """This release or machine does not know the rule of a schedule in the database."""
     line = f"schedule {schedule} is left to others: {error}"
     emit(logger, logging.WARNING, line, "schedule_not_understood", schedule=schedule)
+
+
+def schedule_locked(logger: logging.Logger, schedule: str) -> None:
+    """Somebody keeps a schedule locked that is due. It is logged once until it is free."""
+    line = (
+        f"schedule {schedule} waits, since somebody's open transaction keeps its row in "
+        "background_schedules locked; its jobs are enqueued when that transaction ends"
+    )
+    emit(logger, logging.WARNING, line, "schedule_locked", schedule=schedule)
 
 
 def schedules_troubled(logger: logging.Logger, error: Exception) -> None:
@@ -118,6 +166,12 @@ def request_unanswered(logger: logging.Logger, method: str, path: str, error: Ex
     """A request failed because the database does not answer."""
     line = f"{method} {printable(path)} was not answered: {error}"
     emit(logger, logging.WARNING, line, "request_unanswered", error=str(error))
+
+
+def connections_refused(logger: logging.Logger, most: int) -> None:
+    """Connections are closed since there are too many; it is logged once a minute at most."""
+    line = f"there are {most:,} connections, and further ones are closed; is a proxy in front?"
+    emit(logger, logging.WARNING, line, "connections_refused")
 
 
 def hook_failed(logger: logging.Logger, hook: object, error: BaseException) -> None:

@@ -6,7 +6,10 @@ import logging
 
 from jobqueue.log.emit import emit
 from jobqueue.log.phrases import duration_text
+from jobqueue.records import Rescue
 from jobqueue.redaction import error_line, message_of
+
+MOST_JOBS_IN_A_LINE = 10
 
 
 def worker_started(logger: logging.Logger, worker: str, pid: int) -> None:
@@ -59,10 +62,25 @@ def worker_killed(logger: logging.Logger, worker: str, pid: int, why: str) -> No
     emit(logger, logging.ERROR, line, "worker_killed", worker)
 
 
+def worker_not_started(logger: logging.Logger, worker: str, error: Exception, pause: float) -> None:
+    """The system did not let a worker process start; it is tried again."""
+    line = f"worker {worker} could not be started: {error}; tried again in {duration_text(pause)}"
+    emit(logger, logging.ERROR, line, "worker_not_started", worker, error=str(error))
+
+
 def worker_replaced(logger: logging.Logger, worker: str, why: str) -> None:
     """A worker finishes what it performs while another takes its place."""
     line = f"worker {worker} is replaced: {why}"
     emit(logger, logging.INFO, line, "worker_replaced", worker)
+
+
+def wakeups_lost(logger: logging.Logger, worker: str, error: Exception) -> None:
+    """What a supervisor says no longer reaches a worker, which is replaced."""
+    line = (
+        f"worker {worker} looks for jobs every poll_interval until it is replaced, as nothing "
+        f"reaches it from its supervisor any more: {error}"
+    )
+    emit(logger, logging.WARNING, line, "wakeups_lost", worker, error=str(error))
 
 
 def restart_failed(logger: logging.Logger, worker: str, how: str) -> None:
@@ -75,6 +93,16 @@ def restart_refused(logger: logging.Logger, error: Exception) -> None:
     """A rolling restart did not begin, since the configuration cannot be used."""
     line = f"the workers are not replaced, the old ones go on: {error}"
     emit(logger, logging.ERROR, line, "restart_refused", error=str(error))
+
+
+def supervisor_troubled(logger: logging.Logger, step: str, error: Exception, pause: float) -> None:
+    """A supervisor could not do a part of its work; it goes on, and tries that again."""
+    line = (
+        f"the supervisor could not {step}, and goes on: {type(error).__name__}: {error}; it tries "
+        f"again in {duration_text(pause)}, and says no more of it until that succeeds"
+    )
+    event = "supervisor_troubled"
+    emit(logger, logging.ERROR, line, event, traceback_of=error, error=str(error))
 
 
 def supervisor_stopping(logger: logging.Logger, why: str) -> None:
@@ -114,3 +142,23 @@ def lease_troubled(logger: logging.Logger, worker: str, error: Exception) -> Non
     """The database refused a heartbeat; it is tried again."""
     line = f"worker {worker} could not renew its lease: {error}"
     emit(logger, logging.ERROR, line, "lease_troubled", worker, error=str(error))
+
+
+def rescue_troubled(logger: logging.Logger, worker: str, error: Exception) -> None:
+    """The database refused to free the jobs of a worker that is gone; it is tried again."""
+    line = f"worker {worker} could not free the jobs of workers that are gone: {error}"
+    emit(logger, logging.ERROR, line, "rescue_troubled", worker, error=str(error))
+
+
+def rescue_waits(logger: logging.Logger, rescue: Rescue) -> None:
+    """Somebody keeps rows of a lost worker locked. It is logged once for each of them."""
+    jobs = ", ".join(f"#{job_id}" for job_id in rescue.locked[:MOST_JOBS_IN_A_LINE])
+    more = len(rescue.locked) - MOST_JOBS_IN_A_LINE
+    rows = [f"of its jobs {jobs}" + (f" and {more} more" if more > 0 else "")] if jobs else []
+    rows += ["of the worker itself"] if rescue.worker_is_locked else []
+    line = (
+        f"worker {rescue.worker_id} is gone, and somebody's open transaction keeps the rows "
+        f"{' and '.join(rows)} locked; they are looked at again until that transaction ends"
+    )
+    job_ids = list(rescue.locked)
+    emit(logger, logging.WARNING, line, "rescue_waits", rescue.worker_id, job_ids=job_ids)

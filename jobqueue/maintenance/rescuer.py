@@ -2,17 +2,20 @@
 
 A worker is taken for dead when its heartbeat has not changed for a whole lease by this process's
 own clock, while the database answered all along. So nobody is taken for dead after an outage, when
-all heartbeats are old. Where the adapter can see processes (SQLite, on one machine), a process that
+all heartbeats are old. Nor is a worker whose row somebody keeps locked, since it cannot beat then.
+Where the adapter can see processes (SQLite, on one machine), a process that
 is gone is known at once, and the jobs of one that lives are never freed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from jobqueue.adapters.roles.leases import LeasesRole
+from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import Rescue, WorkerRecord
 
 LOST = (
@@ -44,20 +47,53 @@ class Rescuer:
         self._monotonic = monotonic
         self._is_awaited = is_awaited
         self._seen: dict[str, tuple[datetime | None, float]] = {}
+        self._half_rescued: set[str] = set()
 
-    def rescue(self) -> list[Rescue]:
+    def rescue(self, note: Callable[[Rescue], None] = lambda _: None) -> list[Rescue]:
         """Look at all heartbeats once, and free the jobs of workers whose heartbeat has stopped.
 
+        What cannot be freed now, since somebody keeps it locked, is freed by a later call. A worker
+        whose jobs the database refuses to free does not stop the others.
+
+        Args:
+            note: is called with each rescue when it is done, whatever comes after it.
+
         Raises:
-            DatabaseUnavailable: call `forget` and try again later.
+            DatabaseError: call `forget` and try again later.
         """
-        workers = self._adapter.workers()
-        found = [self._rescue_if_dead(worker) for worker in workers]
-        orphans = self._adapter.orphaned_workers()
-        found += [self._rescue_if_orphaned(worker_id) for worker_id in orphans]
+        workers, orphans = self._adapter.workers(), self._adapter.orphaned_workers()
         there = {worker.id for worker in workers}.union(orphans)
         self._seen = {known: seen for known, seen in self._seen.items() if known in there}
-        return [rescue for rescue in found if rescue is not None]
+        self._half_rescued.intersection_update(orphans)
+        ways = [partial(self._rescue_if_dead, worker) for worker in workers]
+        ways += [partial(self._rescue_if_orphaned, worker_id) for worker_id in orphans]
+        return self._rescue_each(ways, note)
+
+    def _rescue_each(
+        self, ways: Sequence[Callable[[], Rescue | None]], note: Callable[[Rescue], None]
+    ) -> list[Rescue]:
+        done, refused = list[Rescue](), list[DatabaseError]()
+        for way in ways:
+            try:
+                rescue = way()
+            except DatabaseUnavailable:
+                raise
+            except DatabaseError as error:
+                refused.append(error)
+                continue
+            if rescue is not None:
+                self._remember_what_is_left(rescue)
+                done.append(rescue)
+                note(rescue)
+        if refused:
+            raise refused[0]
+        return done
+
+    def _remember_what_is_left(self, rescue: Rescue) -> None:
+        if rescue.worker_is_locked:
+            self._seen.pop(rescue.worker_id, None)
+        elif rescue.locked:
+            self._half_rescued.add(rescue.worker_id)
 
     def forget(self) -> None:
         """Forget all heartbeats: the database was away, and no worker could beat."""
@@ -73,7 +109,9 @@ class Rescuer:
         return self._adapter.rescue(worker, LOST.format(worker_id=worker.id))
 
     def _rescue_if_orphaned(self, worker_id: str) -> Rescue | None:
-        if self._still_for(worker_id, None) < self._lease.total_seconds():
+        is_known_to_be_dead = worker_id in self._half_rescued
+        still_for = self._still_for(worker_id, None)
+        if still_for < self._lease.total_seconds() and not is_known_to_be_dead:
             return None
         return self._adapter.rescue_orphans(worker_id, LOST.format(worker_id=worker_id))
 

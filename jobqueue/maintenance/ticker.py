@@ -25,17 +25,24 @@ from jobqueue.arguments import encode_args
 from jobqueue.background import Service
 from jobqueue.cron import Schedule, schedule_from
 from jobqueue.defaults import DefaultAdapter
-from jobqueue.errors import InvalidJob
+from jobqueue.errors import InvalidJob, RowLocked
 from jobqueue.job import Job, Registry, refuse_main
+from jobqueue.maintenance.due_ticks import (
+    MOST_AT_ONCE,
+    due_ticks,
+    enqueued_with,
+    is_ahead,
+    next_tick,
+    put_back,
+)
 from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
 
 DEFAULT_APP = "jobs"
-ON_TIME = timedelta(seconds=5)
 LOOK_SECONDS = 5.0
 RENEW_SECONDS = 10.0
 DECLARED_FOR = timedelta(seconds=3 * RENEW_SECONDS)
 SHORTEST_PAUSE_SECONDS = 0.001
-MOST_AT_ONCE = 1000
+LOCKED_PAUSE = timedelta(seconds=1)
 STOP_SECONDS = 5.0
 
 
@@ -82,39 +89,12 @@ def _schedules_of(job_class: type[Job]) -> Iterator[NewSchedule]:
         )
 
 
-# --- what is due ---------------------------------------------------------------------------------
-
-
 def is_declared(record: ScheduleRecord, now: datetime) -> bool:
-    """Whether a living worker has said lately that it has a schedule in its code."""
-    return now - record.declared_at < DECLARED_FOR
+    """Whether a living worker has said lately that it has a schedule in its code.
 
-
-def due_ticks(record: ScheduleRecord, schedule: Schedule, now: datetime) -> list[datetime]:
-    """The ticks to enqueue now; after a long absence, only the first thousand.
-
-    Ticks that are on time, within a few seconds, are all enqueued, since a ticker may be a little
-    late. If the first tick is older, no ticker was running, and `catch_up` decides.
+    A moment in the future was noted by a clock that was ahead. Workers that live note another.
     """
-    after = max(record.since, record.last_tick or record.since)
-    first = schedule.next_after(after)
-    if first is None or first > now:
-        return []
-    if first > now - ON_TIME or record.catch_up == "all":
-        return list(_ticks(schedule, after, now))
-    if record.catch_up:
-        latest = schedule.latest_between(after, now)
-        return [] if latest is None else [latest]
-    return list(_ticks(schedule, max(after, now - ON_TIME), now))
-
-
-def _ticks(schedule: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
-    tick = schedule.next_after(after)
-    for _ in range(MOST_AT_ONCE):
-        if tick is None or tick > until:
-            return
-        yield tick
-        tick = schedule.next_after(tick)
+    return abs(now - record.declared_at) < DECLARED_FOR
 
 
 def job_of(record: ScheduleRecord, run_at: datetime | None = None) -> NewJob:
@@ -157,6 +137,7 @@ class Ticks:
         self._undeclared: set[str] = set()
         self._renewed = float("-inf")
         self._not_understood: set[tuple[str, datetime]] = set()
+        self._locked_since: dict[str, datetime] = {}
 
     def take(self, schedules: Iterable[NewSchedule]) -> None:
         """Look after these schedules from now on. New and changed ones are declared."""
@@ -176,7 +157,7 @@ class Ticks:
         self._declare()
         records = [r for r in self._adapter.schedules(self._app) if r.name in self._mine]
         now = self._adapter.now()
-        nexts = [self._tick(record, now) for record in records if record.paused_at is None]
+        nexts = [self._tick_if_free(record, now) for record in records if record.paused_at is None]
         first = min((tick for tick in nexts if tick is not None), default=None)
         if first is None:
             return LOOK_SECONDS
@@ -188,22 +169,67 @@ class Ticks:
             self._undeclared |= set(self._mine) - known
             self._renewed = self._monotonic()
         if self._undeclared:
-            wanted = [self._mine[name] for name in self._undeclared]
-            self._adapter.declare_schedules(self._app, wanted)
-            self._undeclared.clear()
+            self._declare_these([self._mine[name] for name in self._undeclared])
+
+    def _declare_these(self, schedules: Sequence[NewSchedule]) -> None:
+        """Declare schedules, all together unless one of them is locked. That one waits alone."""
+        try:
+            self._adapter.declare_schedules(self._app, schedules)
+        except RowLocked:
+            if len(schedules) > 1:
+                for schedule in schedules:
+                    self._declare_these([schedule])
+        else:
+            self._undeclared.difference_update(schedule.name for schedule in schedules)
+
+    def _tick_if_free(self, record: ScheduleRecord, now: datetime) -> datetime | None:
+        """Enqueue the due ticks of a schedule, and return when to look at it again.
+
+        One that somebody keeps locked does not hold up the others. Its ticks are enqueued when it
+        is free, as if it were still the time when that was tried first.
+        """
+        due_at = self._locked_since.get(record.name, now)
+        try:
+            following = self._tick(record, due_at)
+        except RowLocked:
+            if record.name not in self._locked_since:
+                log.schedule_locked(self._logger, record.name)
+            self._locked_since[record.name] = due_at
+            return now + LOCKED_PAUSE
+        was_locked = self._locked_since.pop(record.name, None) is not None
+        return now if was_locked else following
 
     def _tick(self, record: ScheduleRecord, now: datetime) -> datetime | None:
         """Enqueue the due ticks of a schedule, and return when it is due next."""
         schedule = self._understood(record)
         if schedule is None:
             return None
+        if is_ahead(record, now):
+            back = self._put_back(record, schedule, now)
+            if back is None:
+                return now
+            record = back
         ticks = due_ticks(record, schedule, now)
         if ticks:
-            jobs = [job_of(record, tick) for tick in ticks]
-            enqueued = self._adapter.enqueue_ticks(record, jobs, ticks[-1])
-            for job in enqueued or ():
-                log.tick_enqueued(self._logger, record.name, job)
-        return schedule.next_after(ticks[-1] if len(ticks) == MOST_AT_ONCE else now)
+            self._enqueue(record, schedule, ticks)
+        return next_tick(record, schedule, ticks[-1] if len(ticks) == MOST_AT_ONCE else now)
+
+    def _put_back(
+        self, record: ScheduleRecord, schedule: Schedule, now: datetime
+    ) -> ScheduleRecord | None:
+        """Have a schedule go on from now; None when another ticker has changed it."""
+        back = self._adapter.put_schedule_back(record, put_back(record, schedule, now))
+        if back is not None:
+            due = next_tick(back, schedule, now)
+            log.schedule_put_back(self._logger, record.name, record.last_tick or record.since, due)
+        return back
+
+    def _enqueue(self, record: ScheduleRecord, schedule: Schedule, ticks: list[datetime]) -> None:
+        jobs = [job_of(record, tick) for tick in ticks]
+        enqueued = enqueued_with(record, schedule, ticks)
+        stored = self._adapter.enqueue_ticks(record, jobs, ticks[-1], enqueued)
+        for job in stored or ():
+            log.tick_enqueued(self._logger, record.name, job)
 
     def _understood(self, record: ScheduleRecord) -> Schedule | None:
         """The rule of a row; None, logged once, when a newer release declared one unknown here."""
@@ -240,8 +266,8 @@ class Ticker:
     def mind(self, schedules: Sequence[NewSchedule]) -> None:
         """Look after these schedules from now on: those in the code of the living workers."""
         if self._given != tuple(schedules):
-            self._given = tuple(schedules)
             self._service.start()
+            self._given = tuple(schedules)
             self._service.wake()
 
     def stop(self) -> None:

@@ -43,6 +43,7 @@ from jobqueue.perform.plan import Plan, new_plan
 from jobqueue.perform.tracebacks import error_text
 from jobqueue.records import NO_DELAY, ClaimedJob, Failed, Outcome
 from jobqueue.redaction import redact_args
+from jobqueue.retry import DEFAULT_RETRY, POLICIES
 from jobqueue.transactions import COMMIT_TASK
 from jobqueue.unknown_handlers import UnknownHandlers
 
@@ -179,6 +180,21 @@ class Executor:
         """Whether `JobCancelled` is raised in it when it is cancelled."""
         plan = self._plan_of(claimed)
         return plan is not None and plan.interrupt_on_cancel
+
+    def has_policy_of_its_own(self, claimed: ClaimedJob) -> bool:
+        """Whether the retry policy of a job is code of the application."""
+        plan = self._plan_of(claimed)
+        return plan is not None and type(plan.job_class.retry) not in POLICIES
+
+    def delay_after_kill(self, claimed: ClaimedJob) -> timedelta | None:
+        """When a job is due again after it was killed for its time, if at all.
+
+        It is what its retry policy says, or what the default policy says in the place of one that
+        is code of the application, which is not asked here.
+        """
+        if self.has_policy_of_its_own(claimed):
+            return delay_after(DEFAULT_RETRY, claimed, JobTimeout())[0]
+        return self.delay_after_timeout(claimed)
 
     def delay_after_timeout(self, claimed: ClaimedJob) -> timedelta | None:
         """When the job's retry policy would have it tried again after a `JobTimeout`, if at all."""

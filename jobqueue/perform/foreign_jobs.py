@@ -76,10 +76,9 @@ class ForeignJobs:
 
     def _delay_of_unknown(self, claimed: ClaimedJob) -> timedelta:
         """No delay where this worker passes over such jobs: others can have it at once."""
-        is_passed_over = self._unknown_handlers is not None and self._unknown_handlers.meet(
-            claimed.handler
-        )
-        return NO_DELAY if is_passed_over else delay_before_return(claimed)
+        met = self._unknown_handlers
+        goes_at_once = met is not None and met.meet(claimed.handler) and not met.puts_off
+        return NO_DELAY if goes_at_once else delay_before_return(claimed)
 
     def misfit(self, left: LeftFor) -> Outcome:
         """Leave it to a worker of the release that enqueued it, for as long as there may be one."""
@@ -101,7 +100,13 @@ class ForeignJobs:
         )
 
     def _given_back_since(self, left: LeftFor) -> datetime | None:
-        """When it was first given back for this, as its `last_error` says, if that is why."""
+        """When it was first given back for this, as its `last_error` says, if that is why.
+
+        A job that is still due since it was enqueued was never given back with a delay. There may
+        be thousands of them, and a read for each would hold up all others.
+        """
+        if left.claimed.run_at <= left.claimed.created_at:
+            return None
         adapter = self._adapter or left.plan.job_class.adapter
         try:
             record = adapter.get(left.claimed.id)

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from jobqueue import hook_calls, transactions
 from jobqueue.errors import JobTimeout
-from jobqueue.redaction import clean_error_of, error_line, kind_of, mask_of, message_of
+from jobqueue.redaction import MASK, Secrets, clean_error_of, error_line, kind_of, message_of
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -43,17 +43,19 @@ def error_text(error: BaseException, secrets: Mapping[str, Any]) -> str:
     class. Then its own traceback and message are what is written, or at the least what it is.
     """
     try:
-        return _masked(_in_full(error), secrets)
+        return _masked(_in_full(error), secrets, error)
     except BaseException as failure:  # noqa: BLE001 - what a job raises may raise anything itself
         why = error_line(failure)
     try:
-        return _masked(_in_short(error, why), secrets)
+        return _masked(_in_short(error, why), secrets, error)
     except BaseException:  # noqa: BLE001 - without its message, which may have a secret in it
         return clean_error_of([f"{kind_of(error)} (its text could not be written)"])
 
 
-def _masked(pieces: Iterable[str], secrets: Mapping[str, Any]) -> str:
-    return clean_error_of(map(mask_of(secrets), pieces)).rstrip()
+def _masked(pieces: Iterable[str], secrets: Mapping[str, Any], error: BaseException) -> str:
+    looked_for = Secrets(secrets)
+    text = clean_error_of(map(looked_for.mask, pieces)).rstrip()
+    return f"{kind_of(error)}: {MASK}" if looked_for.were_too_many else text
 
 
 def _in_full(error: BaseException) -> Iterable[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from jobqueue.adapters import Adapter
@@ -29,13 +30,25 @@ class DaemonReports:
     def ready(self, supervisor: Supervisor) -> None:
         """All workers are ready for the first time."""
         self._keeper.note(workers=supervisor.worker_pids())
-        os.write(self._ready_fd, b"r")
+        # Before `jobqueue start` says so, `jobqueue stop` has to find them, if the disk lets it.
+        with suppress(OSError):
+            self._keeper.keep()
+        with suppress(BrokenPipeError):  # nobody waits for it any more
+            os.write(self._ready_fd, b"r")
         os.close(self._ready_fd)
 
     def restarted(self, supervisor: Supervisor, error: str | None) -> None:
         """A rolling restart has ended."""
         self._keeper.note(workers=supervisor.worker_pids())
         self._keeper.note_restarted(error)
+
+    def keep(self) -> None:
+        """Write the state file, if there is anything new.
+
+        Raises:
+            OSError: it cannot be written now.
+        """
+        self._keeper.keep()
 
 
 def supervise_detached(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
@@ -18,6 +18,7 @@ from jobqueue.maintenance.rescue_reports import RescueReports
 from jobqueue.maintenance.ticker import Ticker
 from jobqueue.runner.groups import Undertaking, WorkerGroup, groups_of
 from jobqueue.runner.health import HealthServer
+from jobqueue.runner.open_files import allow_open_files, files_for
 from jobqueue.runner.process import WorkerProcess
 from jobqueue.runner.relay import Relay
 from jobqueue.runner.rescue_hooks import HooksInSubprocess
@@ -39,6 +40,13 @@ class SupervisorReports(Protocol):
     def restarted(self, supervisor: Supervisor, error: str | None) -> None:
         """A rolling restart has ended; `error` says why it failed, if it did."""
 
+    def keep(self) -> None:
+        """Write down what has changed, if anything has. It is called again and again.
+
+        Raises:
+            OSError: it cannot be written now.
+        """
+
 
 class Workforce:
     """The workers of a supervisor, as its command line and the configuration describe them.
@@ -58,6 +66,7 @@ class Workforce:
             if getattr(settings, name) != getattr(loaded, name)
         }
         self.groups = groups_of(undertaking.spec, settings, undertaking.options)
+        allow_open_files(files_for(self.groups))
 
     def reloaded(self) -> Sequence[WorkerGroup]:
         """The groups, with the configuration read anew.
@@ -74,6 +83,7 @@ class Workforce:
             )
         groups = groups_of(self._undertaking.spec, settings, options)
         self.groups, self._settings = groups, settings
+        allow_open_files(files_for(groups))
         return groups
 
     @property
@@ -148,11 +158,15 @@ def supervise(
             ticker=_ticker(settings, adapter) if lasting else None,
             max_memory_bytes=undertaking.max_memory_bytes,
             regroup=workforce.reloaded if lasting else None,
+            boot_timeout=settings.boot_timeout,
             rescues=RescueReports(usual_ends(), hooks),
         )
         supervisor.on_new_code = hooks.forget
-        _report(supervisor, workforce, reports)
-        with _stopped_after(undertaking.ttl_seconds, supervisor):
+        with (
+            closing(ServiceNotifier()) as service,
+            _stopped_after(undertaking.ttl_seconds, supervisor),
+        ):
+            _report(supervisor, workforce, service, reports)
             return run_supervised(supervisor)
 
 
@@ -171,10 +185,12 @@ def _ticker(settings: Settings, adapter: Adapter) -> Ticker:
 
 
 def _report(
-    supervisor: Supervisor, workforce: Workforce, reports: SupervisorReports | None
+    supervisor: Supervisor,
+    workforce: Workforce,
+    service: ServiceNotifier,
+    reports: SupervisorReports | None,
 ) -> None:
     """Have the supervisor report to systemd, in its title in `ps`, and to `reports`."""
-    service = ServiceNotifier()
 
     def ready() -> None:
         service.ready()
@@ -182,11 +198,11 @@ def _report(
             reports.ready(supervisor)
 
     def restarted(error: str | None) -> None:
+        if reports is not None:
+            reports.restarted(supervisor, error)
         show_title(supervisor)
         if supervisor.relay is not None:
             supervisor.relay.look_every(workforce.poll_interval)
-        if reports is not None:
-            reports.restarted(supervisor, error)
 
     def turn() -> None:
         service.alive()
@@ -195,6 +211,8 @@ def _report(
 
     supervisor.on_ready, supervisor.on_turn = ready, turn
     supervisor.restarting.on_end = restarted
+    if reports is not None:
+        supervisor.keep_state = reports.keep
 
 
 @dataclass(slots=True)

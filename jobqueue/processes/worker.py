@@ -13,9 +13,10 @@ from jobqueue.defaults import default_configuration
 from jobqueue.job import registry
 from jobqueue.maintenance.ticker import schedules_in
 from jobqueue.runner.alarm import SignalAlarm
-from jobqueue.runner.child import run_child, say_ready
+from jobqueue.runner.child import run_child
 from jobqueue.runner.database_wait import ping_until_it_answers
 from jobqueue.runner.groups import most_attempts
+from jobqueue.runner.messages import Stage, SupervisorLine, WorkerMessage
 from jobqueue.runner.process import WorkerPlan
 from jobqueue.runner.relay import hear_from_supervisor
 from jobqueue.runner.suspended_lease import SuspendedLease
@@ -53,8 +54,10 @@ def attached_worker(
     )
 
 
-def run_supervised_worker(plan: WorkerPlan, adapter: Adapter, settings: Settings) -> Tally:
-    """Work as a supervisor's plan says, until it says stop.
+def run_supervised_worker(
+    plan: WorkerPlan, adapter: Adapter, settings: Settings, line: SupervisorLine
+) -> Tally:
+    """Work as a supervisor's plan says, until it says stop, and tell it through `line` when ready.
 
     Raises:
         DatabaseError: the database does not answer, or cannot be worked with.
@@ -64,9 +67,9 @@ def run_supervised_worker(plan: WorkerPlan, adapter: Adapter, settings: Settings
     worker = _supervised_worker(plan, adapter, settings, slots)
     lease_seconds, logger = settings.lease.total_seconds(), default_configuration.logger
     lease = SuspendedLease(adapter, plan.worker_id, lease_seconds, logger)
-    hear_from_supervisor(plan.wake_fd, worker, lease.keep)
-    schedules = schedules_in(registry, adapter)
-    on_ready = partial(say_ready, plan.ready_fd, schedules)
+    hear_from_supervisor(plan.wake_fd, worker, lease.keep, logger)
+    ready = WorkerMessage(Stage.READY, tuple(schedules_in(registry, adapter)))
+    on_ready = partial(line.say, ready)
     title = f"jobs worker {plan.name}"
     return run_child(worker, title, on_ready, lambda: slots.is_asked_to_end)
 

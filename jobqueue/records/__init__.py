@@ -34,9 +34,9 @@ from jobqueue.records.jobs import (
     NewJob,
     UsedKey,
 )
-from jobqueue.records.pages import Count, Page, QueueDepth
-from jobqueue.records.schedules import NewSchedule, ScheduleRecord
-from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute
+from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, Page, QueueDepth
+from jobqueue.records.schedules import NewSchedule, ScheduleRecord, TickSpan
+from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute, duration_of, sum_of
 from jobqueue.records.tokens import TokenRecord
 from jobqueue.records.wakeups import ECHO_SECONDS, LOOK_ANYWHERE, MOST_QUEUES_SENT, Wakeup
 from jobqueue.records.workers import MOST_CRASHES, CrashedJob, NewWorker, Rescue, WorkerRecord
@@ -48,6 +48,7 @@ __all__ = [
     "FINISHED_STATES",
     "KEY_LIFETIME",
     "LARGEST_ID",
+    "LARGEST_PAGE_CHARACTERS",
     "LOOK_ANYWHERE",
     "MOST_CRASHES",
     "MOST_QUEUES_SENT",
@@ -82,10 +83,13 @@ __all__ = [
     "Stat",
     "StatOfMinute",
     "Succeeded",
+    "TickSpan",
     "TokenRecord",
     "Turn",
     "UsedKey",
     "Wakeup",
     "WorkerRecord",
+    "duration_of",
     "record",
+    "sum_of",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -23,6 +24,8 @@ class Claim:
         queues: the queues to claim from; None for all of them.
         heard: the wake-up that came since the last claim, if one did. It says where the jobs are.
         passing_over: handlers whose jobs are left for others.
+        most_bytes: the size of the arguments, in UTF-8, up to which jobs are prefetched. Those that
+            will start at once count as well, but are claimed whatever their size.
     """
 
     worker_id: str
@@ -32,6 +35,7 @@ class Claim:
     queues: tuple[str, ...] | None = None
     heard: Wakeup | None = None
     passing_over: tuple[str, ...] = ()
+    most_bytes: int = sys.maxsize
 
 
 @record
@@ -142,9 +146,12 @@ class Turn:
             looked at. None when everything was.
         cancelled: the jobs that somebody had cancelled while they ran, with the reason that their
             rows have. They would have become ready again, or ended for it and are kept.
+        locked: outcomes that are not stored yet, since somebody else keeps the rows of their jobs
+            locked. They can be settled again later, by `settle_unlocked`.
     """
 
     rejected: tuple[Outcome, ...]
     claimed: tuple[ClaimedJob, ...]
     look_again_in: timedelta | None = None
     cancelled: tuple[Cancelled, ...] = ()
+    locked: tuple[Outcome, ...] = ()

@@ -9,6 +9,8 @@ from typing import Generic
 
 from jobqueue.records.jobs import J_co
 
+LARGEST_PAGE_CHARACTERS = 4_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[J_co]):
@@ -18,10 +20,13 @@ class Page(Generic[J_co]):
         jobs: the jobs. There can be fewer than the limit, even none, with more to follow: only so
             many rows are looked at for one page.
         next_before_id: the `before_id` of the next page; None when this is the last.
+        is_full: whether it ends where it does because its jobs are as large as a page may be:
+            about `LARGEST_PAGE_CHARACTERS`, and one job at least.
     """
 
     jobs: Sequence[J_co]
     next_before_id: int | None
+    is_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,17 @@ class NewSchedule:
 
 
 @dataclass(frozen=True, slots=True)
+class TickSpan:
+    """Ticks that follow each other and have all been enqueued: from the first to the last."""
+
+    first: datetime
+    last: datetime
+
+    def __contains__(self, tick: datetime) -> bool:
+        return self.first <= tick <= self.last
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleRecord:
     """A recurring job as its row in `background_schedules` has it. Times are aware and in UTC.
 
@@ -44,6 +55,8 @@ class ScheduleRecord:
         last_tick: the last tick that a job was enqueued for.
         paused_at: when somebody paused it; None when it is not paused.
         declared_at: when a worker that has it in its code last declared it.
+        enqueued: ticks that are known to have been enqueued, the latest ones. Some may lie in the
+            future: the clock was ahead when they were.
     """
 
     app: str
@@ -61,3 +74,4 @@ class ScheduleRecord:
     declared_at: datetime
     created_at: datetime
     updated_at: datetime
+    enqueued: tuple[TickSpan, ...] = ()

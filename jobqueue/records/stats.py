@@ -8,6 +8,25 @@ from datetime import datetime, timedelta
 STATS_LIFETIME = timedelta(days=7)
 
 
+def sum_of(first: timedelta, second: timedelta) -> timedelta:
+    """The sum of two durations; the longest there is, where it is beyond that.
+
+    A thousand jobs that have been due since the year 1 have waited longer together.
+    """
+    try:
+        return first + second
+    except OverflowError:
+        return timedelta.max
+
+
+def duration_of(seconds: float) -> timedelta:
+    """A duration in seconds; the longest there is, where it is beyond that."""
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError:
+        return timedelta.max
+
+
 @dataclass(frozen=True, slots=True)
 class Stat:
     """Counts and durations of the attempts of a class in a queue, over some time.
@@ -47,9 +66,9 @@ class Stat:
             retried=self.retried + other.retried,
             failed=self.failed + other.failed,
             cancelled=self.cancelled + other.cancelled,
-            run_time=self.run_time + other.run_time,
+            run_time=sum_of(self.run_time, other.run_time),
             longest=max(self.longest, other.longest),
-            wait_time=self.wait_time + other.wait_time,
+            wait_time=sum_of(self.wait_time, other.wait_time),
         )
 
 

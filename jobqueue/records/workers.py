@@ -27,7 +27,12 @@ class NewWorker:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """A worker process as its row in `background_workers` has it."""
+    """A worker process as its row in `background_workers` has it.
+
+    Args:
+        process: what tells its process from others that get its id later (`process_identity`);
+            None where nobody needs that.
+    """
 
     id: str
     name: str
@@ -38,6 +43,7 @@ class WorkerRecord:
     lease: timedelta
     started_at: datetime
     heartbeat_at: datetime
+    process: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +71,17 @@ class CrashedJob:
 class Rescue:
     """The jobs of a worker that is gone, after they were freed.
 
+    A row that somebody else has locked is not waited for. What is left by that can be freed by the
+    same call at another time.
+
     Args:
         worker_id: the worker.
         released: the ids of the jobs that are ready again.
         failed: the ids of the jobs that have failed for good.
         cancelled: the ids of the jobs that somebody had cancelled while they ran.
         ended: the records of the jobs that have failed or are cancelled.
+        locked: the ids of the jobs that are not free yet, since their rows are locked.
+        worker_is_locked: whether the row of the worker is.
     """
 
     worker_id: str
@@ -78,6 +89,13 @@ class Rescue:
     failed: tuple[int, ...] = ()
     cancelled: tuple[int, ...] = ()
     ended: tuple[JobRecord, ...] = field(default=(), compare=False, repr=False)
+    locked: tuple[int, ...] = ()
+    worker_is_locked: bool = False
+
+    @property
+    def has_freed_all(self) -> bool:
+        """Whether nothing is left that somebody has locked."""
+        return not self.locked and not self.worker_is_locked
 
     @classmethod
     def of(

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import FrameType
 
 SHORTEST_SECONDS = 1e-6
+LONGEST_SECONDS = 1e9
+"""Longer than any process lives. The system does not take much more."""
 
 
 class SignalAlarm:
@@ -27,7 +29,8 @@ class SignalAlarm:
     def set(self, after_seconds: float, callback: Callable[[], None]) -> None:
         self._callback = callback
         self.arm()
-        signal.setitimer(signal.ITIMER_REAL, max(after_seconds, SHORTEST_SECONDS))
+        seconds = min(max(after_seconds, SHORTEST_SECONDS), LONGEST_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def cancel(self) -> None:
         self._callback = None  # a signal that is already on its way finds nothing to call

@@ -9,42 +9,50 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from types import FrameType
 
 import setproctitle
 
-from jobqueue.records import NewSchedule
 from jobqueue.runner.attached import (
     Handler,
     leave_signals_to_forked_processes,
     tune_interpreter,
 )
 from jobqueue.runner.groups import RESTING
-from jobqueue.runner.process import STANDARD_INPUT
-from jobqueue.runner.readiness import ready_message
+from jobqueue.runner.output_streams import error_fd_without_waits
 from jobqueue.worker.reporter import Tally
 from jobqueue.worker.worker import Worker
 
 PR_SET_PDEATHSIG = 1
+STANDARD_INPUT = 0
 TITLE_SECONDS = 0.5
 ASKED = "its supervisor asked it to"
 ASKED_WITHIN_SECONDS = 1.0
 LOOK_SECONDS = 0.01
 
 
-def die_with_supervisor(lifeline_fd: int) -> None:
+def die_with_supervisor() -> None:
     """Make sure that this process does not outlive the one that spawned it.
 
-    On Linux the kernel kills it. In any case it ends itself when the lifeline ends, a pipe of which
-    the supervisor has the other end.
+    On Linux the kernel kills it. In any case it ends itself when its lifeline ends: the pipe that
+    was its standard input, of which the supervisor has the other end.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     lifeline = threading.Thread(
-        target=_end_with_lifeline, args=(lifeline_fd,), name="jobqueue-lifeline", daemon=True
+        target=_end_with_lifeline, args=(_lifeline(),), name="jobqueue-lifeline", daemon=True
     )
     lifeline.start()
+
+
+def _lifeline() -> int:
+    """The pipe of standard input, which is empty from now on: jobs' programs may read it."""
+    lifeline = os.dup(STANDARD_INPUT)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, STANDARD_INPUT)
+    os.close(nothing)
+    return lifeline
 
 
 def _end_with_lifeline(fd: int) -> None:
@@ -59,14 +67,19 @@ def _end_with_lifeline(fd: int) -> None:
 def keep_to_this_process(fds: Iterable[int]) -> None:
     """Let no program that a job starts inherit what belongs to this process and its supervisor."""
     for fd in fds:
-        if fd != STANDARD_INPUT:
-            os.set_inheritable(fd, False)
+        os.set_inheritable(fd, False)
 
 
-def say_ready(ready_fd: int, schedules: Sequence[NewSchedule]) -> None:
-    """Tell the supervisor that this worker is about to claim, and which recurring jobs it has."""
-    with open(ready_fd, "wb") as pipe:
-        pipe.write(ready_message(schedules))
+def outlast_signals() -> None:
+    """Let no signal but those that ask it to end, end or suspend this process while it starts.
+
+    USR2 shows already where it is.
+    """
+    faulthandler.register(signal.SIGUSR2, file=error_fd_without_waits(), all_threads=True)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    # It is never in the foreground: with `stty tostop` it would be suspended when it writes.
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
 
 def run_child(
@@ -123,13 +136,11 @@ def run_child(
         signal.SIGTSTP: do_nothing,
         signal.SIGCONT: go_on,
     }
+    # Once more: the application may have changed it when it was imported.
+    outlast_signals()
     for number, handler in handlers.items():
         signal.signal(number, handler)
     leave_signals_to_forked_processes(handlers)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # It is never in the foreground: with `stty tostop` it would be suspended when it writes.
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    faulthandler.register(signal.SIGUSR2, all_threads=True)
     threading.Thread(
         target=_watch, args=(worker, title, is_asked_to_end), name="jobqueue-title", daemon=True
     ).start()

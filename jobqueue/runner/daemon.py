@@ -1,9 +1,12 @@
 """Supervisors that run detached: their files, finding them, and stopping them.
 
 Each holds a lock for as long as it lives. So files that a crash left behind are recognised, and two
-that start at once do not both run. A signal is sent to a process only when its pid, its start time
+that start at once do not both run. A signal is sent to a process only when its pid, its identity
 and its lock all show that it is ours. A pidfd keeps the signal from another process that got the
 pid since.
+
+The identity is in the lock's file. Former releases can read the state file, so that a release can
+be taken back.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from typing import Any
 import psutil
 
 from jobqueue.errors import ConfigurationError, StateConflict
-from jobqueue.runner.groups import SUPERVISOR_TITLE
+from jobqueue.process_identity import identity_of
+from jobqueue.runner.groups import SUPERVISOR_TITLE, SUSPENDED
 
 FOLDER = ".jobs"
 ALREADY_RUNNING = (
@@ -44,7 +48,8 @@ class DaemonState:
     Args:
         spec: its `-n`; empty for the groups of the configuration.
         pid: its process id.
-        process_started_at: the process's start time as the system has it, in seconds of its epoch.
+        process_started_at: the process's start time as the system had it, in seconds of its epoch.
+            It counts where a former release has noted no identity.
         grace_seconds: how long its workers may take to finish what runs, when it is stopped.
         generation: how many rolling restarts it has completed.
         restarting: whether one is under way.
@@ -102,6 +107,8 @@ class DaemonFiles:
                 os.close(lock)
                 raise StateConflict(ALREADY_RUNNING)
             time.sleep(POLL_SECONDS)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, _holder(os.getpid()).encode(), 0)
         return lock
 
     def is_locked(self) -> bool:
@@ -127,12 +134,32 @@ class DaemonFiles:
         if not self.is_locked():
             return None
         try:
-            fields: dict[str, Any] = json.loads(self.state.read_text(encoding="utf-8"))
+            found: dict[str, Any] = json.loads(self.state.read_text(encoding="utf-8"))
+            fields = {name: found[name] for name in DaemonState.__slots__ if name in found}
             workers = tuple((name, pid) for name, pid in fields.pop("workers"))
             state = DaemonState(workers=workers, **fields)
+            return state if self.is_of_same_process(state) else None
         except (OSError, ValueError, TypeError, KeyError):
             return None
-        return state if is_same_process(state) else None
+
+    def is_of_same_process(self, state: DaemonState) -> bool:
+        """Whether the process that wrote a state is still the one with that number."""
+        is_holder = self._names_as_holder(state.pid)
+        return _started_at_its_time(state) if is_holder is None else is_holder
+
+    def _names_as_holder(self, pid: int) -> bool | None:
+        """Whether the process that has an id now is the one that has noted it in its lock.
+
+        None if the lock has no note of that id: a former release has written none.
+        """
+        noted = self.lock.read_text(encoding="utf-8")
+        return noted == _holder(pid) if noted.startswith(f"{pid} ") else None
+
+
+def _holder(pid: int) -> str:
+    """The note of a lock's holder; empty where the system has no identities of processes."""
+    identity = identity_of(pid)
+    return f"{pid} {identity}" if identity else ""
 
 
 def _file_name(spec: str) -> str:
@@ -166,7 +193,7 @@ class Daemon:
             return False
         try:
             # Another process may have got the pid since it was read, but none can from here on.
-            if not is_same_process(self.state):
+            if not self.files.is_of_same_process(self.state):
                 return False
             signal.pidfd_send_signal(pidfd, number)
         except ProcessLookupError:
@@ -176,8 +203,23 @@ class Daemon:
         return True
 
     def stop(self) -> bool:
-        """Have it finish what its workers perform and end; False when it is gone."""
-        return self.send(signal.SIGTERM)
+        """Have it finish what its workers perform and end, also when it is suspended.
+
+        Returns:
+            False when it is gone.
+        """
+        is_there = self.send(signal.SIGTERM)
+        if self.is_suspended:
+            self.send(signal.SIGCONT)
+        return is_there
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether it is stopped by SIGSTOP or a debugger, and so does nothing."""
+        try:
+            return psutil.Process(self.state.pid).status() in SUSPENDED
+        except (psutil.Error, OSError):
+            return False
 
     def restart(self) -> bool:
         """Have it renew its workers; False when it is gone."""
@@ -264,8 +306,7 @@ def own_state(spec: str, grace: timedelta) -> DaemonState:
     return DaemonState(spec, os.getpid(), started_at, grace.total_seconds())
 
 
-def is_same_process(state: DaemonState) -> bool:
-    """Whether the process that wrote a state is still the one with that number."""
+def _started_at_its_time(state: DaemonState) -> bool:
     try:
         started = psutil.Process(state.pid).create_time()
     except psutil.Error:
@@ -274,23 +315,30 @@ def is_same_process(state: DaemonState) -> bool:
 
 
 class StateKeeper:
-    """Writes the state of this supervisor as it changes."""
+    """Writes the state of this supervisor as it changes: `note` what, and `keep` writes it."""
 
     def __init__(self, files: DaemonFiles, spec: str, grace: timedelta) -> None:
         self._files = files
-        self._state = own_state(spec, grace)
+        self._state = self._written = own_state(spec, grace)
         self._files.write(self._state)
 
     def note(self, **changes: Any) -> None:
-        """Write the state with these changes, unless nothing changes."""
-        changed = replace(self._state, **changes)
-        if changed != self._state:
-            self._state = changed
-            self._files.write(changed)
+        """Note what has changed."""
+        self._state = replace(self._state, **changes)
 
     def note_restarted(self, error: str | None) -> None:
-        """Write that a rolling restart has ended."""
+        """Note that a rolling restart has ended."""
         self.note(generation=self._state.generation + 1, restarting=False, restart_error=error)
+
+    def keep(self) -> None:
+        """Write the state, unless that is what the file has.
+
+        Raises:
+            OSError: the disk is full, or no file can be opened. Call it again later.
+        """
+        if self._state != self._written:
+            self._files.write(self._state)
+            self._written = self._state
 
     def remove(self) -> None:
         """Remove the file, at the end."""

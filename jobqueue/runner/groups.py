@@ -31,6 +31,10 @@ RESTING = "resting"
 """The word in `ps` and `jobs status` for a worker that takes no jobs until it is told to."""
 
 
+SUSPENDED = frozenset({"stopped", "tracing-stop"})
+"""The states of a process, as psutil calls them, in which it does nothing until it goes on."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerGroup:
     """Workers that are alike.

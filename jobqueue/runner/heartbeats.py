@@ -1,7 +1,8 @@
 """The heartbeats of all workers of a supervisor, and the rescue of jobs from those that ended.
 
-They have a thread of their own, apart from the loop that watches processes, so that a slow
-database delays neither a signal nor the notice of a worker that has ended.
+Both have threads of their own, apart from the loop that watches processes, so that a slow database
+delays neither a signal nor the notice of a worker that has ended. And no heartbeat waits for a
+rescue.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jobqueue.adapters.roles.leases import LeasesRole
+from jobqueue.maintenance.rescue_service import RescueService
 from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.records import CrashedJob, NewWorker, Rescue
 from jobqueue.worker.heartbeat import Heartbeat
@@ -49,27 +51,38 @@ class WorkerHeartbeats:
         on_cleared: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._adapter = adapter
+        self._alive = alive
         self._on_cleared = on_cleared
         self._arriving: queue.SimpleQueue[EndedWorker] = queue.SimpleQueue()
         self._ended: list[EndedWorker] = []
+        self._ended_since_look: set[str] = set()
         self._heartbeat = Heartbeat(
             adapter,
+            lease_seconds,
+            self._look_who_is_alive,
+            logger,
+            "supervisor",
+            on_registered=self._clear_if_ended,
+        )
+        self._rescuing = RescueService(
             rescuer,
             lease_seconds,
-            alive,
+            lambda: self._heartbeat.failed,
             logger,
             "supervisor",
             on_rescue=on_rescue,
-            after_beat=self._clear_ended,
+            first=self._clear_ended,
             is_done=lambda: not self._ended and self._arriving.empty(),
         )
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Begin to beat, and to rescue. If a thread cannot be started, call it again later."""
+        self._rescuing.start()
         self._heartbeat.start()
 
     def stop(self, timeout_seconds: float) -> None:
         """Free the jobs of all workers that have ended, and end; after so long in any case."""
+        self._rescuing.stop(timeout_seconds)
         self._heartbeat.stop(timeout_seconds)
 
     def beat_now(self) -> None:
@@ -78,10 +91,21 @@ class WorkerHeartbeats:
 
     def clear(self, worker: EndedWorker) -> None:
         """Free the jobs of a worker that has ended, as soon as the database lets it."""
+        self._ended_since_look.add(worker.worker_id)
         self._arriving.put(worker)
-        self._heartbeat.beat_now()
+        self._rescuing.wake()
 
-    def _clear_ended(self) -> None:
+    def _look_who_is_alive(self) -> Sequence[NewWorker]:
+        self._ended_since_look.clear()
+        return self._alive()
+
+    def _clear_if_ended(self, worker: NewWorker) -> None:
+        """Remove a worker again that ended, and was cleared, while it was being registered."""
+        if worker.id in self._ended_since_look:
+            self.clear(EndedWorker(worker.id))
+
+    def _clear_ended(self) -> bool:
+        """Free the jobs of ended workers; return whether none has a row left that is locked."""
         while not self._arriving.empty():
             self._ended.append(self._arriving.get())
         for _ in range(len(self._ended)):
@@ -89,6 +113,8 @@ class WorkerHeartbeats:
             worker = self._ended.pop(0)
             self._ended.append(worker)
             rescue = self._adapter.rescue_crashed(worker.worker_id, worker.performing)
-            self._ended.remove(worker)
-            self._heartbeat.note_rescue(rescue)
-            self._on_cleared(worker.worker_id)
+            self._rescuing.note(rescue)
+            if rescue.has_freed_all:
+                self._ended.remove(worker)
+                self._on_cleared(worker.worker_id)
+        return not self._ended

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,19 +19,18 @@ from typing import Any
 import psutil
 
 from jobqueue.records import CrashedJob, NewSchedule, NewWorker
-from jobqueue.runner.groups import WorkerGroup
-from jobqueue.runner.readiness import is_whole, schedules_in_message
+from jobqueue.runner.groups import SUSPENDED, WorkerGroup
+from jobqueue.runner.messages import PROTOCOL, Stage, WorkerLine, WorkerMessage, known_fields
 from jobqueue.runner.relay import WakePipe
 from jobqueue.worker.own_process import DESCRIPTORS_CLOSED
 from jobqueue.worker.slots import SlotEntry, Slots
 
-READY_CHUNK = 65536
-STANDARD_INPUT = 0
-"""The lifeline of workers whose supervisor is of a release that gave them no other."""
 DATABASE_AWAY = 75
 """The exit code of a worker process that ended since the database does not answer."""
 DIED = "the worker process {name} died while it performed this job ({how})"
 UNSETTLED = "the worker process {name} died before the end of this job could be stored ({how})"
+SETTLE_SECONDS = 60.0
+"""How long a worker that was asked to end may take for what follows its last job."""
 TIMED_OUT = (
     "JobTimeout: ran longer than its max_runtime and did not react, so its process {name} was "
     "killed"
@@ -39,7 +39,10 @@ TIMED_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """The plan that a supervisor gives to a worker process, as JSON on its command line."""
+    """The plan that a supervisor gives to a worker process, as JSON on its command line.
+
+    A field that is added later needs a default, for supervisors that do not send it.
+    """
 
     worker_id: str
     name: str
@@ -52,7 +55,6 @@ class WorkerPlan:
     wake_fd: int
     max_jobs: int | None = None
     waits_for_database: bool = True
-    lifeline_fd: int = STANDARD_INPUT
 
     def to_json(self) -> str:
         """The plan as text."""
@@ -61,8 +63,8 @@ class WorkerPlan:
 
     @classmethod
     def from_json(cls, text: str) -> WorkerPlan:
-        """The plan that `to_json` wrote."""
-        fields = json.loads(text)
+        """The plan that `to_json` wrote, perhaps of another release."""
+        fields = known_fields(cls, json.loads(text))
         if fields["queues"] is not None:
             fields["queues"] = tuple(fields["queues"])
         return cls(**fields)
@@ -72,7 +74,7 @@ class WorkerProcess:
     """A spawned worker process.
 
     It does not outlive its supervisor: the kernel kills it, or, where the kernel does not do that,
-    it ends when the lifeline ends, a pipe of which the supervisor has the other end.
+    it ends when its standard input ends, a pipe of which the supervisor has the other end.
 
     Args:
         group: the group that it belongs to.
@@ -102,45 +104,51 @@ class WorkerProcess:
         self.worker_id = f"{socket.gethostname()}:{self.name}:{secrets.token_hex(4)}"
         self.started = time.monotonic()
         self.is_ready = False
-        self._said = b""
+        self._handles_signals = False
+        self._finished: WorkerMessage | None = None
         self._schedules: tuple[NewSchedule, ...] = ()
         self.asked_to_stop = False
         self.told_to_hurry = False
         self.kill_at = 0.0
         self._forgiven = False
+        self._why_killed: str | None = None
+        self._idle_since: float | None = None
+        self._suspended_since: float | None = None
         self._concurrency = concurrency
         self._timed_out: set[tuple[int, int]] = set()
-        self.pipe = WakePipe()
-        self._slots = Slots.create(concurrency)
-        child_lifeline, self._lifeline = os.pipe()
-        self._ready, child_ready = os.pipe()
-        os.set_blocking(self._ready, False)
-        plan = WorkerPlan(
-            worker_id=self.worker_id,
-            name=self.name,
-            queues=group.queues,
-            concurrency=concurrency,
-            until_idle=until_idle,
-            options=options,
-            slots_fd=self._slots.fd,
-            ready_fd=child_ready,
-            wake_fd=self.pipe.child_fd,
-            max_jobs=max_jobs,
-            waits_for_database=waits_for_database,
-            lifeline_fd=child_lifeline,
-        )
-        passed = (self._slots.fd, child_ready, self.pipe.child_fd, child_lifeline)
-        self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-            [sys.executable, *command, plan.to_json()],
-            # Programs that a job runs inherit it, and some read to its end.
-            stdin=subprocess.DEVNULL,
-            pass_fds=passed,
-            # A group of its own, so that Ctrl-C reaches the supervisor alone.
-            process_group=0,
-        )
-        os.close(child_ready)
-        os.close(self.pipe.child_fd)
-        os.close(child_lifeline)
+        # Whatever fails here, nothing stays open.
+        with ExitStack() as opened, ExitStack() as given_away:
+            self.pipe = WakePipe()
+            opened.callback(self.pipe.close)
+            given_away.callback(os.close, self.pipe.child_fd)
+            self._slots = Slots.create(concurrency)
+            opened.callback(self._slots.close)
+            ready, child_ready = os.pipe()
+            given_away.callback(os.close, child_ready)
+            self._line = WorkerLine(ready)
+            opened.callback(self._line.close)
+            plan = WorkerPlan(
+                worker_id=self.worker_id,
+                name=self.name,
+                queues=group.queues,
+                concurrency=concurrency,
+                until_idle=until_idle,
+                options=options,
+                slots_fd=self._slots.fd,
+                ready_fd=child_ready,
+                wake_fd=self.pipe.child_fd,
+                max_jobs=max_jobs,
+                waits_for_database=waits_for_database,
+            )
+            self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
+                [sys.executable, *command, plan.to_json(), str(PROTOCOL)],
+                stdin=subprocess.PIPE,
+                pass_fds=(self._slots.fd, child_ready, self.pipe.child_fd),
+                # A group of its own, so that Ctrl-C reaches the supervisor alone.
+                process_group=0,
+            )
+            self._slots.close_file()
+            opened.pop_all()
 
     @property
     def pid(self) -> int:
@@ -165,51 +173,90 @@ class WorkerProcess:
     @property
     def has_free_slots(self) -> bool:
         """Whether it could perform another job now."""
-        if not self.is_ready or self.asked_to_stop:
+        if not self.is_ready or self.asked_to_stop or self._finished is not None:
             return False
         try:
             return len(self._slots.performing()) < self._concurrency
         except ValueError:
             return False  # it has ended, and was closed while another thread asked
 
-    def look_whether_ready(self) -> None:
-        """Note if it has said that it is ready."""
-        try:
-            while not self.is_ready and (read := os.read(self._ready, READY_CHUNK)):
-                self._said += read
-                if is_whole(self._said):
-                    self._schedules = schedules_in_message(self._said)
-                    self.is_ready = True
-        except BlockingIOError:
-            return
+    def note_messages(self) -> None:
+        """Note what it has said since the last time.
+
+        Raises:
+            ValueError, TypeError: something of it cannot be understood.
+        """
+        for message in self._line.messages():
+            self._handles_signals = True
+            if message.stage is Stage.READY:
+                self._schedules, self.is_ready = message.schedules, True
+            elif message.stage is Stage.FINISHED:
+                self._finished = message
+
+    def was_ready(self) -> bool:
+        """Whether it has said that it is ready, if it has ended since."""
+        self.note_messages()
+        return self.is_ready
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether it performs nothing any more, though the process may go on."""
+        return self._finished is not None or self.exit_code is not None
+
+    @property
+    def final_code(self) -> int | None:
+        """Its exit code, or the one that it has said that it will exit with."""
+        return self.exit_code if self._finished is None else self._finished.exit_code
 
     @property
     def schedules(self) -> tuple[NewSchedule, ...]:
         """The recurring jobs that its code has; none before it is ready, or when it is to end."""
-        if not self.is_ready or self.asked_to_stop or self.exit_code is not None:
+        if not self.is_ready or self.asked_to_stop or self.has_finished:
             return ()
         return self._schedules
 
     def is_beating(self) -> bool:
-        """Whether to beat for it: it lives, and is not suspended."""
-        if self.exit_code is not None:
-            return False
+        """Whether to beat for it: it has not finished, and is not suspended."""
+        return not self.has_finished and not self.is_suspended
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether it is stopped, by SIGSTOP, SIGTTIN or a debugger. Not if that cannot be known."""
         try:
-            return bool(psutil.Process(self.pid).status() != psutil.STATUS_STOPPED)
-        except psutil.Error:
+            return psutil.Process(self.pid).status() in SUSPENDED
+        except (psutil.Error, OSError):
             return False
+
+    def is_suspended_longer_than(self, seconds: float) -> bool:
+        """Whether it was suspended each time that this was asked, for so long."""
+        if not self.is_suspended:
+            self._suspended_since = None
+            return False
+        now = time.monotonic()
+        self._suspended_since = self._suspended_since or now
+        return now - self._suspended_since > seconds
 
     def memory_bytes(self) -> int:
         """How much memory it uses; 0 when that cannot be known."""
         try:
             return int(psutil.Process(self.pid).memory_info().rss)
-        except psutil.Error:
+        except (psutil.Error, OSError):
             return 0
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, if it still runs."""
         if self.exit_code is None:
             self._process.send_signal(number)
+
+    def show_stacks(self) -> None:
+        """Have it write its stacks to its standard error, unless that would end it: it starts."""
+        if self._handles_signals:
+            self.send(signal.SIGUSR2)
+
+    def kill(self, why: str) -> None:
+        """Kill it, and remember why."""
+        self._why_killed = why
+        self.send(signal.SIGKILL)
 
     def stop(self) -> None:
         """Ask it to finish what runs and end."""
@@ -243,6 +290,32 @@ class WorkerProcess:
         self._timed_out = {(entry.job_id, entry.token) for entry in overdue}
         self.send(signal.SIGKILL)
         return True
+
+    def kill_if_it_does_not_end(self, grace_seconds: float) -> bool:
+        """Kill it if it has nothing to do any more and is there still. Return whether it did.
+
+        A thread that a job has left behind can keep a process alive for ever.
+        """
+        if self._why_killed or not self._is_idle_longer_than(grace_seconds):
+            return False
+        self.forgive()
+        self.kill("it had nothing to do any more, and did not end")
+        return True
+
+    def _is_idle_longer_than(self, grace_seconds: float) -> bool:
+        """Whether it has had nothing to do for so long, since it has finished or was asked to."""
+        is_done = self._finished is not None
+        if not is_done and (not self.asked_to_stop or self._slots.performing()):
+            self._idle_since = None
+            return False
+        now = time.monotonic()
+        self._idle_since = self._idle_since or now
+        return now - self._idle_since > grace_seconds + (0.0 if is_done else SETTLE_SECONDS)
+
+    @property
+    def how_it_ended(self) -> str:
+        """Why it was killed, or else its exit code in words."""
+        return self._why_killed or how_it_ended(self.exit_code)
 
     def crashed_jobs(self) -> tuple[CrashedJob, ...]:
         """The jobs that it was performing when it ended, to be charged for that.
@@ -289,8 +362,9 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Close the pipes and the memory shared with it, when it has ended."""
-        os.close(self._lifeline)
-        os.close(self._ready)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._line.close()
         self.pipe.close()
         self._slots.close()
 

@@ -1,7 +1,8 @@
 """Listens for all workers of a supervisor, and wakes each through a pipe.
 
 The pipe carries lines of JSON: a wake-up, whether the supervisor listens at all, or whether to take
-no more jobs for now. A worker whose supervisor listens polls only rarely.
+no more jobs for now. A worker whose supervisor listens polls only rarely. It relies on that for
+some seconds, so the supervisor says it again every second, as a sign of life.
 """
 
 from __future__ import annotations
@@ -9,19 +10,27 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Protocol
 
+from jobqueue import log
 from jobqueue.adapters.base import Adapter
+from jobqueue.background import Service
+from jobqueue.descriptors import Descriptor
 from jobqueue.records import Wakeup
 from jobqueue.runner.groups import RESTING
 from jobqueue.worker.listener import ListenerService
 from jobqueue.worker.worker import Worker
 
 LISTENING = "listening"
+SIGN_SECONDS = 1.0
+CHUNK_BYTES = 65536
+# A process that ends closes its descriptors a moment before it is seen to have ended.
+BROKEN_SECONDS = 2.0
 
 
 class Wakeable(Protocol):
@@ -50,9 +59,16 @@ class WakePipe:
         self.child_fd, self._fd = os.pipe()
         os.set_blocking(self._fd, False)
         self._lock = threading.Lock()
-        self._told: bool | None = None
+        self._told = False
+        self._told_resting = (False, False)
         self._is_closed = False
+        self._broken_at = float("inf")
         self.last_used = 0.0
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the worker has closed its end a while ago, so that nothing reaches it."""
+        return time.monotonic() - self._broken_at > BROKEN_SECONDS
 
     def wake(self, wakeup: Wakeup) -> None:
         """Tell the worker to poll."""
@@ -60,18 +76,23 @@ class WakePipe:
         self._send(wakeup.to_json())
 
     def tell(self, listening: bool) -> None:
-        """Tell the worker whether it can rely on being woken, unless it knows."""
-        if self._told is not listening and self._send(json.dumps({LISTENING: listening})):
+        """Tell the worker whether it can rely on being woken for now.
+
+        A worker that was told nothing, or nothing for some seconds, does not rely on it.
+        """
+        if (listening or self._told) and self._send(json.dumps({LISTENING: listening})):
             self._told = listening
 
     def tell_resting(self, resting: bool, *, alone: bool = False) -> None:
-        """Have the worker take no more jobs, or take them again.
+        """Have the worker take no more jobs, or take them again, unless it knows.
 
         Args:
             resting: whether it takes none.
             alone: whether the supervisor is suspended, so that it has to keep its lease itself.
         """
-        self._send(json.dumps({RESTING: [resting, alone]}))
+        wanted = (resting, alone)
+        if self._told_resting != wanted and self._send(json.dumps({RESTING: wanted})):
+            self._told_resting = wanted
 
     def close(self) -> None:
         """Close it, when the worker has ended."""
@@ -87,7 +108,10 @@ class WakePipe:
                 return False
             try:
                 os.write(self._fd, line.encode() + b"\n")
-            except (BlockingIOError, BrokenPipeError):
+            except BlockingIOError:
+                return False
+            except BrokenPipeError:
+                self._broken_at = min(self._broken_at, time.monotonic())
                 return False
             return True
 
@@ -120,13 +144,16 @@ class Relay:
             look_every=poll_interval,
             on_listening=self._tell,
         )
+        self._signs = Service("jobqueue-relay", self._give_sign, logger)
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Begin to listen. If a thread cannot be started, call it again later."""
+        self._signs.start()
         self._listener.start()
 
     def stop(self) -> None:
         """Listen no more."""
+        self._signs.stop()
         self._listener.stop()
 
     def look_every(self, poll_interval: timedelta) -> None:
@@ -137,6 +164,10 @@ class Relay:
         concerned = [worker for worker in self._workers() if wakeup.concerns(worker.queues)]
         for worker in enough_for(wakeup, concerned):
             worker.pipe.wake(wakeup)
+
+    def _give_sign(self) -> float:
+        self._tell(self._listener.is_reliable)
+        return SIGN_SECONDS
 
     def _tell(self, listening: bool) -> None:
         for worker in self._workers():
@@ -153,30 +184,91 @@ def enough_for(wakeup: Wakeup, workers: Sequence[Wakeable]) -> Sequence[Wakeable
     return sorted(idle, key=lambda worker: worker.pipe.last_used)[: wakeup.jobs]
 
 
-def hear_from_supervisor(fd: int, worker: Worker, when_alone: Callable[[bool], None]) -> None:
+def hear_from_supervisor(
+    fd: int, worker: Worker, when_alone: Callable[[bool], None], logger: logging.Logger
+) -> None:
     """Have a worker woken by what comes through the pipe, for as long as the process lives.
+
+    What has come already is heeded before this returns: the worker may have to rest from the start.
 
     Args:
         fd: the worker's end.
         worker: the worker.
         when_alone: is called with whether it has to keep its lease itself.
+        logger: where it is logged that nothing comes through the pipe any more.
     """
-    hearing = threading.Thread(
-        target=_hear, args=(fd, worker, when_alone), name="jobqueue-wake-pipe", daemon=True
-    )
-    hearing.start()
+    reader = PipeReader(Descriptor(fd), worker, when_alone, logger)
+    reader.heed_so_far()
+    threading.Thread(target=reader.run, name="jobqueue-wake-pipe", daemon=True).start()
 
 
-def _hear(fd: int, worker: Worker, when_alone: Callable[[bool], None]) -> None:
-    with os.fdopen(fd, encoding="utf-8") as lines:
+class PipeReader:
+    """Reads what comes through the pipe from the supervisor, and has the worker do it.
+
+    Args:
+        pipe: the worker's end.
+        worker: the worker.
+        when_alone: is called with whether it has to keep its lease itself.
+        logger: where it is logged that this has ended.
+    """
+
+    def __init__(
+        self,
+        pipe: Descriptor,
+        worker: Worker,
+        when_alone: Callable[[bool], None],
+        logger: logging.Logger,
+    ) -> None:
+        self._pipe = pipe
+        self._worker = worker
+        self._when_alone = when_alone
+        self._logger = logger
+        self._begun = b""
+        self._poll = select.poll()
+        self._poll.register(pipe.number, select.POLLIN)
+
+    def heed_so_far(self) -> None:
+        """Do what each line says that has come already. This does not wait."""
+        while self._poll.poll(0) and self._heed_some():
+            pass
+
+    def run(self) -> None:
+        """Do what each line says, until there will be no more.
+
+        Whatever ends this, the worker polls for itself from then on.
+        """
+        try:
+            while self._heed_some():
+                pass
+        except Exception as error:  # noqa: BLE001 - a thread that ends for any reason says so
+            log.wakeups_lost(self._logger, self._worker.id, error)
+        finally:
+            self._worker.rely_on_wakeups(False)
+            # The supervisor sees that, and replaces this process.
+            self._pipe.close()
+
+    def _heed_some(self) -> bool:
+        """Wait for lines, and do what they say; False when the supervisor has closed its end.
+
+        Raises:
+            OSError: a job has closed this end.
+        """
+        self._poll.poll()
+        self._pipe.check()
+        chunk = os.read(self._pipe.number, CHUNK_BYTES)
+        *lines, self._begun = (self._begun + chunk).split(b"\n")
         for line in lines:
-            facts = json.loads(line)
-            if LISTENING in facts:
-                worker.rely_on_wakeups(facts[LISTENING])
-            elif RESTING in facts:
-                resting, alone = facts[RESTING]
-                when_alone(alone)
-                worker.rest(resting)
-            else:
-                worker.wake(Wakeup.from_facts(facts))
-    worker.rely_on_wakeups(False)
+            self._heed(line)
+        return bool(chunk)
+
+    def _heed(self, line: bytes) -> None:
+        """Do what a line says. A supervisor of a later release may say more in it."""
+        facts = json.loads(line)
+        if LISTENING in facts:
+            self._worker.rely_on_wakeups(facts[LISTENING])
+        elif RESTING in facts:
+            resting, alone, *_ = facts[RESTING]
+            self._worker.rest(resting)
+            self._when_alone(alone)
+        else:
+            self._worker.wake(Wakeup.from_facts(facts))

@@ -19,6 +19,7 @@ from typing import Any
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.records import JobRecord, JobState, Rescue
+from jobqueue.runner.messages import known_fields
 from jobqueue.stored import StoredJob, kept_by
 
 NO_HOOKS = 75  # the exit code of a process that has no such hooks
@@ -111,5 +112,9 @@ def _rescue(facts: Mapping[str, Any], adapter: Adapter) -> Rescue:
 
 
 def _record(facts: dict[str, Any]) -> StoredJob:
-    times = {name: facts[name] and datetime.fromisoformat(facts[name]) for name in TIMES}
-    return StoredJob(**{**facts, **times, "state": JobState(facts["state"])})
+    # The supervisor may be of another release.
+    times = {
+        name: facts[name] and datetime.fromisoformat(facts[name]) for name in TIMES if name in facts
+    }
+    known = known_fields(StoredJob, {**facts, **times, "state": JobState(facts["state"])})
+    return StoredJob(**known)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from jobqueue.runner.groups import WorkerGroup
 from jobqueue.runner.process import DATABASE_AWAY, WorkerProcess
+from jobqueue.runner.steps import growing_pause_seconds
 
 HEALTHY_AFTER_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 30.0
@@ -48,6 +49,16 @@ class Seat:
         """The group's name and the number in it, which no other seat has."""
         return self.group.name, self.index
 
+    @property
+    def name(self) -> str:
+        """The name of the worker in it."""
+        return f"{self.group.name}.{self.index}"
+
+    @property
+    def coming_name(self) -> str:
+        """The name of the worker that a rolling restart brings."""
+        return f"{self.coming.name}.{self.index}"
+
     def is_to_be_filled(self) -> bool:
         """Whether it is empty, and the pause before the next process is over."""
         is_free = self.process is None and not self.finished and not self.is_new
@@ -66,20 +77,31 @@ class Seat:
         until they were killed, and a job that kills its workers is failed at its third crash.
         """
         pause = 0.0
-        if process.exit_code == DATABASE_AWAY:
+        if process.final_code == DATABASE_AWAY:
             pause = DATABASE_AWAY_PAUSE_SECONDS
         elif _was_fine(process, over_a_job=over_a_job):
             self.deaths_in_a_row = 0
         else:
             self.deaths_in_a_row += 1
             if self.deaths_in_a_row > 1:
-                pause = min(2.0 ** (self.deaths_in_a_row - 2), LONGEST_PAUSE_SECONDS)
+                pause = growing_pause_seconds(self.deaths_in_a_row - 1, LONGEST_PAUSE_SECONDS)
         self.restart_at = time.monotonic() + pause
         return pause
 
+    def pause_after_failed_start(self) -> float:
+        """How many seconds to wait, since the system did not let a process start here."""
+        self.deaths_in_a_row += 1
+        pause = growing_pause_seconds(self.deaths_in_a_row, LONGEST_PAUSE_SECONDS)
+        self.restart_at = time.monotonic() + pause
+        return pause
+
+    def forget_pauses(self) -> None:
+        """Let the next process start at once: somebody may have mended what was wrong."""
+        self.deaths_in_a_row, self.restart_at = 0, 0.0
+
 
 def _was_fine(process: WorkerProcess, *, over_a_job: bool) -> bool:
-    code = process.exit_code or 0
+    code = process.final_code or 0
     if code == 0 or over_a_job or process.was_overdue:
         return True
     if process.age_seconds > HEALTHY_AFTER_SECONDS:

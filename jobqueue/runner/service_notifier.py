@@ -25,6 +25,12 @@ class ServiceNotifier:
         self._address = environ.get("NOTIFY_SOCKET", "")
         if self._address.startswith("@"):
             self._address = "\0" + self._address[1:]
+        # Opened once, since without a sign of life systemd ends the service: there may be no
+        # descriptor left later.
+        self._line: socket.socket | None = None
+        if self._address:
+            self._line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._line.settimeout(PATIENCE_SECONDS)
         watchdog = environ.get("WATCHDOG_USEC", "")
         self._every_seconds = int(watchdog) / MICROSECONDS / 3 if watchdog.isdigit() else None
         self._last_sign_of_life = 0.0
@@ -48,11 +54,13 @@ class ServiceNotifier:
             self._say("WATCHDOG=1")
 
     def _say(self, what: str) -> None:
-        if not self._address:
-            return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as line:
-            line.settimeout(PATIENCE_SECONDS)
+        if self._line is not None:
             # Supervising goes on whether systemd listens or not.
             with contextlib.suppress(OSError):
-                line.connect(self._address)
-                line.sendall(what.encode())
+                self._line.sendto(what.encode(), self._address)
+
+    def close(self) -> None:
+        """Tell nothing any more."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None

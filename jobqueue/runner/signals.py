@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import faulthandler
 import signal
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import setproctitle
 
 from jobqueue.runner.groups import SUPERVISOR_TITLE
+from jobqueue.runner.output_streams import show_own_stacks
 from jobqueue.runner.supervisor import Supervisor
 from jobqueue.runner.terminal import Terminal
 
@@ -32,13 +33,14 @@ def run_supervised(supervisor: Supervisor) -> int:
             case signal.SIGQUIT:
                 supervisor.stop_now()
             case signal.SIGHUP:
-                _hang_up(supervisor, terminal)
+                supervisor.ask(partial(_hang_up, supervisor, terminal))
             case signal.SIGTSTP:
-                _rest(supervisor, terminal)
+                supervisor.ask(partial(_rest, supervisor, terminal))
             case signal.SIGCONT:
-                supervisor.go_on()
+                supervisor.ask(supervisor.go_on)
             case signal.SIGUSR2:
-                faulthandler.dump_traceback(all_threads=True)
+                # The stacks of its own here: they show where its loop is.
+                show_own_stacks()
                 supervisor.show_stacks()
             case _:
                 supervisor.wake()

@@ -1,14 +1,20 @@
-"""The supervisor: spawns worker processes, keeps them alive, and stops them cleanly."""
+"""The supervisor: spawns worker processes, keeps them alive, and stops them cleanly.
+
+Whatever fails in its loop, it goes on, since its workers die with it. It ends only when it is told
+to, or when its workers have ended for good, and then it has let them finish.
+"""
 
 from __future__ import annotations
 
 import logging
+import queue
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
@@ -19,16 +25,21 @@ from jobqueue.records import NewSchedule, NewWorker
 from jobqueue.runner.bell import Bell
 from jobqueue.runner.groups import WorkerGroup
 from jobqueue.runner.heartbeats import EndedWorker, WorkerHeartbeats
+from jobqueue.runner.orphans import Orphans
 from jobqueue.runner.process import DATABASE_AWAY, WorkerProcess, how_it_ended
 from jobqueue.runner.relay import Relay
 from jobqueue.runner.rolling_restart import RollingRestart, Start
 from jobqueue.runner.seats import Seat, seats_of
+from jobqueue.runner.steps import Steps
 
 WATCH_SECONDS = 0.2
 KILL_AFTER_SECONDS = 5.0
 LAST_RESCUE_SECONDS = 10.0
 MEMORY_CHECK_SECONDS = 5.0
+SUSPENSION_CHECK_SECONDS = 5.0
+SUSPENSION_CHECKS_PER_LEASE = 4
 STUCK_AFTER_SECONDS = 10.0
+BOOT_TIMEOUT = timedelta(minutes=2)
 LAST_REPORT_SECONDS = 20.0
 REST, SUSPEND, GO_ON = "rest", "suspend", "go on"
 NO_DATABASE = 3
@@ -51,6 +62,7 @@ class Supervisor:
         max_memory_bytes: a worker that uses more is replaced, once it has finished its jobs.
         regroup: returns the groups to have after a rolling restart; None for the same.
         rescues: reports the jobs that were freed of workers that are gone; None for no reports.
+        boot_timeout: how long the new workers of a rolling restart may take to get ready.
     """
 
     def __init__(
@@ -68,6 +80,7 @@ class Supervisor:
         max_memory_bytes: int | None = None,
         regroup: Callable[[], Sequence[WorkerGroup]] | None = None,
         rescues: RescueReports | None = None,
+        boot_timeout: timedelta = BOOT_TIMEOUT,
     ) -> None:
         self._spawn = spawn
         self._lease, self._grace = lease, grace
@@ -80,19 +93,28 @@ class Supervisor:
         """Called when a rolling restart begins: the application may have changed."""
         self.on_turn: Callable[[], None] = lambda: None
         """Called at every turn of its loop, several times a second."""
+        self.keep_state: Callable[[], None] = lambda: None
+        """Called at every turn, to write down what has changed; it may fail."""
         self.on_suspend: Callable[[], None] = lambda: None
         """Called when the workers have been told to rest, to suspend this process."""
         self._last_turn = time.monotonic()
+        self._steps = Steps(logger)
+        self._orphans = Orphans()
         self._seats = seats_of(groups)
         self._leaving: list[WorkerProcess] = []
-        self.restarting = RollingRestart(self._seats, self._start, self._let_go, logger, regroup)
+        boot_seconds = boot_timeout.total_seconds()
+        self.restarting = RollingRestart(
+            self._seats, self._start, self._let_go, logger, regroup, boot_seconds
+        )
         self._wake = Bell()
+        self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._why_stopping: str | None = None
         self._stops = 0
-        self._restart_asked = self._is_resting = False
+        self._restart_asked = self._is_resting = self._has_started_some = False
         self._rest_asked: str | None = None
         self._rests_until = ""
         self._stop_deadline: float | None = None
-        self._memory_checked = 0.0
+        self._memory_checked = self._suspension_checked = 0.0
         self._has_begun = self._was_ready = False
         self.exit_code = 0
         self._rescues = rescues
@@ -110,12 +132,18 @@ class Supervisor:
         self._ticker = ticker
 
     # --- what it can be told, by signal handlers too ---------------------------------------------
+    # Each only notes it, for the loop to do: a handler may come in the middle of anything.
+
+    def ask(self, what: Callable[[], None]) -> None:
+        """Have its loop call this soon."""
+        self._asked.put(what)
+        self._wake.ring()
 
     def stop(self, why: str) -> None:
         """Stop claiming, finish what runs within the grace; asked again: now."""
         self._stops += 1
         if self._stops == 1:
-            log.supervisor_stopping(self._logger, why)
+            self._why_stopping = why
         self._wake.ring()
 
     def stop_now(self) -> None:
@@ -148,8 +176,7 @@ class Supervisor:
 
     def show_stacks(self) -> None:
         """Have every worker write the stacks of its threads to its standard error."""
-        for process in self._processes():
-            process.send(signal.SIGUSR2)
+        self.ask(self._show_stacks)
 
     def wake(self) -> None:
         """Look at the workers now: one may have ended."""
@@ -164,9 +191,9 @@ class Supervisor:
 
     @property
     def is_ready(self) -> bool:
-        """Whether all its workers are ready, and it is not stopping."""
-        seated = [seat.process for seat in self._seats if not seat.finished and not seat.is_new]
-        return not self._stops and all(p is not None and p.is_ready for p in seated)
+        """Whether all its workers are ready and none is suspended, and it is not stopping."""
+        seats = [seat for seat in list(self._seats) if not seat.finished and not seat.is_new]
+        return not self._stops and all(_is_at_work(seat.process) for seat in seats)
 
     @property
     def is_resting(self) -> bool:
@@ -196,53 +223,100 @@ class Supervisor:
         Returns:
             The exit code: 1 if a worker that was to end by itself ended with an error.
         """
-        with ExitStack() as started:
-            self._start_services(started)
+        with ExitStack() as at_end:
+            self._stop_services(at_end)
+            at_end.callback(self._let_all_finish)
             while not self._is_over():
-                self._look()
-                self._mind_schedules()
-                self._last_turn = time.monotonic()
-                self.on_turn()
-                self._wake.wait(WATCH_SECONDS)
+                self._turn()
         return self.exit_code
 
-    def _start_services(self, started: ExitStack) -> None:
-        """Start all services. At the end, workers are killed and services stopped in reverse."""
+    def _stop_services(self, at_end: ExitStack) -> None:
+        """Have the services stopped in reverse order."""
         if self._rescues is not None:
-            started.callback(self._rescues.stop, LAST_REPORT_SECONDS)
-        self._heartbeats.start()
-        started.callback(self._heartbeats.stop, LAST_RESCUE_SECONDS)
+            at_end.callback(self._rescues.stop, LAST_REPORT_SECONDS)
+        at_end.callback(self._heartbeats.stop, LAST_RESCUE_SECONDS)
         if self._ticker is not None:
-            started.callback(self._ticker.stop)
+            at_end.callback(self._ticker.stop)
         if self.relay is not None:
-            self.relay.start()
-            started.callback(self.relay.stop)
-        started.callback(self._kill_all)
+            at_end.callback(self.relay.stop)
 
-    def _kill_all(self) -> None:
-        for process in self._processes():
-            process.send(signal.SIGKILL)
+    def _let_all_finish(self) -> None:
+        """Whatever has ended the loop: the workers die with this process, so they end before."""
+        self._stops = max(self._stops, 1)
+        while self._processes():
+            self._turn()
 
     def _is_over(self) -> bool:
         over = all(seat.process is None and seat.finished for seat in self._seats)
         return (over or self._stops > 0) and not self._processes()
 
+    def _turn(self) -> None:
+        self._look()
+        self._last_turn = time.monotonic()
+        self._steps.take("tell systemd", self.on_turn)
+        self._steps.take("write its state file", self.keep_state)
+        self._wake.wait(WATCH_SECONDS)
+
     def _look(self) -> None:
-        self._reap()
-        self._mind_rest()
+        take = self._steps.take
+        take("hear its workers", self._hear_workers)
+        take("do what it was asked to do", self._do_what_was_asked)
+        take("see which workers have ended", self._reap)
+        take("have its workers rest", self._mind_rest)
+        take("end workers that have finished", self._kill_those_that_do_not_end)
+        take("mind recurring jobs", self._mind_schedules)
         if self._stops:
-            self._stop_processes()
-            return
+            take("stop its workers", self._stop_processes)
+        else:
+            self._look_after_workers()
+        take("see which other processes have ended", self._collect_orphans)
+
+    def _look_after_workers(self) -> None:
+        take = self._steps.take
+        take("begin a restart", self._begin_restart)
+        take("go on with a restart", self.restarting.go_on)
+        take("start its threads and workers", self._start_all)
+        take("note that it is ready", self._note_readiness)
+        take("kill workers with jobs that are overdue", self._kill_overdue)
+        take("replace workers that are suspended", self._replace_suspended)
+        take("replace workers by their memory", self._replace_those_over_memory)
+        take("replace workers that hear nothing", self._replace_those_out_of_reach)
+        if self._has_started_some:
+            self._has_started_some = False
+            self._heartbeats.beat_now()
+
+    def _do_what_was_asked(self) -> None:
+        if self._why_stopping is not None:
+            why, self._why_stopping = self._why_stopping, None
+            log.supervisor_stopping(self._logger, why)
+        while not self._asked.empty():
+            self._asked.get()()
+
+    def _show_stacks(self) -> None:
+        for process in self._processes():
+            process.show_stacks()
+
+    def _hear_workers(self) -> None:
+        for process in self._processes():
+            process.note_messages()
+            # One is enough: where workers keep being killed, all are never ready at once.
+            self._has_begun = self._has_begun or process.is_ready
+
+    def _begin_restart(self) -> None:
         if self._restart_asked:
             self._restart_asked = False
-            self.on_new_code()
+            self._steps.take("note that there is new code", self.on_new_code)
             self.restarting.begin()
-            self._heartbeats.beat_now()
-        self._note_readiness()
-        self.restarting.go_on()
+
+    def _start_all(self) -> None:
+        """Start the services and fill the seats: nothing claims before somebody beats for it."""
+        self._heartbeats.start()
+        if self.relay is not None:
+            self.relay.start()
         self._fill_seats()
-        self._kill_overdue()
-        self._replace_those_over_memory()
+
+    def _collect_orphans(self) -> None:
+        self._orphans.collect({process.pid for process in self._processes()})
 
     def _processes(self) -> list[WorkerProcess]:
         seated = [seat.process for seat in self._seats if seat.process is not None]
@@ -255,25 +329,26 @@ class Supervisor:
 
     def _reap(self) -> None:
         for seat in self._seats:
-            if seat.process is not None and seat.process.exit_code is not None:
-                process, seat.process = seat.process, None
-                self._note_if_ready(process)
-                ended = self._clear(process)
-                self._after_end(seat, process, over_a_job=bool(ended.performing))
+            process = seat.process
+            if process is not None and process.has_finished:
+                process.note_messages()
+                self._has_begun = self._has_begun or process.is_ready
+                # It may have settled all and live on: another takes its seat at once.
+                seat.process = None
+                self._leaving.append(process)
+                self._after_end(seat, process, over_a_job=bool(process.crashed_jobs()))
         for process in [p for p in self._leaving if p.exit_code is not None]:
             self._leaving.remove(process)
             self._clear(process)
         for process in self.restarting.take_ended():
             self._clear(process)
 
-    def _clear(self, process: WorkerProcess) -> EndedWorker:
-        ended = EndedWorker(process.worker_id, process.crashed_jobs())
-        self._heartbeats.clear(ended)
+    def _clear(self, process: WorkerProcess) -> None:
+        self._heartbeats.clear(EndedWorker(process.worker_id, process.crashed_jobs()))
         process.close()
-        return ended
 
     def _after_end(self, seat: Seat, process: WorkerProcess, *, over_a_job: bool) -> None:
-        code = process.exit_code or 0
+        code = process.final_code or 0
         if code in CANNOT_START and not self._has_begun:
             self._give_up(code)
             return
@@ -294,22 +369,30 @@ class Supervisor:
 
     def _fill_seats(self) -> None:
         for seat in self._seats:
-            if seat.is_to_be_filled():
-                seat.process = self._start(seat.group, seat.index, waits=True)
-                self._heartbeats.beat_now()
+            if seat.is_to_be_filled() and not self.restarting.is_filling(seat):
+                self._fill(seat)
+
+    def _fill(self, seat: Seat) -> None:
+        try:
+            seat.process = self._start(seat.group, seat.index, waits=True)
+        except Exception as error:  # noqa: BLE001 - the other workers go on, whatever happens
+            pause = seat.pause_after_failed_start()
+            log.worker_not_started(self._logger, seat.name, error, pause)
 
     def _start(self, group: WorkerGroup, index: int, *, waits: bool) -> WorkerProcess:
         process = self._spawn(group, index, waits=waits)
         self._to_clear.add(process.worker_id)
-        if self._is_resting:
-            process.pipe.tell_resting(True)
-        log.worker_started(self._logger, process.name, process.pid)
+        self._has_started_some = True
+        # A step of its own: whatever happens, the process must become known to the caller.
+        say = partial(log.worker_started, self._logger, process.name, process.pid)
+        self._steps.take("log that a worker has started", say)
+        self._steps.take("have its workers rest", partial(self._tell_resting, process))
         return process
 
-    def _let_go(self, process: WorkerProcess, why: str = "a restart was asked for") -> None:
-        log.worker_replaced(self._logger, process.name, why)
-        process.stop()
+    def _let_go(self, process: WorkerProcess, why: str) -> None:
         self._leaving.append(process)
+        process.stop()
+        log.worker_replaced(self._logger, process.name, why)
 
     # --- workers to be replaced -------------------------------------------------------------------
 
@@ -320,6 +403,28 @@ class Supervisor:
                     self._logger, process.name, process.pid, "a job ignored its max_runtime"
                 )
 
+    def _kill_those_that_do_not_end(self) -> None:
+        for process in self._leaving:
+            if process.kill_if_it_does_not_end(self._grace.total_seconds()):
+                log.worker_killed(self._logger, process.name, process.pid, process.how_it_ended)
+
+    def _replace_suspended(self) -> None:
+        """Replace workers that are suspended for a lease, whose jobs are freed then.
+
+        They are left as they are. Should they go on, what they settle is rejected, and they end.
+        """
+        lease_seconds = self._lease.total_seconds()
+        every = min(SUSPENSION_CHECK_SECONDS, lease_seconds / SUSPENSION_CHECKS_PER_LEASE)
+        now = time.monotonic()
+        if now - self._suspension_checked < every:
+            return
+        self._suspension_checked = now
+        for seat in self._seats:
+            process = seat.process
+            if process is not None and process.is_suspended_longer_than(lease_seconds):
+                seat.process = None
+                self._let_go(process, "it is suspended for longer than its lease")
+
     def _replace_those_over_memory(self) -> None:
         now = time.monotonic()
         if self._max_memory_bytes is None or now - self._memory_checked < MEMORY_CHECK_SECONDS:
@@ -328,42 +433,52 @@ class Supervisor:
         for seat in self._seats:
             process = seat.process
             if process is not None and process.memory_bytes() > self._max_memory_bytes:
-                self._let_go(process, "it has grown past --max-memory")
                 seat.process = None
+                self._let_go(process, "it has grown past --max-memory")
+
+    def _replace_those_out_of_reach(self) -> None:
+        """Replace workers in which a job has closed the pipe through which they are woken."""
+        if self.relay is None:
+            return
+        for seat in self._seats:
+            process = seat.process
+            if process is not None and process.pipe.is_broken and not self._until_idle:
+                seat.process = None
+                self._let_go(process, "nothing that it is told reaches it any more")
 
     def _note_readiness(self) -> None:
-        for process in self._processes():
-            self._note_if_ready(process)
         if not self._was_ready and self.is_ready:
             self._was_ready = True
             self.on_ready()
-
-    def _note_if_ready(self, process: WorkerProcess) -> None:
-        process.look_whether_ready()
-        # One is enough: where workers keep being killed, all are never ready at once.
-        self._has_begun = self._has_begun or process.is_ready
 
     def _mind_rest(self) -> None:
         asked, self._rest_asked = self._rest_asked, None
         if asked == GO_ON:
             self._go_on()
         elif asked is not None:
-            self._is_resting = True
-            alone = asked == SUSPEND
-            log.supervisor_resting(self._logger, self._rests_until, suspended=alone)
+            self._rest_now(alone=asked == SUSPEND)
+        # Each time: a worker may have come since, or its pipe may have been full.
+        for process in self._processes():
+            self._tell_resting(process)
+
+    def _rest_now(self, *, alone: bool) -> None:
+        self._is_resting = True
+        log.supervisor_resting(self._logger, self._rests_until, suspended=alone)
+        if alone:
             for process in self._processes():
-                process.pipe.tell_resting(True, alone=alone)
-            if alone:
-                self.on_suspend()
+                process.pipe.tell_resting(True, alone=True)
+            self.on_suspend()
+
+    def _tell_resting(self, process: WorkerProcess) -> None:
+        process.pipe.tell_resting(self._is_resting)
 
     def _go_on(self) -> None:
         for process in self._processes():
-            process.pipe.tell_resting(False)
             process.send(signal.SIGCONT)
+        self._heartbeats.beat_now()
         if self._is_resting:
             self._is_resting = False
             log.supervisor_going_on(self._logger)
-        self._heartbeats.beat_now()
 
     def _mind_schedules(self) -> None:
         """Tell the ticker which recurring jobs the living workers have, by the newest code."""
@@ -392,7 +507,11 @@ class Supervisor:
             if not process.told_to_hurry:
                 process.hurry(now + KILL_AFTER_SECONDS)
             elif now > process.kill_at:
-                process.forgive()
-                process.send(signal.SIGKILL)
                 process.kill_at = now + KILL_AFTER_SECONDS
+                process.forgive()
+                process.kill("it did not end")
                 log.worker_killed(self._logger, process.name, process.pid, "it did not end")
+
+
+def _is_at_work(process: WorkerProcess | None) -> bool:
+    return process is not None and process.is_ready and not process.is_suspended

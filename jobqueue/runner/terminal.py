@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
+import psutil
+
+OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 SETTLE_SECONDS = 0.2
 LOOK_SECONDS = 0.02
 
@@ -53,11 +58,13 @@ class Terminal:
             return False
 
     def has_shell(self) -> bool:
-        """Whether there may be a shell that can resume this process when it is suspended.
+        """Whether there is a shell that can resume this process when it is suspended.
 
-        There is none when this is the first process of the terminal: `docker run -it`, `ssh -t`.
+        There is none when this is the first process of the terminal, or that one runs it without
+        job control: `docker run -it IMAGE sh -c 'jobs work; …'`, `ssh -t`. Nobody outside its
+        process group belongs to its session then, and the system does not suspend it either.
         """
-        return os.getsid(0) != os.getpid()
+        return any(map(_parent_is_shell, _group_of_this_process()))
 
     def close(self) -> None:
         """Close it."""
@@ -73,6 +80,24 @@ class Terminal:
             return True
         try:
             os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-        except OSError:
-            return True
+        except OSError as error:
+            # That this process has no descriptor left says nothing about the terminal.
+            return error.errno not in OUT_OF_RESOURCES
         return False
+
+
+def _group_of_this_process() -> Iterator[int]:
+    """The process ids of the process group, this process first."""
+    yield os.getpid()
+    for pid in psutil.pids():
+        with suppress(OSError):
+            if pid and os.getpgid(pid) == os.getpgrp():
+                yield pid
+
+
+def _parent_is_shell(pid: int) -> bool:
+    """Whether the parent of a process is in this session, and in another process group."""
+    with suppress(psutil.Error, OSError):
+        parent = psutil.Process(pid).ppid()
+        return os.getsid(parent) == os.getsid(0) and os.getpgid(parent) != os.getpgrp()
+    return False

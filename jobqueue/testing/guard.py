@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.config import Settings, hide_password, load_settings
+from jobqueue.config import Settings, folder_of, hide_password, load_settings
 from jobqueue.errors import ConfigurationError
 
 R = TypeVar("R")
@@ -37,7 +37,7 @@ class DatabaseGuard:
 
     def watch(self, adapter: Adapter, settings: Settings) -> None:
         """Guard an adapter that was made from settings, if those are the application's own."""
-        place = _place_of(settings.database_url, Path.cwd())
+        place = _place_of(settings.database_url, folder_of(settings.database_url))
         if place is not None and place == _own_place(self._environ, self._directory):
             vars(adapter).update(
                 enqueue=self._guarding(adapter.enqueue, settings.database_url),

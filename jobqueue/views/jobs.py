@@ -9,7 +9,7 @@ from typing import Any
 
 from jobqueue.job import Job, names_of, registry
 from jobqueue.records import JobRecord, ScheduleRecord
-from jobqueue.redaction import MASK, masked
+from jobqueue.redaction import MASK, Secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,15 @@ def job_view(record: JobRecord, *, reveal: bool = False) -> JobView:
         record: its row.
         reveal: whether secrets are shown too.
     """
-    secrets = {} if reveal else _secrets_of(record)
+    hidden = {} if reveal else _secrets_of(record)
+    if not hidden:
+        return JobView(record, record.args, record.progress, record.result)
+    secrets = Secrets(hidden)
     return JobView(
         record,
-        _args_without(secrets, record),
-        masked(record.progress, secrets) if secrets else record.progress,
-        masked(record.result, secrets) if secrets else record.result,
+        _args_without(hidden, record),
+        secrets.masked(record.progress),
+        secrets.masked(record.result),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from jobqueue.adapters.base import Adapter
 from jobqueue.cron import schedule_from
 from jobqueue.errors import InvalidJob
+from jobqueue.maintenance.due_ticks import next_tick
 from jobqueue.maintenance.ticker import is_declared
 from jobqueue.records import ScheduleRecord
 from jobqueue.views.jobs import shown_args
@@ -64,5 +65,5 @@ def _view(record: ScheduleRecord, state: State, now: datetime) -> ScheduleView:
         schedule = schedule_from(record.rule)
     except InvalidJob:  # a newer release has declared it
         return ScheduleView(record, args, state, str(record.rule), "?", None)
-    next_tick = schedule.next_after(now) if state == "active" else None
-    return ScheduleView(record, args, state, schedule.expression, schedule.zone, next_tick)
+    due = next_tick(record, schedule, now) if state == "active" else None
+    return ScheduleView(record, args, state, schedule.expression, schedule.zone, due)

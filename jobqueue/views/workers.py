@@ -91,7 +91,8 @@ def _is_lost(
     if is_living is not None:
         return not is_living
     is_gone = process is not None and process.is_gone
-    return is_gone or now - worker.heartbeat_at > worker.lease
+    # One in the future was sent while the clock was ahead. A worker that lives sends another.
+    return is_gone or abs(now - worker.heartbeat_at) > worker.lease
 
 
 def _process_of(worker: WorkerRecord) -> _Process | None:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from jobqueue import log
 from jobqueue.app import JobQueue
-from jobqueue.web.access import NOBODY, Access, Auth, access_of
+from jobqueue.web.access import NOBODY, Access, Auth, Scope, access_of
 from jobqueue.web.operations import ApiCall, Operation
 from jobqueue.web.problems import CRASHED, Problem, as_json, problem_of
 from jobqueue.web.request_reader import HANG_UP, TOO_SLOW, parsed_body, parsed_query, read_body
@@ -126,6 +126,10 @@ class Api:
         return await anyio.to_thread.run_sync(
             functools.partial(work, *args), limiter=self._threads, abandon_on_cancel=can_be_left
         )
+
+    async def may(self, scope: Scope, request: Request) -> bool:
+        """Return whether who sent a request may do something; the hook is asked again."""
+        return self._auth is not None and scope in (await access_of(self._auth, request)).scopes
 
     async def _handle(self, operation: Operation, call: ApiCall) -> Any:
         if inspect.iscoroutinefunction(operation.handle):

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import FINISHED_STATES
 from jobqueue.stored import StoredJob
+from jobqueue.web.access import Scope
 from jobqueue.web.jobs import found, job_json
 from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import as_json
@@ -22,6 +23,8 @@ FIRST_LOOK_SECONDS = 0.1
 LONGEST_LOOK_SECONDS = 1.0
 SILENCE_SECONDS = 15.0
 LONGEST_STREAM_SECONDS = 300.0
+ACCESS_SECONDS = 5.0
+"""How often it is asked whether the caller may still read: a token may have been revoked."""
 HEADERS = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
 COMMENT = b": still here\n\n"
 
@@ -31,7 +34,7 @@ async def events(call: ApiCall) -> Response:
     job = await call.on_thread(found, call)
     if call.request.method == "HEAD":
         return Response(media_type="text/event-stream", headers=HEADERS)
-    return EventStream(_stream(call, job), call.api.streams, HEADERS)
+    return EventStream(_stream(call, job), call.api.streams, call.access.who, HEADERS)
 
 
 async def _stream(call: ApiCall, job: StoredJob) -> AsyncGenerator[bytes, None]:
@@ -46,12 +49,13 @@ async def _stream(call: ApiCall, job: StoredJob) -> AsyncGenerator[bytes, None]:
 
 
 async def _changes(call: ApiCall, job: StoredJob) -> AsyncGenerator[bytes, None]:
-    """Yield an event for each change. It ends after a while, since access may be withdrawn."""
-    began = said_at = time.monotonic()
+    """Yield an event for each change. It ends after a while, and when access is withdrawn."""
+    began = said_at = asked_at = time.monotonic()
     seen: Any = None
     pause = FIRST_LOOK_SECONDS
     while time.monotonic() - began < LONGEST_STREAM_SECONDS:
-        now_shown = job_json(job)
+        # Masking takes its time, which other requests must not wait for.
+        now_shown = await call.on_thread(job_json, job)
         if job.state in FINISHED_STATES:
             yield event("finished", now_shown)
             return
@@ -62,6 +66,10 @@ async def _changes(call: ApiCall, job: StoredJob) -> AsyncGenerator[bytes, None]
             yield COMMENT
             said_at = time.monotonic()
         await anyio.sleep(pause)
+        if time.monotonic() - asked_at > ACCESS_SECONDS:
+            if not await call.api.may(Scope.READ, call.request):
+                return
+            asked_at = time.monotonic()
         pause = min(pause * 1.5, LONGEST_LOOK_SECONDS)
         now = await _now(call, job)
         if now is None:

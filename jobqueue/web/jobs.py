@@ -37,6 +37,13 @@ def job_json(record: JobRecord) -> dict[str, Any]:
     return {name: _plain(value) for name, value in values.items()}
 
 
+def job_answer(call: ApiCall, record: JobRecord) -> dict[str, Any]:
+    """Return a job as the API answers it to somebody who changed it, and may not read jobs."""
+    if Scope.READ in call.access.scopes:
+        return job_json(record)
+    return {"id": record.id, "state": record.state}
+
+
 def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
@@ -140,14 +147,17 @@ def found(call: ApiCall) -> StoredJob:
 def change(call: ApiCall) -> Answer:
     """Merge the body into the arguments of a job that has not started."""
     record = found(call)
-    if registry.find(record.handler) is None:
-        import_app(default_configuration.settings.app)
-    job_class = registry.find(record.handler)
+    job_class = _class_of(record)
     if job_class is None:
         raise Problem(
             422, f"{record.handler} is not known here, so its arguments cannot be checked"
         )
-
+    if not job_class.api:
+        raise Problem(
+            422,
+            f"{record.handler} is not open to the API, so its arguments cannot be changed here; "
+            "its class needs `api = True`",
+        )
     _refuse_masks(job_class.redact, call.body)
 
     def merged(seen: StoredJob) -> str:
@@ -156,6 +166,12 @@ def change(call: ApiCall) -> Answer:
     if not call.adapter.change_args(record.id, merged):
         raise started(record, "changed")
     return _changed(call, "changed the arguments of", record)
+
+
+def _class_of(record: JobRecord) -> type[Job] | None:
+    if registry.find(record.handler) is None:
+        import_app(default_configuration.settings.app)
+    return registry.find(record.handler)
 
 
 def _refuse_masks(redacted: Collection[str], given: Mapping[str, Any]) -> None:
@@ -172,7 +188,7 @@ def delete(call: ApiCall) -> Answer:
     if not delete_some(call.adapter, where, delete_reason(call), call.queue.ends):
         raise started(record, "deleted")
     call.note("deleted", title_of(record), record.id)
-    return Answer(job_json(record))
+    return Answer(job_answer(call, record))
 
 
 def started(record: StoredJob, done: str) -> Exception:
@@ -188,12 +204,26 @@ def started(record: StoredJob, done: str) -> Exception:
 def set_progress(call: ApiCall) -> Answer:
     """Set the progress of a job that is not done."""
     record, value, message = found(call), call.body, None
+    _refuse_guesses(record)
     if isinstance(value, dict) and "progress" in value and set(value) <= PROGRESS:
         value, message = value["progress"], value.get("message")
     if message is not None and not isinstance(message, str):
         raise Problem(422, "message has to be a text")
     record.set_progress(value, message)
     return _changed(call, "set the progress of", record)
+
+
+def _refuse_guesses(record: StoredJob) -> None:
+    """Refuse a progress that would be masked: it would show which guess of a secret is right."""
+    job_class = _class_of(record)
+    if job_class is None:
+        raise Problem(
+            422, f"{record.handler} is not known here, so only the job itself sets its progress"
+        )
+    if job_class.redact:
+        raise Problem(
+            422, f"{record.handler} redacts arguments, so only the job itself sets its progress"
+        )
 
 
 def retry(call: ApiCall) -> Answer:
@@ -222,4 +252,4 @@ def cancel_reason(call: ApiCall) -> str:
 
 def _changed(call: ApiCall, action: str, record: StoredJob) -> Answer:
     call.note(action, title_of(record), record.id)
-    return Answer(job_json(call.adapter.get(record.id) or record))
+    return Answer(job_answer(call, call.adapter.get(record.id) or record))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 from jobqueue.config import QUEUE_NAME
 from jobqueue.records import LARGEST_ID, JobState
@@ -152,6 +152,13 @@ class StatsQuery(Asked):
 # --- answered ------------------------------------------------------------------------------------
 
 
+class JobStateAnswer(Answered):
+    """A job as it is answered to who may change but not read it."""
+
+    id: int
+    state: JobState
+
+
 class JobAnswer(Answered):
     """A job as it is now. Times are in UTC."""
 
@@ -180,6 +187,10 @@ class JobAnswer(Answered):
     progress: Any = Field(description="The progress that it reported last, any JSON value.")
     result: Any = Field(description="The value that it returned, if its class keeps results.")
     cancel_requested_at: datetime | None
+
+
+class ChangedJobAnswer(RootModel[JobAnswer | JobStateAnswer]):
+    """A job that was changed; without the scope `read` only its id and its state."""
 
 
 class PageAnswer(Answered):

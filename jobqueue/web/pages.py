@@ -9,7 +9,6 @@ from typing import Any
 
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.records import JobFilter
-from jobqueue.stored import StoredJob
 from jobqueue.views.jobs import names_meant
 from jobqueue.web.jobs import job_json
 from jobqueue.web.models import JobFilterBody, JobsQuery
@@ -22,21 +21,23 @@ def list_jobs(call: ApiCall) -> Answer:
     """Answer a page of jobs, the newest first."""
     query: JobsQuery = call.query
     where = replace(filter_of(query), before_id=query.before)
-    found, following = _some(call.adapter, where, query.limit)
-    return Answer({"jobs": [job_json(record) for record in found], "next": following})
+    shown, following = _some(call.adapter, where, query.limit)
+    return Answer({"jobs": shown, "next": following})
 
 
-def _some(adapter: ReadsRole, where: JobFilter, limit: int) -> tuple[list[StoredJob], int | None]:
+def _some(
+    adapter: ReadsRole, where: JobFilter, limit: int
+) -> tuple[list[dict[str, Any]], int | None]:
     """Return some jobs, and where to go on; short pages are joined while there is time."""
-    found: list[StoredJob] = []
+    shown: list[dict[str, Any]] = []
     deadline = time.monotonic() + FILLING_SECONDS
     while True:
-        page = adapter.page_jobs(where, limit - len(found))
-        found += page.jobs
+        page = adapter.page_jobs(where, limit - len(shown))
+        shown += map(job_json, page.jobs)
         where = replace(where, before_id=page.next_before_id)
-        is_over = page.next_before_id is None or time.monotonic() > deadline
-        if is_over or len(found) == limit:
-            return found, page.next_before_id
+        is_over = page.next_before_id is None or page.is_full or time.monotonic() > deadline
+        if is_over or len(shown) == limit:
+            return shown, page.next_before_id
 
 
 def filter_of(asked: JobsQuery | JobFilterBody) -> JobFilter:

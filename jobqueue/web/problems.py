@@ -20,6 +20,7 @@ from jobqueue.errors import (
     StateConflict,
     UnknownJob,
 )
+from jobqueue.json_text import writable
 
 AWAY = "the database does not answer now, or took too long; try again in a moment"
 UNPREPARED = "the tables of jobqueue are missing or out of date; run `jobqueue migrate`"
@@ -81,11 +82,17 @@ class Problem(Exception):
 
 
 def as_json(value: Any) -> bytes:
-    """Return JSON in UTF-8; in ASCII if a text is broken Unicode, which UTF-8 cannot express."""
+    """Return JSON in UTF-8; in ASCII if a text is broken Unicode, which UTF-8 cannot express.
+
+    A row may hold what JSON cannot write, such as `1e999` or too many lists within lists. Such a
+    value is replaced by a text that says so, since the rest is to be answered all the same.
+    """
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
         return json.dumps(value, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return json.dumps(writable(value), allow_nan=False).encode()
 
 
 def problem_of(error: Exception) -> Problem | None:

@@ -80,6 +80,7 @@ class RequestGuard:
         # Starlette's routes raise errors if there is an application, and answer them otherwise.
         scope.setdefault("app", self)
         try:
+            _refuse_encoded_slash(scope)
             self._refuse_stranger(Headers(scope=scope), method)
             await self.inner(scope, receive, sender)
         except Exception as error:
@@ -102,6 +103,12 @@ class RequestGuard:
                 raise Problem(403, f"requests from pages of {origin} are refused")
         elif site not in OWN_SITES and not _is_link(headers, method):
             raise Problem(403, f"requests from pages of other sites ({site}) are refused")
+
+
+def _refuse_encoded_slash(scope: Scope) -> None:
+    """Refuse `/api%2fjobs`, which a rule of a proxy for `/api/` does not cover."""
+    if b"%2f" in (scope.get("raw_path") or b"").lower():
+        raise Problem(404, "%2f is no / in a path here")
 
 
 class Sender:

@@ -9,19 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 
 import anyio
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from jobqueue.runner.shutdown_signals import hearing_of_the_end
+from jobqueue.web.problems import Problem
 
 LOOK_SECONDS = 1.0
 LAST_WORD_SECONDS = 1.0
 ENDING_SECONDS = 30.0
 """For how long after its end no stream begins. A server that still runs then goes on."""
+MOST_STREAMS_OF_A_CALLER = 200
+MOST_STREAMS = 1_000
+SLOWEST_READER_SECONDS = 30.0
+"""How long a client may leave an event unread until its stream is ended."""
+TOO_MANY_STREAMS = (
+    f"too many streams are open: {MOST_STREAMS_OF_A_CALLER} for one caller, {MOST_STREAMS:,} for "
+    "all; close some, or ask for the job now and then"
+)
 
 
 class Waiting:
@@ -46,7 +56,25 @@ class Streams:
 
     def __init__(self) -> None:
         self._waiting: set[Waiting] = set()
+        self._open: Counter[str] = Counter()
         self._ended_at: float | None = None
+
+    @contextmanager
+    def one_of(self, caller: str) -> Iterator[None]:
+        """Count an open stream of a caller for as long as the block lasts.
+
+        Raises:
+            Problem: too many are open.
+        """
+        if self._open[caller] >= MOST_STREAMS_OF_A_CALLER or self._open.total() >= MOST_STREAMS:
+            raise Problem(429, TOO_MANY_STREAMS, {"Retry-After": "10"})
+        self._open[caller] += 1
+        try:
+            yield
+        finally:
+            self._open[caller] -= 1
+            if not self._open[caller]:
+                del self._open[caller]
 
     @property
     def are_ending(self) -> bool:
@@ -84,18 +112,33 @@ class EventStream(StreamingResponse):
     Args:
         events: the events.
         streams: the streams of the API, which this one belongs to.
+        caller: who asks for them.
         headers: the headers that other answers do not have.
     """
 
     def __init__(
-        self, events: AsyncGenerator[bytes, None], streams: Streams, headers: Mapping[str, str]
+        self,
+        events: AsyncGenerator[bytes, None],
+        streams: Streams,
+        caller: str,
+        headers: Mapping[str, str],
     ) -> None:
         super().__init__(events, headers=headers, media_type="text/event-stream")
         self._events = events
         self._streams = streams
+        self._caller = caller
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""
+        with ExitStack() as counted:
+            try:
+                counted.enter_context(self._streams.one_of(self._caller))
+            except Problem as problem:
+                await problem.response()(scope, receive, send)
+            else:
+                await self._stream(receive, send)
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         with suppress(OSError):  # some servers raise this when the client has gone
             await send(start)
@@ -111,7 +154,10 @@ class EventStream(StreamingResponse):
     async def _send_events(self, send: Send) -> None:
         async with aclosing(self._events) as events:
             async for event in events:
-                await send({"type": "http.response.body", "body": event, "more_body": True})
+                with anyio.move_on_after(SLOWEST_READER_SECONDS) as patience:
+                    await send({"type": "http.response.body", "body": event, "more_body": True})
+                if patience.cancelled_caught:
+                    return
 
 
 async def _end_with_the_client(receive: Receive, until: anyio.CancelScope) -> None:

@@ -41,7 +41,7 @@ def _of_job(method: str, path: str, summary: str, handle: Any, **more: Any) -> O
         summary,
         handle,
         more.pop("scope", Scope.OPERATE),
-        more.pop("answers", {200: models.JobAnswer}),
+        more.pop("answers", {200: models.ChangedJobAnswer}),
         problems=more.pop("problems", (404, 409)),
         aliases=(path.replace("/api/job/", "/api/jobs/", 1),),
         **more,
@@ -61,14 +61,23 @@ OPERATIONS = (
         description="Only classes with `api = True` can be enqueued from outside.",
         aliases=("/api/jobs",),
     ),
-    _of_job("GET", JOB, "See a job", jobs.show, scope=Scope.READ, problems=(404,)),
+    _of_job(
+        "GET",
+        JOB,
+        "See a job",
+        jobs.show,
+        scope=Scope.READ,
+        problems=(404,),
+        answers={200: models.JobAnswer},
+    ),
     _of_job(
         "PATCH",
         JOB,
         "Change the arguments of a job",
         jobs.change,
         body=dict[str, Any],
-        description="The body is merged, shallowly, into the arguments. 409 once it has started.",
+        description="The body is merged, shallowly, into the arguments. Only those of classes with "
+        "`api = True` can be changed from outside. 409 once it has started.",
     ),
     _of_job(
         "DELETE",
@@ -84,7 +93,8 @@ OPERATIONS = (
         jobs.set_progress,
         body=Any,
         description='The body is the progress, any JSON value: `"started"`, `0.4`; or '
-        '`{"progress": 0.4, "message": "rendering"}`. 409 once it is done.',
+        '`{"progress": 0.4, "message": "rendering"}`. 409 once it is done; 422 '
+        "for a class that redacts arguments.",
     ),
     _of_job(
         "POST",
@@ -108,7 +118,7 @@ OPERATIONS = (
         "Follow a job",
         events.events,
         scope=Scope.READ,
-        problems=(404,),
+        problems=(404, 429),
         answers={200: None},
         media_type="text/event-stream",
         description="Server-sent events: `progress` whenever the job has changed, and at the end "

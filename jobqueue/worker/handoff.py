@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from jobqueue.clock import SYSTEM_TIMER, Timer
@@ -16,6 +17,7 @@ from jobqueue.records import ClaimedJob, Outcome, Released, record
 
 WAKE_SECONDS = 0.25
 NEVER_ENOUGH = -1
+LITTLE_BYTES = 1024 * 1024
 
 
 @record
@@ -46,10 +48,19 @@ NOTHING_SPENT = Spent(0, 0.0)
 
 @record
 class Arrived:
-    """When a batch came, and how many jobs had been put in until then."""
+    """When a batch came, how many jobs had been put in until then, and how large this one was."""
 
     at: float
     by_then: int
+    args_bytes: int
+
+
+def size_of(jobs: Collection[ClaimedJob]) -> int:
+    """The size of the arguments, in bytes of UTF-8; in characters, where it is little."""
+    characters = sum(len(job.args) for job in jobs)
+    if characters < LITTLE_BYTES:
+        return characters
+    return sum(len(job.args) if job.args.isascii() else len(job.args.encode()) for job in jobs)
 
 
 class Handoff:
@@ -175,12 +186,15 @@ class Handoff:
 
     # --- for the pump ----------------------------------------------------------------------------
 
-    def put(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Put claimed jobs in, in the order in which they are to be performed."""
+    def put(self, jobs: Sequence[ClaimedJob], args_bytes: int = 0) -> None:
+        """Put claimed jobs in, in the order in which they are to be performed.
+
+        `args_bytes` is what `size_of` says of them, for `waiting_bytes`.
+        """
         with self._lock:
             self._waiting.extend(jobs)
             self._brought += len(jobs)
-            self._arrived.append(Arrived(self._now(), self._brought))
+            self._arrived.append(Arrived(self._now(), self._brought, args_bytes))
             self._job_may_start.notify()
 
     def take_outcomes(self) -> list[Outcome]:
@@ -213,7 +227,7 @@ class Handoff:
             self._waiting = deque(jobs[:but])
             self._brought -= len(jobs[but:])
             left = self._brought
-            self._arrived = deque(Arrived(a.at, min(a.by_then, left)) for a in self._arrived)
+            self._arrived = deque(replace(a, by_then=min(a.by_then, left)) for a in self._arrived)
             return jobs[but:]
 
     def wait_while_busy(self, enough: int, timeout_seconds: float) -> None:
@@ -282,10 +296,11 @@ class Handoff:
             return bool(self._loners) or any(job.crashes for job in self._waiting)
 
     @property
-    def first_is_alone(self) -> bool:
-        """Whether slots are kept free since the next job has to be performed alone."""
+    def kept_free_for(self) -> ClaimedJob | None:
+        """The next job, if slots are kept free since it has to be performed alone."""
         with self._lock:
-            return bool(self._waiting and self._free and self._waiting[0].crashes)
+            is_alone = self._waiting and self._free and self._waiting[0].crashes
+            return self._waiting[0] if is_alone else None
 
     def performing_longer_than(self, seconds: float) -> int:
         """How many jobs have been performed for longer than that."""
@@ -303,10 +318,24 @@ class Handoff:
     def waiting_since(self) -> float | None:
         """When the first job that has not been taken came; None if there is none."""
         with self._lock:
-            taken = self._brought - len(self._waiting)
-            while self._arrived and self._arrived[0].by_then <= taken:
-                self._arrived.popleft()
+            self._forget_what_was_taken()
             return self._arrived[0].at if self._waiting else None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The size of the arguments of jobs that have not been taken; where it is little, roughly.
+
+        Nobody counts when a job is taken: a batch counts as long as any of it waits.
+        """
+        with self._lock:
+            self._forget_what_was_taken()
+            at_most = sum(batch.args_bytes for batch in self._arrived)
+            return at_most if at_most < LITTLE_BYTES else size_of(self._waiting)
+
+    def _forget_what_was_taken(self) -> None:
+        taken = self._brought - len(self._waiting)
+        while self._arrived and self._arrived[0].by_then <= taken:
+            self._arrived.popleft()
 
     @property
     def stuck_since(self) -> float | None:

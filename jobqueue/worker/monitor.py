@@ -12,6 +12,7 @@ from jobqueue import log
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.background import Service
 from jobqueue.errors import DatabaseUnavailable
+from jobqueue.forks import renewed_in_children
 from jobqueue.records import ClaimedJob
 from jobqueue.worker.handoff import Handoff, Taken
 
@@ -48,7 +49,8 @@ class Monitor:
         self._handoff = handoff
         self._logger_of = logger_of
         self._cancel: Callable[[Taken], None] = lambda _: None
-        self._lock = threading.Lock()
+        self._renew_lock()
+        renewed_in_children(self, Monitor._renew_lock)
         self._reports: dict[tuple[int, int], str] = {}
         self._write_at = self._look_at = 0.0
         self._service = Service(
@@ -58,6 +60,9 @@ class Monitor:
             on_trouble=partial(log.steward_troubled, logger, worker_id),
             retry_seconds=INTERVAL_SECONDS,
         )
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def report(self, claimed: ClaimedJob, progress: str) -> None:
         """Store the progress of a job soon. From any thread; it does not wait for the database."""

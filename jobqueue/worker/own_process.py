@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from jobqueue import log
+from jobqueue.descriptors import Descriptor
 from jobqueue.records import ClaimedJob, Outcome, Released
 from jobqueue.worker.slots import Slots
 
@@ -29,10 +30,10 @@ class OwnProcess:
         self._name, self._logger, self._slots = name, logger, slots
         self._log_setup = log.LogSetup(logger)
         # No other file is like a pipe that nobody has the other end of.
-        self._sentinel, other_end = os.pipe()
+        sentinel, other_end = os.pipe()
         os.close(other_end)
-        self._identity = _identity_of(self._sentinel)
-        self._output = [fd for fd in OUTPUT if _identity_of(fd) is not None]
+        self._sentinel = Descriptor(sentinel)
+        self._output = [fd for fd in OUTPUT if _is_open(fd)]
 
     def restore_log(self) -> None:
         """Let the log be heard, if a job has silenced it."""
@@ -41,8 +42,7 @@ class OwnProcess:
     @property
     def is_broken(self) -> bool:
         """Whether a job has closed its file descriptors, which may be those of others by now."""
-        is_open = all(_identity_of(fd) is not None for fd in self._output)
-        return not is_open or _identity_of(self._sentinel) != self._identity
+        return not (self._sentinel.is_intact and all(map(_is_open, self._output)))
 
     def end(self, suspects: Sequence[ClaimedJob]) -> NoReturn:
         """End this process at once, and have the suspects charged with the crash."""
@@ -70,10 +70,9 @@ def _was_performed(outcome: Outcome) -> bool:
     return not isinstance(outcome, Released) or bool(outcome.run_time)
 
 
-def _identity_of(fd: int) -> tuple[int, int] | None:
-    """What a file descriptor leads to; None if it is closed."""
+def _is_open(fd: int) -> bool:
     try:
-        found = os.fstat(fd)
+        os.fstat(fd)
     except OSError:
-        return None
-    return found.st_dev, found.st_ino
+        return False
+    return True

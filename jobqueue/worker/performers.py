@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ from jobqueue import forks, log
 from jobqueue.errors import JobCancelled
 from jobqueue.perform.attempt import StopNow, timeout_error
 from jobqueue.perform.executor import Executor, RunCoroutine
-from jobqueue.records import ClaimedJob, Outcome, Released, Succeeded
+from jobqueue.records import Outcome, Released, Succeeded
 from jobqueue.worker.handoff import Handoff, Taken
 from jobqueue.worker.interruption import Alarm, AlarmClock, Interruptible
 from jobqueue.worker.slots import Slots
@@ -144,9 +145,11 @@ class TimedExecutor:
     def _timed(self, taken: Taken) -> Iterator[timedelta | None]:
         with self._published(taken):
             limit = self.executor.max_runtime(taken.job)
-            if limit is not None:
-                self._publish_limit(taken, limit)
-            with self._overdue_is_noticed(taken.job, limit):
+            if limit is None:
+                yield None
+                return
+            watched = self._overdue_is_noticed if self.slots is None else self._overdue_is_killed
+            with watched(taken, limit):
                 yield limit
 
     @contextmanager
@@ -161,26 +164,77 @@ class TimedExecutor:
         finally:
             self.slots.clear(taken.slot)
 
-    def _publish_limit(self, taken: Taken, limit: timedelta) -> None:
+    @contextmanager
+    def _overdue_is_killed(self, taken: Taken, limit: timedelta) -> Iterator[None]:
+        """The supervisor knows until when, and what follows.
+
+        A retry policy of the application's own is asked on another thread when the time is over,
+        and not before: most jobs end in their time, and it may do anything. If it cannot be asked
+        then, since the job lets no other thread run, what follows is what the default policy says.
+        """
+        deadline = time.monotonic() + (limit + self.kill_after).total_seconds()
+        self._publish_limit(taken, deadline, self.executor.delay_after_kill(taken.job))
+        if not self.executor.has_policy_of_its_own(taken.job):
+            yield
+            return
+        question = PolicyQuestion(
+            partial(self.executor.delay_after_timeout, taken.job),
+            partial(self._publish_limit, taken, deadline),
+        )
+        key = self.alarm_clock.call_after(limit.total_seconds(), question.ask_on_a_thread)
+        try:
+            yield
+        finally:
+            self.alarm_clock.cancel(key)
+            question.withdraw()
+
+    def _publish_limit(self, taken: Taken, deadline: float, delay: timedelta | None) -> None:
         if self.slots is not None:
-            delay = self.executor.delay_after_timeout(taken.job)
             retry_delay = NO_RETRY if delay is None else delay.total_seconds()
-            deadline = time.monotonic() + (limit + self.kill_after).total_seconds()
             self.slots.publish(taken.slot, taken.job, deadline, retry_delay)
 
     @contextmanager
-    def _overdue_is_noticed(self, job: ClaimedJob, limit: timedelta | None) -> Iterator[None]:
+    def _overdue_is_noticed(self, taken: Taken, limit: timedelta) -> Iterator[None]:
         """Without a supervisor that kills the process, an overdue job is logged."""
-        if self.slots is not None or limit is None:
-            yield
-            return
         seconds = limit.total_seconds()
-        tell = partial(log.job_overdue, self.logger_of(job.handler), job, seconds)
+        tell = partial(log.job_overdue, self.logger_of(taken.job.handler), taken.job, seconds)
         key = self.alarm_clock.call_after(seconds + self.kill_after.total_seconds(), tell)
         try:
             yield
         finally:
             self.alarm_clock.cancel(key)
+
+
+class PolicyQuestion:
+    """A question to the retry policy of a job that is over its time.
+
+    Args:
+        ask: asks the policy, which is code of the application and may take long.
+        publish: takes the answer, unless the job has ended meanwhile.
+    """
+
+    def __init__(
+        self, ask: Callable[[], timedelta | None], publish: Callable[[timedelta | None], None]
+    ) -> None:
+        self._ask = ask
+        self._publish = publish
+        self._lock = threading.Lock()
+        self._is_open = True
+
+    def ask_on_a_thread(self) -> None:
+        """Ask on a thread of its own; the alarms of other jobs do not wait for the answer."""
+        threading.Thread(target=self._answer, name="jobqueue-policy", daemon=True).start()
+
+    def withdraw(self) -> None:
+        """Take no answer any more: the slot may be another job's from here on."""
+        with self._lock:
+            self._is_open = False
+
+    def _answer(self) -> None:
+        delay = self._ask()
+        with self._lock:
+            if self._is_open:
+                self._publish(delay)
 
 
 class SequentialPerformer:
@@ -287,6 +341,8 @@ class ConcurrentPerformer:
         while (taken := self._handoff.take()) is not None:
             self._start(taken)
         while not self._handoff.wait_until_finished(STOP_NOW_SECONDS / 10):
+            if self._loop.is_dead:
+                self._give_back_async_jobs()
             if self._stop_by is not None and time.monotonic() > self._stop_by:
                 self._abandoned = True
                 self._handoff.abandon()
@@ -398,6 +454,12 @@ class ConcurrentPerformer:
     def _cancel_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
+
+    def _give_back_async_jobs(self) -> None:
+        """Give back what a dead loop would have performed."""
+        for taken in self._handoff.taken():
+            if self._executor.executor.is_async(taken.job):
+                self._handoff.finish(taken, Released(taken.job))
 
     def _fail(self, taken: Taken, error: RuntimeError) -> None:
         self._error = error

@@ -7,9 +7,6 @@ a slow one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from jobqueue.records import ClaimedJob
 from jobqueue.worker.handoff import Spent
 
 AHEAD_SECONDS = 0.25
@@ -35,11 +32,10 @@ class Prefetch:
         else:
             self._seconds_per_job += NEWEST_WEIGHT * (seconds - self._seconds_per_job)
 
-    def note_claimed(self, jobs: Sequence[ClaimedJob]) -> None:
+    def note_claimed(self, jobs: int, args_bytes: int) -> None:
         """Learn how large the arguments of jobs are."""
         if jobs:
-            size = sum(len(job.args) for job in jobs) / len(jobs)
-            self._bytes_per_job += NEWEST_WEIGHT * (size - self._bytes_per_job)
+            self._bytes_per_job += NEWEST_WEIGHT * (args_bytes / jobs - self._bytes_per_job)
 
     def jobs_to_hold(self, slots: int) -> int:
         """How many jobs to hold for so many slots, including those being performed."""
@@ -48,3 +44,10 @@ class Prefetch:
         by_time = int(AHEAD_SECONDS * slots / max(self._seconds_per_job, AHEAD_SECONDS / MOST_JOBS))
         by_size = int(MOST_BYTES / max(self._bytes_per_job, 1.0))
         return max(slots, min(by_time, by_size, MOST_JOBS))
+
+    def bytes_to_claim(self, held: int) -> int:
+        """How large the arguments of the next claim may be, beside so many bytes that wait.
+
+        The next jobs may be larger than those before them, so the claim itself has to measure them.
+        """
+        return max(MOST_BYTES - held, 0)

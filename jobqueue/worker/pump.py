@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import filterfalse, takewhile
 from threading import Event, RLock
 from typing import Any, Protocol
 
@@ -38,7 +39,9 @@ from jobqueue.records import (
     Wakeup,
 )
 from jobqueue.unknown_handlers import UnknownHandlers
-from jobqueue.worker.handoff import Handoff
+from jobqueue.worker.drains import Drains
+from jobqueue.worker.handoff import Handoff, size_of
+from jobqueue.worker.locked_outcomes import LockedOutcomes
 from jobqueue.worker.lost_answer import without_settled_before
 from jobqueue.worker.own_process import OwnProcess, suspects_among
 from jobqueue.worker.prefetch import AHEAD_SECONDS, Prefetch
@@ -46,20 +49,22 @@ from jobqueue.worker.reporter import Reporter
 
 # How long a job is held unstarted at most. Others do not wait for a job that takes longer.
 SLOW_JOB_SECONDS = 0.5
-LONGEST_DRAIN_SECONDS = 5.0
 LAST_SETTLE_SECONDS = 10.0
 GATHER_SECONDS = 0.02
 LONGEST_WITHOUT_FREE_SLOT_SECONDS = 1.0
 MANY = 100
 AT_ONCE, NEVER = float("-inf"), float("inf")
+RARELY = timedelta(minutes=5)
+"""How often a worker polls while somebody wakes it who polls for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DoneTurn:
-    """A turn, and the outcomes that it settled."""
+    """A turn, the outcomes that it settled, and the size of the arguments that it brought."""
 
     outcomes: Sequence[Outcome]
     turn: Turn
+    args_bytes: int = 0
 
 
 NOTHING_TO_PASS_ON = DoneTurn((), Turn((), ()))
@@ -109,12 +114,16 @@ class Pump:
     own_process: OwnProcess | None = None
     _resting: bool = False
     _prefetch: Prefetch = field(default_factory=Prefetch)
+    _drains: Drains = field(default_factory=Drains)
+    _locked: LockedOutcomes = field(default_factory=LockedOutcomes)
     _last: DoneTurn = NOTHING_TO_PASS_ON
     _hold: int = 0
     # Reentrant, since a signal handler may call `rest` on a thread that holds it.
     _lock: Any = field(default_factory=RLock)
     _heard: Wakeup | None = None
     _look_at: float = AT_ONCE
+    _look_rarely_at: float = AT_ONCE
+    _relied_until: float = AT_ONCE
     _slot_was_free_at: float = field(init=False)
     _gives_up: Event = field(default_factory=Event)
     _strays_released_at: float = field(init=False)
@@ -143,6 +152,7 @@ class Pump:
                 self.reporter.report(outcomes, self._insist(outcomes, None))
             else:
                 self.handoff.wait_until_performed()
+        self._settle_locked_at_last()
 
     def give_up_waiting(self) -> None:
         """Wait no longer for a database that does not answer."""
@@ -152,6 +162,10 @@ class Pump:
         """Claim now, or after the turn under way. May be called from any thread."""
         self._note_wakeup(wakeup)
         self.handoff.wake()
+
+    def rely_on_wakeups(self, seconds: float) -> None:
+        """Poll only rarely for so long, as somebody who lives will wake it. From any thread."""
+        self._relied_until = self.timer.now() + seconds
 
     @property
     def is_resting(self) -> bool:
@@ -169,6 +183,7 @@ class Pump:
     def _turn_once(self) -> None:
         self._return_what_has_to_go_back()
         self._release_strays_once_a_lease()
+        self._settle_locked_if_time()
         self.handoff.wait_while_busy(self._hold // 2, GATHER_SECONDS)
         outcomes = self.handoff.take_outcomes()
         self._end_if_broken(outcomes)
@@ -179,17 +194,20 @@ class Pump:
             return
         turn = self._insist(outcomes, claim)
         self._pass_on()
-        self._last = DoneTurn(outcomes, turn)
+        self._last = DoneTurn(outcomes, turn, size_of(turn.claimed))
         self._prefetch.note_spent(self.handoff.take_spent())
-        self._prefetch.note_claimed(turn.claimed)
+        self._prefetch.note_claimed(len(turn.claimed), self._last.args_bytes)
         if not self._can_wait_for_the_next(self._last):
             self._pass_on()
-        if self.max_jobs is not None and self.reporter.tally.performed >= self.max_jobs:
+        if self._has_performed_enough():
             self.handoff.close()
         elif outcomes or turn.claimed:
-            self._look_at = AT_ONCE
+            self._look_at = self._look_rarely_at = AT_ONCE
         else:
             self._note_that_nothing_is_due(turn.look_again_in)
+
+    def _has_performed_enough(self) -> bool:
+        return self.max_jobs is not None and self.reporter.tally.performed >= self.max_jobs
 
     # --- waiting ---------------------------------------------------------------------------------
 
@@ -204,19 +222,29 @@ class Pump:
         All else begins with an outcome: a free slot, also for a job with a single attempt; room for
         other jobs; the end of the jobs for which a job that is performed alone waits.
         """
-        return min(self._look_at, self._strays_due_at(), self._return_due_at())
+        held = min(self._strays_due_at(), self._return_due_at(), self._locked.due_at)
+        return min(self._look_due_at(), held)
+
+    def _look_due_at(self) -> float:
+        """When to look for jobs. It is put off only while there is somebody who would wake it."""
+        return max(self._look_at, min(self._relied_until, self._look_rarely_at))
 
     def _is_time_to_look(self) -> bool:
-        return self._heard is not None or self.timer.now() >= self._look_at
+        return self._heard is not None or self.timer.now() >= self._look_due_at()
 
     def _note_that_nothing_is_due(self, look_again_in: timedelta | None) -> None:
-        if self.until_idle and self.handoff.is_empty() and not self._something_is_due():
+        is_empty = self.handoff.is_empty() and not self._locked
+        if self.until_idle and is_empty and not self._something_is_due():
             self.handoff.close()
             return
-        pause = self.poll_interval * random.uniform(0.8, 1.0)  # noqa: S311 - spreads load
+        self._look_at = self._after(self.poll_interval, look_again_in)
+        self._look_rarely_at = self._after(max(self.poll_interval, RARELY), look_again_in)
+
+    def _after(self, interval: timedelta, look_again_in: timedelta | None) -> float:
+        pause = interval * random.uniform(0.8, 1.0)  # noqa: S311 - spreads load
         if look_again_in is not None:
             pause = min(pause, look_again_in)
-        self._look_at = self.timer.now() + pause.total_seconds()
+        return self.timer.now() + pause.total_seconds()
 
     # --- passing on ------------------------------------------------------------------------------
 
@@ -241,9 +269,20 @@ class Pump:
         # Reported before the next job begins, which may kill the process.
         self.reporter.report(last.outcomes, last.turn)
         self.reporter.report_claimed(last.turn.claimed)
-        claimed = last.turn.claimed
+        claimed: Sequence[ClaimedJob] = last.turn.claimed
+        if not self._drains.may_begin(self.timer.now()):
+            claimed = self._without_loners(claimed)
         if claimed:
-            self.handoff.put([self.limited(job) for job in claimed] if self.limited else claimed)
+            jobs = [self.limited(job) for job in claimed] if self.limited else claimed
+            self.handoff.put(jobs, last.args_bytes)
+
+    def _without_loners(self, claimed: Sequence[ClaimedJob]) -> Sequence[ClaimedJob]:
+        """Put off jobs that have to be performed alone, but those that nobody has to wait for."""
+        at_once = [] if self.handoff.held else list(takewhile(_is_loner, claimed))
+        others = claimed[len(at_once) :]
+        for loner in filter(_is_loner, others):
+            self._put_off(loner, self.timer.now())
+        return [*at_once, *filterfalse(_is_loner, others)]
 
     # --- claiming --------------------------------------------------------------------------------
 
@@ -251,6 +290,10 @@ class Pump:
         coming = len(self._last.turn.claimed)
         free_slots = max(0, self.handoff.free_slots - coming)
         room = self._room() - coming
+        held_bytes = self.handoff.waiting_bytes + self._last.args_bytes
+        most_bytes = self._prefetch.bytes_to_claim(held_bytes)
+        if not most_bytes:
+            room = min(room, free_slots)
         if room <= 0 or self._wants_a_free_slot(free_slots) or self.handoff.closed:
             # There is no room before the next outcome.
             self._look_at = NEVER
@@ -262,9 +305,8 @@ class Pump:
             free_slots=free_slots,
             queues=self.queues,
             heard=self._take_heard(),
-            passing_over=self.unknown_handlers.to_pass_over()
-            if self.unknown_handlers is not None
-            else (),
+            passing_over=self._passed_over(),
+            most_bytes=most_bytes,
         )
 
     def _wants_a_free_slot(self, free_slots: int) -> bool:
@@ -305,14 +347,28 @@ class Pump:
         """
         try:
             due = JobFilter(states=(JobState.READY,), queues=self.queues, due=True)
-            paused = self.adapter.paused_queues()
-            if self.queues is not None:
-                paused = paused.intersection(self.queues)
             # Counted first: a job that is enqueued in between is looked for once more.
-            held_back = self.adapter.count_jobs(replace(due, queues=tuple(paused)))
-            return self.adapter.count_jobs(due) > held_back
+            left_alone = self._count_left_alone(due)
+            return self.adapter.count_jobs(due) > left_alone
         except DatabaseUnavailable:
             return True
+
+    def _count_left_alone(self, due: JobFilter) -> int:
+        """How many of the jobs that are due this worker does not claim: it may claim all others."""
+        paused = self.adapter.paused_queues()
+        if self.queues is not None:
+            paused = paused.intersection(self.queues)
+        in_paused = replace(due, queues=tuple(paused))
+        count = self.adapter.count_jobs(in_paused)
+        passed_over = self._passed_over()
+        if not passed_over:
+            return count
+        unknown = replace(due, handlers=passed_over)
+        in_both = self.adapter.count_jobs(replace(in_paused, handlers=passed_over))
+        return count + self.adapter.count_jobs(unknown) - in_both
+
+    def _passed_over(self) -> tuple[str, ...]:
+        return () if self.unknown_handlers is None else self.unknown_handlers.to_pass_over()
 
     # --- giving back -----------------------------------------------------------------------------
 
@@ -325,13 +381,22 @@ class Pump:
         if self.timer.now() < self._return_due_at():
             return
         self._pass_on()
-        if self._resting or not self.handoff.first_is_alone:
+        if self._resting or self.handoff.kept_free_for is None:
             self._return_unstarted()
         elif self.handoff.waiting > 1:
             self._return_unstarted(but=1)
         else:
+            self._end_drain()
+
+    def _end_drain(self) -> None:
+        begun = self.handoff.waiting_since
+        if begun is not None:
             for loner in self.handoff.take_back():
-                self.handoff.add_outcome(Released(loner, delay=delay_before_return(loner)))
+                self._put_off(loner, begun)
+
+    def _put_off(self, loner: ClaimedJob, drain_begun: float) -> None:
+        self._drains.note_put_off(loner, drain_begun, self.timer.now())
+        self.handoff.add_outcome(Released(loner, delay=delay_before_return(loner)))
 
     def _return_due_at(self) -> float:
         """When waiting jobs are to be given back, if nothing happens until then.
@@ -345,8 +410,10 @@ class Pump:
             return NEVER
         if self._resting:
             return AT_ONCE
-        if handoff.first_is_alone and handoff.waiting == 1:
-            return NEVER if stuck_since is None else stuck_since + LONGEST_DRAIN_SECONDS
+        loner = handoff.kept_free_for
+        if loner is not None and handoff.waiting == 1:
+            patience_seconds = self._drains.patience_seconds(loner, since)
+            return NEVER if stuck_since is None else stuck_since + patience_seconds
         return min(since, since if stuck_since is None else stuck_since) + SLOW_JOB_SECONDS
 
     def _return_unstarted(self, but: int = 0) -> None:
@@ -365,9 +432,11 @@ class Pump:
         with suppress(DatabaseUnavailable):
             self._release_strays()
 
-    def _release_strays(self) -> None:
+    def _release_strays(self, but: Sequence[Outcome] = ()) -> None:
         self._strays_released_at = self.timer.now()
-        freed = self.adapter.release_strays(self.worker_id, self.handoff.held_claims())
+        held = self.handoff.held_claims() | self._locked.claims()
+        held.update((outcome.job.id, outcome.job.token) for outcome in but)
+        freed = self.adapter.release_strays(self.worker_id, held)
         if freed:
             number = len(freed.released) + len(freed.ended)
             log.strays_released(self.logger, self.worker_id, number)
@@ -382,16 +451,56 @@ class Pump:
             unsettled = [*outcomes, *self.handoff.take_outcomes()]
             self.own_process.end(suspects_among(unsettled, performing))
 
+    # --- jobs that somebody has locked -----------------------------------------------------------
+
+    def _settle_locked_if_time(self) -> None:
+        """Try again to settle jobs whose rows somebody kept locked. No other job waits for that."""
+        if self.timer.now() < self._locked.due_at:
+            return
+        self._pass_on()
+        try:
+            turn = self.adapter.settle_unlocked(self._locked.outcomes())
+        except DatabaseUnavailable:
+            # The next turn logs it.
+            self._locked.note_unanswered(self.timer.now())
+            return
+        turn = self._without_settled_before(turn)
+        done = self._locked.keep(turn.locked, self.timer.now())
+        self.reporter.report(done, replace(turn, locked=()))
+        if self._has_performed_enough():
+            self.handoff.close()
+
+    def _without_settled_before(self, turn: Turn) -> Turn:
+        """A turn, without the rejected outcomes that an unanswered turn had settled."""
+        unanswered = [o for o in turn.rejected if self._locked.is_unanswered(o)]
+        answered = [o for o in turn.rejected if not self._locked.is_unanswered(o)]
+        rejected, cancelled = without_settled_before(
+            replace(turn, rejected=tuple(unanswered)), self.adapter
+        )
+        return replace(turn, rejected=(*answered, *rejected), cancelled=cancelled)
+
+    def _settle_locked_at_last(self) -> None:
+        """Wait a little more for what is locked. Whoever frees it later has it performed again."""
+        give_up_at = self.timer.now() + LAST_SETTLE_SECONDS
+        while self._locked and self.timer.now() < give_up_at:
+            if self._gives_up.wait(max(self._locked.due_at - self.timer.now(), 0.0)):
+                break
+            self._settle_locked_if_time()
+        self.reporter.report_lost(self._locked.outcomes())
+
     # --- when the database goes away -------------------------------------------------------------
 
     def _insist(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
         """Make one turn, however long the database takes to come back."""
         try:
-            return self._turn(outcomes, claim)
+            turn = self._turn(outcomes, claim)
         except DatabaseUnavailable as error:
             self._pass_on()
             log.database_lost(self.logger, self.worker_id, error)
             lost_at, last_error = self.timer.now(), error
+        else:
+            self._locked.add(turn.locked, self.timer.now())
+            return turn
         for pause in reconnect_pauses():
             if self._gives_up.wait(pause) or self._has_to_end(lost_at):
                 raise last_error
@@ -402,6 +511,7 @@ class Pump:
                 last_error = error
                 continue
             log.database_back(self.logger, self.worker_id, self.timer.now() - lost_at)
+            self._locked.add(turn.locked, self.timer.now(), are_unanswered=True)
             return turn
         raise AssertionError("the pauses never end")
 
@@ -425,12 +535,16 @@ class Pump:
         """Make the turn again. The one whose answer was lost may have been committed."""
         settled = self._turn(outcomes, None)
         rejected, cancelled = without_settled_before(settled, self.adapter)
-        self._release_strays()
+        self._release_strays(but=settled.locked)
         if claim is not None:
             # A token stands for one claim. Jobs of the lost claim may still have the first one.
             claim = replace(claim, token=_new_token())
         turn = self._turn((), claim)
-        return replace(turn, rejected=rejected, cancelled=cancelled)
+        return replace(turn, rejected=rejected, cancelled=cancelled, locked=settled.locked)
+
+
+def _is_loner(job: ClaimedJob) -> bool:
+    return job.crashes > 0
 
 
 def _new_token() -> int:

@@ -81,12 +81,14 @@ class Reporter:
         return not all(log.is_ours_alone(self.logger_of(handler)) for handler in handlers)
 
     def report(self, outcomes: Sequence[Outcome], turn: Turn) -> None:
-        """Report the outcomes that a turn has settled, and log those that it rejected."""
+        """Report the outcomes that a turn has settled, and log those that it did not."""
         if outcomes:
             self.restore_log()
         for outcome in turn.rejected:
             self.tally.rejected += 1
             log.job_rejected(self.logger_of(outcome.job.handler), outcome)
+        for outcome in turn.locked:
+            log.settle_waits(self.logger_of(outcome.job.handler), outcome)
         settled = as_settled(outcomes, turn)
         succeeded: defaultdict[str, list[Succeeded]] = defaultdict(list)
         for outcome in settled:
@@ -101,6 +103,11 @@ class Reporter:
             self.count(settled)
         if self.observers.hears_outcomes:
             self.observers.tell_outcomes(self.logger, settled)
+
+    def report_lost(self, outcomes: Sequence[Outcome]) -> None:
+        """Log the outcomes that this worker could not store before it ended."""
+        for outcome in outcomes:
+            log.outcome_lost(self.logger_of(outcome.job.handler), outcome)
 
     def report_freed(self, freed: Rescue) -> None:
         """Report the jobs that this worker gave back and that ended by it."""
@@ -119,17 +126,17 @@ class Reporter:
 
 
 def as_settled(outcomes: Sequence[Outcome], turn: Turn) -> Sequence[Outcome]:
-    """The outcomes as a turn has settled them: without those that it rejected.
+    """The outcomes as a turn has settled them: without those that it rejected, or that wait.
 
     Some jobs had been cancelled meanwhile, and ended so instead. Two attempts of one job may have
     ended in the same turn, if the worker had lost the job and claimed it again. Their tokens tell
     them apart.
     """
-    if not turn.rejected and not turn.cancelled:
+    if not turn.rejected and not turn.cancelled and not turn.locked:
         return outcomes
-    rejected = {_pair(outcome) for outcome in turn.rejected}
+    others = {_pair(outcome) for outcome in (*turn.rejected, *turn.locked)}
     cancelled = {_pair(outcome): outcome for outcome in turn.cancelled}
-    settled = [outcome for outcome in outcomes if _pair(outcome) not in rejected]
+    settled = [outcome for outcome in outcomes if _pair(outcome) not in others]
     return [cancelled.get(_pair(outcome), outcome) for outcome in settled]
 
 

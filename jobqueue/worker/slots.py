@@ -25,6 +25,8 @@ ASKED_BYTES = 1
 PAIR = struct.Struct("=qq")
 NUMBER = struct.Struct("=q")
 MOST_UNSETTLED = 4096
+UNSETTLED_BYTES = NUMBER.size + MOST_UNSETTLED * PAIR.size
+CLOSED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +63,24 @@ class Slots:
         self._asked_at = count * ENTRY_BYTES
         self._unsettled_at = self._asked_at + ASKED_BYTES
         self._memory: mmap.mmap | bytearray = mmap.mmap(fd, os.fstat(fd).st_size)
-        detach_in_forked_processes(self)
 
     @classmethod
     def create(cls, count: int) -> Slots:
         """Empty slots, in memory where the system has anonymous files, else in a nameless one."""
         fd = _anonymous_file()
-        unsettled_bytes = NUMBER.size + MOST_UNSETTLED * PAIR.size
-        os.ftruncate(fd, count * ENTRY_BYTES + ASKED_BYTES + unsettled_bytes)
-        return cls(fd, count)
+        try:
+            os.ftruncate(fd, count * ENTRY_BYTES + ASKED_BYTES + UNSETTLED_BYTES)
+            return cls(fd, count)
+        except BaseException:
+            os.close(fd)
+            raise
 
     @classmethod
     def attach(cls, fd: int, count: int) -> Slots:
         """The slots that another process has created with this `count`."""
-        return cls(fd, count)
+        slots = cls(fd, count)
+        detach_in_forked_processes(slots)
+        return slots
 
     def publish(self, index: int, claimed: ClaimedJob, deadline: float, retry_delay: float) -> None:
         """Note that a job is being performed. The units are those of `SlotEntry`."""
@@ -125,11 +131,17 @@ class Slots:
         entries = (self._read(index) for index in range(self.count))
         return [entry for entry in entries if entry is not None]
 
+    def close_file(self) -> None:
+        """Close the file, when whoever shares the memory has it open. The memory stays."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = CLOSED
+
     def close(self) -> None:
         """Unmap the memory and close the file. Other processes keep theirs."""
         if isinstance(self._memory, mmap.mmap):
             self._memory.close()
-        os.close(self.fd)
+        self.close_file()
 
     def _read(self, index: int) -> SlotEntry | None:
         start = index * ENTRY_BYTES

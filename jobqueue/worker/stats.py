@@ -27,6 +27,7 @@ from jobqueue.records import (
     Retried,
     Stat,
     Succeeded,
+    sum_of,
 )
 
 FLUSH_SECONDS = 60.0
@@ -53,7 +54,10 @@ class Sum:
         else:
             self._count(outcome)
         self.run_time += run_time
-        self.wait_time += outcome.job.wait_time
+        try:
+            self.wait_time += outcome.job.wait_time
+        except OverflowError:  # a call of `sum_of` would cost more than the sum
+            self.wait_time = timedelta.max
         if run_time > self.longest:  # noqa: PLR1730 - `max` takes three times as long
             self.longest = run_time
 
@@ -88,8 +92,8 @@ class Sum:
         self.retried += other.retried
         self.failed += other.failed
         self.cancelled += other.cancelled
-        self.run_time += other.run_time
-        self.wait_time += other.wait_time
+        self.run_time = sum_of(self.run_time, other.run_time)
+        self.wait_time = sum_of(self.wait_time, other.wait_time)
         self.longest = max(self.longest, other.longest)
 
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Protocol
+
+from jobqueue.descriptors import Descriptor
 
 
 class ThreadPool:
@@ -60,16 +63,29 @@ class Loop(Protocol):
     is_of_application: bool
     """Whether others run on it as well, who may end it."""
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether nothing that is given to it runs any more, nor what runs in it ends."""
+        ...
+
     def start(self) -> None:
         """Let it run, until it is closed."""
         ...
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
-        """Have something called by the loop. Safe in signal handlers and from any thread."""
+        """Have something called by the loop. Safe in signal handlers and from any thread.
+
+        Raises:
+            RuntimeError: it is dead, or closed.
+        """
         ...
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine to its end on the loop, while this other thread waits for it."""
+        """Run a coroutine to its end on the loop, while this other thread waits for it.
+
+        Raises:
+            RuntimeError: as above.
+        """
         ...
 
     def close(self, *, wait: bool) -> None:
@@ -85,6 +101,7 @@ class ApplicationLoop:
     """
 
     is_of_application = True
+    is_dead = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -110,9 +127,12 @@ class ApplicationLoop:
 class LoopThread:
     """An event loop that runs on a thread of its own.
 
+    A job that closes all file descriptors closes those that the loop waits with. It is never woken
+    then, or ends. One more descriptor, opened beside them, shows that.
+
     Args:
-        on_failure: is called on that thread when the loop has failed, as it does when a job closes
-            its file descriptors. The tasks of the loop never end then, and the next one is another.
+        on_failure: is called on that thread when the loop alone has failed. Its tasks never end
+            then, and the next loop is another.
     """
 
     is_of_application = False
@@ -123,16 +143,27 @@ class LoopThread:
         self._failed: list[asyncio.Runner] = []
         self._awaited: set[concurrent.futures.Future[None]] = set()
         self._closing = False
+        self._beside: Descriptor | None = None
         self._thread = threading.Thread(target=self._run, name="jobqueue-loop", daemon=True)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether a job has closed what the loop waits with."""
+        return self._beside is not None and not self._beside.is_intact
 
     def start(self) -> None:
         self._loop = self._runner.get_loop()
+        self._beside = Descriptor(os.open(os.devnull, os.O_RDONLY))
         self._thread.start()
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        self._refuse_if_dead()
         self._loop.call_soon_threadsafe(callback, *args)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        if self.is_dead:
+            coroutine.close()
+        self._refuse_if_dead()
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         self._awaited.add(future)
         try:
@@ -146,9 +177,17 @@ class LoopThread:
         if self._thread.ident is None:
             self._runner.close()
             return
+        if self.is_dead:
+            return  # its thread ends with the process
         self._loop.call_soon_threadsafe(self._loop.stop)
         if wait:
             self._thread.join()
+
+    def _refuse_if_dead(self) -> None:
+        if self.is_dead:
+            raise RuntimeError(
+                "a job has closed the file descriptors of the event loop that async jobs run on"
+            )
 
     def _run(self) -> None:
         while not self._closing:
@@ -158,10 +197,14 @@ class LoopThread:
                 # asyncio lets these through when a task that a job has started raises them. The
                 # other jobs go on.
                 continue
-            except BaseException as error:  # noqa: BLE001 - whatever a job has broken
+            except OSError as error:
+                if self.is_dead:
+                    return
                 self._begin_anew(error)
         self._loop.set_task_factory(None)
         self._runner.close()
+        if self._beside is not None:
+            self._beside.close()
 
     def _begin_anew(self, error: BaseException) -> None:
         # The old one is kept: what it closed at its end may be the files of others by now.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import secrets
 import socket
 import threading
@@ -23,14 +24,16 @@ from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
 from jobqueue.maintenance.pruner import RetentionService
 from jobqueue.maintenance.rescue_reports import HooksInProcess, RescueReports
+from jobqueue.maintenance.rescue_service import RescueService
+from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.maintenance.ticker import Ticker, schedules_in
 from jobqueue.perform.executor import Executor
 from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewSchedule, NewWorker, Wakeup
 from jobqueue.unknown_handlers import UnknownHandlers
 from jobqueue.worker.handoff import Handoff
-from jobqueue.worker.heartbeat import heartbeat_of
+from jobqueue.worker.heartbeat import Heartbeat, heartbeat_of
 from jobqueue.worker.interruption import Alarm, AlarmClock, ThreadAlarm
-from jobqueue.worker.listener import RARELY, ListenerService
+from jobqueue.worker.listener import ListenerService
 from jobqueue.worker.monitor import Monitor
 from jobqueue.worker.own_process import OwnProcess
 from jobqueue.worker.performers import (
@@ -46,6 +49,8 @@ from jobqueue.worker.stats import Stats
 from jobqueue.worker.threads import ApplicationLoop
 
 LAST_REPORT_SECONDS = 10.0
+# A sign of life comes every second.
+RELY_SECONDS = 4.0
 
 
 class Worker:
@@ -97,8 +102,9 @@ class Worker:
         self._observers = observers or default_configuration.observers
         self._handoff = Handoff(settings.concurrency)
         self._alarm_clock = AlarmClock(logger)
-        # A worker that stops when idle puts jobs off that it cannot perform.
-        self._unknown_handlers = None if until_idle else UnknownHandlers(self._is_known)
+        # A worker that stops when idle puts jobs off that it cannot perform: those that it claims
+        # before it passes over them.
+        self._unknown_handlers = UnknownHandlers(self._is_known, puts_off=until_idle)
         self._monitor = Monitor(adapter, self.id, self._handoff, logger, self._logger_of)
         self._executor = self._new_executor(slots)
         self._performer = self._new_performer(alarm)
@@ -163,8 +169,8 @@ class Worker:
         self._monitor.start(self._performer.cancel)
         started.callback(self._monitor.stop)
         for service in self._lasting_services():
+            started.callback(service.stop)  # it may be several threads, of which one has started
             service.start()
-            started.callback(service.stop)
         self._ticker.mind(schedules)
         started.callback(self._ticker.stop)
 
@@ -178,9 +184,24 @@ class Worker:
         started.callback(self._sign_off)
         started.callback(rescues.stop, LAST_REPORT_SECONDS)
         if self._keeps_lease:
-            heartbeat = heartbeat_of(self._adapter, worker, self._logger, rescues.note)
+            heartbeat = heartbeat_of(self._adapter, worker, self._logger)
             heartbeat.start()
             started.callback(heartbeat.stop)
+            rescuing = self._new_rescue_service(worker, heartbeat, rescues)
+            rescuing.start()
+            started.callback(rescuing.stop)
+
+    def _new_rescue_service(
+        self, worker: NewWorker, heartbeat: Heartbeat, rescues: RescueReports
+    ) -> RescueService:
+        return RescueService(
+            Rescuer(self._adapter, worker.lease),
+            worker.lease.total_seconds(),
+            lambda: heartbeat.failed,
+            self._logger,
+            worker.id,
+            on_rescue=rescues.note,
+        )
 
     def _lasting_services(self) -> Iterator[Stats | RetentionService | ListenerService]:
         """The services of a worker that does not stop when it is idle."""
@@ -249,11 +270,13 @@ class Worker:
     def rely_on_wakeups(self, relying: bool) -> None:
         """Poll only rarely, relying on being woken, or poll every `poll_interval` as usual.
 
-        May be called from any thread.
+        It is relied on for some seconds. Who wakes this worker calls this again and again, as a
+        sign of life. May be called from any thread.
         """
-        usual = self._settings.poll_interval
-        self._pump.poll_interval = max(usual, RARELY) if relying else usual
-        if not relying:
+        if relying:
+            self._pump.rely_on_wakeups(RELY_SECONDS * random.uniform(1.0, 1.5))  # noqa: S311
+        else:
+            self._pump.rely_on_wakeups(0.0)
             self._pump.wake(LOOK_ANYWHERE)
 
     def sign_off(self) -> None:

@@ -56,7 +56,7 @@ class Table:
         """The look for lanes, and the claim from those that it found."""
         look = self.statement_of(lambda: self.adapter.path.find_lanes(queues))
         self.lanes = sorted(
-            self.adapter.path.find_lanes(queues),
+            self.adapter.path.find_lanes(queues).lanes,
             key=lambda lane: (lane.priority, lane.run_at, lane.id),
         )
         claim = Claim("w", 7, limit, 1, queues)

@@ -9,6 +9,7 @@ nothing.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -27,7 +28,7 @@ SOON_SECONDS = 0.002
 WAITING_FOR_A_LOCK = "SELECT DISTINCT pid FROM pg_locks WHERE pid = ANY (%s) AND NOT granted"
 LIMITS_ITS_WAIT = "lock_timeout"
 
-NO_STEP = ("pg_notify", "set_config")
+NO_STEP = re.compile(r"\s*(BEGIN|SELECT set_config)|.*pg_notify", re.DOTALL)
 """What changes nothing that anybody could see in the tables."""
 
 Call = Callable[[], Any]
@@ -180,6 +181,8 @@ class Stage:
 
     def _resolve(self, callers: Sequence[Caller], waiting: set[int]) -> None:
         """Where they wait for each other, who has waited longest of those that may gives way."""
+        if any(caller.gave_way for caller in callers):
+            return  # the server has not come to it yet
         can = [caller for caller in callers if caller.gives_way and waiting & {*caller.pids}]
         if waiting and all(c.state is DONE or waiting & {*c.pids} for c in callers):
             assert can, "they wait for each other, and none of them gives way"
@@ -211,6 +214,7 @@ def stepped_adapter(adapter: PostgresAdapter) -> Iterator[list[int]]:
         commit = connection.commit
         # Several statements in one round trip are several all the same, for the server too.
         connection.pipeline = nullcontext
+        connection.end_step = lambda _: None
 
         def stepped_commit() -> None:
             if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
@@ -228,11 +232,7 @@ def stepped_adapter(adapter: PostgresAdapter) -> Iterator[list[int]]:
 def before(statement: str) -> None:
     """The next step of whoever calls."""
     caller: Caller | None = getattr(_mine, "caller", None)
-    if (
-        caller is not None
-        and caller.by_statement
-        and not any(word in statement for word in NO_STEP)
-    ):
+    if caller is not None and caller.by_statement and not NO_STEP.match(statement):
         caller.step(" ".join(statement.split())[:60])
 
 
@@ -259,8 +259,8 @@ def stepped_statements() -> Iterator[None]:
     def stepped(cursor: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
         text = query.decode() if isinstance(query, bytes) else str(query)
         before(text)
-        if LIMITS_ITS_WAIT in text:
-            _note_limit_of_wait(True)
+        if LIMITS_ITS_WAIT in text or text == "COMMIT":
+            _note_limit_of_wait(text != "COMMIT")
         try:
             return execute(cursor, query, *args, **kwargs)
         except psycopg.errors.QueryCanceled as error:

@@ -2,7 +2,8 @@
 
 Whatever the order, what comes out (what each was told, and what the table has then) has to be what
 comes out when one call follows the other, in some order. That is found out by doing it. A claim has
-one freedom more: it passes over a job that somebody is just touching.
+one freedom more: it passes over a job that somebody is just touching. So does a rescue that has
+given way.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pytest
 from sqlalchemy import make_url
 
 from jobqueue.adapters.postgres import database as postgres_database
+from jobqueue.adapters.postgres import path as postgres_path
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
@@ -31,6 +33,7 @@ from jobqueue.records import (
     NewWorker,
     Outcome,
     Released,
+    Rescue,
     Retried,
     Succeeded,
     WorkerRecord,
@@ -120,12 +123,18 @@ def settle(*outcomes: Callable[[ClaimedJob], Outcome], backwards: bool = False) 
 
 def rescue(adapter: PostgresAdapter, world: World) -> Any:
     assert world.seen is not None
-    return adapter.rescue(world.seen, "gone")
+    return without_what_was_passed_over(adapter.rescue(world.seen, "gone"))
 
 
 def rescue_crashed(adapter: PostgresAdapter, world: World) -> Any:
     first = world.held[0]
-    return adapter.rescue_crashed(OLD, [CrashedJob(first.id, first.token, "died")])
+    crashed = [CrashedJob(first.id, first.token, "died")]
+    return without_what_was_passed_over(adapter.rescue_crashed(OLD, crashed))
+
+
+def without_what_was_passed_over(rescue: Rescue | None) -> Rescue | None:
+    """The rows tell what became of it."""
+    return None if rescue is None else replace(rescue, locked=(), worker_is_locked=False)
 
 
 def rescue_orphans(adapter: PostgresAdapter, world: World) -> Any:
@@ -251,7 +260,8 @@ def monitor(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
 @pytest.fixture
 def world(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     # No limit in time, neither ours nor the server's: the stage sees when somebody has to give way.
-    monkeypatch.setattr(postgres_database, "LONGEST_WAIT_MS", 0)
+    for module in (postgres_database, postgres_path):
+        monkeypatch.setattr(module, "LONGEST_WAIT_MS", 0)
     clock = ManualClock()
     patient = make_url(postgres_url).update_query_dict({"options": "-cdeadlock_timeout=20s"})
     url = patient.render_as_string(hide_password=False)

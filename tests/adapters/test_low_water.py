@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from jobqueue.adapters.postgres.low_water import (
     CREDIT_SECONDS,
+    LONGEST_PAUSE_SECONDS,
     LOOK_AGAIN_SECONDS,
     SHARE_OF_TIME,
+    FoundLanes,
     Lane,
     LowWater,
     LowWaterMarks,
@@ -38,14 +39,14 @@ def lane(job_id: int, priority: int = 50, queue: str | None = None) -> Lane:
 
 
 def looked(low_water: LowWater, *lanes: Lane) -> LowWater:
-    low_water.look(lambda: lanes)
+    low_water.look(lambda: FoundLanes(lanes))
     return low_water
 
 
-def looking_for(seconds: Seconds, cost: float) -> Sequence[Lane]:
-    """A look that takes some seconds and finds nothing."""
-    seconds.pass_by(cost)
-    return ()
+def looking_for(seconds: Seconds, cost: float, waited: float = 0.0) -> FoundLanes:
+    """A look that takes some seconds after it has waited for others, and finds nothing."""
+    seconds.pass_by(waited + cost)
+    return FoundLanes((), timedelta(seconds=cost))
 
 
 def job(job_id: int, priority: int = 50, queue: str = "a") -> ClaimedJob:
@@ -91,7 +92,7 @@ def test_looks_again_after_a_while(low_water: LowWater, seconds: Seconds) -> Non
     assert not low_water.has_to_look()
 
 
-@pytest.mark.parametrize("cost", [0.0005, 0.005, 0.1, 2.0])
+@pytest.mark.parametrize("cost", [0.0005, 0.005, 0.1, LONGEST_PAUSE_SECONDS * SHARE_OF_TIME])
 def test_never_looks_for_more_than_its_share_of_the_time(
     low_water: LowWater, seconds: Seconds, cost: float
 ) -> None:
@@ -114,6 +115,33 @@ def test_says_how_long_a_look_is_put_off(low_water: LowWater, seconds: Seconds) 
     seconds.pass_by(CREDIT_SECONDS + 0.001)
     assert low_water.has_to_look()
     assert low_water.put_off_for() is None
+
+
+@pytest.mark.parametrize(("cost", "waited"), [(0.002, 0.0), (0.002, 20.0), (20.0, 0.0)])
+def test_the_next_look_is_never_far(
+    low_water: LowWater, seconds: Seconds, cost: float, waited: float
+) -> None:
+    """Whatever the last one took, and for whatever reason."""
+    low_water.look(lambda: looking_for(seconds, cost, waited))
+    seconds.pass_by(LONGEST_PAUSE_SECONDS)
+    assert low_water.has_to_look()
+
+
+def test_waiting_for_a_lock_is_no_search(low_water: LowWater, seconds: Seconds) -> None:
+    low_water.look(lambda: looking_for(seconds, 0.002, waited=8.0))
+    assert low_water.has_to_look()
+
+
+@pytest.mark.parametrize("scan_time", [timedelta(days=-400), timedelta(days=400)])
+def test_the_servers_clock_may_be_set_meanwhile(
+    low_water: LowWater, seconds: Seconds, scan_time: timedelta
+) -> None:
+    def look() -> FoundLanes:
+        seconds.pass_by(0.002)
+        return FoundLanes((), scan_time)
+
+    low_water.look(look)
+    assert low_water.has_to_look()
 
 
 def test_a_cheap_look_may_follow_another_at_once(low_water: LowWater, seconds: Seconds) -> None:

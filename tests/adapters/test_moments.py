@@ -1,16 +1,19 @@
-"""Moments that Python has no number for, written into the table by hand on PostgreSQL."""
+"""Moments that Python has no number for, written into the table by hand."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from jobqueue import JobQueue, JobState
 from jobqueue.adapters import connect
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
-from jobqueue.adapters.postgres.connection import DAWN, DUSK
+from jobqueue.adapters.sql.tables import DAWN, DUSK
 from jobqueue.errors import DatabaseRefused
 from jobqueue.records import Claim, JobFilter, NewJob
 from tests.sample_jobs import Note, calls
@@ -53,6 +56,39 @@ def test_they_are_performed_first_or_wait_for_ever(
     assert calls == [*LONG_AGO, "now"]
     (left,) = adapter.list_jobs(JobFilter(), 10)
     assert (left.id, left.state, left.run_at) == (never, JobState.READY, DUSK)
+
+
+@pytest.mark.parametrize("column", ["run_at", "created_at"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *LONG_AGO,
+        "",
+        "infinity",
+        "2020-01-01",
+        "2020-01-01 10:00+02:00",
+        "2020-13-01 00:00:00.000000",
+    ],
+)
+def test_text_that_is_no_moment_on_sqlite(sqlite_url: str, column: str, text: str) -> None:
+    """As text it is before now or after it, and so is the job."""
+    calls.clear()
+    with closing(connect(sqlite_url)) as adapter:
+        odd, *_ = adapter.enqueue(
+            [NewJob(Note.name, f'{{"what": "{what}"}}', "default", 50, 5) for what in ("odd", 0, 1)]
+        )
+        with closing(sqlite3.connect(make_url(sqlite_url).database or "")) as connection:
+            connection.execute(
+                f"UPDATE background_jobs SET {column} = ? WHERE id = ?", (text, odd.id)
+            )
+            connection.commit()
+        waits_for_ever = column == "run_at" and text == "infinity"
+        assert JobQueue(adapter).work_off().succeeded == (2 if waits_for_ever else 3)
+        assert {"0", "1"} <= set(calls)
+        for job in adapter.list_jobs(JobFilter(), 10):
+            assert getattr(job, column) == DUSK
+        adapter.queue_depths()
+        adapter.due_in()
 
 
 def test_what_looks_from_outside_can_read_them(adapter: PostgresAdapter, postgres_url: str) -> None:

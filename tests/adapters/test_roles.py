@@ -18,7 +18,14 @@ ADAPTERS = PACKAGE / "adapters"
 CONTRACT = PACKAGE / "testing" / "contract"
 ROLES = sorted(path.stem for path in (ADAPTERS / "roles").glob("*.py") if path.stem != "__init__")
 # These have a body in their role, since not every database has something to do for them.
-OPTIONAL = {"is_living", "health", "close_spare_connections", "transaction", "transaction_async"}
+OPTIONAL = {
+    "is_living",
+    "health",
+    "close_spare_connections",
+    "transaction",
+    "transaction_async",
+    "settle_unlocked",
+}
 
 
 def is_role(name: str) -> bool:

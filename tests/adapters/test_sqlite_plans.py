@@ -142,6 +142,7 @@ def test_a_claim_walks_its_own_index_in_order(large: SqliteAdapter, queue: str |
     values = {
         "limit": LIMIT,
         "free_slots": 1,
+        "most_bytes": 1000,
         "worker_id": "w",
         "token": 7,
         "now": NOW,
@@ -156,6 +157,7 @@ def test_a_claim_from_some_queues_goes_lane_by_lane(large: SqliteAdapter) -> Non
     values = {
         "limit": LIMIT,
         "free_slots": 1,
+        "most_bytes": 1000,
         "worker_id": "w",
         "token": 7,
         "now": NOW,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -247,6 +248,26 @@ def test_word_without_a_place_is_heard_as_well(
     claimant.turn(10)
     appeared = happen()
     assert claimant.turn(10, heard=LOOK_ANYWHERE)[0] == appeared
+
+
+@WORKERS
+def test_a_look_that_waited_for_a_lock_does_not_put_off_the_next(
+    adapter: PostgresAdapter,
+    other: Connection,
+    queues: tuple[str, ...] | None,
+    wait_for: Callable[[Callable[[], bool], str], None],
+) -> None:
+    claimant = Claimant(adapter, queues)
+    other.execute("LOCK TABLE background_jobs IN ACCESS EXCLUSIVE MODE")
+    waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'background_jobs'::regclass"
+    with ThreadPoolExecutor(1) as pool:
+        turn = pool.submit(claimant.turn)
+        wait_for(lambda: other.execute(waiting).fetchone() is not None, "the look")
+        claimant.seconds.pass_by(8)
+        other.commit()
+        assert turn.result() == []
+    late = ids(enqueued(adapter))
+    assert claimant.turn(heard=LOOK_ANYWHERE) == late
 
 
 def wakeup_about(adapter: PostgresAdapter, job_id: int) -> Wakeup:

@@ -20,12 +20,12 @@ def commit(way: str) -> None:
 
 def without_fence() -> None:
     """On PostgreSQL, a settle applies whoever holds the job."""
-    from jobqueue.adapters.postgres import path, statements
+    from jobqueue.adapters.postgres import statements
 
     fence = "AND claim_token = %(token)s\nRETURNING id, claim_token"
     assert fence in statements.REMOVE
     without = statements.REMOVE.replace(fence, "RETURNING id, %(token)s::bigint")
-    vars(path)["REMOVE"] = without
+    vars(statements)["REMOVE"] = without
 
 
 def without_counting() -> None:

@@ -68,6 +68,19 @@ def test_a_worker_is_lost_when_its_lease_has_ended_there(
         adapter.beat(["worker-1"])
 
 
+def test_a_heartbeat_in_the_future_is_no_sign_of_life(
+    adapter: Adapter, clock: ManualClock, jobs: Jobs
+) -> None:
+    """It was sent while the clock was ahead."""
+    clock.advance(10 * MINUTE)
+    adapter.register_worker(new_worker())
+    clock.advance(-10 * MINUTE)
+    for lost in (True, False):
+        found = json.loads(jobs("status", "--json"))["workers"]
+        assert [worker["lost"] for worker in found] == [lost]
+        adapter.beat(["worker-1"])
+
+
 def workers_of_the_api(adapter: Adapter) -> list[dict[str, Any]]:
     with TestClient(
         jobqueue.web.app(lambda _: ("ann", "admin"), queue=JobQueue(adapter))

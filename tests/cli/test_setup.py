@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import tomllib
 from dataclasses import fields
 
@@ -50,6 +51,7 @@ def test_the_config_file_explains_every_setting(empty_project: Project) -> None:
     run = empty_project.jobs("setup", "--app", "shop.jobs", "--database-url", "sqlite:///own.db")
     assert run.exit_code == 0
     path = empty_project.folder / "jobqueue.toml"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     text = path.read_text()
     assert tomllib.loads(text) == {"app": "shop.jobs", "database_url": "sqlite:///own.db"}
     assert (empty_project.folder / "own.db").exists()
@@ -68,12 +70,25 @@ def test_setup_writes_no_password_and_no_second_file(empty_project: Project) -> 
     for secret in (
         "postgresql://ada:hunter22@127.0.0.1:1/x",
         "postgresql://h:1/x?password=hunter22",
+        "postgresql://ada:4/hunter22@127.0.0.1:1/x",
+        "postgresql://ada:4%23hunter22@127.0.0.1:1/x",
+        "postgresql://ada:4#hunter22@127.0.0.1:1/x",
+        "postgresql://ada:4?hunter22@127.0.0.1:1/x",
     ):
         run = empty_project.jobs("setup", "--database-url", secret)
         assert run.exit_code == 3
         assert "set JOBS_DATABASE_URL" in run.out
         assert "hunter22" not in path.read_text() + run.out + run.err
         path.unlink()
+    for unusable in (
+        "postgresql:/ada:hunter22@h/x",
+        "postgresql//ada:hunter22@h/x",
+        "ada:hunter22@h",
+    ):
+        run = empty_project.jobs("setup", "--database-url", unusable)
+        assert run.exit_code == 3
+        assert "hunter22" not in run.out + run.err
+        assert not path.exists(), "what cannot be right is not written"
     project_file = empty_project.write("pyproject.toml", "[tool.jobqueue]\nlease = 60\n")
     before = project_file.read_text()
     run = empty_project.jobs("setup")

@@ -27,11 +27,13 @@ class Said:
         """How often one was said."""
         return self.events().count(event)
 
+    def records(self, event: str) -> list[logging.LogRecord]:
+        """The records of an event."""
+        return [r for r in self._caplog.records if r.__dict__.get("event") == event]
+
     def text_of(self, event: str) -> str:
         """What was said at the first."""
-        records = self._caplog.records
-        found = (r.getMessage() for r in records if r.__dict__.get("event") == event)
-        return next(found, "")
+        return next((record.getMessage() for record in self.records(event)), "")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ Neither SQLAlchemy nor psycopg log what they meet when they tidy up after it.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from sqlalchemy import text
 from jobqueue import Job, JobQueue
 from jobqueue.adapters import connect
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
+from jobqueue.adapters.postgres.connection import PatientConnection
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import Claim, JobFilter, NewJob, NewWorker, Succeeded
 from tests.outages.conftest import Said
@@ -223,6 +225,27 @@ def test_in_the_middle_of_a_heartbeat(
             killing.join()
     assert adapter.beat(["me"]) == {"me"}
     assert foreign(caplog) == []
+
+
+def test_as_soon_as_it_has_let_us_in(
+    adapter: PostgresAdapter, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when all connections are ended while one is being made. It is made once more."""
+    get_to_know, times = PatientConnection.get_to_know, itertools.count()
+
+    def get_to_know_when_ended(connection: PatientConnection) -> None:
+        if next(times) == 0:
+            with psycopg.connect(postgres_url, autocommit=True) as control:
+                pid = connection.info.backend_pid
+                control.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        get_to_know(connection)
+
+    monkeypatch.setattr(PatientConnection, "get_to_know", get_to_know_when_ended)
+    worker = NewWorker("me", "worker", "host", 1, None, 1, timedelta(seconds=30))
+    adapter.register_worker(worker)
+    # Its answer might have been lost.
+    adapter.register_worker(worker)
+    assert [found.id for found in adapter.workers()] == ["me"]
 
 
 def _kill_twice(url: str, wait_for: WaitFor) -> None:

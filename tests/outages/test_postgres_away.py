@@ -8,19 +8,22 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.orm import Session
 
 from jobqueue import Every, Job, JobQueue, clock
 from jobqueue.adapters import Adapter, connect
+from jobqueue.adapters.postgres import leases as postgres_leases
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.adapters.postgres.connection import PatientConnection
 from jobqueue.adapters.sql import database, leases
@@ -282,6 +285,51 @@ def test_a_server_that_answers_nothing(server: Server, url: str, said: Said) -> 
         adapter.close()
 
 
+@contextmanager
+def announcements_held_up(adapter: PostgresAdapter, how: str) -> Iterator[None]:
+    """All else works: a caller's own connection is not the adapter's."""
+    if how == "no answer":
+        ((pid,),) = adapter.path.database.write_alone("SELECT pg_backend_pid()", {})
+        backend = psutil.Process(pid)
+        backend.suspend()
+        try:
+            yield
+        finally:
+            backend.resume()
+    else:
+        with ExitStack() as taken:
+            for _ in range(15):  # as many as SQLAlchemy's pool gives out
+                taken.enter_context(adapter.database.engine.connect())
+            yield
+
+
+@pytest.mark.parametrize("how", ["no answer", "no connection"])
+def test_a_commit_does_not_wait_for_the_notification_after_it(
+    server: Server, url: str, wait_for: WaitFor, said: Said, how: str
+) -> None:
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    with closing(PostgresAdapter(url)) as adapter, closing(adapter.listen()) as listener:
+
+        def commit_a_job() -> float:
+            with Session(engine) as session:
+                adapter.enqueue([NewJob("Work", "{}", "default", 50, 5)], session=session)
+                began = time.monotonic()
+                session.commit()
+                return time.monotonic() - began
+
+        commit_a_job()
+        assert listener.wait(20)
+        with announcements_held_up(adapter, how):
+            took = [commit_a_job() for _ in range(3)]
+            assert sum(took) < 10
+            assert said.events() == ["not_announcing"]
+        wait_for(lambda: bool(commit_a_job() and said.count("announcing_again")), "the next one")
+        assert listener.wait(20)
+        assert adapter.count_by_state()[JobState.READY] > 4
+        assert said.events() == ["not_announcing", "announcing_again"]
+    engine.dispose()
+
+
 def test_a_worker_outlives_a_server_that_answers_nothing(
     server: Server, url: str, wait_for: WaitFor, said: Said
 ) -> None:
@@ -514,7 +562,8 @@ def test_a_beat_gives_up_long_before_the_lease_ends(
 ) -> None:
     assert database.ANSWER_SECONDS == PatientConnection.patience_seconds == 30
     assert database.BEAT_SECONDS < DEFAULT_LEASE_SECONDS / 4
-    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.2)
+    for module in (leases, postgres_leases):
+        monkeypatch.setattr(module, "BEAT_SECONDS", 0.2)
     adapter = connect(url)
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE background_workers IN ACCESS EXCLUSIVE MODE")

@@ -243,6 +243,7 @@ class Steps:
 
         put_over(psycopg.Cursor, "execute", executing)
         put_over(PatientConnection, "pipeline", lambda _: nullcontext())
+        put_over(PatientConnection, "end_step", lambda *_: None)
 
     def _before_commit(self) -> None:
         if self._under_way is not None:

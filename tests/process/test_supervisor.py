@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ import psutil
 import pytest
 
 from jobqueue import JobState
+from jobqueue.process_identity import identity_of
 from jobqueue.records import JobFilter
-from jobqueue.runner.daemon import DaemonFiles
+from jobqueue.runner.daemon import DaemonFiles, own_state
 from tests.conftest import Project
 from tests.process.conftest import (
     Running,
@@ -344,6 +347,63 @@ def test_a_stale_file_never_stops_another_program(detached: Project) -> None:
     assert run.exit_code == 0
     assert run.out.startswith("No workers")
     assert detached.jobs("start", *QUICK).exit_code == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_workers_are_found_when_the_clock_was_set(detached: Project) -> None:
+    """All start times move with the machine's clock, but those that were written down."""
+    assert detached.jobs("start", *QUICK).exit_code == 0
+    (path,) = (detached.folder / ".jobs").glob("*.json")
+    move_start(path, timedelta(hours=-1))
+    restarted = detached.jobs("restart")
+    assert (restarted.exit_code, restarted.out) == (0, "Renewed 1 worker.\n")
+    assert "these workers run already" in detached.jobs("start", *QUICK).err
+    move_start(path, timedelta(hours=2))
+    stopped = detached.jobs("stop")
+    assert (stopped.exit_code, stopped.out[:19]) == (0, "Stopped the workers")
+
+
+def move_start(path: Path, by: timedelta) -> None:
+    """Have a state file say that its supervisor started then, as if the clock had been set back."""
+    state = json.loads(path.read_text())
+    state["process_started_at"] += by.total_seconds()
+    path.write_text(json.dumps(state))
+
+
+@pytest.fixture
+def own_files(tmp_path: Path) -> Iterator[DaemonFiles]:
+    """Files of which this very process holds the lock."""
+    files = DaemonFiles(tmp_path, "")
+    files.prepare()
+    lock = files.hold_lock()
+    files.write(own_state("", timedelta(seconds=1)))
+    yield files
+    os.close(lock)
+
+
+@pytest.mark.parametrize(("late_by_seconds", "is_found"), [(0, True), (3600, False)])
+def test_what_a_former_release_has_written_is_understood(
+    own_files: DaemonFiles, late_by_seconds: float, is_found: bool
+) -> None:
+    """It has noted no identity in the lock, and is told by its start time."""
+    for note in ("", f"{os.getpid() + 1} another boot:1"):
+        own_files.lock.write_text(note)
+        own_files.write(own_state("", timedelta(seconds=1)))
+        move_start(own_files.state, timedelta(seconds=late_by_seconds))
+        assert (own_files.read() is not None) is is_found
+
+
+def test_another_process_with_the_id_of_a_supervisor_is_no_supervisor(
+    own_files: DaemonFiles,
+) -> None:
+    own_files.lock.write_text(f"{os.getpid()} {identity_of(os.getppid())}")
+    assert own_files.read() is None
+
+
+def test_a_state_of_a_later_release_is_understood(own_files: DaemonFiles) -> None:
+    state = json.loads(own_files.state.read_text())
+    own_files.state.write_text(json.dumps({**state, "unknown": 1}))
+    assert own_files.read() == own_state("", timedelta(seconds=1))
 
 
 def test_two_starts_at_once_do_not_both_run(detached: Project, start: Start) -> None:

@@ -17,6 +17,7 @@ from tests.process.conftest import Running, Start, WaitFor, enqueue, exists
 
 RARELY = ("--poll-interval", "60")
 AT_ONCE_SECONDS = 5.0
+SOON_SECONDS = 30.0
 
 SLEEPY = """
     import os
@@ -31,6 +32,20 @@ SLEEPY = """
             Path(f"{name}.started").write_text(str(os.getpid()))
             while not Path(f"{name}.go").exists():
                 time.sleep(0.01)
+"""
+
+
+CLOSING = """
+
+    class Closes(Job):
+        def perform(self) -> None:
+            Path("closed").touch()
+            os.closerange(3, 1024)
+
+
+    class SlowAsync(Job):
+        async def perform(self, name: str) -> None:
+            Path(f"{name}.started").touch()
 """
 
 
@@ -136,3 +151,36 @@ def listeners(project: Project) -> list[int]:
     )
     with psycopg.connect(project.environment["JOBS_DATABASE_URL"]) as connection:
         return [row[0] for row in connection.execute(query).fetchall()]
+
+
+def test_a_worker_does_not_wait_for_a_supervisor_that_is_stopped(
+    slow_project: Project, start: Start, wait_for: WaitFor
+) -> None:
+    """It would say nothing for ever. The worker looks for itself until it goes on."""
+    running = begin(slow_project, start, wait_for, "--poll-interval", "0.5", n=1)
+    running.send(signal.SIGSTOP)
+    try:
+        assert perform(slow_project, wait_for, "second") < SOON_SECONDS
+    finally:
+        running.send(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_a_job_that_closes_all_descriptors_does_not_leave_its_worker_deaf(
+    slow_project: Project, start: Start, wait_for: WaitFor, concurrency: int
+) -> None:
+    """As daemons do, and what is written for them. Its supervisor puts another in its place."""
+    slow_project.write("jobs.py", SLEEPY + CLOSING)
+    more = ("--concurrency", str(concurrency), "--poll-interval", "0.5")
+    running = begin(slow_project, start, wait_for, *more, n=1)
+    enqueue(slow_project, "Closes")
+    wait_for(exists(slow_project, "closed"), "the job")
+    for kind in ("Slow", "SlowAsync"):
+        (slow_project.folder / f"{kind}.go").touch()
+        enqueue(slow_project, kind, name=kind)
+        wait_for(exists(slow_project, f"{kind}.started"), f"a job after it, {kind}")
+    wait_for(lambda: running.log.count("works on") == 2, "its successor")
+    if concurrency == 1:
+        assert "is replaced: nothing that it is told reaches it any more" in running.log
+    running.send(signal.SIGTERM)
+    assert running.ended()[0] == 0

@@ -61,11 +61,11 @@ def client_of(
 
 
 @contextlib.contextmanager
-def served(application: Any) -> Iterator[str]:
+def served(application: Any, **options: Any) -> Iterator[str]:
     """The URL of a real server of an application, in a thread of this process."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
     config = uvicorn.Config(
-        application, log_config=None, access_log=False, timeout_graceful_shutdown=1
+        application, log_config=None, access_log=False, timeout_graceful_shutdown=1, **options
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],))

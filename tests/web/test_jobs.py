@@ -13,6 +13,7 @@ from jobqueue import Hooks, Job, JobQueue, JobRecord
 from jobqueue.adapters import Adapter
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import Claim, JobFilter, JobState, NewJob
+from jobqueue.web import Access, Scope
 from tests.web import sample
 from tests.web.conftest import client_of
 
@@ -288,6 +289,94 @@ def test_what_is_redacted_stays_so(client: TestClient) -> None:
     ]
     assert answers[1].json()["args"] == {"user": "ann", "password": "***"}
     assert not [answer.text for answer in answers if "hunter2" in answer.text]
+
+
+def test_a_redacted_value_that_no_longer_fits_is_not_answered(
+    client: TestClient, adapter: Adapter
+) -> None:
+    args = json.dumps({"user": "ann", "password": {"hunter2": "hunter2"}})
+    [job] = adapter.enqueue([NewJob("websample.Login", args, "default", 50, 5)])
+    answer = client.patch(f"/api/job/{job.id}", json={"user": "ben"})
+    assert answer.status_code == 422
+    assert "password" in answer.text
+    assert "hunter2" not in answer.text
+
+
+def test_no_progress_from_outside_shows_which_guess_of_a_secret_is_right(
+    client: TestClient, adapter: Adapter
+) -> None:
+    job_id = enqueue(client, name="Login", args={"user": "ann", "password": "7171"})["id"]
+    [unknown] = adapter.enqueue([NewJob("Elsewhere", '{"pin": 7171}', "default", 50, 5)])
+    for number, why in ((job_id, "redacts arguments"), (unknown.id, "is not known here")):
+        answer = client.put(f"/api/job/{number}/progress", json=["7170", "7171"])
+        assert (answer.status_code, why in answer.json()["detail"]) == (422, True), answer.text
+        assert get(client, number)["progress"] is None
+
+
+def test_who_may_not_read_gets_the_id_and_the_state_alone(
+    client: TestClient, queue: JobQueue
+) -> None:
+    job_id = enqueue(client)["id"]
+    operator = Access("the operator", frozenset({Scope.OPERATE}))
+    path = f"/api/job/{job_id}"
+    with client_of(queue, lambda _: operator) as blind:
+        assert blind.get(path).status_code == 403
+        answers = [
+            blind.patch(path, json={"times": 2}),
+            blind.put(f"{path}/progress", json="half"),
+            blind.post(f"{path}/cancel"),
+            blind.post(f"{path}/retry"),
+            blind.delete(path),
+        ]
+    states = ["ready", "ready", "cancelled", "ready", "ready"]
+    assert [answer.json() for answer in answers] == [{"id": job_id, "state": s} for s in states]
+
+
+def test_arguments_of_a_class_that_is_not_open_are_not_changed(
+    client: TestClient, adapter: Adapter
+) -> None:
+    [job] = adapter.enqueue([NewJob("websample.Closed", "{}", "default", 50, 5)])
+    answer = client.patch(f"/api/job/{job.id}", json={"path": "/etc"})
+    assert (answer.status_code, "api = True" in answer.json()["detail"]) == (422, True)
+
+
+DEEP = "[" * 900 + "]" * 900
+
+
+@pytest.mark.parametrize("handler", ["websample.Hello", "websample.Login", "Elsewhere"])
+@pytest.mark.parametrize("args", ['{"who": 1e999}', f'{{"who": {DEEP}, "password": {DEEP}}}'])
+def test_a_row_that_json_cannot_write_is_answered_beside_the_others(
+    client: TestClient, adapter: Adapter, handler: str, args: str
+) -> None:
+    [odd] = adapter.enqueue([NewJob(handler, args, "default", 50, 5)])
+    adapter.set_progress(odd.id, DEEP)
+    made = enqueue(client)
+    listed = client.get("/api/jobs")
+    assert listed.status_code == 200
+    shown, hidden = listed.json()["jobs"]
+    assert (shown, hidden["id"]) == (made, odd.id)
+    for answer in (
+        client.get(f"/api/job/{odd.id}"),
+        client.post(f"/api/job/{odd.id}/retry"),
+        client.post(f"/api/job/{odd.id}/cancel"),
+        client.delete(f"/api/job/{odd.id}"),
+    ):
+        assert answer.status_code in {200, 409}, answer.text
+
+
+def test_a_page_of_large_jobs_is_cut_and_goes_on(client: TestClient) -> None:
+    who = "x" * 900_000
+    made = [enqueue(client, args={"who": who})["id"] for _ in range(8)]
+    found: list[int] = []
+    before = None
+    while before is not None or not found:
+        where = {"limit": 200} | ({} if before is None else {"before": before})
+        answer = client.get("/api/jobs", params=where)
+        assert len(answer.content) < 6_000_000
+        page = answer.json()
+        found += [job["id"] for job in page["jobs"]]
+        before = page["next"]
+    assert found == made[::-1]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,11 @@ class MemoryKeys(MemoryRole, KeysRole):
         now = self._store.now()
         with self._store.lock:
             used = self._keys.get(key.key)
-            if used is not None and used[2] + used[0].lifetime > now:
+            if (
+                used is not None
+                and now < used[2] + used[0].lifetime
+                and used[2] <= now + key.lifetime
+            ):
                 before, job_id, made_at = used
                 job_before = self._store.get(job_id)
                 return EnqueuedOnce(job_id, job_before, False, before.fingerprint, made_at)

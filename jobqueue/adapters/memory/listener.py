@@ -28,6 +28,12 @@ class MemoryListener:
             heard, self._heard = self._heard, None
             return heard
 
+    def silent_seconds(self) -> float:
+        return 0.0
+
+    def verify(self) -> None:
+        """Do nothing: there is nothing on the way."""
+
     def close(self) -> None:
         with self._changed:
             self._closed = True

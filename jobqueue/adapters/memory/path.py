@@ -55,9 +55,11 @@ class MemoryPath(MemoryRole, PathRole):
         with self._store.lock:
             self._sort_in_what_is_due()
             candidates = self._take_candidates(claim)
-            taken = []
+            taken, size = [], 0
             for position, row in enumerate(candidates):
-                if row.record.max_attempts > 1 or position < claim.free_slots:
+                size += len(row.args.encode())
+                is_prefetched = row.record.max_attempts > 1 and size <= claim.most_bytes
+                if is_prefetched or position < claim.free_slots:
                     taken.append(self._claim_row(row, claim))
                 else:
                     self._put_back(row)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from jobqueue.adapters.memory.store import MemoryRole
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.records import (
+    LARGEST_PAGE_CHARACTERS,
     UNFINISHED_STATES,
     Count,
     JobFilter,
@@ -41,8 +43,13 @@ class MemoryReads(MemoryRole, ReadsRole):
 
     def page_jobs(self, where: JobFilter, limit: int) -> Page[StoredJob]:
         found = self.list_jobs(where, limit + 1)
-        more = len(found) > limit
-        return Page(found[:limit], found[limit - 1].id if more else None)
+        fitting = min(limit, _fitting(found))
+        more = len(found) > fitting
+        return Page(
+            found[:fitting],
+            found[fitting - 1].id if more else None,
+            is_full=fitting < limit and more,
+        )
 
     def count_up_to(self, where: JobFilter, most: int) -> Count:
         number = self.count_jobs(where)
@@ -70,6 +77,17 @@ class MemoryReads(MemoryRole, ReadsRole):
 
     def now(self) -> datetime:
         return self._store.now()
+
+
+def _fitting(records: Sequence[JobRecord]) -> int:
+    """How many of these jobs a page has room for."""
+    room = LARGEST_PAGE_CHARACTERS
+    for number, record in enumerate(records, 1):
+        texts = (record.args, record.progress, record.result, record.last_error)
+        room -= sum(len(json.dumps(text)) for text in texts)
+        if room <= 0:
+            return number
+    return len(records)
 
 
 def depth_of(name: str, records: list[JobRecord], now: datetime, paused: bool) -> QueueDepth:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
+from datetime import timedelta
 
 from jobqueue.adapters.memory.store import MemoryRole
 from jobqueue.adapters.roles.retention import RetentionRole
 from jobqueue.records import FINISHED_STATES, JobState
 from jobqueue.retention import Keep
+
+AHEAD = timedelta(minutes=1)
+"""A row that ended further in the future was dated by a clock that was ahead."""
 
 
 class MemoryRetention(MemoryRole, RetentionRole):
@@ -22,6 +27,7 @@ class MemoryRetention(MemoryRole, RetentionRole):
 
     def prune(self, state: JobState, handlers: Collection[str], keep: Keep, limit: int) -> int:
         with self._store.lock:
+            self._end_now(state, handlers)
             records = [row.record for row in self._store.rows.values()]
             finished = [r for r in records if r.state is state and r.handler in handlers]
             oldest_first = sorted(finished, key=lambda r: (r.finished_at, r.id))
@@ -39,3 +45,12 @@ class MemoryRetention(MemoryRole, RetentionRole):
             for record in too_many[:limit]:
                 del self._store.rows[record.id]
             return len(too_many[:limit])
+
+    def _end_now(self, state: JobState, handlers: Collection[str]) -> None:
+        """Date rows that have ended in the future: they would take the places of later ones."""
+        now = self._store.now()
+        for row in list(self._store.rows.values()):
+            record = row.record
+            ended = record.finished_at if record.state is state else None
+            if record.handler in handlers and ended is not None and ended > now + AHEAD:
+                self._store.rows[record.id] = replace(row, record=replace(record, finished_at=now))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from jobqueue.adapters.memory.path import MemoryPath
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
 from jobqueue.adapters.roles.schedules import SchedulesRole
-from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
+from jobqueue.records import NewJob, NewSchedule, ScheduleRecord, TickSpan
 from jobqueue.stored import StoredJob
 
 
@@ -38,7 +38,7 @@ class MemorySchedules(MemoryRole, SchedulesRole):
         given = {f.name: getattr(schedule, f.name) for f in fields(schedule) if f.name != "args"}
         new = replace(old, **given, args=json.loads(schedule.args))
         if new.rule != old.rule:
-            new = replace(new, since=now)
+            new = replace(new, since=now, enqueued=())
         self._schedules[key] = replace(
             new, declared_at=now, updated_at=old.updated_at if new == old else now
         )
@@ -60,17 +60,45 @@ class MemorySchedules(MemoryRole, SchedulesRole):
             ]
 
     def enqueue_ticks(
-        self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
+        self,
+        seen: ScheduleRecord,
+        jobs: Sequence[NewJob],
+        last_tick: datetime,
+        enqueued: tuple[TickSpan, ...] | None = None,
     ) -> Sequence[StoredJob] | None:
-        key = (seen.app, seen.name)
         with self._store.lock:
-            current = self._schedules.get(key)
+            current = self._unchanged(seen)
             if current is None or current.paused_at is not None:
                 return None
-            if (current.last_tick, current.updated_at) != (seen.last_tick, seen.updated_at):
-                return None
-            self._schedules[key] = replace(current, last_tick=last_tick.astimezone(UTC))
+            self._schedules[seen.app, seen.name] = replace(
+                current,
+                last_tick=last_tick.astimezone(UTC),
+                enqueued=current.enqueued if enqueued is None else enqueued,
+            )
             return self._path.enqueue(jobs)
+
+    def put_schedule_back(
+        self, seen: ScheduleRecord, back: ScheduleRecord
+    ) -> ScheduleRecord | None:
+        with self._store.lock:
+            current = self._unchanged(seen)
+            if current is None:
+                return None
+            self._schedules[seen.app, seen.name] = put = replace(
+                current,
+                since=back.since,
+                last_tick=back.last_tick,
+                enqueued=back.enqueued,
+                updated_at=self._store.now(),
+            )
+            return put
+
+    def _unchanged(self, seen: ScheduleRecord) -> ScheduleRecord | None:
+        current = self._schedules.get((seen.app, seen.name))
+        if current is None:
+            return None
+        is_as_seen = (current.last_tick, current.updated_at) == (seen.last_tick, seen.updated_at)
+        return current if is_as_seen else None
 
     def pause_schedule(self, app: str, name: str) -> bool:
         now = self._store.now()

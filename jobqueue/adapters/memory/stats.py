@@ -26,18 +26,18 @@ class MemoryStats(MemoryRole, StatsRole):
                 self._stats[key] = before.plus(stat)
 
     def stats(self, period: timedelta) -> list[StatOfMinute]:
-        since, found = self._store.now() - period, dict[tuple[datetime, str, str], Stat]()
+        now, found = self._store.now(), dict[tuple[datetime, str, str], Stat]()
         with self._store.lock:
             for (minute, _, handler, queue), stat in self._stats.items():
-                if minute > since:
+                if now - period < minute <= now:
                     key = (minute, handler, queue)
                     found[key] = found.get(key, Stat(handler, queue)).plus(stat)
         return [StatOfMinute(key[0], found[key]) for key in sorted(found)]
 
     def prune_stats(self, limit: int) -> int:
-        until = self._store.now() - STATS_LIFETIME
+        since, until = self._store.now() - STATS_LIFETIME, self._store.now() + STATS_LIFETIME
         with self._store.lock:
-            too_old = sorted(key for key in self._stats if key[0] <= until)[:limit]
-            for key in too_old:
+            too_far = sorted(key for key in self._stats if not since < key[0] <= until)[:limit]
+            for key in too_far:
                 del self._stats[key]
-            return len(too_old)
+            return len(too_far)

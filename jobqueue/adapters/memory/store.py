@@ -14,6 +14,7 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.memory.listener import MemoryListener
 from jobqueue.adapters.settlement import Pair, Settlement
 from jobqueue.clock import Clock
+from jobqueue.forks import renewed_in_children
 from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState, Wakeup, WorkerRecord
 from jobqueue.stored import StoredJob, kept_by
 
@@ -41,7 +42,8 @@ class MemoryStore:
     def __init__(self, adapter: Adapter, clock: Clock) -> None:
         self.adapter = adapter
         self.clock = clock
-        self.lock = threading.RLock()
+        self._begin_alone()
+        renewed_in_children(self, MemoryStore._begin_alone)
         self.next_id = 1
         self.rows: dict[int, Row] = {}
         self.running: dict[int, None] = {}
@@ -49,6 +51,10 @@ class MemoryStore:
         self.later: list[tuple[datetime, int]] = []
         self.workers: dict[str, WorkerRecord] = {}
         self.paused: set[str] = set()
+
+    def _begin_alone(self) -> None:
+        """Have a lock that no thread holds, and nobody who listens."""
+        self.lock = threading.RLock()
         self.listeners: weakref.WeakSet[MemoryListener] = weakref.WeakSet()
 
     def now(self) -> datetime:

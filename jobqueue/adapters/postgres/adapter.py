@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
 from jobqueue.adapters.postgres.database import open_database
+from jobqueue.adapters.postgres.leases import PostgresLeases
 from jobqueue.adapters.postgres.path import PostgresPath
 from jobqueue.adapters.postgres.schema import PostgresSchema
 from jobqueue.adapters.postgres.sessions import PostgresSessions
@@ -11,7 +12,6 @@ from jobqueue.adapters.postgres.time import PostgresTime
 from jobqueue.adapters.postgres.transactions import PostgresTransactions
 from jobqueue.adapters.postgres.wakeups import PostgresWakeups
 from jobqueue.adapters.sql.adapter import SqlAdapter
-from jobqueue.adapters.sql.leases import SqlLeases
 from jobqueue.adapters.sql.role import SqlParts
 from jobqueue.clock import Clock
 
@@ -37,11 +37,12 @@ class PostgresAdapter(SqlAdapter):
             announcer=PostgresAnnouncer(database),
         )
         self.path = PostgresPath(parts)
+        self.wakeups = PostgresWakeups(parts)
         super().__init__(
             parts,
             path=self.path,
             transactions=PostgresTransactions(parts, self.path),
-            wakeups=PostgresWakeups(parts),
-            leases=SqlLeases(parts),
+            wakeups=self.wakeups,
+            leases=PostgresLeases(parts),
             schema=PostgresSchema(parts),
         )

@@ -19,11 +19,14 @@ import psycopg
 from sqlalchemy import Connection, TwoPhaseTransaction, event
 from sqlalchemy.orm import Session, scoped_session
 
+from jobqueue import log
 from jobqueue.adapters.postgres.database import PostgresDatabase, executing_on_psycopg
 from jobqueue.adapters.sql.announcer import Announcer
 from jobqueue.adapters.sql.execute import Execute, executing_on
-from jobqueue.errors import DatabaseError
+from jobqueue.errors import DatabaseError, DatabaseUnavailable
+from jobqueue.forks import renewed_in_children
 from jobqueue.records import ECHO_SECONDS, Wakeup
+from jobqueue.sinks import default_sinks
 
 # Tables of the same name may be in several schemas of a database; each has a channel of its own.
 CHANNEL = """
@@ -31,6 +34,8 @@ CHANNEL = """
                        WHERE oid = 'background_jobs'::regclass)"""
 NOTIFY = f"SELECT pg_notify({CHANNEL}, %(payload)s)"
 QUIET_SECONDS = 0.8 * ECHO_SECONDS
+# An application's commit waits no longer for the notification after it: workers look by themselves.
+LONGEST_SECONDS = 1.0
 
 
 class PostgresAnnouncer(Announcer):
@@ -45,6 +50,8 @@ class PostgresAnnouncer(Announcer):
         self._pending: weakref.WeakKeyDictionary[Session, Wakeup | None]
         self._pending = weakref.WeakKeyDictionary()
         self._stream = Stream()
+        self._overdue: Sending | None = None
+        self._is_silent = False
 
     def announce(self, wakeup: Wakeup | None) -> None:
         if wakeup is not None:
@@ -90,12 +97,26 @@ class PostgresAnnouncer(Announcer):
         self._database.write_alone(NOTIFY, {"payload": payload})
 
     def _notify(self, wakeup: Wakeup) -> bool:
-        """Send a wake-up if that is possible. The jobs are stored in any case."""
-        try:
-            self.say(wakeup.to_json())
-        except DatabaseError:
+        """Send a wake-up if that is possible at once. The jobs are stored in any case.
+
+        What waits for a connection, or for an answer on it, is left to itself, and the next ones
+        are not sent before it has come to an end.
+        """
+        if self._overdue is not None and self._overdue.is_alive():
             return False
-        return True
+        sending = Sending(partial(self.say, wakeup.to_json()))
+        error = sending.within(LONGEST_SECONDS)
+        self._overdue = sending if sending.is_alive() else None
+        self._note(error)
+        return error is None
+
+    def _note(self, error: DatabaseError | None) -> None:
+        """Log that jobs cannot be announced, once, and that they can again."""
+        was_silent, self._is_silent = self._is_silent, error is not None
+        if error is not None and not was_silent:
+            log.not_announcing(default_sinks.logger, error)
+        elif error is None and was_silent:
+            log.announcing_again(default_sinks.logger)
 
     def _announce_after_commit(self, session: Session, wakeup: Wakeup) -> None:
         if session not in self._pending:
@@ -126,6 +147,39 @@ def _off_the_event_loop(say: Callable[[], None]) -> None:
         loop.run_in_executor(None, say)
 
 
+class Sending(threading.Thread):
+    """Sends a notification on a thread of its own, so that nobody has to wait for its end.
+
+    Args:
+        say: sends it.
+    """
+
+    def __init__(self, say: Callable[[], None]) -> None:
+        super().__init__(name="jobqueue-announcer", daemon=True)
+        self._say = say
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """Send it."""
+        try:
+            self._say()
+        except Exception as error:  # noqa: BLE001 - raised again by who waits
+            self._error = error
+
+    def within(self, seconds: float) -> DatabaseError | None:
+        """Begin, and wait for so long at most; the reason why it was not sent until then."""
+        try:
+            self.start()
+        except RuntimeError as error:
+            return DatabaseError(f"no thread for it could be started ({error})")
+        self.join(seconds)
+        if self.is_alive():
+            return DatabaseUnavailable(f"it could not be sent within {seconds:g} s")
+        if self._error is None or isinstance(self._error, DatabaseError):
+            return self._error
+        raise self._error
+
+
 class Stream:
     """Thins out the notifications of jobs that are enqueued one right after the other.
 
@@ -134,6 +188,10 @@ class Stream:
     """
 
     def __init__(self) -> None:
+        self._begin()
+        renewed_in_children(self, Stream._begin)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self.forget()
 

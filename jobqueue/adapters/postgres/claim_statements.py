@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobqueue.adapters.postgres.connection import DAWN, DUSK
+from jobqueue.adapters.postgres.limits import WITHIN_TURN
+from jobqueue.adapters.sql.tables import DAWN, DUSK
 
 NOTHING_IS_PAUSED = "NOT EXISTS (SELECT FROM background_queues WHERE paused_at IS NOT NULL)"
 # The value of `{but}` for a worker that passes over jobs that it does not know. A look walks over
@@ -17,6 +18,15 @@ BUT = " AND handler <> ALL (%(passing_over)s::text[])"
 
 _IS_NOT_PAUSED = """NOT EXISTS (
     SELECT FROM background_queues WHERE name = queue AND paused_at IS NOT NULL)"""
+
+# A look tells when its search began, which is after it has got its locks, and when it was over. The
+# parts of a UNION ALL come one after the other.
+_BEGUN = """
+SELECT NULL AS queue, NULL::int AS priority, clock_timestamp() AS run_at, NULL::bigint AS id
+UNION ALL"""
+_ENDED = """UNION ALL
+SELECT NULL, NULL, clock_timestamp(), NULL
+"""
 
 # One probe of an index for each lane, each finding the first job in it. (The claim index begins
 # with the priority, so a range of run_at alone would cut nothing off: a million jobs of a low
@@ -43,10 +53,11 @@ lanes (queue, priority, run_at, id) AS (
           AND (job.queue, job.priority) > (lanes.queue, lanes.priority){{but}}
         ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT 1) AS following
 )
+{_BEGUN}
 SELECT NULL AS queue, priority, run_at, id FROM priorities WHERE run_at <= {{now}}
 UNION ALL
 SELECT queue, priority, run_at, id FROM lanes WHERE run_at <= {{now}} AND {_IS_NOT_PAUSED}
-"""  # noqa: S608 - composed of constants
+{_ENDED}"""  # noqa: S608 - composed of constants
 
 LOOK_IN_QUEUES = f"""
 WITH RECURSIVE wanted (queue) AS (
@@ -64,18 +75,20 @@ lanes (queue, priority, run_at, id) AS (
           AND job.priority > lanes.priority{{but}}
         ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS following
 )
+{_BEGUN}
 SELECT queue, priority, run_at, id FROM lanes WHERE run_at <= {{now}}
-"""  # noqa: S608 - composed of constants
+{_ENDED}"""  # noqa: S608 - composed of constants
 
 # The lanes are pulled one by one, the most urgent first, until there are enough; nothing is locked
 # in vain.
 _FROM_LANES = """
 due AS MATERIALIZED (
-    SELECT first.id, first.max_attempts
+    SELECT first.id, first.max_attempts, first.bytes
     FROM unnest(%(priorities)s::int[], %(run_ats)s::timestamptz[], %(ids)s::bigint[])
          AS lane (priority, run_at, id)
     CROSS JOIN LATERAL (
-        SELECT job.id, job.max_attempts FROM background_jobs AS job
+        SELECT job.id, job.max_attempts, octet_length(job.args::text) AS bytes
+        FROM background_jobs AS job
         WHERE job.state = 'ready' AND job.priority = lane.priority AND {in_queue}
           AND (job.run_at, job.id) >= (lane.run_at, lane.id) AND job.run_at <= {now}{but}
         ORDER BY job.run_at, job.id
@@ -104,7 +117,8 @@ candidates AS MATERIALIZED (
     WHERE {may_run}
 ),
 due AS MATERIALIZED (
-    SELECT job.id, job.max_attempts FROM background_jobs AS job
+    SELECT job.id, job.max_attempts, octet_length(job.args::text) AS bytes
+    FROM background_jobs AS job
     WHERE job.state = 'ready' AND job.run_at <= {now} AND job.id = ANY (ARRAY(
         SELECT id FROM candidates ORDER BY priority, run_at, id LIMIT %(limit)s * 2 + 10))
     ORDER BY job.priority, job.run_at, job.id
@@ -112,19 +126,27 @@ due AS MATERIALIZED (
 )"""
 
 # `= ANY (ARRAY(…))` rather than a join: with LIMIT a parameter, the planner tips over to a hash
-# join with the whole table. A job of a single attempt is taken for a free slot only.
-_MARK_AS_RUNNING = """
+# join with the whole table. A job of a single attempt is taken for a free slot only, and others as
+# long as there is room for their arguments. Mostly all are taken; they are not numbered then.
+_MARK_AS_RUNNING = f"""
+numbered AS (
+    SELECT id, max_attempts, row_number() OVER one_by_one AS place,
+           sum(bytes) OVER one_by_one AS bytes
+    FROM due WINDOW one_by_one AS (ROWS UNBOUNDED PRECEDING)
+),
 chosen AS (
-    SELECT id FROM (SELECT id, max_attempts, row_number() OVER () AS place FROM due) AS numbered
-    WHERE max_attempts > 1 OR place <= %(free_slots)s
+    SELECT id FROM due
+    WHERE (SELECT min(max_attempts) > 1 AND sum(bytes) <= %(most_bytes)s FROM due)
+       OR id IN (SELECT id FROM numbered
+                 WHERE place <= %(free_slots)s OR (max_attempts > 1 AND bytes <= %(most_bytes)s))
 )
 UPDATE background_jobs
-SET state = 'running', attempts = attempts + 1, locked_by = %(worker_id)s,
-    claim_token = %(token)s, locked_at = {now}, updated_at = {now}
-WHERE id = ANY (ARRAY(SELECT id FROM chosen))
+SET state = 'running', attempts = least(attempts, 2147483646) + 1, locked_by = %(worker_id)s,
+    claim_token = %(token)s, locked_at = {{now}}, updated_at = {{now}}
+WHERE {WITHIN_TURN} AND id = ANY (ARRAY(SELECT id FROM chosen))
 RETURNING id, handler, args::text, queue, priority, attempts, max_attempts, crashes,
-          {run_at}, {created_at}, locked_at
-"""
+          {{run_at}}, {{created_at}}, locked_at
+"""  # noqa: S608 - composed of constants
 
 # A time written by hand may be '-infinity', or in 44 BC. The job is claimed, its time is `DAWN`.
 _TELLABLE = f"greatest(least({{}}, '{DUSK}'), '{DAWN}')"

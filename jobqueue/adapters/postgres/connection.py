@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import psycopg
@@ -19,6 +19,7 @@ from psycopg.conninfo import timeout_from_conninfo
 from psycopg.types.datetime import TimestamptzLoader
 
 from jobqueue.adapters.sql.database import ANSWER_SECONDS
+from jobqueue.adapters.sql.tables import DAWN, DUSK
 
 T = TypeVar("T")
 
@@ -33,15 +34,20 @@ CONNECT_OPTIONS = {
     "tcp_user_timeout": "30000",
 }
 CANCEL_SECONDS = 1.0
-# The first and the last moment that Python can tell in any time zone.
-DAWN = datetime(1, 1, 3, tzinfo=UTC)
-DUSK = datetime(9999, 12, 29, tzinfo=UTC)
 AFTER_SERVERS_OWN_SECONDS = 1.0
 
 # A pooler invents the process id that it tells its clients. Moments are read in UTC: any other zone
-# is five times the work for the driver, with each of them.
+# is five times the work for the driver, with each of them. The server, too, has to notice within
+# 30 s that this machine is lost: until then it keeps locked what a transaction has locked. That is
+# not asked for on a pooler's connection, which others use as well.
 GET_TO_KNOW = """
-SELECT pg_backend_pid(), extract(epoch FROM current_setting('statement_timeout')::interval)::float8
+SELECT pg_backend_pid(), extract(epoch FROM current_setting('statement_timeout')::interval)::float8,
+    CASE WHEN pg_backend_pid() = %s THEN
+        set_config('tcp_keepalives_idle', '15', false)
+        || set_config('tcp_keepalives_interval', '5', false)
+        || set_config('tcp_keepalives_count', '3', false)
+        || set_config('tcp_user_timeout', '30000', false)
+    END
 FROM set_config('TimeZone', 'UTC', false)
 """
 
@@ -84,7 +90,9 @@ class PatientConnection(psycopg.Connection[Any]):
         Through a pooler no statements are prepared, since the next transaction may use another
         connection to the server.
         """
-        ((pid, self.servers_own_seconds),) = self.execute(GET_TO_KNOW.encode()).fetchall()
+        ((pid, self.servers_own_seconds, _),) = self.execute(
+            GET_TO_KNOW.encode(), [self.info.backend_pid]
+        ).fetchall()
         if pid != self.info.backend_pid:
             self.prepare_threshold = None
 
@@ -96,6 +104,14 @@ class PatientConnection(psycopg.Connection[Any]):
             yield
         finally:
             self.patience_seconds = usual
+
+    def end_step(self, pipeline: psycopg.Pipeline) -> None:
+        """End a step of a transaction in a pipeline, without waiting for any answer.
+
+        Only after that the server counts the time in which it hears nothing more.
+        """
+        self.pgconn.pipeline_sync()
+        pipeline.result_queue.append(None)
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         limit = self._limit_seconds()
@@ -140,21 +156,42 @@ def _within(seconds: float, waiting: Generator[Any, Any, T]) -> Generator[Any, A
 def connect(*args: Any, prepare_threshold: int | None = None, **kwargs: Any) -> PatientConnection:
     """A connection to a server, or to a pooler in front of one.
 
+    If the server lets us in and ends the connection at once, it is tried once more: that is how it
+    looks when all connections are ended.
+
     Args:
         prepare_threshold: after how many times a statement is prepared, whoever is there; None for
             psycopg's default, and never through a pooler.
     """
-    connection = PatientConnection.connect(
-        *args, **kwargs, autocommit=True, cursor_factory=_ReadingCursor
-    )
-    try:
-        # A pooler may let us in at once, and then have no server for us.
-        with connection.patient(timeout_from_conninfo(kwargs)):
-            connection.get_to_know()
-        if prepare_threshold is not None:
-            connection.prepare_threshold = prepare_threshold
-        connection.autocommit = False
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    for is_last in (False, True):
+        connection = PatientConnection.connect(
+            *args, **kwargs, autocommit=True, cursor_factory=_ReadingCursor
+        )
+        try:
+            _get_ready(connection, prepare_threshold, timeout_from_conninfo(kwargs))
+        except BaseException as error:
+            connection.close()
+            if is_last or not _was_ended(error):
+                raise
+        else:
+            return connection
+    raise AssertionError("the last try returns or raises")
+
+
+def _get_ready(
+    connection: PatientConnection, prepare_threshold: int | None, patience_seconds: float
+) -> None:
+    # A pooler may let us in at once, and then have no server for us.
+    with connection.patient(patience_seconds):
+        connection.get_to_know()
+    if prepare_threshold is not None:
+        connection.prepare_threshold = prepare_threshold
+    connection.autocommit = False
+
+
+def _was_ended(error: BaseException) -> bool:
+    """Whether the server has ended the connection, rather than refuse or answer nothing."""
+    if isinstance(error, psycopg.errors.AdminShutdown):
+        return True
+    is_lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+    return is_lost and not isinstance(error, NoAnswer)

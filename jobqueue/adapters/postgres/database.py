@@ -13,9 +13,15 @@ from psycopg.rows import tuple_row
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc
 
 from jobqueue.adapters.postgres.connection import CONNECT_OPTIONS, PatientConnection, connect
-from jobqueue.adapters.sql.database import LONGEST_LOOK_SECONDS, Database, parse_url
+from jobqueue.adapters.postgres.limits import LIMIT_SILENCE, LIMIT_WAIT, LONGEST_WAIT_MS
+from jobqueue.adapters.sql.database import (
+    ANSWER_SECONDS,
+    LONGEST_LOOK_SECONDS,
+    Database,
+    parse_url,
+)
 from jobqueue.adapters.sql.execute import Execute
-from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl
+from jobqueue.errors import InvalidDatabaseUrl, RowLocked
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -32,11 +38,6 @@ SELECT set_config('statement_timeout', %(milliseconds)s, true),
        set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)
 """
 LONGEST_LOOK_MS = round(LONGEST_LOOK_SECONDS * 1000)
-
-# Below the server's own `deadlock_timeout`, a second unless somebody has changed it.
-LIMIT_WAIT = "SELECT set_config('lock_timeout', %(milliseconds)s, true)"
-LONGEST_WAIT_MS = 400
-TIMES_TO_GIVE_WAY = 5
 
 PREPARE_THRESHOLD = "prepare_threshold"
 
@@ -125,6 +126,7 @@ class PostgresDatabase(Database):
     def __init__(self, engine: Engine, reader: Engine, connect_args: dict[str, Any]) -> None:
         super().__init__(engine, reader)
         self._connect_args = connect_args
+        self._apart: list[PostgresDatabase] = []
 
     def new_engine_for_jobs(self) -> Engine:
         """An engine for any number of open transactions, without a limit on their statements."""
@@ -164,19 +166,42 @@ class PostgresDatabase(Database):
 
         return self.write(limited)
 
-    def write_giving_way(self, work: Callable[[Connection], T]) -> T:
-        # The server would end one of the two, and that might be the worker that settles.
+    def write_giving_way(self, work: Callable[[Connection, bool], T]) -> T:
+        try:
+            return self.write_unless_locked(lambda connection: work(connection, False))
+        except RowLocked:
+            return self.write(lambda connection: work(connection, True))
+
+    def write_unless_locked(self, work: Callable[[Connection], T]) -> T:
+        # The server would end one of two that wait for each other, and that might be the worker
+        # that settles.
         def limited(connection: Connection) -> T:
-            connection.exec_driver_sql(LIMIT_WAIT, {"milliseconds": str(LONGEST_WAIT_MS)})
+            connection.exec_driver_sql(LIMIT_WAIT, {"longest_wait_ms": str(LONGEST_WAIT_MS)})
             return work(connection)
 
-        for _ in range(TIMES_TO_GIVE_WAY):
-            try:
-                return self.write(limited)
-            except DatabaseUnavailable as error:
-                if not _waited_for_a_lock(error):
-                    raise
-        return self.write(work)
+        return self.write(limited)
+
+    def write_in_one_statement(
+        self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
+    ) -> T:
+        return self.read(work, answer_seconds=answer_seconds)
+
+    def apart(self) -> PostgresDatabase:
+        # Not another engine as a whole: it would ask the server six things at its first connection.
+        pool = self.engine.pool.recreate()
+        engine = Engine(pool, self.engine.dialect, self.engine.url, hide_parameters=True)
+        reader = engine.execution_options(isolation_level="AUTOCOMMIT")
+        database = PostgresDatabase(engine, reader, self._connect_args)
+        self._apart.append(database)
+        return database
+
+    def close(self) -> None:
+        super().close()
+        for database in self._apart:
+            database.close()
+
+    def _limit(self, connection: Connection) -> None:
+        connection.exec_driver_sql(LIMIT_SILENCE)
 
     def write_at_once(
         self, statements: Sequence[Statement], meanwhile: Callable[[], None]
@@ -231,18 +256,23 @@ def executing_on_psycopg(connection: psycopg.Connection[Any]) -> Execute:
     return Execute(run, connection)
 
 
-def _waited_for_a_lock(error: DatabaseUnavailable) -> bool:
-    cause = error.__cause__
-    original = cause.orig if isinstance(cause, exc.DBAPIError) else None
-    return isinstance(original, psycopg.errors.LockNotAvailable)
-
-
 def _end_autocommit(driver: psycopg.Connection[Any]) -> None:
     """End autocommit, or close a connection on which a statement is still under way (Ctrl-C)."""
     if driver.info.transaction_status == TransactionStatus.IDLE:
         driver.autocommit = False
     else:
         driver.close()
+
+
+def _forget_prepared(driver: psycopg.Connection[Any]) -> None:
+    """Have the driver forget which statements it has prepared, as it does at a rollback.
+
+    It takes those for prepared, too, that the server did not come to after an error.
+    """
+    if driver.info.transaction_status == TransactionStatus.IDLE:
+        driver.execute(b"BEGIN", prepare=False)
+    if driver.info.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
+        driver.rollback()
 
 
 def _driver_of(connection: Connection) -> PatientConnection:
@@ -274,31 +304,47 @@ def _has_something_to_read(driver: psycopg.Connection[Any]) -> bool:
 
 
 def _in_one_trip(
-    driver: psycopg.Connection[Any], statements: Sequence[Statement], meanwhile: Callable[[], None]
+    driver: PatientConnection, statements: Sequence[Statement], meanwhile: Callable[[], None]
 ) -> list[list[tuple[Any, ...]]]:
     cursors: list[psycopg.Cursor[Any]] = []
-    with _pipeline(driver):
-        for sql, values in statements:
-            cursor = psycopg.Cursor(driver, row_factory=tuple_row)
-            cursors.append(cursor.execute(sql.encode(), values, binary=True))
-        # Not `driver.commit()`: it waits for answers without sending the rest of a large batch.
-        psycopg.Cursor(driver).execute(b"COMMIT", prepare=False)
-        # All of it has been sent by now.
-        meanwhile()
+    driver.autocommit = True
+    try:
+        with _pipeline(driver) as pipeline:
+            # The driver's own BEGIN and COMMIT wait for answers, without sending the rest.
+            psycopg.Cursor(driver).execute(b"BEGIN", prepare=False)
+            for sql, values in statements:
+                cursor = psycopg.Cursor(driver, row_factory=tuple_row)
+                cursors.append(cursor.execute(sql.encode(), values, binary=True))
+                driver.end_step(pipeline)
+            psycopg.Cursor(driver).execute(b"COMMIT", prepare=False)
+            # All of it has been sent by now.
+            meanwhile()
+    except psycopg.Error:
+        _forget_prepared(driver)
+        raise
+    finally:
+        _end_autocommit(driver)
     return [cursor.fetchall() for cursor in cursors]
 
 
 @contextmanager
-def _pipeline(driver: psycopg.Connection[Any]) -> Iterator[None]:
+def _pipeline(driver: psycopg.Connection[Any]) -> Iterator[psycopg.Pipeline]:
     """A pipeline of psycopg that does not log errors at the end of a failed pipeline."""
     failed: psycopg.Error | None = None
     try:
-        with driver.pipeline():
+        with driver.pipeline() as pipeline:
             try:
-                yield
+                yield pipeline
             except psycopg.Error as error:
                 failed = error
     except psycopg.Error as error:
-        raise failed or error from None
+        raise failed or _first_of(error) from None
     if failed is not None:
         raise failed
+
+
+def _first_of(error: psycopg.Error) -> psycopg.Error:
+    """The error that made all later statements of a pipeline fail."""
+    while isinstance(error.__context__, psycopg.Error):
+        error = error.__context__
+    return error

@@ -5,7 +5,8 @@ remembers a mark: everything before it has been claimed. Before the mark, the in
 entries of jobs that are done, and a claim that starts at the mark does not walk over them. A *look*
 finds the lanes, and the first job in each, and does walk over them. A look takes place when the
 known lanes are empty, and now and then for jobs that were committed late or are ready again, but
-never for more than a twentieth of the time.
+for no more than a twentieth of the time, unless a single one takes longer than a quarter of a
+second.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from jobqueue.adapters.postgres.connection import DAWN
-from jobqueue.records import ClaimedJob, Wakeup
+from jobqueue.adapters.sql.tables import DAWN
+from jobqueue.forks import renewed_in_children
+from jobqueue.records import NO_DELAY, ClaimedJob, Wakeup
 
 LOOK_AGAIN_SECONDS = 0.5
 SHARE_OF_TIME = 1 / 20
 # Cheap looks may follow each other closely. Their cost is balanced within this time.
 CREDIT_SECONDS = 1.0
+# What only a look finds waits no longer than that for the next one, however long a look takes.
+LONGEST_PAUSE_SECONDS = 5.0
 
 LONG_AGO = "-infinity"
 MOST_CLAIMANTS = 64
@@ -49,6 +54,20 @@ class Lane:
     id: int
 
 
+@dataclass(frozen=True, slots=True)
+class FoundLanes:
+    """The result of a look.
+
+    Args:
+        lanes: those that have due jobs.
+        scan_time: how long the server has searched, by its own clock. Waiting for a lock is not
+            part of it: that costs nobody anything.
+    """
+
+    lanes: Sequence[Lane]
+    scan_time: timedelta = NO_DELAY
+
+
 @dataclass(slots=True)
 class LowWater:
     """The marks of one worker: in each lane, the position up to which everything has been claimed.
@@ -56,10 +75,12 @@ class LowWater:
     Args:
         queues: the queues that are claimed from; None for all.
         monotonic: seconds that only go up; for tests.
+        look_again_seconds: how long after a look another one is wanted, whatever was found.
     """
 
     queues: tuple[str, ...] | None
     monotonic: Callable[[], float] = time.monotonic
+    look_again_seconds: float = LOOK_AGAIN_SECONDS
     _marks: dict[Key, Mark] = field(default_factory=dict)
     _looked_at: float = float("-inf")
     _may_look_at: float = float("-inf")
@@ -70,7 +91,7 @@ class LowWater:
     def has_to_look(self) -> bool:
         """Whether it is time for a look. Looks take no more than their share of the time."""
         now = self.monotonic()
-        wanted = self._runs_dry or now - self._looked_at >= LOOK_AGAIN_SECONDS
+        wanted = self._runs_dry or now - self._looked_at >= self.look_again_seconds
         self._is_put_off = wanted and now < self._may_look_at
         return wanted and not self._is_put_off
 
@@ -80,16 +101,22 @@ class LowWater:
             return None
         return timedelta(seconds=max(self._may_look_at - self.monotonic(), 0.0))
 
-    def look(self, find: Callable[[], Sequence[Lane]]) -> None:
+    def look(self, find: Callable[[], FoundLanes]) -> None:
         """Find the lanes anew."""
         begun = self.monotonic()
-        lanes = find()
+        found = find()
         self._looked_at = self.monotonic()
-        paid_until = max(self._may_look_at, self._looked_at - CREDIT_SECONDS)
-        self._may_look_at = paid_until + (self._looked_at - begun) / SHARE_OF_TIME
+        self._pay_for(found.scan_time, self._looked_at - begun)
+        lanes = found.lanes
         self._marks = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
         self._is_by_queue = self.queues is not None or any(lane.queue is not None for lane in lanes)
         self._runs_dry = not lanes
+
+    def _pay_for(self, scan_time: timedelta, elapsed_seconds: float) -> None:
+        """Put off the next look. The server's clock may have been set meanwhile."""
+        cost = min(max(scan_time.total_seconds(), 0.0), elapsed_seconds)
+        paid_until = max(self._may_look_at, self._looked_at - CREDIT_SECONDS)
+        self._may_look_at = paid_until + min(cost / SHARE_OF_TIME, LONGEST_PAUSE_SECONDS)
 
     def hear(self, wakeup: Wakeup) -> None:
         """Go back to the position in a wake-up; if it has none, look for the jobs."""
@@ -121,6 +148,10 @@ class LowWater:
             self._marks[queue, job.priority] = (job.run_at, job.id)
         self._runs_dry = len(jobs) < limit
 
+    def go_on(self, lanes: Sequence[Lane]) -> None:
+        """Go on from these lanes, and forget others."""
+        self._marks = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
+
     def _queues_of(self, wakeup: Wakeup) -> Collection[str | None]:
         if not self._is_by_queue:
             return [None]
@@ -145,8 +176,12 @@ class LowWaterMarks:
     ) -> None:
         self._most = most
         self._new = new
-        self._lock = threading.Lock()
+        self._renew_lock()
+        renewed_in_children(self, LowWaterMarks._renew_lock)
         self._of: OrderedDict[tuple[str, tuple[str, ...] | None], LowWater] = OrderedDict()
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def of(self, worker_id: str, queues: tuple[str, ...] | None) -> LowWater:
         """The marks of a worker, in the queues that it claims from."""
@@ -175,8 +210,13 @@ def shares_of(lanes: Sequence[Lane], limit: int) -> list[int]:
     return [limit * 2 // beside[lane.priority] + 10 for lane in lanes]
 
 
+def found_in(rows: Sequence[Sequence[Any]]) -> FoundLanes:
+    """What a look returned. Its first row has the moment when it began, its last when it ended."""
+    begun, *lanes, ended = rows
+    return FoundLanes([lane_of(*row) for row in lanes], ended[2] - begun[2])
+
+
 def lane_of(queue: str | None, priority: int, run_at: datetime, job_id: int) -> Lane:
-    """The lane in a row that a look returned."""
     return Lane(queue, priority, run_at.astimezone(UTC), job_id)
 
 

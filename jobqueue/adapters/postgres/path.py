@@ -15,22 +15,23 @@ from jobqueue.adapters.postgres import copy_format
 from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
 from jobqueue.adapters.postgres.claim_statements import BUT, ClaimStatements
 from jobqueue.adapters.postgres.database import PostgresDatabase, Statement
+from jobqueue.adapters.postgres.limits import LONGEST_WAIT_MS, LONGEST_WAIT_OF_JOB_MS
 from jobqueue.adapters.postgres.low_water import (
+    FoundLanes,
     Lane,
     LowWater,
     LowWaterMarks,
-    lane_of,
+    found_in,
     moments_of,
     shares_of,
 )
 from jobqueue.adapters.postgres.statements import (
-    CHANGE,
     ENQUEUE,
     ENQUEUE_ONE,
     ENQUEUE_ONE_ALOUD,
-    REMOVE,
+    STILL_HELD,
+    SettleStatements,
 )
-from jobqueue.adapters.postgres.transactions import SETTLE_AND_COMMIT_SOON
 from jobqueue.adapters.settlement import (
     NOTHING_TO_SETTLE,
     Applied,
@@ -64,7 +65,9 @@ class PostgresPath(SqlPath):
         self._enqueue_one_sql = ENQUEUE_ONE.format(now=now)
         self._enqueue_one_aloud_sql = ENQUEUE_ONE_ALOUD.format(now=now)
         self._reserve_sql = copy_format.RESERVE.format(now=now)
-        self._change_sql = CHANGE.format(now=now)
+        self._settling = SettleStatements.within_turn(now)
+        self._settling_unlocked = SettleStatements.passing_over(now)
+        self._settling_within = SettleStatements.within_transaction(now)
         self._claiming = {False: ClaimStatements.of(now), True: ClaimStatements.of(now, BUT)}
         self.low_water_marks = LowWaterMarks()
 
@@ -177,7 +180,7 @@ class PostgresPath(SqlPath):
 
     def find_lanes(
         self, queues: tuple[str, ...] | None, passing_over: tuple[str, ...] = ()
-    ) -> list[Lane]:
+    ) -> FoundLanes:
         """The lanes that have due jobs, in all queues or in some."""
         values = self._clock_value()
         statements = self._claiming[bool(passing_over)]
@@ -187,8 +190,7 @@ class PostgresPath(SqlPath):
             values["queues"] = list(dict.fromkeys(queues))
         if passing_over:
             values["passing_over"] = list(passing_over)
-        rows = self.database.read(lambda c: c.exec_driver_sql(sql, values).all())
-        return [lane_of(*row) for row in rows]
+        return found_in(self.database.read(lambda c: c.exec_driver_sql(sql, values).all()))
 
     def _claim_from(
         self, low_water: LowWater, claim: Claim, settlements: Settlements, meanwhile: Meanwhile
@@ -214,6 +216,7 @@ class PostgresPath(SqlPath):
         values: dict[str, Any] = {
             "limit": claim.limit,
             "free_slots": claim.free_slots,
+            "most_bytes": claim.most_bytes,
             "worker_id": claim.worker_id,
             "token": claim.token,
             "priorities": [lane.priority for lane in lanes],
@@ -232,25 +235,41 @@ class PostgresPath(SqlPath):
         shares = shares_of(lanes, claim.limit)
         return statements.claim_in_queues, values | {"queues": queues, "shares": shares}
 
+    def _settle_passing_over(self, settlements: Settlements) -> Applied:
+        statements = self._statements_of(self._settling_unlocked, settlements, LONGEST_WAIT_MS)
+        pairs = [
+            *settlements.removals,
+            *((change.id, change.token) for change in settlements.changes),
+        ]
+        ids, tokens = [job_id for job_id, _ in pairs], [token for _, token in pairs]
+        statements.append((STILL_HELD, {"ids": ids, "tokens": tokens}))
+        *settled, locked = self.database.write_at_once(statements, lambda: None)
+        return replace(_applied(settled, settlements), locked=locked)
+
     def settle_statements(self, settlements: Settlements) -> list[Statement]:
-        """The statements that settle a batch, with their values."""
+        """The statements that settle a batch in a turn, with their values."""
+        return self._statements_of(self._settling, settlements, LONGEST_WAIT_MS)
+
+    def _statements_of(
+        self, settling: SettleStatements, settlements: Settlements, longest_wait_ms: int
+    ) -> list[Statement]:
+        wait = {"longest_wait_ms": str(longest_wait_ms)}
         statements = [
-            (REMOVE, {"ids": _array(ids), "token": token})
+            (settling.remove, {"ids": _array(ids), "token": token, **wait})
             for token, ids in ids_by_token(settlements.removals).items()
         ]
         if settlements.changes:
-            statements.append(
-                (self._change_sql, _columns(settlements.changes) | self._clock_value())
-            )
+            values = _columns(settlements.changes) | wait | self._clock_value()
+            statements.append((settling.change, values))
         return statements
 
     def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
         execute, settled = executing_on(connection), list[Sequence[Any]]()
-        for sql, values in self.settle_statements(settlements):
+        statements = self._statements_of(self._settling_within, settlements, LONGEST_WAIT_OF_JOB_MS)
+        for sql, values in statements:
             if isinstance(values["ids"], str):  # asyncpg takes no text for an array
                 values["ids"] = [job_id for job_id, _ in settlements.removals]
-            rows = execute(SETTLE_AND_COMMIT_SOON.format(settle=sql), values)
-            settled.append([row[:-1] for row in rows])
+            settled.append(execute(sql, values))
         return _applied(settled, settlements)
 
     def _clock_value(self) -> dict[str, Any]:

@@ -8,7 +8,10 @@ be able to run them as well. `{now}` is the database's time or, in tests, a cloc
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from jobqueue.adapters.postgres.announcer import CHANNEL
+from jobqueue.adapters.postgres.limits import WAITING_WITHIN_TRANSACTION, WAITING_WITHIN_TURN
 
 # Identity values are given out in the order of the SELECT, so the ids ascend as the jobs do.
 ENQUEUE = """
@@ -43,10 +46,16 @@ SELECT id, run_at, created_at, pg_notify({CHANNEL}, json_build_object(
 FROM stored
 """  # noqa: S608 - composed of constants
 
+# The rows to settle: all of them, or those that nobody else has locked.
+ROWS = "%(ids)s::bigint[]"
+ROWS_TO_REMOVE = """ARRAY(
+    SELECT id FROM background_jobs WHERE id = ANY (%(ids)s::bigint[]) FOR UPDATE SKIP LOCKED)"""
+ROWS_TO_CHANGE = ROWS_TO_REMOVE.replace("FOR UPDATE", "FOR NO KEY UPDATE")
+
 # One statement for each token of a batch: a join with the pairs takes three times as long.
 REMOVE = """
 DELETE FROM background_jobs
-WHERE id = ANY (%(ids)s::bigint[]) AND claim_token = %(token)s
+WHERE {limited} AND id = ANY ({rows}) AND claim_token = %(token)s
 RETURNING id, claim_token
 """
 
@@ -72,9 +81,47 @@ FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[], %(states)s::text[], %(refun
             %(delays)s::float8[], %(errors)s::text[], %(keeps_errors)s::bool[],
             %(results)s::text[], %(progresses)s::text[])
      AS mine (id, token, state, refund, delay, error, keeps_error, result, progress)
-WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = mine.id AND job.claim_token = mine.token
+WHERE {limited} AND job.id = ANY ({rows})
+      AND job.id = mine.id AND job.claim_token = mine.token
 RETURNING mine.id, mine.token,
           CASE WHEN job.state = 'cancelled' AND job.cancel_requested_at IS NOT NULL
                     AND (mine.state = 'ready' OR mine.keeps_error)
                THEN coalesce(job.last_error, '') END
 """
+
+# What is still held when what is not locked has been settled.
+STILL_HELD = """
+SELECT job.id, job.claim_token
+FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[]) AS mine (id, token)
+JOIN background_jobs AS job ON job.id = mine.id AND job.claim_token = mine.token
+WHERE job.id = ANY (%(ids)s::bigint[])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SettleStatements:
+    """The statements that settle a batch of jobs."""
+
+    remove: str
+    change: str
+
+    @classmethod
+    def within_turn(cls, now: str) -> SettleStatements:
+        """The statements of a turn, with an expression for the time."""
+        values = {"now": now, "rows": ROWS, "limited": WAITING_WITHIN_TURN}
+        return cls(REMOVE.format(**values), CHANGE.format(**values))
+
+    @classmethod
+    def passing_over(cls, now: str) -> SettleStatements:
+        """Those that pass over what somebody else has locked."""
+        values = {"now": now, "limited": WAITING_WITHIN_TURN}
+        return cls(
+            REMOVE.format(rows=ROWS_TO_REMOVE, **values),
+            CHANGE.format(rows=ROWS_TO_CHANGE, **values),
+        )
+
+    @classmethod
+    def within_transaction(cls, now: str) -> SettleStatements:
+        """The last statement of a job's own transaction, which may take as long as the job."""
+        values = {"now": now, "rows": ROWS, "limited": WAITING_WITHIN_TRANSACTION}
+        return cls(REMOVE.format(**values), CHANGE.format(**values))

@@ -17,16 +17,6 @@ from jobqueue.records import Succeeded
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-COMMIT_WITHIN_MS = 10_000
-
-# A settled row is locked until the transaction ends. Should the COMMIT never come (the process is
-# frozen, its network gone), the server ends it, so that others can free the job.
-SETTLE_AND_COMMIT_SOON = f"""
-WITH settled AS ({{settle}})
-SELECT settled.*, set_config('idle_in_transaction_session_timeout', '{COMMIT_WITHIN_MS}', true)
-FROM settled
-"""  # noqa: S608 - composed of constants
-
 
 class PostgresTransaction(SqlTransaction):
     """A transaction of a job in PostgreSQL."""

@@ -9,6 +9,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import reduce
 from typing import Any
 
@@ -16,16 +17,22 @@ import psycopg
 
 from jobqueue.adapters.postgres.announcer import CHANNEL, PostgresAnnouncer
 from jobqueue.adapters.postgres.database import PostgresDatabase
+from jobqueue.adapters.postgres.next_due import NextDue
 from jobqueue.adapters.sql.database import Database, parse_url
+from jobqueue.adapters.sql.role import SqlParts
 from jobqueue.adapters.sql.wakeups import SqlWakeups
-from jobqueue.errors import DatabaseError
+from jobqueue.descriptors import Descriptor
+from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import (
     Wakeup,
 )
 
 FIND_CHANNEL = f"SELECT {CHANNEL}"
 
+ECHO = "verify"
 VERIFY_SECONDS = 1.0
+# A busy machine is no reason to give up a connection that works.
+PATIENCE_SECONDS = 5.0
 MILLISECONDS = 1000
 # A connection that dies without a word (a firewall forgot it) is noticed in about a minute.
 LISTEN_OPTIONS = {
@@ -43,12 +50,19 @@ class PostgresWakeups(SqlWakeups):
     database: PostgresDatabase
     announcer: PostgresAnnouncer
 
+    def __init__(self, parts: SqlParts) -> None:
+        super().__init__(parts)
+        self.next_due = NextDue(self.database, self.time)
+
+    def first_run_at(self) -> tuple[datetime | None, datetime]:
+        first = self.next_due.find()
+        return first.run_at, first.now
+
     def listen(self, url: str | None = None) -> PostgresListener:
         """Listen, and verify with a notification that notifications arrive."""
-        listener = PostgresListener(self.database, url)
+        listener = PostgresListener(self.database, url, self.announcer.say, self.next_due.hear)
         try:
             listener.begin()
-            listener.verify(self.announcer.say)
         except BaseException:
             listener.close()
             raise
@@ -61,76 +75,129 @@ class PostgresListener:
     Args:
         database: names the database in errors.
         url: of the connection, where it is not the adapter's own.
+        say: sends a notification on another connection.
+        hear: is called with each wake-up, on the thread that waits for it.
 
     Raises:
         DatabaseError: it cannot be connected to.
     """
 
-    def __init__(self, database: Database, url: str | None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        url: str | None,
+        say: Callable[[str], None],
+        hear: Callable[[Wakeup], None],
+    ) -> None:
         self._database = database
+        self._say, self._hear = say, hear
         self._state, self._in_use = threading.Lock(), threading.Lock()
+        self._arrival = threading.Condition()
+        self._arrived, self._arrived_at = 0, time.monotonic()
         self._closed = False
         with self._database.errors_translated():
             self._connection = _connected(database, url)
-        self._interrupted, self._interrupt = os.pipe()
+        self._socket = Descriptor(self._connection.fileno())
+        self._interrupted, self._interrupt = map(Descriptor, os.pipe())
 
     def begin(self) -> None:
-        """Listen to the channel of the tables that this connection sees."""
+        """Listen to the channel of the tables that this connection sees, and verify that.
+
+        Raises:
+            DatabaseError: what is sent does not arrive within a second.
+        """
         with self._database.errors_translated():
             (channel,) = self._connection.execute(FIND_CHANNEL.encode()).fetchall()[0]
             self._connection.execute(f'LISTEN "{channel}"'.encode())
-
-    def verify(self, say: Callable[[str], None]) -> None:
-        """Send a notification on another connection, and wait until it arrives here.
-
-        Raises:
-            DatabaseError: it does not arrive within a second.
-        """
-        token = secrets.token_hex(8)
-        say(json.dumps({"verify": token}))
+        before = self._arrived
+        self._say(_echo())
         deadline = time.monotonic() + VERIFY_SECONDS
-        while (left := deadline - time.monotonic()) > 0:
-            if any(json_of(payload).get("verify") == token for payload in self._heard(left)):
-                return
-        raise DatabaseError(
-            f"{self._database.name} takes LISTEN but delivers no notification, as PgBouncer does "
-            "in its transaction mode; set `listen_url` to a direct connection"
-        )
+        while self._arrived == before:
+            if time.monotonic() >= deadline:
+                raise self._delivers_nothing()
+            self._receive(max(deadline - time.monotonic(), 0.0))
 
     def wait(self, timeout_seconds: float) -> Wakeup | None:
         deadline = time.monotonic() + timeout_seconds
         while not self._closed:
             left = max(deadline - time.monotonic(), 0.0)
-            heard = [json_of(payload) for payload in self._heard(left)]
-            wakeups = [Wakeup.from_facts(facts) for facts in heard if "verify" not in facts]
+            received = [json_of(payload) for payload in self._receive(left)]
+            wakeups = [Wakeup.from_facts(facts) for facts in received if ECHO not in facts]
             if wakeups:
+                for wakeup in wakeups:
+                    self._hear(wakeup)
                 return reduce(Wakeup.merged, wakeups)
             if not left:
                 break
         return None
+
+    def silent_seconds(self) -> float:
+        return time.monotonic() - self._arrived_at
+
+    def verify(self) -> None:
+        """Send a notification, and see whether anything arrives on the thread that waits."""
+        before = self._arrived
+        self._say(_echo())
+        with self._arrival:
+            if not self._arrival.wait_for(
+                lambda: self._arrived != before or self._closed, PATIENCE_SECONDS
+            ):
+                raise self._delivers_nothing()
 
     def close(self) -> None:
         with self._state:
             if self._closed:
                 return
             self._closed = True
-            os.write(self._interrupt, b"x")
+            if self._interrupt.is_intact:
+                os.write(self._interrupt.number, b"x")
+        with self._arrival:
+            self._arrival.notify_all()
         with self._in_use:
-            os.close(self._interrupt)
-            os.close(self._interrupted)
+            self._interrupt.close()
+            self._interrupted.close()
             self._connection.close()
 
-    def _heard(self, timeout_seconds: float) -> list[str]:
+    def _receive(self, timeout_seconds: float) -> list[str]:
         with self._in_use, self._database.errors_translated():
             if self._closed:
                 return []
+            self._wait_for_input(timeout_seconds)
             server = self._connection.pgconn
-            poll = select.poll()
-            poll.register(server.socket, select.POLLIN)
-            poll.register(self._interrupted, select.POLLIN)
-            poll.poll(timeout_seconds * MILLISECONDS)
             server.consume_input()
-            return [bytes(heard.extra).decode() for heard in iter(server.notifies, None)]
+            received = [bytes(notified.extra).decode() for notified in iter(server.notifies, None)]
+        if received:
+            self._note_arrival()
+        return received
+
+    def _wait_for_input(self, timeout_seconds: float) -> None:
+        poll = select.poll()
+        for descriptor in (self._socket, self._interrupted):
+            poll.register(descriptor.number, select.POLLIN)
+        poll.poll(timeout_seconds * MILLISECONDS)
+        try:
+            self._socket.check()
+        except OSError as error:
+            raise DatabaseUnavailable(
+                f"{self._database.name} is not listened to: {error}"
+            ) from None
+
+    def _note_arrival(self) -> None:
+        with self._arrival:
+            self._arrived += 1
+            self._arrived_at = time.monotonic()
+            self._arrival.notify_all()
+
+    def _delivers_nothing(self) -> DatabaseError:
+        return DatabaseError(
+            f"{self._database.name} takes LISTEN but delivers no notification, as PgBouncer does "
+            "in its transaction mode; set `listen_url` to a direct connection"
+        )
+
+
+def _echo() -> str:
+    """A notification that wakes nobody. No two are alike, since equal ones may be sent as one."""
+    return json.dumps({ECHO: secrets.token_hex(8)})
 
 
 def _connected(database: Database, url: str | None) -> psycopg.Connection[Any]:

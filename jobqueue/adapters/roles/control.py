@@ -63,7 +63,11 @@ class ControlRole(Protocol):
         ...
 
     def report_progress(self, reports: Mapping[tuple[int, int], str]) -> None:
-        """Store the progress, as JSON, of claimed jobs by (id, token). A lost claim is ignored."""
+        """Store the progress, as JSON, of claimed jobs by (id, token). A lost claim is ignored.
+
+        Raises:
+            RowLocked: somebody keeps the rows of some of them locked; the others are stored.
+        """
         ...
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:

@@ -9,14 +9,22 @@ from jobqueue.records import CrashedJob, NewWorker, Rescue, WorkerRecord
 
 
 class LeasesRole(Protocol):
-    """Keeps workers, and frees the jobs of those that are gone."""
+    """Keeps workers, and frees the jobs of those that are gone.
+
+    Whatever frees jobs passes over rows that somebody else keeps locked, and says so in the
+    `Rescue`. The rest is freed when the same method is called again.
+    """
 
     def register_worker(self, worker: NewWorker) -> None:
         """Announce a worker, its heartbeat beginning now."""
         ...
 
     def beat(self, worker_ids: Collection[str]) -> set[str]:
-        """Renew the heartbeats of workers; return those that are still registered."""
+        """Renew the heartbeats of workers; return those that are still registered.
+
+        A worker whose row somebody else has locked is registered. Its heartbeat is not renewed, and
+        not waited for.
+        """
         ...
 
     def unregister_worker(self, worker_id: str) -> Rescue:
@@ -42,7 +50,9 @@ class LeasesRole(Protocol):
 
         Its jobs are due at once, the attempt spent; those without another attempt are failed with
         `error` as their `last_error`. Returns None when its heartbeat is not the one `seen`, or
-        when `is_living` says that it lives.
+        when `is_living` says that it lives. If the row of the worker is locked nothing is freed,
+        since no heartbeat could have been stored; jobs that are left because they are locked are
+        freed by `rescue_orphans`.
         """
         ...
 

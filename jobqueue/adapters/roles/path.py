@@ -40,6 +40,10 @@ class PathRole(Protocol):
         An outcome applies only while its job is still running under the token it was claimed
         with; a rejected one changes nothing. If the database refuses the text of an outcome, that
         outcome is stored without the text, and the others as they are.
+
+        Raises:
+            DatabaseUnavailable: somebody keeps the rows of some jobs locked; the outcomes of the
+                others are stored.
         """
         ...
 
@@ -51,7 +55,8 @@ class PathRole(Protocol):
     ) -> Turn:
         """Settle, and then claim, in one transaction where the database has them.
 
-        The turn also has the jobs that ended cancelled instead, with the reasons.
+        The turn also has the jobs that ended cancelled instead, with the reasons. Rows that
+        somebody else keeps locked do not hold up the others: their outcomes come back.
 
         Args:
             outcomes: what to settle.
@@ -61,3 +66,7 @@ class PathRole(Protocol):
                 rows that the turn settles or claims.
         """
         ...
+
+    def settle_unlocked(self, outcomes: Sequence[Outcome]) -> Turn:
+        """Settle as `turn` does, and wait for no row that somebody else has locked."""
+        return self.turn(outcomes, None)

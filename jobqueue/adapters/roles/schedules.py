@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
+from jobqueue.records import NewJob, NewSchedule, ScheduleRecord, TickSpan
 from jobqueue.stored import StoredJob
 
 
@@ -18,6 +18,9 @@ class SchedulesRole(Protocol):
 
         A new schedule, and one with another rule, ticks from now on. Others go on from their last
         tick. Paused schedules stay paused. Schedules of other names are left as they are.
+
+        Raises:
+            RowLocked: somebody keeps one of them locked; none is stored.
         """
         ...
 
@@ -30,12 +33,36 @@ class SchedulesRole(Protocol):
         ...
 
     def enqueue_ticks(
-        self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
+        self,
+        seen: ScheduleRecord,
+        jobs: Sequence[NewJob],
+        last_tick: datetime,
+        enqueued: tuple[TickSpan, ...] | None = None,
     ) -> Sequence[StoredJob] | None:
         """Enqueue the jobs of ticks and note the last of them, in one transaction.
 
         Returns None, and does neither, when the schedule is paused or is no longer as it was
         `seen`: another worker has enqueued these ticks, or it was changed.
+
+        Args:
+            seen: the schedule.
+            jobs: the jobs of its ticks.
+            last_tick: the last of these ticks.
+            enqueued: all ticks that it remembers as enqueued from now on; None for those that it
+                does already.
+
+        Raises:
+            RowLocked: somebody keeps the schedule locked; nothing is stored.
+        """
+        ...
+
+    def put_schedule_back(
+        self, seen: ScheduleRecord, back: ScheduleRecord
+    ) -> ScheduleRecord | None:
+        """Store `since`, `last_tick` and `enqueued` of a schedule whose last tick was ahead.
+
+        Returns the schedule as it is then; None, and changes nothing, when it is no longer as it
+        was `seen`.
         """
         ...
 

@@ -23,6 +23,24 @@ class Listener(Protocol):
         """
         ...
 
+    def silent_seconds(self) -> float:
+        """How long nothing has arrived. 0 where nothing on the way could keep wake-ups back.
+
+        May be called from any thread.
+        """
+        ...
+
+    def verify(self) -> None:
+        """Verify that wake-ups still arrive, while another thread waits for one.
+
+        It may take as long as the database takes to answer.
+
+        Raises:
+            DatabaseUnavailable: that cannot be verified now.
+            DatabaseError: they do not arrive. Close this listener, and listen anew.
+        """
+        ...
+
     def close(self) -> None:
         """Stop listening. May be called from any thread, and more than once."""
         ...

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Delete, Update, bindparam, case, delete, sele
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.database import FOR_EVER
-from jobqueue.adapters.sql.role import CANCEL_REQUESTED, SqlRole, held_by
+from jobqueue.adapters.sql.role import CANCEL_REQUESTED, SqlRole, held_by, rows_where
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
+from jobqueue.errors import RowLocked
 from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState, Wakeup
 from jobqueue.stored import StoredJob
 
@@ -22,6 +23,9 @@ HAVE_QUEUE = text(
     "INSERT INTO background_queues (name, updated_at) VALUES (:name, CURRENT_TIMESTAMP) "
     "ON CONFLICT (name) DO NOTHING"
 )
+
+MOST_ATTEMPTS = 2**31 - 1
+"""The largest number in the column."""
 
 
 class SqlControl(SqlRole, ControlRole):
@@ -37,6 +41,7 @@ class SqlControl(SqlRole, ControlRole):
                 state=JobState.READY.value,
                 run_at=case((JOBS.c.run_at < now, JOBS.c.run_at), else_=now),
                 max_attempts=case(
+                    (JOBS.c.attempts >= MOST_ATTEMPTS, MOST_ATTEMPTS),
                     (JOBS.c.attempts >= JOBS.c.max_attempts, JOBS.c.attempts + 1),
                     else_=JOBS.c.max_attempts,
                 ),
@@ -120,20 +125,27 @@ class SqlControl(SqlRole, ControlRole):
         return bool(self._execute(update(JOBS).where(*where).values(values)))
 
     def report_progress(self, reports: Mapping[tuple[int, int], str]) -> None:
-        statement = (
-            update(JOBS)
-            .where(JOBS.c.id == bindparam("job_id"), JOBS.c.claim_token == bindparam("token"))
-            .values(
-                progress=bindparam("report", type_=JOBS.c.progress.type), updated_at=self.time.now()
-            )
-        )
+        is_it = (JOBS.c.id == bindparam("job_id")) & (JOBS.c.claim_token == bindparam("token"))
+        values = {
+            "progress": bindparam("report", type_=JOBS.c.progress.type),
+            "updated_at": self.time.now(),
+        }
         # In ascending order of the ids, as settlements are, so that the two cannot deadlock.
         rows: list[dict[str, Any]] = [
             {"job_id": job_id, "token": token, "report": json.loads(progress)}
             for (job_id, token), progress in sorted(reports.items())
         ]
-        if rows:
-            self.database.write(lambda connection: connection.execute(statement, rows).rowcount)
+
+        def work(connection: Connection, passing_over: bool) -> bool:
+            statement = update(JOBS).where(*rows_where(JOBS.c.id, is_it, passing_over))
+            connection.execute(statement.values(values), rows)
+            return passing_over
+
+        if not rows:
+            return
+        has_passed_over = self.database.write_giving_way(work)
+        if has_passed_over:
+            raise RowLocked(f"{self.database.name}: somebody keeps rows of running jobs locked")
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
         return self._execute(self._delete(where, include_running), answer_seconds=FOR_EVER)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, exc, make_url
 
@@ -17,8 +15,10 @@ from jobqueue.errors import (
     DatabaseRefused,
     DatabaseUnavailable,
     InvalidDatabaseUrl,
+    RowLocked,
     SchemaError,
 )
+from jobqueue.forks import renewed_in_children
 
 T = TypeVar("T")
 
@@ -26,7 +26,10 @@ LONGEST_LOOK_SECONDS = 2.0
 
 # PostgreSQL's codes, from its manual's appendix "PostgreSQL Error Codes".
 SCHEMA_CODES = {"42P01", "42703", "3F000", "42704"}
-PASSING_CODES = {"25006", "40001", "40P01", "55P03", "57014"}
+LOCK_TIMEOUT_CODE = "55P03"
+# The server has ended a transaction of ours that stood still: this process was frozen meanwhile.
+STOOD_STILL_CODES = {"25P03", "25P04"}
+PASSING_CODES = {"25006", "40001", "40P01", LOCK_TIMEOUT_CODE, "57014", *STOOD_STILL_CODES}
 PASSING_CLASSES = {"08", "53", "57", "58"}
 ANSWER_SECONDS = 30.0
 # For heartbeats. Well below a lease, so that one hanging connection does not let workers seem dead.
@@ -94,16 +97,48 @@ class Database:
                     raise
             return self._transact(work, answer_seconds)
 
-    def write_giving_way(self, work: Callable[[Connection], T]) -> T:
-        """Write to jobs of another worker, without a deadlock between the two.
+    def write_giving_way(self, work: Callable[[Connection, bool], T]) -> T:
+        """Write to rows that others may have locked, and wait for none of them for long.
 
-        If the transaction waits long for a row, it is rolled back and begun again. A file has one
-        writer at a time, so that no transaction waits there.
+        If a row stays locked, the transaction is rolled back. Then it is made once more, and passes
+        over the rows that are locked. So there is no deadlock with a worker that settles, and a
+        transaction that somebody has left open holds up nothing but its own rows. A file has one
+        writer at a time, so that no row is locked there.
+
+        Args:
+            work: what to do, on a connection; the second argument says whether to pass over locked
+                rows.
+        """
+        return self.write(lambda connection: work(connection, False))
+
+    def write_unless_locked(self, work: Callable[[Connection], T]) -> T:
+        """Write, and wait for no row for long.
+
+        Raises:
+            RowLocked: somebody keeps one locked; nothing was done.
         """
         return self.write(work)
 
+    def write_in_one_statement(
+        self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
+    ) -> T:
+        """Run one statement that may be repeated, as a transaction of its own.
+
+        Where the database can, it is committed without another word from this process: one that is
+        frozen, or whose machine is lost, leaves no row locked.
+        """
+        return self.write(work, answer_seconds=answer_seconds)
+
+    def apart(self) -> Database:
+        """The same database, on connections that nobody else uses and that need not be waited for.
+
+        A file has one writer at a time, whichever connection it is on.
+        """
+        return self
+
     def _transact(self, work: Callable[[Connection], T], answer_seconds: float | None) -> T:
         with self._connected(self.engine, answer_seconds) as connection:
+            self._limit(connection)
             result = work(connection)
             try:
                 connection.commit()
@@ -134,6 +169,9 @@ class Database:
             DatabaseUnavailable: the reads took longer.
         """
         return self.read(work)
+
+    def _limit(self, connection: Connection) -> None:
+        """Limit how long the server keeps a transaction of which it hears nothing more."""
 
     @contextmanager
     def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:  # noqa: ARG002
@@ -222,7 +260,9 @@ def translated(error: BaseException, database: str) -> DatabaseError:
         return DatabaseUnavailable(f"{database} took too long to answer, and was not waited for")
     unavailable = _why_unavailable(error, code, text)
     if unavailable:
-        return DatabaseUnavailable(f"{database} {unavailable}")
+        unavailable = f"{database} {unavailable}"
+        is_locked = code == LOCK_TIMEOUT_CODE
+        return RowLocked(unavailable) if is_locked else DatabaseUnavailable(unavailable)
     if not code and "not a database" in text:
         return DatabaseError(f"{database}: the {text}; check the URL")
     kind = type(error).__name__
@@ -265,11 +305,4 @@ def _is_a(error: BaseException, *names: str) -> bool:
 
 def forget_connections_after_fork(engine: Engine) -> None:
     """A forked child must not talk on its parent's connections: pre-forking web servers do fork."""
-    reference: weakref.ref[Any] = weakref.ref(engine)
-
-    def forget() -> None:
-        living = reference()
-        if living is not None:
-            living.dispose(close=False)
-
-    os.register_at_fork(after_in_child=forget)
+    renewed_in_children(engine, lambda engine: engine.dispose(close=False))

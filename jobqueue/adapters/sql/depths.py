@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from jobqueue.adapters.sql.tables import UtcDateTime, to_utc
+from jobqueue.adapters.sql.tables import UtcDateTime, to_name, to_utc
 from jobqueue.records import QueueDepth
 
 MOST_LANES = 1_000
@@ -69,8 +69,11 @@ def capped_depths(
     running = connection.execute(RUNNING, {"most": most + 1}).all()
     depths = {name: _empty(name) for name in paused}
     for name, depth in [
-        *((row.queue, _of_lane(row, now, each)) for row in counted),
-        *((queue, replace(_empty(queue), running=n, more=n > most)) for queue, n in running),
+        *((to_name(row.queue), _of_lane(row, now, each)) for row in counted),
+        *(
+            (to_name(queue), replace(_empty(to_name(queue)), running=n, more=n > most))
+            for queue, n in running
+        ),
     ]:
         depths[name] = _both(depths.get(name, _empty(name)), depth)
     cut = lanes >= MOST_LANES
@@ -84,7 +87,13 @@ def _of_lane(row: Any, now: datetime, most: int) -> QueueDepth:
     age = now - to_utc(row.oldest) if row.due else timedelta(0)
     more = row.due > most or row.later > most
     return QueueDepth(
-        row.queue, min(row.due, most), min(row.later, most), 0, age, paused=False, more=more
+        to_name(row.queue),
+        min(row.due, most),
+        min(row.later, most),
+        0,
+        age,
+        paused=False,
+        more=more,
     )
 
 

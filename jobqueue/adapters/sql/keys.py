@@ -33,7 +33,8 @@ from jobqueue.records import (
 )
 from jobqueue.stored import StoredJob, kept_by
 
-# A second call waits here until the first commits, and then finds the key taken.
+# A second call waits here until the first commits, and then finds the key taken. A key from further
+# in the future than it would be remembered was used while the clock was ahead, and is free.
 TAKE_KEY = text("""
 INSERT INTO background_keys (key, job_id, fingerprint, expires_at, created_at)
 VALUES (:key, 0, :fingerprint, :expires_at, :now)
@@ -41,6 +42,7 @@ ON CONFLICT (key) DO UPDATE
 SET job_id = 0, fingerprint = excluded.fingerprint, expires_at = excluded.expires_at,
     created_at = excluded.created_at
 WHERE background_keys.expires_at <= excluded.created_at
+   OR background_keys.created_at > excluded.expires_at
 """).bindparams(bindparam("expires_at", type_=UtcDateTime), bindparam("now", type_=UtcDateTime))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -10,14 +11,18 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Delete,
+    Insert,
     Update,
     bindparam,
     case,
     delete,
+    false,
     insert,
     literal,
+    not_,
     or_,
     select,
+    true,
     update,
 )
 
@@ -25,8 +30,15 @@ from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.settlement import GIVEN_BACK, Freed
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.database import BEAT_SECONDS
-from jobqueue.adapters.sql.role import CANCEL_REQUESTED, UNLOCKED, SqlRole, held_by
-from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundWorker
+from jobqueue.adapters.sql.role import (
+    CANCEL_REQUESTED,
+    UNLOCKED,
+    SqlParts,
+    SqlRole,
+    held_by,
+    rows_where,
+)
+from jobqueue.adapters.sql.tables import JOBS, WORKERS
 from jobqueue.records import (
     CrashedJob,
     JobFilter,
@@ -35,16 +47,31 @@ from jobqueue.records import (
     Rescue,
     WorkerRecord,
 )
+from jobqueue.stored import StoredJob
 
 Found = TypeVar("Found", Rescue, Rescue | None)
+ALL: ColumnElement[bool] = true()
+
+HANDLERS = "handlers"
 
 
 class SqlLeases(SqlRole, LeasesRole):
-    """Keeps workers in a SQL database, and frees the jobs of those that are gone."""
+    """Keeps workers in a SQL database, and frees the jobs of those that are gone.
+
+    Heartbeats have connections of their own, so that nothing that waits can hold them up.
+    """
+
+    def __init__(self, parts: SqlParts) -> None:
+        super().__init__(parts)
+        self._beats = parts.database.apart()
+
+    def _details_of(self, worker: NewWorker) -> dict[str, Any]:  # noqa: ARG002 - others note it
+        """What the row of a new worker has beside its columns."""
+        return {}
 
     def register_worker(self, worker: NewWorker) -> None:
         now = self.time.now()
-        statement = insert(BackgroundWorker).values(
+        statement = self._insertion().values(
             id=worker.id,
             name=worker.name,
             host=worker.host,
@@ -54,8 +81,15 @@ class SqlLeases(SqlRole, LeasesRole):
             lease_seconds=worker.lease.total_seconds(),
             started_at=now,
             heartbeat_at=now,
+            details=self._details_of(worker) or None,
         )
-        self._execute(statement, answer_seconds=BEAT_SECONDS)
+        self._beats.write_in_one_statement(
+            lambda c: c.execute(statement), answer_seconds=BEAT_SECONDS
+        )
+
+    def _insertion(self) -> Insert:
+        """The statement that stores a new worker; it may be repeated if its answer is lost."""
+        return insert(WORKERS)
 
     def beat(self, worker_ids: Collection[str]) -> set[str]:
         statement = (
@@ -64,17 +98,17 @@ class SqlLeases(SqlRole, LeasesRole):
             .values(heartbeat_at=self.time.now())
             .returning(WORKERS.c.id)
         )
-        known = self.database.write(
+        known = self._beats.write(
             lambda c: c.execute(statement).scalars().all(), answer_seconds=BEAT_SECONDS
         )
         return set(known)
 
     def unregister_worker(self, worker_id: str) -> Rescue:
 
-        def work(connection: Connection) -> Rescue:
-            connection.execute(_without(worker_id))
-            freed = connection.execute(self._free(worker_id, GIVEN_BACK))
-            return self._rescue(connection, worker_id, freed)
+        def work(connection: Connection, passing_over: bool) -> Rescue:
+            connection.execute(_without(worker_id, passing_over))
+            rows = connection.execute(self._free(worker_id, GIVEN_BACK, passing_over))
+            return self._rescue(connection, worker_id, rows, passing_over)
 
         return self._announced(self.database.write_giving_way(work))
 
@@ -84,30 +118,36 @@ class SqlLeases(SqlRole, LeasesRole):
         return [queries.worker_record(row) for row in rows]
 
     def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
-        unchanged = (WORKERS.c.id == seen.id) & (WORKERS.c.heartbeat_at == seen.heartbeat_at)
+        unchanged = WORKERS.c.heartbeat_at == seen.heartbeat_at
 
-        def work(connection: Connection) -> Rescue | None:
+        def work(connection: Connection, passing_over: bool) -> Rescue | None:
             # The worker may have been frozen when it was seen, and be about to beat now.
             if self.is_living(seen):
                 return None
-            if connection.execute(delete(WORKERS).where(unchanged)).rowcount == 0:
-                return None
-            freed = connection.execute(self._free(seen.id, Freed.lost(error)))
-            return self._rescue(connection, seen.id, freed)
+            removed = connection.execute(_without(seen.id, passing_over, unchanged)).rowcount
+            if not removed:
+                is_locked = passing_over and _has_worker(connection, seen.id, unchanged)
+                return Rescue(seen.id, worker_is_locked=True) if is_locked else None
+            rows = connection.execute(self._free(seen.id, Freed.lost(error), passing_over))
+            return self._rescue(connection, seen.id, rows, passing_over)
 
         return self._announced(self.database.write_giving_way(work))
 
     def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
+        performed = [
+            (JOBS.c.id == job.id) & (JOBS.c.claim_token == job.token) for job in performing
+        ]
 
-        def work(connection: Connection) -> Rescue:
-            connection.execute(_without(worker_id))
+        def work(connection: Connection, passing_over: bool) -> Rescue:
+            connection.execute(_without(worker_id, passing_over))
             rows: list[Any] = []
-            for job in performing:
-                crashed = self._free(worker_id, Freed.crashed(job))
-                is_it = (JOBS.c.id == job.id) & (JOBS.c.claim_token == job.token)
-                rows += connection.execute(crashed.where(is_it))
-            rows += connection.execute(self._free(worker_id, GIVEN_BACK))
-            return self._rescue(connection, worker_id, rows)
+            for job, is_it in zip(performing, performed, strict=True):
+                crashed = self._free(worker_id, Freed.crashed(job), passing_over, is_it)
+                rows += connection.execute(crashed)
+            # One that was performed and has been passed over may not be locked any more.
+            others = not_(or_(false(), *performed))
+            rows += connection.execute(self._free(worker_id, GIVEN_BACK, passing_over, others))
+            return self._rescue(connection, worker_id, rows, passing_over)
 
         return self._announced(self.database.write_giving_way(work))
 
@@ -117,33 +157,40 @@ class SqlLeases(SqlRole, LeasesRole):
         return [row[0] for row in rows if row[0]]
 
     def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
-        query = queries.workers_query().where(WORKERS.c.id == worker_id)
 
-        def work(connection: Connection) -> Rescue | None:
-            if connection.execute(query).first() is not None:
+        def work(connection: Connection, passing_over: bool) -> Rescue | None:
+            if _has_worker(connection, worker_id):
                 return None
-            freed = connection.execute(self._free(worker_id, Freed.lost(error)))
-            return self._rescue(connection, worker_id, freed)
+            rows = connection.execute(self._free(worker_id, Freed.lost(error), passing_over))
+            return self._rescue(connection, worker_id, rows, passing_over)
 
         return self._announced(self.database.write_giving_way(work))
 
     def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
         query = select(JOBS.c.id, JOBS.c.claim_token).where(held_by(worker_id))
+        is_it = (JOBS.c.id == bindparam("stray_id")) & (
+            JOBS.c.claim_token == bindparam("stray_token")
+        )
 
-        def work(connection: Connection) -> Rescue:
+        def work(connection: Connection, passing_over: bool) -> Rescue:
             found = [tuple(row) for row in connection.execute(query)]
             strays = [(job_id, token) for job_id, token in found if (job_id, token) not in held]
-            free = self._free(worker_id, GIVEN_BACK).where(JOBS.c.id == bindparam("stray_id"))
-            free = free.where(JOBS.c.claim_token == bindparam("stray_token"))
+            free = self._free(worker_id, GIVEN_BACK, passing_over, is_it)
             rows: list[Any] = []
             for job_id, token in strays:
                 rows += connection.execute(free, {"stray_id": job_id, "stray_token": token})
-            return self._rescue(connection, worker_id, rows)
+            return self._rescue(connection, worker_id, rows, False)
 
         return self._announced(self.database.write_giving_way(work))
 
-    def _free(self, worker_id: str, freed: Freed) -> Update:
-        """Free the jobs of a worker; returns (id, state) of each.
+    def _free(
+        self,
+        worker_id: str,
+        freed: Freed,
+        passing_over: bool,
+        which: ColumnElement[bool] = ALL,
+    ) -> Update:
+        """Free the jobs of a worker, or some of them; returns (id, state) of each.
 
         Each job changes in one statement. Somebody may cancel it at the same moment, and between
         two statements that would be missed.
@@ -151,7 +198,7 @@ class SqlLeases(SqlRole, LeasesRole):
         now, fails = self.time.now(), _fails(freed)
         return (
             update(JOBS)
-            .where(held_by(worker_id))
+            .where(*rows_where(JOBS.c.id, held_by(worker_id) & which, passing_over))
             .values(
                 **UNLOCKED,
                 state=case(
@@ -170,14 +217,18 @@ class SqlLeases(SqlRole, LeasesRole):
             .returning(JOBS.c.id, JOBS.c.state)
         )
 
-    def _rescue(self, connection: Connection, worker_id: str, rows: Iterable[Any]) -> Rescue:
+    def _rescue(
+        self, connection: Connection, worker_id: str, rows: Iterable[Any], passing_over: bool
+    ) -> Rescue:
         """Tell what became of the jobs that were freed, from the (id, state) of each."""
         states = {job_id: JobState(state) for job_id, state in rows}
         ended = tuple(job_id for job_id, state in states.items() if state is not JobState.READY)
-        if not ended:
-            return Rescue.of(worker_id, states, ())
-        query = queries.jobs_query(JobFilter(ids=ended), self.time.now(), len(ended))
-        return Rescue.of(worker_id, states, self._records(connection.execute(query).all())[::-1])
+        records: list[StoredJob] = []
+        if ended:
+            query = queries.jobs_query(JobFilter(ids=ended), self.time.now(), len(ended))
+            records = self._records(connection.execute(query).all())[::-1]
+        rescue = Rescue.of(worker_id, states, records)
+        return _with_what_is_left(connection, rescue) if passing_over else rescue
 
     def _announced(self, rescue: Found) -> Found:
         """The rescue, once its ready jobs have been announced."""
@@ -185,21 +236,41 @@ class SqlLeases(SqlRole, LeasesRole):
         return rescue
 
     def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
-        details = {"handlers": sorted(handlers)}
-        self._execute(update(WORKERS).where(WORKERS.c.id == worker_id).values(details=details))
+        of_worker = WORKERS.c.id == worker_id
+
+        def work(connection: Connection) -> None:
+            details = connection.execute(select(WORKERS.c.details).where(of_worker)).scalar()
+            declared = {**(details or {}), HANDLERS: sorted(handlers)}
+            connection.execute(update(WORKERS).where(of_worker).values(details=declared))
+
+        self.database.write(work)
 
     def declared_handlers(self) -> dict[str, set[str]]:
         query = select(WORKERS.c.id, WORKERS.c.details).where(WORKERS.c.details.is_not(None))
         rows = self.database.read(lambda connection: connection.execute(query).all())
-        return {worker_id: set(details.get("handlers", ())) for worker_id, details in rows}
+        return {worker_id: set(found[HANDLERS]) for worker_id, found in rows if HANDLERS in found}
 
 
-def _without(worker_id: str) -> Delete:
+def _without(worker_id: str, passing_over: bool, which: ColumnElement[bool] = ALL) -> Delete:
     """Remove a worker's row.
 
     Every transaction that frees a worker's jobs does this first, so that no two of them deadlock.
     """
-    return delete(WORKERS).where(WORKERS.c.id == worker_id)
+    return delete(WORKERS).where(
+        *rows_where(WORKERS.c.id, (WORKERS.c.id == worker_id) & which, passing_over)
+    )
+
+
+def _has_worker(connection: Connection, worker_id: str, which: ColumnElement[bool] = ALL) -> bool:
+    query = select(WORKERS.c.id).where(WORKERS.c.id == worker_id, which)
+    return connection.execute(query).first() is not None
+
+
+def _with_what_is_left(connection: Connection, rescue: Rescue) -> Rescue:
+    """A rescue, with the rows that were passed over, since somebody has locked them."""
+    left = connection.execute(select(JOBS.c.id).where(held_by(rescue.worker_id))).scalars().all()
+    is_there = _has_worker(connection, rescue.worker_id)
+    return replace(rescue, locked=tuple(sorted(left)), worker_is_locked=is_there)
 
 
 def _fails(freed: Freed) -> ColumnElement[bool]:

@@ -14,15 +14,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, select, true, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+)
 
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.sql.time import DatabaseTime
-from jobqueue.records import FINISHED_STATES, LARGEST_ID, Count, JobFilter, JobState, Page
+from jobqueue.records import (
+    FINISHED_STATES,
+    LARGEST_ID,
+    LARGEST_PAGE_CHARACTERS,
+    Count,
+    JobFilter,
+    JobState,
+    Page,
+)
 from jobqueue.stored import StoredJob
 
 WINDOW = 10_000
+FIRST_BATCH = 4
+"""How many jobs of a page are read before it is known how large they are."""
 
 _FILTERED = (JOBS.c.id, JOBS.c.queue, JOBS.c.handler, JOBS.c.run_at, JOBS.c.state)
 
@@ -99,9 +120,20 @@ class Pages:
     def page(self, connection: Connection, where: JobFilter, limit: int) -> Page[StoredJob]:
         """At most `limit` jobs, and where the next page begins."""
         ids, next_before = self._ids_of_page(connection, where, limit)
-        query = queries.jobs_query(JobFilter(ids=tuple(ids)), self._time.now(), limit)
-        rows = connection.execute(query).all() if ids else []
-        return Page(list(map(queries.job_record, rows)), next_before)
+        read = 0
+        jobs: list[StoredJob] = []
+        room, batch = LARGEST_PAGE_CHARACTERS, FIRST_BATCH
+        while read < len(ids) and room > 0:
+            some = ids[read : read + batch]
+            query = queries.jobs_query(JobFilter(ids=tuple(some)), self._time.now(), batch)
+            rows = connection.execute(query).all()
+            jobs += map(queries.job_record, rows)
+            read += len(some)
+            room -= sum(map(_characters, rows))
+            batch = _fitting(room, LARGEST_PAGE_CHARACTERS - room, read)
+        if read < len(ids):
+            return Page(jobs, ids[read - 1], is_full=True)
+        return Page(jobs, next_before)
 
     def _ids_of_page(
         self, connection: Connection, where: JobFilter, limit: int
@@ -175,6 +207,16 @@ class Pages:
             seen, found = connection.execute(query).one()
             number, more = number + found, more or seen == size
         return Count(number, more)
+
+
+def _characters(row: Row[Any]) -> int:
+    """How long the texts of a row are together."""
+    return sum(len(value) for value in row if isinstance(value, str))
+
+
+def _fitting(room: int, taken: int, read: int) -> int:
+    """How many more jobs fit into the rest of a page, if they are as large as those before."""
+    return max(1, room * read // max(1, taken))
 
 
 def scans_of(where: JobFilter) -> list[Scan]:

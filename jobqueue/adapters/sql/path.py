@@ -29,7 +29,7 @@ from jobqueue.adapters.sql.announcer import wakeup_for
 from jobqueue.adapters.sql.enqueued import Enqueued
 from jobqueue.adapters.sql.execute import Execute
 from jobqueue.adapters.sql.role import SqlRole
-from jobqueue.errors import DatabaseRefused
+from jobqueue.errors import DatabaseRefused, RowLocked
 from jobqueue.records import Claim, ClaimedJob, NewJob, Outcome, Released, Retried, Turn, Wakeup
 from jobqueue.stored import StoredJob, kept_by
 
@@ -123,7 +123,11 @@ class SqlPath(SqlRole, PathRole):
         return self._settle_and_claim(NOTHING_TO_SETTLE, claim, (), Meanwhile(None)).claimed
 
     def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        return list(self.turn(outcomes, None).rejected)
+        turn = self.turn(outcomes, None)
+        if turn.locked:
+            ids = ", ".join(str(outcome.job.id) for outcome in turn.locked)
+            raise RowLocked(f"{self.database.name}: somebody keeps the rows of jobs locked: {ids}")
+        return list(turn.rejected)
 
     def turn(
         self,
@@ -132,32 +136,50 @@ class SqlPath(SqlRole, PathRole):
         meanwhile: Callable[[], None] | None = None,
     ) -> Turn:
         settlements, once = settlements_of(outcomes), Meanwhile(meanwhile)
-        given_back = [o.job for o in outcomes if isinstance(o, Released | Retried) and not o.delay]
+        given_back = _given_back(outcomes)
         try:
             done = self._settle_and_claim(settlements, claim, given_back, once)
-        except DatabaseRefused:
+        except (DatabaseRefused, RowLocked):
             if not outcomes:
                 raise
-            done = Done(self._settle_one_by_one(settlements), [])
+            done = Done(self._settle_apart(settlements), [])
         once()
+        return self._turn_of(outcomes, done, given_back)
+
+    def settle_unlocked(self, outcomes: Sequence[Outcome]) -> Turn:
+        done = Done(self._settle_apart(settlements_of(outcomes)), [])
+        return self._turn_of(outcomes, done, _given_back(outcomes))
+
+    def _turn_of(
+        self, outcomes: Sequence[Outcome], done: Done, given_back: Sequence[ClaimedJob]
+    ) -> Turn:
         # A worker that gives jobs back does not take them itself. Others may be asleep for minutes.
         self.announcer.announce(_wakeup_of(given_back))
-        rejected = _rejected(outcomes, done.applied.pairs)
-        cancelled = cancelled_among(outcomes, done.applied.reasons)
-        return Turn(rejected, tuple(done.claimed), done.look_again_in, cancelled=cancelled)
+        applied = done.applied
+        return Turn(
+            _rejected(outcomes, [*applied.pairs, *applied.locked]),
+            tuple(done.claimed),
+            done.look_again_in,
+            cancelled=cancelled_among(outcomes, applied.reasons),
+            locked=_first_of(outcomes, applied.locked),
+        )
 
-    def _settle_one_by_one(self, settlements: Settlements) -> Applied:
-        """Settle a batch in halves, since the database refused something in it."""
+    def _settle_apart(self, settlements: Settlements) -> Applied:
+        """Settle a batch, or its halves, since the database refused something in it.
+
+        What somebody has locked is passed over.
+        """
         try:
-            return self._settle_alone(settlements)
+            return self._settle_passing_over(settlements)
         except DatabaseRefused as error:
             if len(settlements) == 1:
                 plain = [without_refused_text(change, error) for change in settlements.changes]
-                return self._settle_alone(Settlements(settlements.removals, plain))
+                return self._settle_passing_over(Settlements(settlements.removals, plain))
         first, second = settlements.halves()
-        return self._settle_one_by_one(first).plus(self._settle_one_by_one(second))
+        return self._settle_apart(first).plus(self._settle_apart(second))
 
-    def _settle_alone(self, settlements: Settlements) -> Applied:
+    def _settle_passing_over(self, settlements: Settlements) -> Applied:
+        """Settle in a transaction that waits for no locked row. A file has no locked rows."""
         return self._settle_and_claim(settlements, None, (), Meanwhile(None)).applied
 
 
@@ -189,6 +211,17 @@ def _wakeup_of(jobs: Sequence[ClaimedJob]) -> Wakeup | None:
         lowest=min((job.priority, job.run_at, job.id) for job in jobs),
         jobs=len(jobs),
     )
+
+
+def _given_back(outcomes: Sequence[Outcome]) -> list[ClaimedJob]:
+    """The jobs that become ready at their old place in the queue."""
+    return [o.job for o in outcomes if isinstance(o, Released | Retried) and not o.delay]
+
+
+def _first_of(outcomes: Sequence[Outcome], pairs: Sequence[Pair]) -> tuple[Outcome, ...]:
+    """The outcomes of some claims, of each the first."""
+    first = {(o.job.id, o.job.token): o for o in reversed(outcomes)} if pairs else {}
+    return tuple(first[pair] for pair in pairs)
 
 
 def _rejected(outcomes: Sequence[Outcome], applied: Sequence[Pair]) -> tuple[Outcome, ...]:

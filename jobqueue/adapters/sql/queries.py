@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func, select
 
-from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_utc
+from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_name, to_utc
 from jobqueue.records import LARGEST_ID, JobFilter, JobState, QueueDepth, WorkerRecord
 from jobqueue.stored import StoredJob
 
 UNDECODABLE = "(undecodable)"
+PROCESS = "process"
+"""The key of a worker's `details` that has the identity of its process."""
 
 # The JSON of a row is read as text and decoded here: one bad row must not spoil a whole list.
 _JSON_COLUMNS = ("args", "progress", "result")
@@ -99,7 +101,7 @@ def running_query(now: ColumnElement[Any], limit: int) -> Select[Any]:
 
 def queue_depths(rows: Sequence[Row[Any]], paused: set[str]) -> list[QueueDepth]:
     """The records for the rows of `depths_query` and for paused queues."""
-    found = {row.queue: _queue_depth(row, row.queue in paused) for row in rows}
+    found = {to_name(row.queue): _queue_depth(row, row.queue in paused) for row in rows}
     for name in paused - set(found):
         found[name] = QueueDepth(name, 0, 0, 0, timedelta(0), paused=True)
     return [found[name] for name in sorted(found)]
@@ -107,7 +109,9 @@ def queue_depths(rows: Sequence[Row[Any]], paused: set[str]) -> list[QueueDepth]
 
 def _queue_depth(row: Row[Any], paused: bool) -> QueueDepth:
     age = to_utc(row.now) - to_utc(row.oldest) if row.oldest is not None else timedelta(0)
-    return QueueDepth(row.queue, row.due, row.later, row.running, max(age, timedelta(0)), paused)
+    return QueueDepth(
+        to_name(row.queue), row.due, row.later, row.running, max(age, timedelta(0)), paused
+    )
 
 
 def orphans_query() -> Select[Any]:
@@ -152,6 +156,7 @@ def job_record(row: Row[Any]) -> StoredJob:
     values: dict[str, Any] = {name: getattr(row, name) for name in _RECORD_COLUMNS}
     for name in _TIME_COLUMNS:
         values[name] = values[name] and to_utc(values[name])
+    values["handler"], values["queue"] = to_name(row.handler), to_name(row.queue)
     values["state"] = JobState(values["state"])
     values["args"] = decoded_args(row.args)
     values |= {name: decoded(getattr(row, name)) for name in ("progress", "result")}
@@ -186,4 +191,5 @@ def worker_record(row: Row[Any]) -> WorkerRecord:
         lease=timedelta(seconds=row.lease_seconds),
         started_at=to_utc(row.started_at),
         heartbeat_at=to_utc(row.heartbeat_at),
+        process=(row.details or {}).get(PROCESS),
     )

@@ -8,9 +8,10 @@ no claim waits for it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, or_, select, text
+from sqlalchemy import Connection, Select, and_, delete, or_, select, text, update
 from sqlalchemy.sql.expression import ColumnElement
 
 from jobqueue.adapters.roles.retention import RetentionRole
@@ -18,6 +19,9 @@ from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.records import JobState
 from jobqueue.retention import Keep
+
+AHEAD = timedelta(minutes=1)
+"""A row that ended further in the future was dated by a clock that was ahead."""
 
 # One probe of the index for each name, however many rows it has.
 FINISHED_HANDLERS = text("""
@@ -45,6 +49,7 @@ class SqlRetention(SqlRole, RetentionRole):
 
     def prune(self, state: JobState, handlers: Collection[str], keep: Keep, limit: int) -> int:
         of_class = _finished(state, handlers)
+        self._end_now(of_class, limit)
         # Read before the transaction: on SQLite only one transaction at a time can write.
         if not self.database.read(lambda c: self._too_many(c, of_class, keep, 1)):
             return 0
@@ -55,6 +60,14 @@ class SqlRetention(SqlRole, RetentionRole):
             return len(ids)
 
         return self.database.write(work)
+
+    def _end_now(self, of_class: ColumnElement[bool], limit: int) -> None:
+        """Date rows that have ended in the future: they would take the places of later ones."""
+        ahead = select(JOBS.c.id).where(of_class, JOBS.c.finished_at > self.time.later(AHEAD))
+        ids = self.database.read(lambda c: c.execute(ahead.limit(limit)).scalars().all())
+        if ids:
+            now = self.time.now()
+            self._execute(update(JOBS).where(JOBS.c.id.in_(ids)).values(finished_at=now))
 
     def _too_many(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Column, Connection, CursorResult, select
 from sqlalchemy.sql.expression import ColumnElement, Executable
 
 from jobqueue.adapters.base import Adapter
@@ -26,6 +26,16 @@ CANCEL_REQUESTED: ColumnElement[bool] = JOBS.c.cancel_requested_at.is_not(None)
 def held_by(worker_id: str) -> ColumnElement[bool]:
     """The condition that a worker holds a job."""
     return (JOBS.c.locked_by == worker_id) & (JOBS.c.state == JobState.RUNNING.value)
+
+
+def rows_where(
+    id_column: Column[Any], condition: ColumnElement[bool], passing_over: bool
+) -> tuple[ColumnElement[bool], ...]:
+    """The conditions for rows, or for those of them that nobody else has locked."""
+    if not passing_over:
+        return (condition,)
+    unlocked = select(id_column).where(condition).with_for_update(skip_locked=True).cte("unlocked")
+    return (id_column.in_(select(unlocked.c.id)), condition)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,10 +21,13 @@ from jobqueue.adapters.sql.execute import executing_on
 from jobqueue.adapters.sql.path import SqlPath
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
 from jobqueue.adapters.sql.tables import BackgroundSchedule, UtcDateTime
-from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
+from jobqueue.records import NewJob, NewSchedule, ScheduleRecord, TickSpan
 from jobqueue.stored import StoredJob, kept_by
 
 Row = BackgroundSchedule
+
+KEPT = ("since", "enqueued")
+"""What stays in the column `schedule` of a schedule that is declared again by the same rule."""
 
 # The rest of a new row is a placeholder: it is declared in the same transaction.
 HAVE_SCHEDULE = text(
@@ -52,7 +56,7 @@ class SqlSchedules(SqlRole, SchedulesRole):
             for schedule in sorted(schedules, key=lambda schedule: schedule.name):
                 self._declare(connection, app, schedule)
 
-        self.database.write(work)
+        self.database.write_unless_locked(work)
 
     def _declare(self, connection: Connection, app: str, schedule: NewSchedule) -> None:
         key, now = {"app": app, "name": schedule.name}, self.time.read(connection)
@@ -63,7 +67,7 @@ class SqlSchedules(SqlRole, SchedulesRole):
         if is_new or row.schedule.get("rule") != wanted["rule"]:
             wanted["since"] = now.isoformat()
         else:
-            wanted["since"] = row.schedule["since"]
+            wanted |= {key: row.schedule[key] for key in KEPT if key in row.schedule}
         stored = (row.handler, row.args, row.schedule)
         if stored != (schedule.handler, json.loads(schedule.args), wanted):
             change = change.values(
@@ -75,13 +79,18 @@ class SqlSchedules(SqlRole, SchedulesRole):
         connection.execute(change)
 
     def renew_schedules(self, app: str, names: Collection[str]) -> set[str]:
-        change = (
-            update(Row)
-            .where(Row.app == app, Row.name.in_(sorted(names)))
-            .values(declared_at=self.time.now())
-            .returning(Row.name)
-        )
-        return set(self.database.write(lambda c: c.execute(change).scalars().all()))
+        these = (Row.app == app, Row.name.in_(sorted(names)))
+        change = update(Row).values(declared_at=self.time.now())
+
+        def work(connection: Connection, passing_over: bool) -> Sequence[str]:
+            if passing_over:
+                unlocked = select(Row.name).where(*these).with_for_update(skip_locked=True)
+                free = connection.execute(unlocked).scalars().all()
+                connection.execute(change.where(Row.app == app, Row.name.in_(free)))
+                return connection.execute(select(Row.name).where(*these)).scalars().all()
+            return connection.execute(change.where(*these).returning(Row.name)).scalars().all()
+
+        return set(self.database.write_giving_way(work))
 
     def schedules(self, app: str | None = None) -> list[ScheduleRecord]:
         query = _all_columns().order_by(Row.app, Row.name)
@@ -91,26 +100,37 @@ class SqlSchedules(SqlRole, SchedulesRole):
         return sorted(map(_record, rows), key=lambda record: (record.app, record.name))
 
     def enqueue_ticks(
-        self, seen: ScheduleRecord, jobs: Sequence[NewJob], last_tick: datetime
+        self,
+        seen: ScheduleRecord,
+        jobs: Sequence[NewJob],
+        last_tick: datetime,
+        enqueued: tuple[TickSpan, ...] | None = None,
     ) -> Sequence[StoredJob] | None:
-        unchanged = (
-            *_is(seen.app, seen.name),
-            Row.last_tick.is_not_distinct_from(seen.last_tick),
-            Row.updated_at == seen.updated_at,
-            Row.paused_at.is_(None),
-        )
-        move_on: Any = update(Row).where(*unchanged).values(last_tick=last_tick)
+        move_on: Any = update(Row).where(*_unchanged(seen), Row.paused_at.is_(None))
+        move_on = move_on.values(last_tick=last_tick)
+        if enqueued is not None:
+            move_on = move_on.values(schedule=_stored(replace(seen, enqueued=enqueued)))
 
         def work(connection: Connection) -> Sequence[StoredJob] | None:
             if not connection.execute(move_on).rowcount:
                 return None
             return self._path.insert(executing_on(connection), jobs)
 
-        records = self.database.write(work)
+        records = self.database.write_unless_locked(work)
         if records is None:
             return None
         self.announcer.announce_new(wakeup_for(records))
         return kept_by(self.adapter, records)
+
+    def put_schedule_back(
+        self, seen: ScheduleRecord, back: ScheduleRecord
+    ) -> ScheduleRecord | None:
+        change = update(Row).where(*_unchanged(seen)).returning(*Row.__table__.columns)
+        change = change.values(
+            last_tick=back.last_tick, schedule=_stored(back), updated_at=self.time.now()
+        )
+        row = self.database.write(lambda connection: connection.execute(change).first())
+        return None if row is None else _record(row)
 
     def pause_schedule(self, app: str, name: str) -> bool:
         now = self.time.now()
@@ -149,8 +169,22 @@ def _is(app: str, name: str) -> tuple[ColumnElement[bool], ...]:
     return (Row.app == app, Row.name == name)
 
 
-def _definition(schedule: NewSchedule) -> dict[str, Any]:
-    """The content of the column `schedule`, without `since`."""
+def _unchanged(seen: ScheduleRecord) -> tuple[ColumnElement[bool], ...]:
+    return (
+        *_is(seen.app, seen.name),
+        Row.last_tick.is_not_distinct_from(seen.last_tick),
+        Row.updated_at == seen.updated_at,
+    )
+
+
+def _stored(record: ScheduleRecord) -> dict[str, Any]:
+    """The content of the column `schedule`."""
+    spans = [[span.first.isoformat(), span.last.isoformat()] for span in record.enqueued]
+    return {**_definition(record), "since": record.since.isoformat(), "enqueued": spans}
+
+
+def _definition(schedule: NewSchedule | ScheduleRecord) -> dict[str, Any]:
+    """The content of the column `schedule` as the code has it, without what became of it."""
     return {
         "rule": dict(schedule.rule),
         "catch_up": schedule.catch_up,
@@ -177,4 +211,8 @@ def _record(row: Any) -> ScheduleRecord:
         declared_at=row.declared_at,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        enqueued=tuple(
+            TickSpan(datetime.fromisoformat(first), datetime.fromisoformat(last))
+            for first, last in row.schedule.get("enqueued", ())
+        ),
     )

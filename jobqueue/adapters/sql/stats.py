@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, select, text, tuple_
+from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select, text, tuple_
 
 from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import STATS, UtcDateTime, to_utc
-from jobqueue.records import STATS_LIFETIME, Stat, StatOfMinute
+from jobqueue.records import STATS_LIFETIME, Stat, StatOfMinute, duration_of
 
 # The last flush of a worker may fall into the minute of the one before.
 ADD_STATS = text("""
@@ -57,17 +57,24 @@ class SqlStats(SqlRole, StatsRole):
         summed.append(func.max(STATS.c.longest_seconds).label("longest_seconds"))
         summed.append(func.sum(STATS.c.wait_seconds).label("wait_seconds"))
         kinds = (STATS.c.minute, STATS.c.handler, STATS.c.queue)
-        query = select(*kinds, *summed).where(STATS.c.minute > self.time.later(-period))
+        # Minutes in the future were written by a clock that was ahead.
+        lately = (STATS.c.minute > self.time.later(-period), STATS.c.minute <= self.time.now())
+        query = select(*kinds, *summed).where(*lately)
         query = query.group_by(*kinds).order_by(*kinds)
         rows = self.database.look(lambda connection: connection.execute(query).all())
         return [StatOfMinute(to_utc(row.minute), _stat(row)) for row in rows]
 
     def prune_stats(self, limit: int) -> int:
-        too_old = select(*_STATS_KEY).where(STATS.c.minute <= self.time.later(-STATS_LIFETIME))
+        too_far = or_(
+            STATS.c.minute <= self.time.later(-STATS_LIFETIME),
+            STATS.c.minute > self.time.later(STATS_LIFETIME),
+        )
+        too_old = select(*_STATS_KEY).where(too_far)
         too_old = too_old.order_by(*_STATS_KEY).limit(limit)
         if not self.database.read(lambda c: c.execute(too_old.limit(1)).first()):
             return 0
-        return self._execute(delete(STATS).where(tuple_(*_STATS_KEY).in_(too_old)))
+        unlocked = too_old.with_for_update(skip_locked=True)
+        return self._execute(delete(STATS).where(tuple_(*_STATS_KEY).in_(unlocked)))
 
 
 def _stat_row(stat: Stat) -> dict[str, Any]:
@@ -92,7 +99,7 @@ def _stat(row: Row[Any]) -> Stat:
         retried=row.retried,
         failed=row.failed,
         cancelled=row.cancelled,
-        run_time=timedelta(seconds=row.run_seconds),
-        longest=timedelta(seconds=row.longest_seconds),
-        wait_time=timedelta(seconds=row.wait_seconds),
+        run_time=duration_of(row.run_seconds),
+        longest=duration_of(row.longest_seconds),
+        wait_time=duration_of(row.wait_seconds),
     )

@@ -32,6 +32,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from jobqueue.records import DEFAULT_PRIORITY, DEFAULT_QUEUE, JobState
 
+# The first and the last moment that Python can tell in any time zone.
+DAWN = datetime(1, 1, 3, tzinfo=UTC)
+DUSK = datetime(9999, 12, 29, tzinfo=UTC)
+
 TABLE_PREFIX = "background_"
 VERSION_TABLE = "background_jobs_version"
 
@@ -80,10 +84,24 @@ def to_text(moment: datetime) -> str:
 
 
 def to_utc(value: datetime | str) -> datetime:
-    """A moment as either database returns it, as an aware UTC datetime."""
+    """A moment as either database returns it, as an aware UTC datetime.
+
+    Text that was written by hand and is no moment is read as `DAWN` or `DUSK`, by its order.
+    """
     if isinstance(value, datetime):
         return value.astimezone(UTC)
-    return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return DAWN if value < to_text(DAWN) else DUSK
+    except TypeError:
+        return DAWN
+
+
+def to_name(value: str | bytes) -> str:
+    """A name as either database returns it. SQLite keeps bytes where somebody wrote bytes."""
+    return value if isinstance(value, str) else str(value, "utf-8", "backslashreplace")
 
 
 UtcDateTime = DateTime(timezone=True).with_variant(MomentText(), "sqlite")

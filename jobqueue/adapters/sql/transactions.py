@@ -17,7 +17,8 @@ from jobqueue.adapters.sql.path import SqlPath
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.transaction import AsyncJobTransaction, JobTransaction
-from jobqueue.errors import ConfigurationError
+from jobqueue.errors import ConfigurationError, RowLocked
+from jobqueue.forks import renewed_in_children
 from jobqueue.records import JobState, Succeeded
 
 if TYPE_CHECKING:
@@ -38,9 +39,16 @@ class SqlTransaction(JobTransaction):
         self._database, self._sessions, self._path = parts.database, parts.sessions, path
 
     def _settle(self, outcome: Succeeded) -> bool:
-        with self._database.errors_translated():
-            connection = self._sessions.connection_of(self.session)
-            return bool(self._path.settle_within(connection, settlements_of([outcome])).pairs)
+        try:
+            with self._database.errors_translated():
+                connection = self._sessions.connection_of(self.session)
+                return bool(self._path.settle_within(connection, settlements_of([outcome])).pairs)
+        except RowLocked as error:
+            raise RowLocked(
+                f"job {outcome.job.id} ({outcome.job.handler}) could not be completed: somebody's "
+                "open transaction keeps its row in background_jobs locked; what was written in its "
+                "transaction is rolled back, and it is tried again when the row is free"
+            ) from error
 
 
 class SqlTransactions(SqlRole, TransactionsRole):
@@ -54,9 +62,13 @@ class SqlTransactions(SqlRole, TransactionsRole):
     def __init__(self, parts: SqlParts, path: SqlPath) -> None:
         super().__init__(parts)
         self._parts, self._path = parts, path
-        self._engines_lock = threading.Lock()
+        self._renew_lock()
+        renewed_in_children(self, SqlTransactions._renew_lock)
         self._sync_engine: Engine | None = None
         self._async_engine: AsyncEngine | None = None
+
+    def _renew_lock(self) -> None:
+        self._engines_lock = threading.Lock()
 
     # --- what each database says in its own way --------------------------------------------------
 

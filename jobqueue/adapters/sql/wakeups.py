@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, literal_column, select
@@ -35,9 +35,14 @@ class SqlWakeups(SqlRole, WakeupsRole):
     def listen(self, url: str | None = None) -> Listener: ...
 
     def due_in(self) -> timedelta | None:
+        first, now = self.first_run_at()
+        return None if first is None else first - now
+
+    def first_run_at(self) -> tuple[datetime | None, datetime]:
+        """When the first ready job is due, None when there is none, and the current time."""
         query = select(literal_column(FIRST_RUN_AT, UtcDateTime), self.time.now())
         first, now = self.database.read(lambda c: _only_row(c, query))
-        return None if first is None else to_utc(first) - to_utc(now)
+        return None if first is None else to_utc(first), to_utc(now)
 
 
 def _only_row(connection: Connection, query: Any) -> Any:

@@ -13,11 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
 
 from jobqueue.adapters.sql.database import ANSWER_SECONDS, LONGEST_LOOK_SECONDS, Database, parse_url
+from jobqueue.adapters.sqlite.forks import OPEN
+from jobqueue.adapters.sqlite.watched_file import WatchedFile
 from jobqueue.adapters.sqlite.writer import BUSY_TIMEOUT_SECONDS, STEPS_BETWEEN_LOOKS, Writer
-from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl, SchemaError, TransactionOpen
+from jobqueue.config import folder_of
+from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl, TransactionOpen
 
 T = TypeVar("T")
 
@@ -36,8 +39,9 @@ class _Write:
 class SqliteDatabase(Database):
     """An engine whose writes take turns with the transactions of jobs."""
 
-    def __init__(self, engine: Engine, reader: Engine) -> None:
+    def __init__(self, engine: Engine, reader: Engine, file: WatchedFile) -> None:
         super().__init__(engine, reader)
+        self.file = file
         self.writer = Writer()
 
     def write(
@@ -118,40 +122,50 @@ def readable(text: bytes) -> str:
 
 
 def open_database(url: str) -> SqliteDatabase:
-    """An engine for a SQLite file that exists. SQLite itself would create a missing one."""
+    """An engine for a SQLite file that exists. SQLite itself would create a missing one.
+
+    A relative path is made absolute, since jobs and applications change the working directory.
+    """
     _refuse_old_sqlite()
     parsed = parse_url(url).set(drivername="sqlite+pysqlite")
     _refuse_memory(parsed)
+    parsed = parsed.set(database=str(folder_of(url) / str(parsed.database)))
     parsed = parsed.set(query={"timeout": str(BUSY_TIMEOUT_SECONDS), **parsed.query})
     engine = create_engine(parsed, hide_parameters=True)
-    set_up(engine)
+    file = WatchedFile(Path(str(parsed.database)))
+    set_up(engine, file)
 
     @event.listens_for(engine, "connect")
     def read_whatever_is_there(connection: sqlite3.Connection, _: Any) -> None:
         connection.text_factory = readable
 
-    return SqliteDatabase(engine, engine.execution_options(**{READ_OPTION: True}))
+    return SqliteDatabase(engine, engine.execution_options(**{READ_OPTION: True}), file)
 
 
-def set_up(engine: Engine) -> None:
-    """Set up each connection and each transaction of an engine."""
-    file = engine.url.database
+def set_up(engine: Engine, file: WatchedFile) -> None:
+    """Set up each connection and each transaction of an engine for a file."""
+    OPEN.watch(engine, file.path)
+    file.watch(engine)
 
     @event.listens_for(engine, "do_connect")
-    def refuse_missing_file(*_: Any) -> None:
-        where = Path(str(file)).absolute()
-        if not where.exists():
-            raise SchemaError(
-                f"the database {where} does not exist; run `jobqueue setup`, or go to the folder "
-                "where that was done"
-            )
+    def connect(dialect: Dialect, record: Any, arguments: Any, options: Any) -> Any:
+        def durably() -> Any:
+            return _made_durable(dialect.connect(*arguments, **options))
 
-    @event.listens_for(engine, "connect")
-    def make_durable(connection: Any, _: Any) -> None:
-        _enter_wal(connection)
-        connection.execute("PRAGMA synchronous = FULL")
+        with OPEN.opening(record, file.path):
+            return file.open(record, durably)
 
     begin_immediate(engine)
+
+
+def _made_durable(connection: Any) -> Any:
+    try:
+        _enter_wal(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:

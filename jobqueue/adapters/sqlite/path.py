@@ -140,6 +140,7 @@ class SqlitePath(SqlPath):
         values: dict[str, Any] = {
             "limit": claim.limit,
             "free_slots": claim.free_slots,
+            "most_bytes": claim.most_bytes,
             "now": now,
         }
         in_all, in_one, in_some = (
@@ -243,10 +244,18 @@ def _finding(but: str) -> tuple[str, str, str]:
 def claimed_jobs(token: int, now: str, rows: Sequence[Any]) -> list[ClaimedJob]:
     """The jobs in the rows of a claim, all of them locked at the same moment."""
     locked_at, read = to_utc(now), datetime.fromisoformat
-    return [
-        ClaimedJob(
-            *(a, token, b, c, d, e, f, g, h),
-            *(read(run_at + "+00:00"), read(created_at + "+00:00"), locked_at),
-        )
-        for a, b, c, d, e, f, g, h, run_at, created_at in rows
-    ]
+    try:
+        return [
+            ClaimedJob(
+                *(a, token, b, c, d, e, f, g, h),
+                *(read(run_at + "Z"), read(created_at + "Z"), locked_at),
+            )
+            for a, b, c, d, e, f, g, h, run_at, created_at in rows
+        ]
+    except (TypeError, ValueError):  # a time that was written by hand is none
+        return [
+            ClaimedJob(
+                *(a, token, b, c, d, e, f, g, h), to_utc(run_at), to_utc(created_at), locked_at
+            )
+            for a, b, c, d, e, f, g, h, run_at, created_at in rows
+        ]

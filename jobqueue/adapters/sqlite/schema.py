@@ -8,23 +8,33 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from jobqueue.adapters.sql.schema import SqlSchema
+from jobqueue.adapters.sqlite.database import SqliteDatabase
 from jobqueue.errors import DatabaseUnavailable
 
 
 class SqliteSchema(SqlSchema):
     """Creates the tables in a SQLite file, and the file."""
 
+    database: SqliteDatabase
+
     def _prepare(self) -> None:
-        path = Path(str(self.database.engine.url.database))
+        path = self.database.file.path
         if not path.parent.is_dir():
             raise DatabaseUnavailable(
-                f"the folder {path.parent} for {path.name} does not exist; create it, or check the "
-                "URL"
+                f"the folder {_shown(path.parent)} for {path.name} does not exist; create it, or "
+                "check the URL"
             )
         path.touch()
+        self.database.file.expect_another()
 
     def _lock_migrations(self, connection: Connection) -> None:
         """The transaction holds the write lock already."""
 
     def _server_version(self, connection: Connection) -> str:  # noqa: ARG002
         return f"SQLite {sqlite3.sqlite_version}"
+
+
+def _shown(folder: Path) -> Path:
+    """A folder as it was probably given: from the working directory on, if it is in there."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder

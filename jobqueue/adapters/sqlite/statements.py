@@ -36,7 +36,7 @@ priorities (priority) AS (
     FROM priorities WHERE priorities.priority IS NOT NULL
 ),
 due AS (
-    SELECT id, max_attempts FROM background_jobs
+    SELECT id, max_attempts, length(CAST(args AS BLOB)) AS bytes FROM background_jobs
     WHERE state = 'ready' {in_queue} AND priority IN (SELECT priority FROM priorities)
       AND run_at <= {now}{but}
     ORDER BY priority, run_at, id LIMIT :limit
@@ -59,7 +59,8 @@ lanes (queue, priority) AS (
     FROM lanes WHERE lanes.priority IS NOT NULL
 ),
 due AS (
-    SELECT job.id, job.max_attempts FROM lanes CROSS JOIN background_jobs AS job
+    SELECT job.id, job.max_attempts, length(CAST(job.args AS BLOB)) AS bytes
+    FROM lanes CROSS JOIN background_jobs AS job
     WHERE job.id IN (
         SELECT candidate.id FROM background_jobs AS candidate
         WHERE candidate.state = 'ready' AND candidate.queue = lanes.queue
@@ -73,12 +74,15 @@ due AS (
 # a statement without any: four steps a turn instead of one for each job.
 _FIND = """
 SELECT CAST(json_group_array(json_array(
-    id, handler, CAST(args AS TEXT), queue, priority, attempts + 1, max_attempts, crashes, run_at,
-    created_at)) AS BLOB)
+    id, CAST(handler AS TEXT), CAST(args AS TEXT), CAST(queue AS TEXT), priority, attempts + 1,
+    max_attempts, CAST(crashes AS INTEGER), run_at, created_at)) AS BLOB)
 FROM background_jobs
 WHERE id IN (
-    SELECT id FROM (SELECT id, max_attempts, row_number() OVER () AS place FROM due)
-    WHERE max_attempts > 1 OR place <= :free_slots)
+    SELECT id FROM (
+        SELECT id, max_attempts, row_number() OVER one_by_one AS place,
+               sum(bytes) OVER one_by_one AS bytes
+        FROM due WINDOW one_by_one AS (ROWS UNBOUNDED PRECEDING))
+    WHERE place <= :free_slots OR (max_attempts > 1 AND bytes <= :most_bytes))
 """
 ARGS_PLACE = 2
 FIND_IN_ALL_QUEUES = f"WITH RECURSIVE {_PRIORITIES} {_FIND}"

@@ -65,7 +65,7 @@ class SqliteTransactions(SqlTransactions):
 
     def _new_sync_engine(self) -> Engine:
         engine = create_engine(self.database.engine.url, hide_parameters=True)
-        set_up(engine)
+        set_up(engine, self.database.file)
         return engine
 
     def _new_async_engine(self) -> AsyncEngine:
@@ -74,5 +74,5 @@ class SqliteTransactions(SqlTransactions):
 
         url = self.database.engine.url.set(drivername="sqlite+aiosqlite")
         engine = create_async_engine(url, hide_parameters=True, poolclass=NullPool)
-        set_up(engine.sync_engine)
+        set_up(engine.sync_engine, self.database.file)
         return engine

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
 from typing import TypeVar
 
 from jobqueue.adapters.sql.transactions import SqlTransaction
+from jobqueue.forks import renewed_in_children
 
 T = TypeVar("T")
 
@@ -28,14 +28,7 @@ class Writer:
 
     def __init__(self) -> None:
         self._reset()
-        reference = weakref.ref(self)
-
-        def forget() -> None:
-            living = reference()
-            if living is not None:
-                living._reset()  # noqa: SLF001 - of this very class
-
-        os.register_at_fork(after_in_child=forget)
+        renewed_in_children(self, Writer._reset)
 
     def _reset(self) -> None:
         self._changed = threading.Condition()

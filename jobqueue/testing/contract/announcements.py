@@ -97,6 +97,12 @@ def turn_with(make: Callable[[ClaimedJob], Outcome], *, claims: bool = False) ->
     return turn
 
 
+def settle_unlocked(adapter: Adapter) -> Act:
+    """A job that goes back after its row was locked."""
+    job = claim_new(adapter)
+    return lambda: adapter.settle_unlocked([released(job)])
+
+
 def released(job: ClaimedJob) -> Outcome:
     """It was not started."""
     return Released(job)
@@ -174,6 +180,7 @@ MAKES_READY: Mapping[str, tuple[Scenario, ...]] = {
     "enqueue": (enqueue, enqueue_many, enqueue_some_due),
     "enqueue_once": (enqueue_once,),
     "enqueue_ticks": (enqueue_ticks,),
+    "settle_unlocked": (settle_unlocked,),
     "settle": (settle_with(released), settle_with(retried)),
     "turn": (
         turn_with(released),
@@ -238,6 +245,7 @@ MAKES_NOTHING_READY = frozenset(
         "renew_schedules",
         "schedules",
         "pause_schedule",
+        "put_schedule_back",
         "resume_schedule",
         "add_stats",
         "stats",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from collections.abc import Sequence
 from datetime import timedelta
@@ -92,6 +93,7 @@ def a_claim(
     queues: tuple[str, ...] | None = None,
     token: int | None = None,
     passing_over: tuple[str, ...] = (),
+    most_bytes: int = sys.maxsize,
 ) -> Claim:
     """A claim with a fresh token; every job of it would start at once unless said otherwise."""
     return Claim(
@@ -101,6 +103,7 @@ def a_claim(
         free_slots=limit if free_slots is None else free_slots,
         queues=queues,
         passing_over=passing_over,
+        most_bytes=most_bytes,
     )
 
 

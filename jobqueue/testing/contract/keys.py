@@ -59,5 +59,16 @@ class KeysContract(ContractBase):
         clock.advance(KEY.lifetime)
         assert adapter.prune_keys(10) == 1
 
+    def test_a_key_that_was_used_while_the_clock_was_ahead_is_not_kept_for_as_long(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        clock.advance(KEY.lifetime)
+        assert adapter.enqueue_once(KEY, new_job()).is_new
+        clock.advance(-KEY.lifetime)
+        assert not adapter.enqueue_once(KEY, new_job()).is_new
+        clock.advance(-1)
+        assert adapter.enqueue_once(KEY, new_job()).is_new
+        assert not adapter.enqueue_once(KEY, new_job()).is_new
+
     def test_no_keys_to_remove(self, adapter: Adapter) -> None:
         assert adapter.prune_keys(100) == 0

@@ -10,6 +10,7 @@ import pytest
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
+    LARGEST_PAGE_CHARACTERS,
     Count,
     Discarded,
     Failed,
@@ -220,6 +221,20 @@ class ReadsContract(ContractBase):
         number = adapter.count_jobs(where)
         assert adapter.count_up_to(where, 1_000) == Count(number)
         assert adapter.count_up_to(where, 2) == Count(min(number, 2), number > 2)
+
+    def test_a_page_of_large_jobs_is_short(self, adapter: Adapter) -> None:
+        large = '{"text": "%s"}' % ("x" * (LARGEST_PAGE_CHARACTERS // 5))
+        stored = adapter.enqueue([new_job(args=large) for _ in range(12)])
+        first = adapter.page_jobs(JobFilter(), 12)
+        assert first.is_full
+        assert 1 <= len(first.jobs) < 12
+        pages = pages_of(adapter, JobFilter(), 12)
+        assert [job_id for page in pages for job_id in page] == ids(stored)[::-1]
+
+    def test_a_job_that_is_larger_than_a_page_is_a_page(self, adapter: Adapter) -> None:
+        huge = '{"text": "%s"}' % ("x" * LARGEST_PAGE_CHARACTERS)
+        stored = adapter.enqueue([new_job(args=huge), new_job()])
+        assert ids(adapter.page_jobs(JobFilter(before_id=stored[1].id), 5).jobs) == [stored[0].id]
 
     def test_pages_know_where_their_jobs_are_kept(self, adapter: Adapter) -> None:
         enqueue_one(adapter)

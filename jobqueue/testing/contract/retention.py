@@ -66,6 +66,20 @@ class RetentionContract(ContractBase):
         assert adapter.prune(SUCCEEDED, ["Work"], keep, 2) == 0
         assert left(adapter) == done[4:]
 
+    def test_those_that_ended_while_the_clock_was_ahead_make_room_for_later_ones(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        clock.advance(MINUTE * 1000)
+        succeed(adapter, clock)
+        succeed(adapter, clock, "Other")
+        clock.advance(-MINUTE * 1000)
+        assert adapter.prune(SUCCEEDED, ["Work"], Keep(count=2), 100) == 0
+        ended = [r.finished_at for r in adapter.list_jobs(JobFilter(handlers=("Work",)), 1)]
+        assert ended == [clock.now()]
+        done = [succeed(adapter, clock) for _ in range(2)]
+        assert adapter.prune(SUCCEEDED, ["Work"], Keep(count=2), 100) == 1
+        assert left(adapter)[1:] == done
+
     def test_other_classes_and_states_are_left(self, adapter: Adapter, clock: ManualClock) -> None:
         other = succeed(adapter, clock, "Other")
         failed = claim_new(adapter)

@@ -11,10 +11,11 @@ import pytest
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
-from jobqueue.records import JobFilter, NewJob, NewSchedule, ScheduleRecord
+from jobqueue.records import JobFilter, NewJob, NewSchedule, ScheduleRecord, TickSpan
 from jobqueue.testing.contract.base import TEXTS, ContractBase, a_claim, at_once, ids, new_job
 
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 EVERY_MINUTE = {"every_seconds": 60.0}
 EVERY_HOUR = {"cron": "0 * * * *", "tz": "Europe/Paris"}
 
@@ -186,6 +187,37 @@ class SchedulesContract(ContractBase):
         assert adapter.enqueue_ticks(the_schedule(adapter), [new_job()], tick) is None
         assert adapter.count_jobs(JobFilter()) == 0
         assert the_schedule(adapter).last_tick is None
+
+    # --- a clock that was wrong ------------------------------------------------------------------
+
+    def test_what_has_been_enqueued_is_remembered(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        seen = declared(adapter)
+        tick = clock.advance(MINUTE)
+        spans = (TickSpan(tick, tick), TickSpan(tick + HOUR, tick + HOUR + MINUTE))
+        assert adapter.enqueue_ticks(seen, [new_job()], tick, spans)
+        assert the_schedule(adapter) == replace(seen, last_tick=tick, enqueued=spans)
+        assert adapter.enqueue_ticks(the_schedule(adapter), [], tick + MINUTE) is not None
+        assert the_schedule(adapter).enqueued == spans
+        args = '{"of": "others"}'
+        assert declared(adapter, new_schedule(args=args)).enqueued == spans
+        assert declared(adapter, new_schedule(args=args, rule=EVERY_HOUR)).enqueued == ()
+
+    def test_a_schedule_is_put_back(self, adapter: Adapter, clock: ManualClock) -> None:
+        seen = declared(adapter)
+        tick = clock.now() + HOUR
+        assert adapter.enqueue_ticks(seen, [], tick) is not None
+        ahead, now = the_schedule(adapter), clock.advance(MINUTE)
+        spans = (TickSpan(tick, tick),)
+        for last_tick in (now, None):
+            back = replace(ahead, since=now, last_tick=last_tick, enqueued=spans)
+            expected = replace(back, updated_at=now)
+            assert adapter.put_schedule_back(ahead, back) == expected
+            assert the_schedule(adapter) == expected
+            assert adapter.put_schedule_back(ahead, back) is None, "it is no longer as seen"
+            assert adapter.enqueue_ticks(ahead, [new_job()], tick) is None
+            ahead, now = the_schedule(adapter), clock.advance(MINUTE)
 
     # --- pausing ---------------------------------------------------------------------------------
 

@@ -41,6 +41,13 @@ class StatsContract(ContractBase):
             minute + timedelta(minutes=1)
         ]
 
+    def test_durations_end_at_the_longest_there_is(self, adapter: Adapter) -> None:
+        endless = Stat("One", "a", 1, wait_time=timedelta.max)
+        for worker in ("worker-1", "worker-1", "worker-2"):
+            adapter.add_stats(worker, [endless])
+        [found] = adapter.stats(timedelta(hours=1))
+        assert (found.stat.succeeded, found.stat.wait_time) == (3, timedelta.max)
+
     def test_stats_are_removed_after_a_week(self, adapter: Adapter, clock: ManualClock) -> None:
         adapter.add_stats("worker-1", [Stat("One", "a", 1), Stat("Two", "a", 1)])
         clock.advance(timedelta(days=6, hours=23))
@@ -50,3 +57,17 @@ class StatsContract(ContractBase):
         assert adapter.prune_stats(1) == 1
         assert adapter.prune_stats(10) == 1
         assert len(adapter.stats(timedelta(days=30))) == 1
+
+    def test_what_a_clock_that_was_ahead_has_written_is_not_of_the_last_minutes(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        hour = timedelta(hours=1)
+        ahead = clock.advance(hour)
+        adapter.add_stats("worker-1", [Stat("One", "a", 1)])
+        clock.advance(timedelta(days=10))
+        adapter.add_stats("worker-1", [Stat("Two", "a", 1)])
+        clock.advance(-timedelta(days=10) - hour)
+        assert adapter.stats(2 * hour) == []
+        assert adapter.prune_stats(10) == 1
+        clock.advance(hour)
+        assert [found.minute for found in adapter.stats(2 * hour)] == [ahead]

@@ -69,6 +69,17 @@ class WakeupsContract(ContractBase):
         assert heard == [None]
         listener.close()
 
+    def test_it_is_verified_that_wakeups_arrive(self, adapter: Adapter, listener: Listener) -> None:
+        heard: list[Wakeup | None] = []
+        waiting = threading.Thread(target=lambda: heard.append(listener.wait(PATIENCE_SECONDS)))
+        waiting.start()
+        listener.verify()
+        assert listener.silent_seconds() < PATIENCE_SECONDS
+        assert waiting.is_alive(), "it is no wake-up"
+        enqueue_one(adapter)
+        waiting.join(PATIENCE_SECONDS)
+        assert heard[0] is not None
+
     # --- due_in ----------------------------------------------------------------------------------
 
     def test_nothing_is_due_where_nothing_is_ready(self, adapter: Adapter) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -207,6 +209,31 @@ class ClaimContract(ContractBase):
         job = claim_new(adapter, new_job(max_attempts=2))
         settle_all(adapter, Retried(job, error="again"))
         assert ids(adapter.claim(a_claim(limit=5, free_slots=0))) == [job.id]
+
+    @pytest.mark.parametrize("queues", NAMED_QUEUES)
+    def test_no_more_is_prefetched_than_there_is_room_for(
+        self, adapter: Adapter, queues: tuple[str, ...] | None
+    ) -> None:
+        large, small = json.dumps({"x": "x" * 99_991}), json.dumps({"x": "x" * 91})
+        made = ids(
+            adapter.enqueue(
+                [new_job("Work", args, queue="a") for args in (small, large, large, small, large)]
+            )
+        )
+        ours = partial(a_claim, "worker-1", limit=10, queues=queues)
+        assert adapter.claim(ours(free_slots=0, most_bytes=99)) == []
+        first = adapter.claim(ours(free_slots=0, most_bytes=200_099))
+        assert ids(first) == made[:2]
+        assert [record(adapter, job_id).attempts for job_id in made] == [1, 1, 0, 0, 0]
+        second = adapter.claim(ours(free_slots=1, most_bytes=0))
+        assert ids(second) == made[2:3]
+        third = adapter.claim(ours(free_slots=1, most_bytes=100_100))
+        assert ids(third) == made[3:]
+
+    def test_the_size_of_arguments_is_that_of_their_text_in_utf_8(self, adapter: Adapter) -> None:
+        made = ids(adapter.enqueue([new_job("Work", '{"x": "Grüße"}')] * 2))
+        assert adapter.claim(a_claim(free_slots=0, most_bytes=15)) == []
+        assert ids(adapter.claim(a_claim(free_slots=0, most_bytes=16))) == made[:1]
 
     @pytest.mark.parametrize("queues", NAMED_QUEUES)
     def test_two_workers_share_all_of_it(

@@ -363,3 +363,12 @@ class SettleContract(ContractBase):
             None,
             text,
         )
+
+    def test_what_nobody_has_locked_is_settled_as_in_a_turn(self, adapter: Adapter) -> None:
+        adapter.enqueue([new_job(), new_job()])
+        done, failed = adapter.claim(a_claim())
+        stale = Succeeded(replace(done, token=done.token + 1))
+        turn = adapter.settle_unlocked([stale, Succeeded(done), Failed(failed, error="broken")])
+        assert (turn.rejected, turn.locked, turn.claimed) == ((stale,), (), ())
+        assert adapter.get(done.id) is None
+        assert record(adapter, failed.id).state is JobState.FAILED
