@@ -18,15 +18,13 @@ from typing import Any
 
 from jobqueue import log
 from jobqueue.errors import JobCancelled, JobTimeout
-from jobqueue.hooks import ATTEMPT_HOOKS, Around, Finish, Hooks, overridden
+from jobqueue.hooks import ATTEMPT_HOOKS, OBSERVER_FAILS, Around, Finish, Hooks, overridden
 from jobqueue.retry import Discard, Retry
 
 InTime = Callable[[Any], Awaitable[Any]]
 
 # Errors that end an attempt by itself: not `StopNow`, and not being cancelled.
 ENDS_BY_ITSELF = (Exception, SystemExit, JobTimeout)
-# Errors of an observer. The time of a job may be over while one runs.
-OBSERVER_FAILS = (Exception, JobTimeout)
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 BESIDE_ARGUMENTS = {"after_success": "result", "after_failure": "error"}

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from jobqueue import log
-from jobqueue.errors import ConfigurationError
+from jobqueue.errors import ConfigurationError, JobTimeout
 from jobqueue.records import (
     Cancelled,
     ClaimedJob,
@@ -133,6 +133,8 @@ EVENTS = tuple(
     if inspect.isfunction(method) and name not in ATTEMPT_HOOKS
 )
 HOOKS = (*ATTEMPT_HOOKS, *EVENTS)
+OBSERVER_FAILS = (Exception, SystemExit, JobTimeout)
+"""What an observer may raise without harm. The time of a job may be over while one runs."""
 OUTCOME_EVENTS = (
     "job_succeeded",
     "job_retried",
@@ -170,7 +172,7 @@ class Observers:
         for hook in self._by_event[event]:
             try:
                 hook(*facts)
-            except Exception as error:  # noqa: BLE001 - whatever an observer raises
+            except OBSERVER_FAILS as error:
                 log.hook_failed(logger, hook, error)
 
     def tell_outcomes(self, logger: logging.Logger, settled: Iterable[Outcome]) -> None:

@@ -84,7 +84,7 @@ def _outcome_of_error(attempt: Attempt, error: BaseException) -> Outcome:
 
 def delay_after(
     job_class: type[Job], claimed: ClaimedJob, error: BaseException
-) -> tuple[timedelta | None, Exception | None]:
+) -> tuple[timedelta | None, BaseException | None]:
     """How long the retry policy of a job has it wait after an error.
 
     Returns:
@@ -95,7 +95,7 @@ def delay_after(
         return None, None
     try:
         return delay_before_retry(job_class.retry, claimed.attempts, error), None
-    except Exception as policy_error:  # noqa: BLE001 - the policy is somebody's code too
+    except BaseException as policy_error:  # noqa: BLE001 - the policy is somebody's code too
         return delay_before_retry(DEFAULT_RETRY, claimed.attempts, error), policy_error
 
 
