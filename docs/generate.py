@@ -95,7 +95,7 @@ def command_and_its_own(name: str, command: Any) -> Iterator[str]:
 
 
 def command_section(name: str, command: Any) -> Iterator[str]:
-    """What a command does, its examples and its options."""
+    """The section of one command: its usage, its help with examples, a table of its options."""
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     usage = " ".join(usage_of(argument) for argument in arguments)
     yield f"\n## `jobs {name}{' ' + usage if usage else ''}`\n\n"

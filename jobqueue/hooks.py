@@ -10,7 +10,15 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import timedelta
 from typing import Any
@@ -28,7 +36,7 @@ from jobqueue.records import (
     Retried,
     Succeeded,
 )
-from jobqueue.spelling import close_to
+from jobqueue.spelling import OR_YOUR_OWN, close_to
 
 Finish = Awaitable[None] | None
 Around = (
@@ -214,15 +222,19 @@ def _refuse_what_is_never_called(hooks: type[Hooks]) -> None:
         method = getattr(hooks, name)
         if name.startswith("_") or not inspect.isfunction(method):
             continue
-        hook = close_to(name, HOOKS)
-        if name not in HOOKS and hook is not None:
-            raise ConfigurationError(
-                f"{hooks.__name__}.{name} is no hook, and is never called; did you mean {hook!r}? "
-                "If it is a method of your own, give it another name, or begin it with an "
-                "underscore"
-            )
+        why_not = why_never_called(name, HOOKS)
+        if why_not is not None:
+            raise ConfigurationError(f"{hooks.__name__}.{why_not}")
         if name in HOOKS:
             _refuse_other_parameters(hooks, name)
+
+
+def why_never_called(name: str, hooks: Collection[str]) -> str | None:
+    """Say which hook a method is a misspelling of, if it is of one."""
+    meant = None if name in hooks else close_to(name, hooks)
+    if meant is None:
+        return None
+    return f"{name} is no hook, and is never called; did you mean {meant!r}? {OR_YOUR_OWN}"
 
 
 def _refuse_other_parameters(hooks: type[Hooks], name: str) -> None:

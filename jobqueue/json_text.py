@@ -11,7 +11,7 @@ from jobqueue.errors import InvalidArguments
 
 MAX_JSON_BYTES = 1024 * 1024
 DEEPEST = 100
-"""How many levels of lists and objects are shown of a value that is nested too deeply for JSON."""
+"""How many levels of lists and objects are shown, where a value has to be looked through."""
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 # `json.dumps` would make an encoder for every job.

@@ -11,10 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from jobqueue.json_text import DEEPEST
+
 MASK = "***"
 MAX_ERROR_CHARACTERS = 20_000
 _SHORT = 4
-DEEPEST = 100
 MOST_FORMS = 1_000
 LONGEST_ENCODED = 10_000
 MOST_COMPARED = 50_000_000

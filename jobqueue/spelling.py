@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 CLOSE_ENOUGH = 0.8
+OR_YOUR_OWN = "If it is something of your own, give it another name, or begin it with an underscore"
 
 
 def close_to(name: str, known: Iterable[str]) -> str | None:

@@ -188,6 +188,7 @@ def test_secrets_are_masked_in_errors(executor: Executor) -> None:
     assert "***" in outcome.error
     for secret in ("hunt'er", "hunt\\'er", "k-1234", "k-5678"):
         assert secret not in outcome.error
+    assert "{password!r}" in outcome.error, "the name of a parameter is no secret"
 
 
 def test_secrets_are_masked_when_the_row_does_not_fit(executor: Executor) -> None:

@@ -640,6 +640,41 @@ def test_an_event_with_other_parameters_is_refused() -> None:
         jobqueue.configure(hooks=[Short()])
 
 
+@pytest.mark.parametrize("error", [SystemExit(2), jobqueue.JobTimeout("late")])
+def test_whatever_an_event_raises_ends_no_worker(
+    adapter: Adapter, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Raises(Hooks):
+        def job_succeeded(self, job: Any, run_time: Any) -> None:
+            raise error
+
+    jobqueue.configure(adapter=adapter, hooks=[Raises()])
+    Unhooked.perform_all_later([(), ()])
+    assert JobQueue(adapter).work_off().succeeded == 2
+    assert caplog.text.count("job_succeeded failed") == 2
+
+
+@pytest.mark.parametrize("error", [SystemExit(2), jobqueue.JobTimeout("late")])
+def test_whatever_a_retry_policy_raises_is_charged_to_its_job(
+    adapter: Adapter, error: BaseException
+) -> None:
+    def policy(attempt: int, its_error: BaseException) -> None:
+        raise error
+
+    class Unsure(Job):
+        retry = staticmethod(policy)
+
+        def perform(self) -> None:
+            raise ValueError("its own error")
+
+    jobqueue.configure(adapter=adapter)
+    job = Unsure.perform_later()
+    Unhooked.perform_later()
+    assert JobQueue(adapter).work_off().succeeded == 1
+    assert job.refresh().attempts == 1
+    assert "its own error" in str(job.refresh().last_error)
+
+
 def test_methods_of_ones_own_are_no_events() -> None:
     class Own(Hooks):
         def notify(self) -> None: ...

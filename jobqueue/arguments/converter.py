@@ -240,7 +240,7 @@ class Converter:
 
 
 class MaskingConverter:
-    """A converter in whose refusals the values of some parameters are masked.
+    """A converter whose refusals say nothing of the values of some parameters.
 
     Args:
         converter: converts the values.

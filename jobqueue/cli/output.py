@@ -40,11 +40,15 @@ def as_json(record: JobRecord, *, reveal: bool = False) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
+    print(_json(value, indent=2, ensure_ascii=True))
+
+
+def _json(value: Any, **options: Any) -> str:
+    """JSON, with texts in the place of what it cannot write: a row may hold anything."""
     try:
-        text = json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False, default=_plain)
-    except (ValueError, RecursionError):  # of a row that JSON cannot write; the rest is shown
-        text = json.dumps(writable(value), indent=2, ensure_ascii=True, default=_plain)
-    print(text)
+        return json.dumps(value, allow_nan=False, default=_plain, **options)
+    except (ValueError, RecursionError):
+        return json.dumps(writable(value), default=_plain, **options)
 
 
 def _plain(value: Any) -> Any:
@@ -95,10 +99,7 @@ def counted(number: int, noun: str) -> str:
 
 def compact_json(value: Any) -> str:
     """Return a value as JSON on one line, for people."""
-    try:
-        return json.dumps(value, ensure_ascii=False, default=_plain)
-    except RecursionError:
-        return json.dumps(writable(value), ensure_ascii=False, default=_plain)
+    return _json(value, ensure_ascii=False)
 
 
 def _print_plain(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:

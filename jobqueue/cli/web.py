@@ -20,7 +20,6 @@ from jobqueue.errors import ConfigurationError
 from jobqueue.web.access import Access, Auth, Role
 
 DEFAULT_PORT = 8787
-BACKLOG = 1024
 TOKENS = "tokens"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -146,6 +145,8 @@ def _is_loopback(host: str) -> bool:
 
 def _listen(host: str, port: int) -> socket.socket:
     """Return a socket that takes connections from now on."""
+    from jobqueue.web.server import BACKLOG
+
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM

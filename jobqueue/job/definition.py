@@ -14,11 +14,11 @@ from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.enqueue import PRIORITY_RANGE
 from jobqueue.errors import InvalidJob
 from jobqueue.hook_calls import why_not_hooks
-from jobqueue.hooks import ATTEMPT_HOOKS
+from jobqueue.hooks import ATTEMPT_HOOKS, why_never_called
 from jobqueue.registry import names_of
 from jobqueue.retention import KEEP_EXPECTED_IN_CODE, is_keep_rule
 from jobqueue.retry import LONGEST_WAIT, as_seconds
-from jobqueue.spelling import close_to
+from jobqueue.spelling import OR_YOUR_OWN, close_to
 
 if TYPE_CHECKING:
     from jobqueue.job.job_class import Job
@@ -64,7 +64,7 @@ def options_of(base: type[Job]) -> tuple[str, ...]:
 
 
 def _faults(job_class: type[Job], base: type[Job]) -> Iterator[str]:
-    """What is wrong with a class, the most basic first."""
+    """The faults of a job class, one message each; the most basic fault comes first."""
     yield from _faults_of_perform(job_class)
     yield from _faults_of_spelling(job_class, base)
     yield from _faults_of_name(job_class)
@@ -118,17 +118,18 @@ def _faults_of_spelling(job_class: type[Job], base: type[Job]) -> Iterator[str]:
     Methods are something else whatever they are called, and so are constants in capitals.
     """
     options = options_of(base)
+    for name, value in _attributes_of_the_application(job_class):
+        is_other = name.startswith("_") or name.isupper() or not _is_data(value)
+        option = None if is_other or hasattr(base, name) else _option_meant(name, options)
+        if option not in (None, name):
+            yield f"{name!r} is no option of a job; did you mean {option!r}? {OR_YOUR_OWN}"
+
+
+def _attributes_of_the_application(job_class: type[Job]) -> Iterator[tuple[str, Any]]:
+    """The attributes that the class and its bases define, without those of our own bases."""
     for owner in job_class.__mro__:
-        if owner.__module__.partition(".")[0] in {"jobqueue", "builtins", "typing"}:
-            continue
-        for name, value in vars(owner).items():
-            is_other = name.startswith("_") or name.isupper() or not _is_data(value)
-            option = None if is_other or hasattr(base, name) else _option_meant(name, options)
-            if option not in (None, name):
-                yield (
-                    f"{name!r} is no option of a job; did you mean {option!r}? If it is something "
-                    "of your own, give it another name, or begin it with an underscore"
-                )
+        if owner.__module__.partition(".")[0] not in {"jobqueue", "builtins", "typing"}:
+            yield from vars(owner).items()
 
 
 def _option_meant(name: str, options: Iterable[str]) -> str | None:
@@ -213,9 +214,7 @@ def _faults_of_policy(job_class: type[Job]) -> Iterator[str]:
 def _faults_of_methods(job_class: type[Job]) -> Iterator[str]:
     yield from _faults_of_making(job_class)
     yield from _faults_of_generators(job_class)
-    for owner in job_class.__mro__:
-        if owner.__module__.partition(".")[0] not in {"jobqueue", "builtins", "typing"}:
-            yield from _misspelt_hooks(owner)
+    yield from _misspelt_hooks(job_class)
 
 
 def _faults_of_making(job_class: type[Job]) -> Iterator[str]:
@@ -240,14 +239,11 @@ def _faults_of_generators(job_class: type[Job]) -> Iterator[str]:
         )
 
 
-def _misspelt_hooks(owner: type) -> Iterator[str]:
-    for name, value in vars(owner).items():
-        hook = None if name in ATTEMPT_HOOKS else close_to(name, ATTEMPT_HOOKS)
-        if hook is not None and inspect.isfunction(value):
-            yield (
-                f"{name} is no hook, and is never called; did you mean {hook!r}? If it is a method "
-                "of your own, give it another name, or begin it with an underscore"
-            )
+def _misspelt_hooks(job_class: type[Job]) -> Iterator[str]:
+    for name, value in _attributes_of_the_application(job_class):
+        why_not = why_never_called(name, ATTEMPT_HOOKS) if inspect.isfunction(value) else None
+        if why_not is not None:
+            yield why_not
 
 
 # --- the arguments -------------------------------------------------------------------------------

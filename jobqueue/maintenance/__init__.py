@@ -1,1 +1,1 @@
-"""What workers do beside jobs: freeing the jobs of workers that are gone."""
+"""Upkeep of the database: freeing jobs of lost workers, recurring jobs, removing old rows."""

@@ -108,7 +108,10 @@ class Pruner:
         return [(names_of(c), retention_of(c, self._settings)) for c in classes]
 
     def _missing(self, names: Iterable[str], elsewhere: Collection[str]) -> list[str]:
-        """Those names that have been in no living worker's code for a while."""
+        """The names that no living worker has had in its code for `MISSING_SECONDS`.
+
+        That time counts from when this pruner first missed them.
+        """
         now = self._monotonic()
         missing = [name for name in names if name not in elsewhere]
         for name in elsewhere:

@@ -225,8 +225,10 @@ def secrets_of(attempt: Attempt) -> dict[str, Any]:
     if not redact:
         return {}
     by_name = attempt.args_by_name()
-    decoded = {name: by_name.get(name) for name in redact}
-    return {"decoded": decoded, "stored": stored_secrets(attempt.plan.job_class, attempt.claimed)}
+    stored = stored_secrets(attempt.plan.job_class, attempt.claimed)
+    # Side by side: the keys of an object within a secret are secret too, the parameters' are not.
+    as_stored = {f"{name}, as stored": value for name, value in stored.items()}
+    return as_stored | {name: by_name.get(name) for name in redact}
 
 
 def stored_secrets(job_class: type[Job], claimed: ClaimedJob) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def _delay_asked_for(error: BaseException) -> timedelta | None:
 def delay_after(
     policy: RetryPolicy, claimed: ClaimedJob, error: BaseException
 ) -> tuple[timedelta | None, BaseException | None]:
-    """How long a retry policy has a job wait after an error.
+    """How long the retry policy of a job has it wait after an error.
 
     Returns:
         The delay, None if it is not attempted again; and what the policy itself raised, if it did:

@@ -56,7 +56,7 @@ class WorkerGroup:
 
 @dataclass(frozen=True, slots=True)
 class Undertaking:
-    """What a supervisor has to do, as its command line says.
+    """The order to a supervisor, as its command line gives it.
 
     Args:
         spec: what stands after `-n`.

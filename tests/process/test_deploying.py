@@ -464,6 +464,7 @@ def let_an_hour_pass(release: Project) -> None:
         waiting = {job.id: job for job in adapter.list_jobs(JobFilter(states=(JobState.READY,)), 9)}
         adapter.retry(JobFilter(ids=tuple(waiting)))
         claimed = adapter.claim(Claim("w", 1, len(waiting), len(waiting)))
+        assert len(claimed) == len(waiting)
         errors = [_an_hour_earlier(str(waiting[job.id].last_error)) for job in claimed]
         released = [Released(job, error=error) for job, error in zip(claimed, errors, strict=True)]
         assert adapter.settle(released) == []

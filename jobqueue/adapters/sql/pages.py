@@ -120,20 +120,28 @@ class Pages:
     def page(self, connection: Connection, where: JobFilter, limit: int) -> Page[StoredJob]:
         """At most `limit` jobs, and where the next page begins."""
         ids, next_before = self._ids_of_page(connection, where, limit)
-        read = 0
+        jobs, left = self._read_while_there_is_room(connection, ids)
+        if left:
+            return Page(jobs, ids[-len(left) - 1], is_full=True)
+        return Page(jobs, next_before)
+
+    def _read_while_there_is_room(
+        self, connection: Connection, ids: Sequence[int]
+    ) -> tuple[list[StoredJob], Sequence[int]]:
+        """The first of these jobs, until they are as large as a page may be; the ids of the rest.
+
+        They are read some at a time, as many as probably fit.
+        """
         jobs: list[StoredJob] = []
-        room, batch = LARGEST_PAGE_CHARACTERS, FIRST_BATCH
-        while read < len(ids) and room > 0:
-            some = ids[read : read + batch]
+        taken, batch, left = 0, FIRST_BATCH, ids
+        while left and taken < LARGEST_PAGE_CHARACTERS:
+            some, left = left[:batch], left[batch:]
             query = queries.jobs_query(JobFilter(ids=tuple(some)), self._time.now(), batch)
             rows = connection.execute(query).all()
             jobs += map(queries.job_record, rows)
-            read += len(some)
-            room -= sum(map(_characters, rows))
-            batch = _fitting(room, LARGEST_PAGE_CHARACTERS - room, read)
-        if read < len(ids):
-            return Page(jobs, ids[read - 1], is_full=True)
-        return Page(jobs, next_before)
+            taken += sum(map(_characters, rows))
+            batch = _fitting(LARGEST_PAGE_CHARACTERS - taken, taken, len(ids) - len(left))
+        return jobs, left
 
     def _ids_of_page(
         self, connection: Connection, where: JobFilter, limit: int
