@@ -20,7 +20,7 @@ from jobqueue.adapters import Adapter, connect
 from jobqueue.arguments import encode_unchecked
 from jobqueue.config import Settings, load_settings, setting_names
 from jobqueue.defaults import default_configuration
-from jobqueue.ends import EndTeller
+from jobqueue.ends import EndReporter
 from jobqueue.enqueue import EnqueueOptions, checked_queue, store
 from jobqueue.errors import ConfigurationError, InvalidArguments
 from jobqueue.hooks import Hooks, Observers
@@ -228,9 +228,9 @@ class JobQueue:
         return self._own_observers or default_configuration.observers
 
     @property
-    def ends(self) -> EndTeller:
+    def ends(self) -> EndReporter:
         """Tells of its jobs that are ended here without being performed."""
-        return EndTeller(self.logger, self.observers)
+        return EndReporter(self.logger, self.observers)
 
     def enqueue(self, job: Any, *args: Any, **kwargs: Any) -> StoredJob:
         """Store a job on this queue.

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.roles.reads import ReadsRole
-from jobqueue.ends import EndTeller
+from jobqueue.ends import EndReporter
 from jobqueue.records import FINISHED_STATES, UNFINISHED_STATES, JobFilter, JobState
 
 BATCH = 200
@@ -18,21 +18,21 @@ class ReadableControl(ReadsRole, ControlRole, Protocol):
     """Reads, cancels and deletes jobs. Every adapter does."""
 
 
-def cancel_some(adapter: ControlRole, where: JobFilter, reason: str, ends: EndTeller) -> int:
+def cancel_some(adapter: ControlRole, where: JobFilter, reason: str, ends: EndReporter) -> int:
     """Cancel those of a few jobs, given by their ids, that have not started; return how many."""
-    if not ends.is_heard("job_cancelled"):
+    if not ends.reaches_anybody("job_cancelled"):
         return adapter.cancel(where, reason)
     cancelled = adapter.cancel_each(where, reason)
-    ends.tell(cancelled)
+    ends.report(cancelled)
     return len(cancelled)
 
 
-def delete_some(adapter: ControlRole, where: JobFilter, reason: str, ends: EndTeller) -> int:
+def delete_some(adapter: ControlRole, where: JobFilter, reason: str, ends: EndReporter) -> int:
     """Remove those of a few jobs, given by their ids, that are not running; return how many."""
-    if not ends.is_heard("job_deleted"):
+    if not ends.reaches_anybody("job_deleted"):
         return adapter.delete(where)
     deleted = adapter.delete_each(where)
-    ends.tell_deleted(deleted, reason)
+    ends.report_deleted(deleted, reason)
     return len(deleted)
 
 
@@ -40,7 +40,7 @@ def delete_all(
     adapter: ReadableControl,
     where: JobFilter,
     reason: str,
-    ends: EndTeller,
+    ends: EndReporter,
     *,
     include_running: bool = False,
 ) -> int:
@@ -49,12 +49,12 @@ def delete_all(
     Where somebody is told of those that had not ended, they are read and removed `BATCH` at a time,
     each batch in a transaction of its own. All others go in one.
     """
-    if not ends.is_heard("job_deleted"):
+    if not ends.reaches_anybody("job_deleted"):
         return adapter.delete(where, include_running=include_running)
     number = 0
     for found in _in_batches(adapter, _among(where, UNFINISHED_STATES, include_running)):
         deleted = adapter.delete_each(found, include_running=include_running)
-        ends.tell_deleted(deleted, reason)
+        ends.report_deleted(deleted, reason)
         number += len(deleted)
     return number + adapter.delete(_among(where, FINISHED_STATES, include_running))
 

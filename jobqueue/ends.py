@@ -29,8 +29,8 @@ def _preferred(of_class: logging.Logger, default: logging.Logger) -> logging.Log
 
 
 @dataclass(frozen=True, slots=True)
-class EndTeller:
-    """Tells the log and the hooks of jobs that have ended.
+class EndReporter:
+    """Reports jobs that have ended, to the log and to the hooks.
 
     Args:
         logger: for jobs whose class has none of its own, and for hooks that fail.
@@ -42,25 +42,25 @@ class EndTeller:
     observers: Observers
     registry: Registry = registry
 
-    def is_heard(self, event: str) -> bool:
+    def reaches_anybody(self, event: str) -> bool:
         """Whether anybody would hear of an event that is logged at level info.
 
         Where nobody does, the jobs need not be read.
         """
-        return self.observers.hears(event) or any(map(log.is_heard, self._loggers()))
+        return self.observers.has(event) or any(map(log.is_logged, self._loggers()))
 
-    def tell(self, jobs: Iterable[JobRecord]) -> None:
-        """Tell of jobs that have failed or were cancelled."""
+    def report(self, jobs: Iterable[JobRecord]) -> None:
+        """Report jobs that have failed or were cancelled."""
         for job in jobs:
             self.log([job])
             self.call_hooks(job)
 
-    def tell_deleted(self, jobs: Iterable[JobRecord], reason: str) -> None:
-        """Tell of jobs whose rows were removed, except those that had ended before."""
+    def report_deleted(self, jobs: Iterable[JobRecord], reason: str) -> None:
+        """Report jobs whose rows were removed, except those that had ended before."""
         for job in jobs:
             if job.state not in FINISHED_STATES:
                 log.job_deleted(self._logger_of(job), job, reason)
-                self.observers.tell(self.logger, "job_deleted", job, reason)
+                self.observers.call(self.logger, "job_deleted", job, reason)
 
     def log(self, jobs: Iterable[JobRecord]) -> None:
         """Log that jobs have failed or were cancelled."""
@@ -70,7 +70,7 @@ class EndTeller:
     def call_hooks(self, job: JobRecord) -> None:
         """Call the hooks for a job that has failed or was cancelled."""
         event = "job_failed" if job.state is JobState.FAILED else "job_cancelled"
-        self.observers.tell(self.logger, event, job, job.last_error or "")
+        self.observers.call(self.logger, event, job, job.last_error or "")
 
     def _loggers(self) -> Iterator[logging.Logger]:
         yield self.logger
@@ -81,6 +81,6 @@ class EndTeller:
         return logger_of(self.registry, self.logger, job.handler)
 
 
-def usual_ends() -> EndTeller:
-    """Tells the logger and the hooks that are configured."""
-    return EndTeller(default_sinks.logger, default_sinks.observers)
+def usual_ends() -> EndReporter:
+    """Reports to the logger and the hooks that are configured."""
+    return EndReporter(default_sinks.logger, default_sinks.observers)

@@ -220,12 +220,12 @@ def _call_hooks(
     records: Sequence[StoredJob], session: Any, observers: Observers, logger: logging.Logger
 ) -> None:
     """Call the hooks `job_enqueued` for jobs, once they are committed."""
-    if not observers.hears("job_enqueued"):
+    if not observers.has("job_enqueued"):
         return
 
     def call_hooks() -> None:
         for record in records:
-            observers.tell(logger, "job_enqueued", record)
+            observers.call(logger, "job_enqueued", record)
 
     if session is None:
         call_hooks()

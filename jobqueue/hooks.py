@@ -169,13 +169,13 @@ class Observers:
         for each in self.hooks:
             _check(each)
         self._by_event = {name: overridden(name, self.hooks) for name in EVENTS}
-        self.hears_outcomes = any(self._by_event[name] for name in OUTCOME_EVENTS)
+        self.has_outcome_hooks = any(self._by_event[name] for name in OUTCOME_EVENTS)
 
-    def hears(self, event: str) -> bool:
+    def has(self, event: str) -> bool:
         """Whether anything is called at an event."""
         return bool(self._by_event[event])
 
-    def tell(self, logger: logging.Logger, event: str, *facts: Any) -> None:
+    def call(self, logger: logging.Logger, event: str, *facts: Any) -> None:
         """Call the hooks of an event. What they raise is logged."""
         for hook in self._by_event[event]:
             try:
@@ -183,23 +183,23 @@ class Observers:
             except OBSERVER_FAILS as error:
                 log.hook_failed(logger, hook, error)
 
-    def tell_outcomes(self, logger: logging.Logger, settled: Iterable[Outcome]) -> None:
+    def call_for_outcomes(self, logger: logging.Logger, settled: Iterable[Outcome]) -> None:
         """Call the hooks for the outcomes of jobs, as they were settled."""
         for outcome in settled:
-            self._tell_outcome(logger, outcome)
+            self._call_for_outcome(logger, outcome)
 
-    def _tell_outcome(self, logger: logging.Logger, outcome: Outcome) -> None:
+    def _call_for_outcome(self, logger: logging.Logger, outcome: Outcome) -> None:
         match outcome:
             case Succeeded(job=job, run_time=run_time):
-                self.tell(logger, "job_succeeded", job, run_time)
+                self.call(logger, "job_succeeded", job, run_time)
             case Retried(job=job, error=error, delay=delay):
-                self.tell(logger, "job_retried", job, error, delay)
+                self.call(logger, "job_retried", job, error, delay)
             case Failed(job=job, error=error):
-                self.tell(logger, "job_failed", job, error)
+                self.call(logger, "job_failed", job, error)
             case Cancelled(job=job, reason=reason):
-                self.tell(logger, "job_cancelled", job, reason)
+                self.call(logger, "job_cancelled", job, reason)
             case Discarded(job=job, reason=reason):
-                self.tell(logger, "job_discarded", job, reason)
+                self.call(logger, "job_discarded", job, reason)
 
 
 def _check(hooks: Hooks) -> None:

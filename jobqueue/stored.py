@@ -9,7 +9,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
-from jobqueue.ends import EndTeller, usual_ends
+from jobqueue.ends import EndReporter, usual_ends
 from jobqueue.errors import (
     ConfigurationError,
     JobFailed,
@@ -69,7 +69,7 @@ class StoredJob(JobRecord):
 
     adapter: Keeper
     """Where it is kept."""
-    ends: EndTeller
+    ends: EndReporter
     """Tells of its end when this record ends it; unset where the configured log and hooks do."""
 
     @classmethod
@@ -121,7 +121,7 @@ class StoredJob(JobRecord):
         if job is None:
             raise self._conflict("a job that has ended cannot be cancelled")
         if job.state is JobState.CANCELLED:
-            self._ends().tell([job])
+            self._ends().report([job])
         return job.state
 
     def retry(self) -> None:
@@ -152,7 +152,7 @@ class StoredJob(JobRecord):
         deleted = self._kept_by().delete_each(JobFilter(ids=(self.id,)))
         if not deleted:
             raise self._conflict("a running job cannot be deleted; cancel it first")
-        self._ends().tell_deleted(deleted, reason)
+        self._ends().report_deleted(deleted, reason)
 
     def update(self, *, args: Mapping[str, Any]) -> None:
         """Give it other arguments: all of them, by the names of the parameters of `perform`.
@@ -229,7 +229,7 @@ class StoredJob(JobRecord):
             "again"
         )
 
-    def _ends(self) -> EndTeller:
+    def _ends(self) -> EndReporter:
         return getattr(self, "ends", None) or usual_ends()
 
     def _kept_by(self) -> Keeper:

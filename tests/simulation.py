@@ -18,7 +18,7 @@ from threading import Condition
 from typing import Any
 
 from jobqueue.adapters.memory.adapter import MemoryAdapter
-from jobqueue.ends import EndTeller
+from jobqueue.ends import EndReporter
 from jobqueue.hooks import Observers
 from jobqueue.records import (
     Claim,
@@ -175,7 +175,7 @@ class World:
             max_jobs=None,
             lease=timedelta(seconds=LEASE),
             logger=logger,
-            reporter=Reporter(logger, lambda _: logger, EndTeller(logger, Observers())),
+            reporter=Reporter(logger, lambda _: logger, EndReporter(logger, Observers())),
             timer=self,
         )
 

@@ -294,7 +294,7 @@ def test_a_worker_does_not_tell_of_what_it_lost(ears: Ears) -> None:
     def delete(job: Job) -> None:
         where = JobFilter(ids=(job.context.job_id or 0,))
         ends = ears.queue().ends
-        ends.tell_deleted(ears.adapter.delete_each(where, include_running=True), "forced")
+        ends.report_deleted(ears.adapter.delete_each(where, include_running=True), "forced")
 
     Kept.meanwhile = staticmethod(delete)
     job = Kept.perform_later()
@@ -544,7 +544,7 @@ def test_where_nobody_listens_no_job_is_read(
         monkeypatch.setattr(adapter, name, None)
     ends = JobQueue(adapter).ends
     where = JobFilter(queues=("default",))
-    assert not ends.is_heard("job_cancelled")
+    assert not ends.reaches_anybody("job_cancelled")
     assert jobqueue.bulk.cancel_some(adapter, where, "no", ends) == 5
     assert jobqueue.bulk.delete_some(adapter, where, "no", ends) == 5
     Kept.perform_later()
@@ -553,14 +553,14 @@ def test_where_nobody_listens_no_job_is_read(
 
 def test_who_listens() -> None:
     nobody = JobQueue(MemoryAdapter()).ends
-    assert not nobody.is_heard("job_deleted")
-    assert JobQueue(MemoryAdapter(), hooks=[Noting([])]).ends.is_heard("job_deleted")
+    assert not nobody.reaches_anybody("job_deleted")
+    assert JobQueue(MemoryAdapter(), hooks=[Noting([])]).ends.reaches_anybody("job_deleted")
     loud = logging.getLogger("jobqueue.loud")
     loud.setLevel(logging.INFO)
     loud.addHandler(NotingHandler([]))
-    assert replace(nobody, logger=loud).is_heard("job_deleted")
+    assert replace(nobody, logger=loud).reaches_anybody("job_deleted")
     loud.setLevel(logging.WARNING)
-    assert not replace(nobody, logger=loud).is_heard("job_deleted")
+    assert not replace(nobody, logger=loud).reaches_anybody("job_deleted")
 
 
 # --- processes: the command line, and the supervisor ---------------------------------------------

@@ -63,7 +63,7 @@ class SeemingProcess:
     def how_it_ended(self) -> str:
         return self.why_killed or f"exit code {self.exit_code}"
 
-    def tell_resting(self, resting: bool, *, alone: bool = False) -> None:
+    def send_resting(self, resting: bool, *, alone: bool = False) -> None:
         if self.resting[-1:] != [resting]:
             self.resting.append(resting)
 

@@ -28,7 +28,7 @@ from jobqueue.adapters.postgres.path import PostgresPath
 from jobqueue.adapters.postgres.wakeups import PostgresListener
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import LOOK_ANYWHERE, JobFilter, NewJob, Wakeup
-from jobqueue.runner.relay import WakePipe, enough_for, hear_from_supervisor
+from jobqueue.runner.relay import WakePipe, enough_for, read_from_supervisor
 from jobqueue.worker.listener import ListenerService
 from jobqueue.worker.worker import Worker
 from tests.conftest import new_postgres_database
@@ -633,7 +633,7 @@ def pipe() -> Iterator[WakePipe]:
 
 def reading(pipe: WakePipe) -> Told:
     told = Told()
-    hear_from_supervisor(
+    read_from_supervisor(
         pipe.child_fd, cast("Worker", told), lambda _: None, logging.getLogger("jobqueue")
     )
     return told
@@ -641,13 +641,13 @@ def reading(pipe: WakePipe) -> Told:
 
 def test_what_a_supervisor_says_reaches_the_worker(pipe: WakePipe) -> None:
     told = reading(pipe)
-    pipe.tell(False)
+    pipe.send_listening(False)
     for _ in range(2):
-        pipe.tell(True)
+        pipe.send_listening(True)
     pipe.wake(Wakeup(jobs=1))
-    pipe.tell_resting(True)
-    pipe.tell(False)
-    pipe.tell(False)
+    pipe.send_resting(True)
+    pipe.send_listening(False)
+    pipe.send_listening(False)
     pipe.close()
     said = [told.next() for _ in range(6)]
     assert said == [True, True, Wakeup(jobs=1), ("rest", True), False, False]
@@ -658,13 +658,13 @@ def test_a_worker_whose_pipe_a_job_has_closed_polls_and_says_so(
 ) -> None:
     """The number may be that of another file by now, which is not read."""
     told = reading(pipe)
-    pipe.tell(True)
+    pipe.send_listening(True)
     assert told.next() is True
     other = tmp_path / "other"
     other.write_text('{"listening": true}')
     with other.open() as file:
         os.dup2(file.fileno(), pipe.child_fd)
-        pipe.tell(True)
+        pipe.send_listening(True)
         assert told.next() is False
         assert file.read() == '{"listening": true}'
     os.close(pipe.child_fd)
@@ -684,7 +684,7 @@ def test_a_worker_that_can_make_nothing_of_what_it_is_told_polls_and_says_so(
     assert [record.__dict__["event"] for record in caplog.records] == ["wakeups_lost"]
 
     def is_noticed() -> bool:
-        pipe.tell(True)
+        pipe.send_listening(True)
         return pipe.is_broken
 
     wait_for(is_noticed, "the supervisor to notice")

@@ -27,7 +27,7 @@ from jobqueue.runner.messages import (
     protocol_among,
 )
 from jobqueue.runner.process import WorkerPlan
-from jobqueue.runner.relay import WakePipe, hear_from_supervisor
+from jobqueue.runner.relay import WakePipe, read_from_supervisor
 from jobqueue.runner.rescue_hooks import rescues_as_json, rescues_from_json
 
 SCHEDULE = NewSchedule("nightly", "jobs.Clean", "{}", {"every": 60}, False, "default", 50, 24)
@@ -162,11 +162,11 @@ def test_a_worker_rests_from_the_start_if_it_was_told_to(monkeypatch: pytest.Mon
     """The thread that listens may come too late, when the first jobs have been claimed."""
     monkeypatch.setattr(threading.Thread, "start", lambda _: None)
     pipe, worker = WakePipe(), SeemingWorker()
-    pipe.tell_resting(True)
-    pipe.tell_resting(True)
+    pipe.send_resting(True)
+    pipe.send_resting(True)
     alone: list[bool] = []
     told: Any = worker
-    hear_from_supervisor(pipe.child_fd, told, alone.append, LOG)
+    read_from_supervisor(pipe.child_fd, told, alone.append, LOG)
     assert worker.told == [("rest", True)], "and only once"
     assert alone == [False]
     pipe.close()
@@ -178,6 +178,6 @@ def test_a_supervisor_of_a_later_release_may_say_more_to_its_workers() -> None:
     worker, lines = SeemingWorker(), [{"resting": [True, False, 1]}, {"jobs": 2} | LATER, LATER]
     os.write(theirs, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
     told: Any = worker
-    hear_from_supervisor(ours, told, lambda _: None, LOG)
+    read_from_supervisor(ours, told, lambda _: None, LOG)
     assert worker.told == [("rest", True), Wakeup(jobs=2), Wakeup()]
     os.close(theirs)

@@ -38,7 +38,7 @@ SHARE_OF_PINGS = 100
 PINGING_SECONDS = 10.0
 PAUSE_SECONDS = (0.02, 0.08)
 
-Tell = Callable[[str, int, int], None]
+Show = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
@@ -50,17 +50,17 @@ class Trial:
         adapter: a database without any jobs.
         settings: the worker's settings.
         jobs: how many jobs were asked for.
-        tell: called with the progress. It may raise to end the run.
+        show: called with the progress. It may raise to end the run.
     """
 
     adapter: Adapter
     settings: Settings
     jobs: int
-    tell: Tell
+    show: Show
 
 
 def measure(
-    benchmarks: Sequence[Benchmark], adapter: Adapter, settings: Settings, jobs: int, tell: Tell
+    benchmarks: Sequence[Benchmark], adapter: Adapter, settings: Settings, jobs: int, show: Show
 ) -> tuple[list[Figure], str]:
     """Measure in scratch tables beside an adapter's own, each run in empty ones.
 
@@ -69,7 +69,7 @@ def measure(
         adapter: the database to measure. Its jobs are not touched.
         settings: the worker's settings, except for its queues.
         jobs: how many jobs.
-        tell: called with the progress. It may raise to end the runs.
+        show: called with the progress. It may raise to end the runs.
 
     Returns:
         The figures, and the name and version of the database server.
@@ -79,8 +79,8 @@ def measure(
         for run in [one for benchmark in benchmarks for one in _runs_of(benchmark)]:
             with scratch_beside(adapter) as scratch:
                 server = scratch.schema_status().server
-                tell("starting", 0, jobs)
-                figures.append(run(Trial(scratch, settings, jobs, tell)))
+                show("starting", 0, jobs)
+                figures.append(run(Trial(scratch, settings, jobs, show)))
     return figures, server
 
 
@@ -117,7 +117,7 @@ def enqueue_one_by_one(trial: Trial) -> Figure:
         now = time.perf_counter()
         durations.append(now - before)
         before = now
-        trial.tell(title, done + 1, number)
+        trial.show(title, done + 1, number)
     rate = number / (before - started)
     return Figure("enqueue", title, number, rate, *percentiles(durations))
 
@@ -132,7 +132,7 @@ def enqueue_in_bulk(trial: Trial) -> Figure:
 def drain(trial: Trial) -> Figure:
     """One worker, from its first claim until the last job is settled."""
     _fill(trial, "drain, filling")
-    timed = TimedTurns(trial.adapter, lambda done: trial.tell("drain", done, trial.jobs))
+    timed = TimedTurns(trial.adapter, lambda done: trial.show("drain", done, trial.jobs))
     tally = run_attached(_worker(cast("Adapter", timed), trial.settings, until_idle=True))
     if tally.succeeded < trial.jobs:
         raise KeyboardInterrupt
@@ -158,7 +158,7 @@ def latency(trial: Trial) -> Figure:
 
 def _fill(trial: Trial, title: str) -> None:
     for first in range(0, trial.jobs, MOST_IN_ONE_CALL):
-        trial.tell(title, first, trial.jobs)
+        trial.show(title, first, trial.jobs)
         numbers = range(first, min(first + MOST_IN_ONE_CALL, trial.jobs))
         NoOp().enqueue_calls([(number,) for number in numbers], trial.adapter)
 
@@ -185,7 +185,7 @@ def _ping_and_stop(trial: Trial, worker: Worker, number: int, over: threading.Ev
             if duration is None or over.is_set():
                 return []
             durations.append(duration)
-            trial.tell("latency", len(durations), number)
+            trial.show("latency", len(durations), number)
         return durations
     finally:
         worker.stop()

@@ -15,11 +15,11 @@ class TimedTurns:
 
     Args:
         adapter: what does the work.
-        tell: called after a turn with the number of jobs settled so far.
+        show: called after a turn with the number of jobs settled so far.
     """
 
-    def __init__(self, adapter: Adapter, tell: Callable[[int], None]) -> None:
-        self._adapter, self._tell = adapter, tell
+    def __init__(self, adapter: Adapter, show: Callable[[int], None]) -> None:
+        self._adapter, self._show = adapter, show
         self._settled = 0
         self._first = self._last = 0.0
 
@@ -38,7 +38,7 @@ class TimedTurns:
         if outcomes:
             self._last = time.perf_counter()
             self._settled += len(outcomes)
-            self._tell(self._settled)
+            self._show(self._settled)
         return turn
 
     @property

@@ -15,7 +15,7 @@ from jobqueue.cli.output import Column, print_json, print_table
 from jobqueue.cli.session import OTHER_DATABASE, Session, note_broken_app, opened, refuse_memory
 
 if TYPE_CHECKING:
-    from jobqueue.bench.runs import Tell
+    from jobqueue.bench.runs import Show
 
 COLUMNS = (
     Column("BENCHMARK"),
@@ -79,12 +79,12 @@ def _measure(
     from jobqueue.bench.runs import measure
     from jobqueue.runner.attached import interruptible
 
-    with interruptible() as end_if_interrupted, _progress(end_if_interrupted) as tell:
-        return measure(benchmarks, session.adapter, session.settings, jobs, tell)
+    with interruptible() as end_if_interrupted, _progress(end_if_interrupted) as show:
+        return measure(benchmarks, session.adapter, session.settings, jobs, show)
 
 
 @contextmanager
-def _progress(end_if_interrupted: Callable[[], None]) -> Iterator[Tell]:
+def _progress(end_if_interrupted: Callable[[], None]) -> Iterator[Show]:
     """Show a bar on a terminal, which disappears at the end."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -96,11 +96,11 @@ def _progress(end_if_interrupted: Callable[[], None]) -> Iterator[Tell]:
     ) as progress:
         task = progress.add_task("starting", total=None)
 
-        def tell(what: str, done: int, total: int) -> None:
+        def show(what: str, done: int, total: int) -> None:
             end_if_interrupted()
             progress.update(task, description=what, completed=done, total=total)
 
-        yield tell
+        yield show
 
 
 def _row(figure: Figure) -> list[str]:

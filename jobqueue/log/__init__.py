@@ -5,7 +5,7 @@ Every record carries its facts as attributes (`event`, `job_id`, `job`, `queue`,
 """
 
 from jobqueue.log.context import performing
-from jobqueue.log.emit import is_heard, line_lost
+from jobqueue.log.emit import is_logged, line_lost
 from jobqueue.log.formatters import FACTS, JsonFormatter, TextFormatter
 from jobqueue.log.handlers import LineHandler, is_ours_alone, set_up_logging
 from jobqueue.log.jobs import (
@@ -99,7 +99,7 @@ __all__ = [
     "forked_process_ended",
     "hook_failed",
     "hooks_troubled",
-    "is_heard",
+    "is_logged",
     "is_ours_alone",
     "job_claimed",
     "job_deleted",

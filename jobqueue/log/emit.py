@@ -31,7 +31,7 @@ def line_lost(line: str, error: BaseException) -> None:
         )
 
 
-def is_heard(logger: logging.Logger, level: int = logging.INFO) -> bool:
+def is_logged(logger: logging.Logger, level: int = logging.INFO) -> bool:
     """Whether a record of a level would reach any handler."""
     if not logger.isEnabledFor(level):
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from jobqueue.log.emit import is_heard
+from jobqueue.log.emit import is_logged
 
 LEVELS = (logging.INFO, logging.WARNING, logging.ERROR)
 
@@ -44,20 +44,20 @@ class LogSetup:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._level = next((level for level in LEVELS if is_heard(logger, level)), None)
+        self._level = next((level for level in LEVELS if is_logged(logger, level)), None)
         self._setups = [LoggerSetup.of(each) for each in _chain(logger)]
         self._disabled = {each for each in _all_loggers() if each.disabled}
 
     def restore_if_silenced(self) -> None:
         """Set the log up again, if it is not heard any more as it was."""
-        if self._level is not None and not is_heard(self._logger, self._level):
+        if self._level is not None and not is_logged(self._logger, self._level):
             self._restore()
 
     def _restore(self) -> None:
         logging.disable(logging.NOTSET)
         for logger in _all_loggers():
             logger.disabled = logger in self._disabled
-        if not is_heard(self._logger, self._level or logging.INFO):
+        if not is_logged(self._logger, self._level or logging.INFO):
             for setup in self._setups:
                 setup.restore()
 

@@ -10,7 +10,7 @@ from jobqueue import log
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.background import Service
 from jobqueue.bulk import BATCH
-from jobqueue.ends import EndTeller
+from jobqueue.ends import EndReporter
 from jobqueue.errors import DatabaseError
 from jobqueue.records import JobFilter, JobRecord, Rescue
 
@@ -40,19 +40,19 @@ class HooksInProcess:
         ends: calls the hooks of jobs that have ended.
     """
 
-    def __init__(self, adapter: ReadsRole, ends: EndTeller) -> None:
+    def __init__(self, adapter: ReadsRole, ends: EndReporter) -> None:
         self._adapter = adapter
         self._ends = ends
 
     def are_wanted(self) -> bool:
-        return any(map(self._ends.observers.hears, EVENTS))
+        return any(map(self._ends.observers.has, EVENTS))
 
     def call(self, rescues: Sequence[Rescue]) -> None:
         for rescue in rescues:
             for job in rescue.ended:
                 self._tell_rescued(job, rescue)
                 self._ends.call_hooks(job)
-            if self._ends.observers.hears("job_rescued"):
+            if self._ends.observers.has("job_rescued"):
                 for job in self._released(rescue):
                     self._tell_rescued(job, rescue)
 
@@ -65,7 +65,7 @@ class HooksInProcess:
                 log.hooks_troubled(self._ends.logger, error)
 
     def _tell_rescued(self, job: JobRecord, rescue: Rescue) -> None:
-        self._ends.observers.tell(self._ends.logger, "job_rescued", job, rescue.worker_id)
+        self._ends.observers.call(self._ends.logger, "job_rescued", job, rescue.worker_id)
 
 
 class RescueReports:
@@ -79,7 +79,7 @@ class RescueReports:
         hooks: calls the hooks.
     """
 
-    def __init__(self, ends: EndTeller, hooks: RescueHooks) -> None:
+    def __init__(self, ends: EndReporter, hooks: RescueHooks) -> None:
         self._ends = ends
         self._hooks = hooks
         self._rescues: queue.SimpleQueue[Rescue] = queue.SimpleQueue()

@@ -18,7 +18,7 @@ from jobqueue.runner.database_wait import ping_until_it_answers
 from jobqueue.runner.groups import most_attempts
 from jobqueue.runner.messages import Stage, SupervisorLine, WorkerMessage
 from jobqueue.runner.process import WorkerPlan
-from jobqueue.runner.relay import hear_from_supervisor
+from jobqueue.runner.relay import read_from_supervisor
 from jobqueue.runner.suspended_lease import SuspendedLease
 from jobqueue.worker.own_process import OwnProcess
 from jobqueue.worker.reporter import Tally
@@ -67,7 +67,7 @@ def run_supervised_worker(
     worker = _supervised_worker(plan, adapter, settings, slots)
     lease_seconds, logger = settings.lease.total_seconds(), default_configuration.logger
     lease = SuspendedLease(adapter, plan.worker_id, lease_seconds, logger)
-    hear_from_supervisor(plan.wake_fd, worker, lease.keep, logger)
+    read_from_supervisor(plan.wake_fd, worker, lease.keep, logger)
     ready = WorkerMessage(Stage.READY, tuple(schedules_in(registry, adapter)))
     on_ready = partial(line.say, ready)
     title = f"jobs worker {plan.name}"

@@ -59,8 +59,8 @@ class WakePipe:
         self.child_fd, self._fd = os.pipe()
         os.set_blocking(self._fd, False)
         self._lock = threading.Lock()
-        self._told = False
-        self._told_resting = (False, False)
+        self._sent_listening = False
+        self._sent_resting = (False, False)
         self._is_closed = False
         self._broken_at = float("inf")
         self.last_used = 0.0
@@ -75,15 +75,15 @@ class WakePipe:
         self.last_used = time.monotonic()
         self._send(wakeup.to_json())
 
-    def tell(self, listening: bool) -> None:
+    def send_listening(self, listening: bool) -> None:
         """Tell the worker whether it can rely on being woken for now.
 
         A worker that was told nothing, or nothing for some seconds, does not rely on it.
         """
-        if (listening or self._told) and self._send(json.dumps({LISTENING: listening})):
-            self._told = listening
+        if (listening or self._sent_listening) and self._send(json.dumps({LISTENING: listening})):
+            self._sent_listening = listening
 
-    def tell_resting(self, resting: bool, *, alone: bool = False) -> None:
+    def send_resting(self, resting: bool, *, alone: bool = False) -> None:
         """Have the worker take no more jobs, or take them again, unless it knows.
 
         Args:
@@ -91,8 +91,8 @@ class WakePipe:
             alone: whether the supervisor is suspended, so that it has to keep its lease itself.
         """
         wanted = (resting, alone)
-        if self._told_resting != wanted and self._send(json.dumps({RESTING: wanted})):
-            self._told_resting = wanted
+        if self._sent_resting != wanted and self._send(json.dumps({RESTING: wanted})):
+            self._sent_resting = wanted
 
     def close(self) -> None:
         """Close it, when the worker has ended."""
@@ -171,7 +171,7 @@ class Relay:
 
     def _tell(self, listening: bool) -> None:
         for worker in self._workers():
-            worker.pipe.tell(listening)
+            worker.pipe.send_listening(listening)
 
 
 def enough_for(wakeup: Wakeup, workers: Sequence[Wakeable]) -> Sequence[Wakeable]:
@@ -184,7 +184,7 @@ def enough_for(wakeup: Wakeup, workers: Sequence[Wakeable]) -> Sequence[Wakeable
     return sorted(idle, key=lambda worker: worker.pipe.last_used)[: wakeup.jobs]
 
 
-def hear_from_supervisor(
+def read_from_supervisor(
     fd: int, worker: Worker, when_alone: Callable[[bool], None], logger: logging.Logger
 ) -> None:
     """Have a worker woken by what comes through the pipe, for as long as the process lives.

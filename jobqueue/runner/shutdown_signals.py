@@ -19,22 +19,22 @@ _listeners: list[Callable[[], None]] = []
 
 
 @contextmanager
-def hearing_of_the_end(told: Callable[[], None]) -> Iterator[None]:
-    """Within the block, have `told` called when SIGTERM or SIGINT comes, before its handler.
+def calling_at_shutdown(listener: Callable[[], None]) -> Iterator[None]:
+    """Within the block, have `listener` called when SIGTERM or SIGINT comes, before its handler.
 
     On another thread than the main one this does nothing, since only that one can handle signals.
     A signal without a handler ends the process at once.
 
     Args:
-        told: is called between any two instructions of the main thread, so it must neither wait
+        listener: is called between any two instructions of the main thread, so it must neither wait
             nor take a lock.
     """
-    _listeners.append(told)
+    _listeners.append(listener)
     _listen()
     try:
         yield
     finally:
-        _listeners.remove(told)
+        _listeners.remove(listener)
         if not _listeners:
             _leave()
 
@@ -46,8 +46,8 @@ class _Before:
         self.handler = handler
 
     def __call__(self, number: int, frame: FrameType | None) -> Any:
-        for told in dict.fromkeys(_listeners):
-            told()
+        for listener in dict.fromkeys(_listeners):
+            listener()
         return self.handler(number, frame)
 
 

@@ -466,11 +466,11 @@ class Supervisor:
         log.supervisor_resting(self._logger, self._rests_until, suspended=alone)
         if alone:
             for process in self._processes():
-                process.pipe.tell_resting(True, alone=True)
+                process.pipe.send_resting(True, alone=True)
             self.on_suspend()
 
     def _tell_resting(self, process: WorkerProcess) -> None:
-        process.pipe.tell_resting(self._is_resting)
+        process.pipe.send_resting(self._is_resting)
 
     def _go_on(self) -> None:
         for process in self._processes():

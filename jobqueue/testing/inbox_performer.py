@@ -77,7 +77,7 @@ class Performance:
             turn = self._adapter.turn([outcome], None)
         observers, logger = default_configuration.observers, default_configuration.logger
         settled = as_settled([outcome], turn)
-        observers.tell_outcomes(logger, settled)
+        observers.call_for_outcomes(logger, settled)
         [outcome] = settled or [outcome]
         if isinstance(outcome, Succeeded):
             self.tally.succeeded += 1

@@ -41,7 +41,7 @@ def cancel_all(call: ApiCall) -> Answer:
             return number
         running = adapter.list_jobs(replace(where, states=(JobState.RUNNING,)), BATCH)
         asked = [job for seen in running if (job := adapter.request_cancel(seen.id, reason))]
-        call.queue.ends.tell(job for job in asked if job.state is JobState.CANCELLED)
+        call.queue.ends.report(job for job in asked if job.state is JobState.CANCELLED)
         return number + len(asked)
 
     return _in_bulk(call, "cancelled", states, states, cancel)

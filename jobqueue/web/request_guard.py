@@ -67,13 +67,13 @@ class RequestGuard:
     def _until_shutdown(self, receive: Receive) -> Receive:
         """End the streams when the lifespan ends, as a server may do while they are open."""
 
-        async def heard() -> Message:
+        async def watched() -> Message:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
                 self.end_streams()
             return message
 
-        return heard
+        return watched
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         sender, method = Sender(send), scope["method"]

@@ -17,7 +17,7 @@ import anyio
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from jobqueue.runner.shutdown_signals import hearing_of_the_end
+from jobqueue.runner.shutdown_signals import calling_at_shutdown
 from jobqueue.web.problems import Problem
 
 LOOK_SECONDS = 1.0
@@ -100,7 +100,7 @@ class Streams:
             if self.are_ending:
                 waiting.end()
             try:
-                with hearing_of_the_end(self.end):
+                with calling_at_shutdown(self.end):
                     yield scope
             finally:
                 self._waiting.discard(waiting)

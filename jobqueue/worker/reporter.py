@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jobqueue import log
-from jobqueue.ends import EndTeller
+from jobqueue.ends import EndReporter
 from jobqueue.hooks import NO_OBSERVERS, Observers
 from jobqueue.records import (
     ClaimedJob,
@@ -68,7 +68,7 @@ class Reporter:
 
     logger: logging.Logger
     logger_of: Callable[[str], logging.Logger]
-    ends: EndTeller
+    ends: EndReporter
     observers: Observers = NO_OBSERVERS
     count: Callable[[Sequence[Outcome]], None] = lambda _settled: None
     tally: Tally = field(default_factory=Tally)
@@ -76,7 +76,7 @@ class Reporter:
 
     def calls_others(self, handlers: Iterable[str]) -> bool:
         """Whether reporting such jobs calls code of the application: hooks or log handlers."""
-        if self.observers.hears_outcomes:
+        if self.observers.has_outcome_hooks:
             return True
         return not all(log.is_ours_alone(self.logger_of(handler)) for handler in handlers)
 
@@ -101,8 +101,8 @@ class Reporter:
             log.jobs_succeeded(self.logger_of(handler), several)
         if settled:
             self.count(settled)
-        if self.observers.hears_outcomes:
-            self.observers.tell_outcomes(self.logger, settled)
+        if self.observers.has_outcome_hooks:
+            self.observers.call_for_outcomes(self.logger, settled)
 
     def report_lost(self, outcomes: Sequence[Outcome]) -> None:
         """Log the outcomes that this worker could not store before it ended."""
@@ -111,7 +111,7 @@ class Reporter:
 
     def report_freed(self, freed: Rescue) -> None:
         """Report the jobs that this worker gave back and that ended by it."""
-        self.ends.tell(freed.ended)
+        self.ends.report(freed.ended)
 
     def report_claimed(self, jobs: Sequence[ClaimedJob]) -> None:
         """Log the jobs that this worker has claimed, at level debug."""

@@ -18,7 +18,7 @@ from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.config import Settings
 from jobqueue.defaults import default_configuration
-from jobqueue.ends import EndTeller, logger_of
+from jobqueue.ends import EndReporter, logger_of
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
@@ -109,7 +109,7 @@ class Worker:
         self._executor = self._new_executor(slots)
         self._performer = self._new_performer(alarm)
         self._stats = Stats(adapter, self.id, logger)
-        self._ends = EndTeller(logger, self._observers, registry)
+        self._ends = EndReporter(logger, self._observers, registry)
         self._reporter = Reporter(
             logger, self._logger_of, self._ends, self._observers, self._stats.note
         )
@@ -344,7 +344,7 @@ class Worker:
         self._tell("worker_stopped")
 
     def _tell(self, event: str) -> None:
-        self._observers.tell(self._logger, event, self._new_worker())
+        self._observers.call(self._logger, event, self._new_worker())
 
     def _new_worker(self) -> NewWorker:
         return NewWorker(

@@ -187,34 +187,34 @@ def test_a_look_forgets_lanes_that_are_empty(low_water: LowWater) -> None:
 
 def test_word_of_an_earlier_job_pulls_the_mark_back(low_water: LowWater) -> None:
     looked(low_water, lane(5))
-    low_water.hear(told(3))
+    low_water.note(told(3))
     assert low_water.lanes() == [lane(3)]
     assert not low_water.has_to_look()
 
 
 def test_word_of_a_later_job_leaves_the_mark(low_water: LowWater) -> None:
     looked(low_water, lane(5))
-    low_water.hear(told(8))
+    low_water.note(told(8))
     assert low_water.lanes() == [lane(5)]
 
 
 def test_word_of_a_job_adds_its_lane_without_a_look(low_water: LowWater) -> None:
     looked(low_water)
-    low_water.hear(told(3, 10))
+    low_water.note(told(3, 10))
     assert low_water.lanes() == [lane(3, priority=10)]
     assert not low_water.has_to_look()
 
 
 def test_word_of_nothing_in_particular_asks_for_a_look(low_water: LowWater) -> None:
     looked(low_water, lane(5))
-    low_water.hear(LOOK_ANYWHERE)
+    low_water.note(LOOK_ANYWHERE)
     assert low_water.has_to_look()
     assert low_water.lanes() == [lane(5)]
 
 
 def test_word_concerns_the_queues_of_the_worker(seconds: Seconds) -> None:
     low_water = looked(LowWater(("a", "b"), seconds), lane(9, queue="a"))
-    low_water.hear(told(3, 50, "a", "b", "c"))
+    low_water.note(told(3, 50, "a", "b", "c"))
     assert sorted((found.queue or "", found.id) for found in low_water.lanes()) == [
         ("a", 3),
         ("b", 3),
@@ -223,7 +223,7 @@ def test_word_concerns_the_queues_of_the_worker(seconds: Seconds) -> None:
 
 def test_word_of_queues_that_are_not_named_asks_for_a_look(seconds: Seconds) -> None:
     low_water = looked(LowWater(("a", "b"), seconds), lane(9, queue="a"))
-    low_water.hear(told(3))
+    low_water.note(told(3))
     assert low_water.has_to_look()
 
 

@@ -15,7 +15,7 @@ class MemoryListener:
         self._heard: Wakeup | None = None
         self._closed = False
 
-    def hear(self, wakeup: Wakeup) -> None:
+    def receive(self, wakeup: Wakeup) -> None:
         """Take note of a wake-up."""
         with self._changed:
             if not self._closed:

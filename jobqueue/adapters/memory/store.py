@@ -81,7 +81,7 @@ class MemoryStore:
     def wake(self, wakeup: Wakeup) -> None:
         """Pass a wake-up to every listener."""
         for listener in list(self.listeners):
-            listener.hear(wakeup)
+            listener.receive(wakeup)
 
     def get(self, job_id: int) -> StoredJob | None:
         """One job, or None when there is no row of that id."""

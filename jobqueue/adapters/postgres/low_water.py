@@ -118,7 +118,7 @@ class LowWater:
         paid_until = max(self._may_look_at, self._looked_at - CREDIT_SECONDS)
         self._may_look_at = paid_until + min(cost / SHARE_OF_TIME, LONGEST_PAUSE_SECONDS)
 
-    def hear(self, wakeup: Wakeup) -> None:
+    def note(self, wakeup: Wakeup) -> None:
         """Go back to the position in a wake-up; if it has none, look for the jobs."""
         queues = self._queues_of(wakeup)
         self._runs_dry = wakeup.lowest is None or not queues

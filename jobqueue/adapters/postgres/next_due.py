@@ -110,7 +110,7 @@ class NextDue:
         self._lock = threading.Lock()
         self._heard: dict[int, Wakeup] = {}
 
-    def hear(self, wakeup: Wakeup) -> None:
+    def note(self, wakeup: Wakeup) -> None:
         """Go back to the position in a wake-up, if it has one, the next time. From any thread."""
         if wakeup.lowest is not None:
             priority, *_ = wakeup.lowest
@@ -125,7 +125,7 @@ class NextDue:
             DatabaseError: it cannot be done now.
         """
         for wakeup in self._take_heard():
-            self.low_water.hear(wakeup)
+            self.low_water.note(wakeup)
         if self.low_water.has_to_look():
             self.low_water.look(self._marks_from_the_start)
         else:

@@ -159,7 +159,7 @@ class PostgresPath(SqlPath):
     ) -> Done:
         """Claim from where the last claim ended, or from where a look finds something."""
         if claim.heard is not None:
-            low_water.hear(claim.heard)
+            low_water.note(claim.heard)
         looked = self._look_if_time(low_water, claim, meanwhile)
         done = self._claim_from(low_water, claim, settlements, meanwhile)
         # If the result is empty the worker goes to sleep, so look before that.

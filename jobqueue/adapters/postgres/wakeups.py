@@ -60,7 +60,7 @@ class PostgresWakeups(SqlWakeups):
 
     def listen(self, url: str | None = None) -> PostgresListener:
         """Listen, and verify with a notification that notifications arrive."""
-        listener = PostgresListener(self.database, url, self.announcer.say, self.next_due.hear)
+        listener = PostgresListener(self.database, url, self.announcer.say, self.next_due.note)
         try:
             listener.begin()
         except BaseException:

@@ -170,12 +170,12 @@ class PauseContract(ContractBase):
         names = [f"queue-{n}" for n in range(8)]
         start = threading.Barrier(4)
 
-        def steer(backwards: bool) -> set[str]:
+        def pause(backwards: bool) -> set[str]:
             start.wait()
             return adapter.pause_queues(names[::-1] if backwards else names)
 
         with ThreadPoolExecutor(4) as pool:
-            changed = list(pool.map(steer, (True, False, True, False)))
+            changed = list(pool.map(pause, (True, False, True, False)))
             resumed = list(pool.map(lambda _: adapter.resume_queues(names), range(4)))
         assert sorted(name for some in changed for name in some) == names
         assert sorted(name for some in resumed for name in some) == names
