@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 from jobqueue import log
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
@@ -127,24 +125,16 @@ class Service:
     def _run_step_in_any_case(self) -> float | None:
         """Run one step. Nothing that it raises ends the thread, since somebody depends on it.
 
-        A hook may raise SystemExit, and an error cannot be logged where a filter of the application
-        fails. Then it is written where Python writes the uncaught errors of threads.
+        A hook may raise SystemExit. The log itself raises nothing: an error that a filter of the
+        application refuses is written to standard error.
         """
         try:
             return self.run_step()
         except BaseException as error:  # noqa: BLE001 - the thread would end
             before, self._uncaught = self._uncaught, type(error)
             if before is not type(error):
-                self._report_uncaught(error)
+                log.service_failed(self._logger, self._name, error)
             return self._retry_seconds
-
-    def _report_uncaught(self, error: BaseException) -> None:
-        try:
-            log.service_failed(self._logger, self._name, error)
-        except BaseException:  # noqa: BLE001 - as above
-            with suppress(BaseException):
-                uncaught = (*sys.exc_info(), threading.current_thread())
-                threading.excepthook(threading.ExceptHookArgs(uncaught))
 
     def _wait(self, seconds: float | None) -> None:
         self._woken.wait(None if seconds is None else min(seconds, threading.TIMEOUT_MAX))

@@ -187,9 +187,9 @@ class PostgresDatabase(Database):
         return self.read(work, answer_seconds=answer_seconds)
 
     def apart(self) -> PostgresDatabase:
-        # Not another engine as a whole: it would ask the server six things at its first connection.
-        pool = self.engine.pool.recreate()
-        engine = Engine(pool, self.engine.dialect, self.engine.url, hide_parameters=True)
+        # An engine as a whole: what a dialect learns of its server at the first connection of one
+        # pool is not there yet for another pool that connects at the same time.
+        engine = new_engine(self.engine.url, self._connect_args)
         reader = engine.execution_options(isolation_level="AUTOCOMMIT")
         database = PostgresDatabase(engine, reader, self._connect_args)
         self._apart.append(database)
