@@ -181,7 +181,7 @@ def default_app_exists(folder: Path) -> bool:
 
 
 class JobQueue:
-    """A queue of its own: an adapter, and what works on it.
+    """A queue of its own: an adapter, and the workers on it.
 
     `perform_later` goes to the default one. Use this where there are several, or in tests.
 
@@ -213,23 +213,23 @@ class JobQueue:
 
     @property
     def adapter(self) -> Adapter:
-        """Where its jobs are kept."""
+        """The adapter that keeps the queue's jobs."""
         stands_in = default_configuration.substitute
         return stands_in or self._own_adapter or default_configuration.adapter
 
     @property
     def logger(self) -> logging.Logger:
-        """Where its workers log."""
+        """The logger of the queue's workers."""
         return self._own_logger or default_configuration.logger
 
     @property
     def observers(self) -> Observers:
-        """The hooks around its jobs."""
+        """The hooks for all jobs of the queue."""
         return self._own_observers or default_configuration.observers
 
     @property
     def ends(self) -> EndReporter:
-        """Tells of its jobs that are ended here without being performed."""
+        """The reporter of the queue's jobs that end here without being performed."""
         return EndReporter(self.logger, self.observers)
 
     def enqueue(self, job: Any, *args: Any, **kwargs: Any) -> StoredJob:

@@ -17,7 +17,7 @@ is woken."""
 
 
 class Service:
-    """Repeats a step on a thread of its own, a daemon, from `start` until `stop`.
+    """A service: a daemon thread that repeats one step from `start` until `stop`.
 
     A step that raises is repeated after a pause:
 

@@ -1,4 +1,4 @@
-"""Cancelling and deleting many jobs at once."""
+"""Changes to many jobs at once: cancel and delete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BATCH = 200
 
 
 class ReadableControl(ReadsRole, ControlRole, Protocol):
-    """Reads, cancels and deletes jobs. Every adapter does."""
+    """The roles of an adapter that read, cancel and delete jobs."""
 
 
 def cancel_some(adapter: ControlRole, where: JobFilter, reason: str, ends: EndReporter) -> int:

@@ -14,7 +14,7 @@ LONGEST_RECONNECT_SECONDS = 5.0
 
 
 class Clock(Protocol):
-    """Anything that knows the time."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
         """Return the time as an aware UTC datetime."""

@@ -1,4 +1,4 @@
-"""Reads a JSON value so that numbers which become a `Decimal` keep all their digits.
+"""A reader of JSON values in which numbers that become a `Decimal` keep all their digits.
 
 pydantic reads every number as a float first. A `Decimal` takes a string as well, and keeps its
 digits. So those numbers are given as strings, and the result has to be the same as with numbers,
@@ -20,7 +20,7 @@ MOST_ONE_BY_ONE = 100
 
 
 class DecimalReader:
-    """Reads values of one type.
+    """A reader of values of one type, which may have decimals in them.
 
     Args:
         adapter: pydantic's adapter of that type.
@@ -69,7 +69,7 @@ class DecimalReader:
         return chosen, exact
 
     def _read_as(self, value: Any, decimals: Collection[int], made: Any) -> Any:
-        """Read it with some numbers as strings; None where the result is not the same."""
+        """Read a value with some numbers as strings; None where the result is not the same."""
         given = as_plain(as_texts(value, lambda number: id(number) in decimals))
         try:
             exact = self._validate(given)

@@ -102,7 +102,7 @@ class DefaultConfiguration:
 
     @property
     def own_adapter(self) -> Adapter:
-        """As `adapter`, without the one that stands in for it."""
+        """The adapter without a substitute, made from the settings if none was given."""
         with self._lock:
             if self._adapter is None:
                 assert self._connect is not None, "jobqueue/__init__.py imports jobqueue.app"  # noqa: S101

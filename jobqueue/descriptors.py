@@ -22,14 +22,14 @@ class Descriptor:
 
     @property
     def is_intact(self) -> bool:
-        """Whether nobody else has closed it."""
+        """Whether no other code has closed the descriptor."""
         try:
             return _file_of(self.number) == self._file
         except OSError:
             return False
 
     def check(self) -> None:
-        """Make sure that it is intact.
+        """Make sure that the descriptor is intact.
 
         Raises:
             OSError: somebody has closed it.
@@ -38,7 +38,7 @@ class Descriptor:
             raise OSError(f"something in this process has closed its file descriptor {self.number}")
 
     def close(self) -> None:
-        """Close it, unless somebody has done that."""
+        """Close the descriptor, unless other code has closed it."""
         if self.is_intact:
             os.close(self.number)
 

@@ -30,7 +30,7 @@ def _preferred(of_class: logging.Logger, default: logging.Logger) -> logging.Log
 
 @dataclass(frozen=True, slots=True)
 class EndReporter:
-    """Reports jobs that have ended, to the log and to the hooks.
+    """A reporter of jobs that have ended, to the log and to the hooks.
 
     Args:
         logger: for jobs whose class has none of its own, and for hooks that fail.
@@ -43,9 +43,9 @@ class EndReporter:
     registry: Registry = registry
 
     def reaches_anybody(self, event: str) -> bool:
-        """Whether anybody would hear of an event that is logged at level info.
+        """Whether an event at level info reaches a hook or a log handler.
 
-        Where nobody does, the jobs need not be read.
+        If it reaches none, the jobs need not be read.
         """
         return self.observers.has(event) or any(map(log.is_logged, self._loggers()))
 
@@ -82,5 +82,5 @@ class EndReporter:
 
 
 def usual_ends() -> EndReporter:
-    """Reports to the logger and the hooks that are configured."""
+    """A reporter to the logger and the hooks that are configured."""
     return EndReporter(default_sinks.logger, default_sinks.observers)

@@ -1,4 +1,4 @@
-"""Enqueueing: its options, and `store`, which all ways to enqueue end in."""
+"""The options of enqueueing, and `store`, which all ways to enqueue end in."""
 
 from __future__ import annotations
 

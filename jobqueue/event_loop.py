@@ -1,4 +1,4 @@
-"""Whether an event loop runs on this thread."""
+"""A check whether an event loop runs on this thread."""
 
 from __future__ import annotations
 

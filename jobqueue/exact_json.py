@@ -1,4 +1,4 @@
-"""Reading JSON so that no digit of a number is lost.
+"""A reader of JSON that loses no digit of a number.
 
 JSON's numbers have as many digits as somebody writes; Python reads them as floats of 64 bits, which
 have 15 to 17. Here a number keeps the text that was written, if a float would print another.

@@ -1,4 +1,4 @@
-"""What a forked child must have anew: its own locks, and the id of its own process.
+"""Locks and the process id, renewed in a forked child.
 
 While a process forks, another of its threads may hold a lock. The child has a copy of the lock and
 not the thread, and would wait for ever. And what a process holds is not its child's.

@@ -1,4 +1,4 @@
-"""Calls the hooks around an attempt: those of the job class, and those for all jobs."""
+"""The calls of the hooks around an attempt: those of the job class, and those for all jobs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class HookMethods:
         """An attempt begins. What this raises, `Retry` and `Discard` included, ends it."""
 
     def around_perform(self, *args: Any, **kwargs: Any) -> Around:
-        """Write it with one `yield`, for `perform` to be called at; or return a context manager."""
+        """Wrap `perform`: `yield` once, where it is to be called, or return a context manager."""
 
     def after_perform(self, *args: Any, **kwargs: Any) -> Finish:
         """`perform` was called, whatever came of it. An error in here is only logged."""
@@ -84,7 +84,7 @@ class PerformCall:
         return answer
 
     async def perform_async(self) -> Any:
-        """As `perform`, for an async job."""
+        """Call an async `perform`. A process that it has forked goes no further than this."""
         try:
             answer = await self.perform()
         except BaseException as error:
@@ -115,7 +115,7 @@ class OwnHook:
         self._perform = perform
 
     def bound(self, call: PerformCall, **more: Any) -> partial[Any]:
-        """The hook of the object that performs; `more` is the error, or the result."""
+        """The hook of the job's object, with its arguments; `more` is the error, or the result."""
         method = getattr(call.job, self.name)
         if self._takes_args:
             return self._as_performed(method, call, more)
@@ -135,7 +135,7 @@ class OwnHook:
         return partial(method, *first, *call.args, **kwargs)
 
     def why_not(self) -> str | None:
-        """Why it cannot be called, if it cannot: it names a parameter that there is not."""
+        """Why the hook cannot be called: it asks for an unknown parameter. None if it can."""
         kinds = {p.kind for p in self._perform.parameters.values()}
         if self._takes_args or inspect.Parameter.VAR_KEYWORD in kinds:
             return None
@@ -188,7 +188,7 @@ def _is_async(method: Any) -> bool:
 
 
 class AttemptHooks:
-    """Calls `perform` of one class within the hooks for all jobs and those of the class.
+    """The hooks around `perform` of one class: those for all jobs, and those of the class.
 
     Args:
         own: the hooks of the class.
@@ -309,7 +309,7 @@ def attempt_hooks(job_class: Any, shared: Sequence[Hooks]) -> AttemptHooks | Non
 
 
 def _call_of(job: Any, bound: inspect.BoundArguments, end_if_forked: EndIfForked) -> PerformCall:
-    """A call with its arguments by name, those with defaults and those of `**kwargs` included."""
+    """The call of a job's `perform`, with all arguments by name, those of `**kwargs` included."""
     args, kwargs = bound.args, bound.kwargs
     bound.apply_defaults()
     by_name = dict(bound.arguments)
@@ -325,7 +325,7 @@ def _outcome(error: BaseException) -> str | None:
 
 
 def _finished(answer: Any) -> Any:
-    """The answer of a plain call. Refuses a coroutine, which would have to be awaited."""
+    """The answer of a plain call; raises `TypeError` for a coroutine, which would need an await."""
     if inspect.iscoroutine(answer):
         answer.close()
         raise TypeError(

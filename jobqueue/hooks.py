@@ -79,7 +79,7 @@ class Hooks:
         """
 
     def around_perform(self, job: Any, args: Mapping[str, Any]) -> Around:
-        """Write it with one `yield`, for `perform` to be called at; or return a context manager."""
+        """Wrap `perform`: `yield` once, where it is to be called, or return a context manager."""
 
     def after_perform(self, job: Any, args: Mapping[str, Any]) -> Finish:
         """`perform` was called, whatever came of it."""
@@ -129,7 +129,7 @@ class Hooks:
         """This process is about to claim its first jobs. Called on the thread that runs it."""
 
     def worker_stopping(self, worker: NewWorker) -> None:
-        """This worker takes no more jobs; those that it performs are finished yet."""
+        """This worker takes no more jobs, and finishes those that it performs."""
 
     def worker_stopped(self, worker: NewWorker) -> None:
         """This worker has ended, and holds no jobs. Called on the thread that ran it."""
@@ -142,7 +142,7 @@ EVENTS = tuple(
 )
 HOOKS = (*ATTEMPT_HOOKS, *EVENTS)
 OBSERVER_FAILS = (Exception, SystemExit, JobTimeout)
-"""What an observer may raise without harm. The time of a job may be over while one runs."""
+"""The errors that an observer may raise without harm. A job's time may be over while one runs."""
 OUTCOME_EVENTS = (
     "job_succeeded",
     "job_retried",
@@ -248,7 +248,7 @@ def _refuse_other_parameters(hooks: type[Hooks], name: str) -> None:
 
 
 def overridden(name: str, hooks: Iterable[Hooks]) -> tuple[Callable[..., Any], ...]:
-    """The methods of that name that some hooks override."""
+    """The methods called `name` of those hooks that override it."""
     base = getattr(Hooks, name)
     return tuple(getattr(h, name) for h in hooks if getattr(type(h), name) is not base)
 

@@ -1,4 +1,4 @@
-"""Which process a process id means: the system gives the id to another when the first has ended.
+"""The identity of a process. Its id is not enough: the system gives that to others later.
 
 The start time of a process does not tell: the system reckons it from the machine's clock, so that
 it moves when the clock is set (NTP after the boot, a resumed virtual machine).
@@ -16,7 +16,7 @@ START_PLACE = 19
 
 
 def identity_of(pid: int) -> str | None:
-    """What tells a process from all others that have had its id, or will.
+    """The identity of a process, which no other process with the same id has had or will have.
 
     It is made of the boot of the machine and the ticks from there to the start of the process, and
     stays the same for as long as the process lives.

@@ -127,7 +127,7 @@ def clean_error(text: str) -> str:
 
 
 def clean_error_of(pieces: Iterable[str]) -> str:
-    """As `clean_error`, of a text in pieces. It may be of any length, and is never held whole."""
+    """Clean the text of an error like `clean_error`, in pieces, so that it is never held whole."""
     kept, left_out = _both_ends(pieces)
     text = kept.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
     length = len(text) + left_out

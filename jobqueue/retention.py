@@ -21,7 +21,7 @@ KEEP_EXPECTED_IN_CODE = "True, False, a count, a timedelta, or Keep(count=…, a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """How many finished jobs of a class stay in the database, for how long, or both.
+    """A rule for finished jobs of a class: how many stay in the database, for how long, or both.
 
     A row stays as long as both allow it.
 

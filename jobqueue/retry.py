@@ -85,7 +85,7 @@ def delay_before_retry(policy: RetryPolicy, attempt: int, error: BaseException) 
 
 @dataclass(frozen=True, slots=True)
 class Polynomial:
-    """Waits `attempt ** power` seconds: 1 s, 16 s, 81 s, … with the default power of 4.
+    """A policy that waits `attempt ** power` seconds: 1 s, 16 s, 81 s, … with the default power, 4.
 
     This is the default policy, with the curve that Delayed Job and Redwood Jobs use. Up to a tenth
     is added at random, so that jobs that failed together do not come back together.
@@ -106,7 +106,7 @@ class Polynomial:
 
 @dataclass(frozen=True, slots=True)
 class Exponential:
-    """Waits `base` seconds and doubles it each time: 3 s, 6 s, 12 s, … with `base=3`.
+    """A policy that waits `base` seconds, then doubles it: 3 s, 6 s, 12 s, … with `base=3`.
 
     Args:
         base: the first delay, as a `timedelta` or seconds.
@@ -127,7 +127,7 @@ class Exponential:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """Waits the same time after every failure, exactly.
+    """A policy that waits the same time after every failure, exactly.
 
     Args:
         delay: as a `timedelta` or seconds.

@@ -1,4 +1,4 @@
-"""Where events go that nobody directs elsewhere: the logger and the hooks of a process."""
+"""The logger and the hooks of a process, for events that nothing directs elsewhere."""
 
 from __future__ import annotations
 

@@ -43,8 +43,10 @@ def why_not_given(what: str, given: Mapping[str, object], known: Iterable[str]) 
 
 
 def _is_swapped(name: str, other: str) -> bool:
-    """Whether two letters beside each other have changed places: too much, for `difflib`, in a
-    short word."""
+    """Whether the names differ only by two neighbouring letters that have changed places.
+
+    In a short word, that is too much for `difflib`.
+    """
     if len(name) != len(other):
         return False
     differing = [i for i in range(len(name)) if name[i] != other[i]]

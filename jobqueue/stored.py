@@ -31,7 +31,7 @@ LONGEST_LOOK_SECONDS = 1.0
 
 
 class Keeper(Protocol):
-    """Keeps jobs, and does to a single one what its `StoredJob` asks. Every adapter is one."""
+    """The methods of an adapter by which a `StoredJob` reads and changes its row."""
 
     def get(self, job_id: int) -> StoredJob | None:
         """One job, or None when there is no row of that id."""
@@ -90,7 +90,7 @@ class StoredJob(JobRecord):
         )
 
     def refresh(self) -> StoredJob:
-        """The job as it is now.
+        """The job as its row is now.
 
         Raises:
             JobNotFound: its row is gone: it is done and was not kept, or it was deleted.
@@ -101,7 +101,7 @@ class StoredJob(JobRecord):
         return found
 
     def cancel(self, reason: str = CANCEL_REASON) -> JobState:
-        """End it before it runs, or, if it runs already, ask it to end.
+        """End the job before it runs, or, if it runs already, ask it to end.
 
         A running one learns of it within two seconds: an async job is cancelled, a sync one sees
         `self.context.cancelled`, and gets `JobCancelled` if its class has `interrupt_on_cancel`.
@@ -125,9 +125,9 @@ class StoredJob(JobRecord):
         return job.state
 
     def retry(self) -> None:
-        """Make it due now, if it waits, has failed or was cancelled.
+        """Make the job due now, if it waits, has failed or was cancelled.
 
-        One whose attempts are used up is allowed one more.
+        A job whose attempts are used up is allowed one more.
 
         Raises:
             StateConflict: it is running, or has succeeded.
@@ -140,7 +140,7 @@ class StoredJob(JobRecord):
             )
 
     def delete(self, reason: str = DELETE_REASON) -> None:
-        """Remove its row for good, unless it is running.
+        """Remove the job's row for good, unless the job is running.
 
         Args:
             reason: what the log and the hooks are told, if it had not ended.
@@ -155,7 +155,7 @@ class StoredJob(JobRecord):
         self._ends().report_deleted(deleted, reason)
 
     def update(self, *, args: Mapping[str, Any]) -> None:
-        """Give it other arguments: all of them, by the names of the parameters of `perform`.
+        """Give the job other arguments: all of them, by the names of the parameters of `perform`.
 
         Raises:
             InvalidArguments: they do not fit its `perform`.
@@ -167,7 +167,7 @@ class StoredJob(JobRecord):
             raise self._conflict("a running or succeeded job cannot be changed any more")
 
     def set_progress(self, value: Any, message: str | None = None) -> None:
-        """Store a progress, from outside of the job; as `Job.progress` does, and at once.
+        """Store a progress at once, from outside of the job; `Job.progress` does so from inside.
 
         Args:
             value: any JSON value, such as "started", or a fraction from 0 to 1.
@@ -182,7 +182,7 @@ class StoredJob(JobRecord):
             raise self._conflict("only of a job that waits or runs can the progress be set")
 
     def wait(self, timeout: timedelta | float | None = None) -> Any:
-        """Wait until it has ended, and return its result: what `perform` returned, as JSON has it.
+        """Wait until the job has ended, and return its result: what `perform` returned, as JSON.
 
         There is a result where the class has `keep_result`. Without one, and for a job whose row
         is gone (it is done and was not kept, or its transaction has not been committed), it
@@ -257,7 +257,7 @@ class StoredJob(JobRecord):
 
 
 def kept_by(adapter: Keeper, records: Iterable[J]) -> list[J]:
-    """The same records, each with the adapter that it comes from."""
+    """The same records, which now act on their rows through this adapter."""
     known = list(records)
     for record in known:
         record.adapter = adapter

@@ -1,4 +1,4 @@
-"""The block `with self.transaction() as session:` commits a job's writes and its completion.
+"""The block `with self.transaction() as session:`, which commits a job's writes and completion.
 
 The completion is the block's last statement, fenced as every settle is: where the job is no longer
 held, everything that was written is rolled back. Whatever kills the process, at whatever moment,
@@ -40,7 +40,7 @@ class Completion(Protocol):
     """The attempt that a transaction completes."""
 
     def begin_transaction(self, block: TransactionBlock) -> None:
-        """Take note that a block begins.
+        """Note that a block begins.
 
         Raises:
             InvalidTransaction: this attempt cannot have one, or not another.
@@ -56,30 +56,30 @@ class Completion(Protocol):
         ...
 
     def uninterrupted(self) -> AbstractContextManager[None]:
-        """A stretch in which the attempt is not interrupted. An interruption comes at its end."""
+        """A block in which the attempt is not interrupted. An interruption comes at its end."""
         ...
 
     def succeed(self, outcome: Succeeded) -> None:
-        """The transaction was committed, and this outcome with it."""
+        """Note that the transaction was committed, and this outcome with it."""
         ...
 
     def waits_for_database(self, outcome: Succeeded, error: BaseException) -> None:
-        """Whether it was committed cannot be known yet."""
+        """Note that it cannot be known yet whether the transaction was committed."""
         ...
 
 
 class WithoutClaim:
-    """For `perform_now`: a transaction that completes nothing."""
+    """The completion for `perform_now`, where a transaction completes no job."""
 
     def begin_transaction(self, block: TransactionBlock) -> None:
         """Do nothing: any number of blocks may begin."""
 
     def success(self) -> None:
-        """Nothing: there is no row to settle."""
+        """No outcome: there is no row to settle."""
 
     @contextmanager
     def uninterrupted(self) -> Iterator[None]:
-        """A plain stretch: nobody interrupts."""
+        """A block without effect: nothing interrupts here."""
         yield
 
     def succeed(self, outcome: Succeeded | None) -> None:
@@ -115,12 +115,12 @@ class TransactionBlock:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has begun and not ended. In a process that the job has forked it is not."""
+        """Whether the block has begun and not ended; False in a process that the job has forked."""
         return self._transaction is not None and not self._is_forked
 
     @property
     def _is_forked(self) -> bool:
-        """Whether this is a process that the job has forked. The connection is not its own."""
+        """Whether the job has forked this process, which the connection does not belong to."""
         return forks.pid != self._process_id
 
     @property
@@ -131,7 +131,7 @@ class TransactionBlock:
 
     @property
     def is_async(self) -> bool:
-        """Whether its session is an async one."""
+        """Whether the block has an async session."""
         return self._async_transaction is not None
 
     # --- in a job --------------------------------------------------------------------------------
@@ -178,12 +178,12 @@ class TransactionBlock:
             transaction.end()
 
     def abandon_if_left(self) -> None:
-        """Abandon it, if its job has ended without ending it."""
+        """Roll back, if the job has ended without ending its block."""
         if not self._is_forked and self._thread_id == threading.get_ident():
             self.abandon()
 
     def _commit(self) -> tuple[Any, CommitFailed | None]:
-        """The outcome; and the failure, if it is not known whether the commit took place."""
+        """Commit; return the outcome, and the failure if it is not known whether it took place."""
         assert self._transaction is not None, "the block is open"  # noqa: S101
         self._transaction.flush()
         outcome = self._completion.success()
@@ -196,7 +196,7 @@ class TransactionBlock:
         return outcome, None
 
     def _find_out(self, outcome: Succeeded | None, failure: CommitFailed) -> None:
-        """Raise the error of the commit, unless it has taken place in spite of it."""
+        """Raise the error of a commit, unless the commit took place in spite of it."""
         for pause in self._looks(outcome, failure):
             time.sleep(pause)
             with suppress(DatabaseUnavailable):
@@ -328,7 +328,7 @@ def _cause_of(failure: CommitFailed) -> BaseException:
 
 
 async def _to_its_end(work: Awaitable[T]) -> T:
-    """Await `work`. A cancellation waits until it is done."""
+    """Await `work` to its end. A cancellation takes effect after that."""
     import asyncio
 
     task = asyncio.create_task(_awaiting(work), name=COMMIT_TASK)

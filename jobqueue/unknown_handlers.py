@@ -45,8 +45,10 @@ class UnknownHandlers:
         self._met: dict[str, _Met] = {}
 
     def meet(self, handler: str) -> bool:
-        """Remember a handler. Return whether it is passed over from now on: not if there are too
-        many."""
+        """Remember a handler. Return whether it is passed over from now on.
+
+        It is not if too many are remembered already.
+        """
         now = self._monotonic()
         with self._lock:
             met = self._met.get(handler)

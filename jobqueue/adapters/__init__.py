@@ -1,4 +1,4 @@
-"""Where jobs are kept: the interface, and the adapters that come with jobqueue."""
+"""The interface of adapters, which keep jobs, and the adapters that come with jobqueue."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def after_commit(session: Any, action: Action) -> None:
 
 
 class JoinedTransactions:
-    """Calls actions when a `Session` or `Connection` commits, and never when it rolls back.
+    """The actions to call when a `Session` or `Connection` commits, and never if it rolls back.
 
     The rollback of a savepoint drops the actions that were added since it was set.
     """

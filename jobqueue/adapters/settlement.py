@@ -1,4 +1,4 @@
-"""How the row of a running job changes when its attempt ends, the same in every adapter.
+"""The changes to the row of a running job when its attempt ends, the same in every adapter.
 
 An attempt ends with an outcome, which becomes a `Settlement`, or because its worker is gone, which
 is `Freed`. Either way one rule holds: a job that somebody has cancelled while it ran does not
@@ -73,7 +73,7 @@ class Settlement:
 
 @record
 class Freed:
-    """How a running job changes that is taken from its worker.
+    """The change to a running job that is taken from its worker.
 
     It becomes ready, or fails when it may not be attempted again. If somebody has cancelled it, it
     ends cancelled instead.

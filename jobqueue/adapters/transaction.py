@@ -102,7 +102,7 @@ class JobTransaction:
     # --- what each database does in its own way --------------------------------------------------
 
     def _settle(self, outcome: Succeeded) -> bool:
-        """Settle in the same transaction; return whether the job was still held."""
+        """Settle the job in this transaction; return whether the worker still held it."""
         raise NotImplementedError
 
     def _committing(self, outcome: Succeeded | None) -> AbstractContextManager[None]:  # noqa: ARG002

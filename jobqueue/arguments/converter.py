@@ -37,11 +37,11 @@ SELF_CONTAINED = "it contains itself, or is nested too deeply"
 
 
 class _Plain:
-    """Marks an annotation that is itself a type of JSON."""
+    """The mark of an annotation that is itself a type of JSON."""
 
 
 class Converter:
-    """Converts values of the parameters of one `perform`.
+    """A converter of values of the parameters of one `perform`, between Python and JSON.
 
     Args:
         function: has the annotations.
@@ -210,7 +210,7 @@ class Converter:
         return type(value) is self.hints.get(self.owner_of(name))
 
     def owner_of(self, name: str) -> str:
-        """The parameter that takes an argument of that name: it, or **kwargs."""
+        """The parameter that takes an argument of that name: its own, or `**kwargs`."""
         if name in self._parameters or self._star_kwargs is None:
             return name
         return self._star_kwargs

@@ -97,7 +97,7 @@ class Parameters:
         return self._to_text(self.check(args, kwargs))
 
     def _plain_text(self, args: tuple[Any, ...]) -> str | None:
-        """The JSON of arguments of which nothing has to be looked into; else None, right or wrong.
+        """The JSON of arguments that are plainly right; None for others, right or wrong.
 
         What `json` does for a few plain values takes it five times as long.
         """
@@ -170,7 +170,7 @@ class Parameters:
         return self._split(stored, self._converter.load)
 
     def _refuse_misfit(self, stored: Mapping[str, Any]) -> None:
-        """Look at the names alone: what is of another signature may have other types as well."""
+        """Raise `Misfit` if names are surplus or missing. Types are not looked at here."""
         given = {name: None for name in stored if name != self._star_args}
         try:
             self.signature.bind(**given)
@@ -181,7 +181,7 @@ class Parameters:
             ) from None
 
     def _is_plainly_complete(self, stored: Any) -> bool:
-        """Whether it holds an argument of the right type for every parameter, and no others."""
+        """Whether every parameter has an argument of its type, and there are no others."""
         types = self._plain_types
         if types is None or type(stored) is not dict or len(stored) != len(types):
             return False
@@ -247,7 +247,7 @@ class Parameters:
 
     @functools.cached_property
     def _plain_writers(self) -> list[tuple[str, type, Callable[[Any], str]]] | None:
-        """For each parameter what comes before its value, its type, and what writes that."""
+        """For each parameter the text before its value, the value's type, and what writes it."""
         types = self._plain_types
         if types is None or not _WRITERS.keys() >= set(types.values()):
             return None

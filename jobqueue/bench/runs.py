@@ -108,7 +108,7 @@ def _runs_of(benchmark: Benchmark) -> Sequence[Callable[[Trial], Figure]]:
 
 
 def enqueue_one_by_one(trial: Trial) -> Figure:
-    """`perform_later`, each committed before it returns; a tenth of the jobs."""
+    """Measure `perform_later`, which commits before it returns, with a tenth of the jobs."""
     number, queue = max(trial.jobs // SHARE_OF_SINGLES, 1), JobQueue(trial.adapter)
     title, durations = "enqueue, one by one", []
     started = before = time.perf_counter()
@@ -123,14 +123,14 @@ def enqueue_one_by_one(trial: Trial) -> Figure:
 
 
 def enqueue_in_bulk(trial: Trial) -> Figure:
-    """`perform_all_later`."""
+    """Measure `perform_all_later`, with all jobs at once."""
     title, started = "enqueue, in bulk", time.perf_counter()
     _fill(trial, title)
     return Figure("enqueue_bulk", title, trial.jobs, trial.jobs / (time.perf_counter() - started))
 
 
 def drain(trial: Trial) -> Figure:
-    """One worker, from its first claim until the last job is settled."""
+    """Measure one worker, from its first claim until the last job is settled."""
     _fill(trial, "drain, filling")
     timed = TimedTurns(trial.adapter, lambda done: trial.show("drain", done, trial.jobs))
     tally = run_attached(_worker(cast("Adapter", timed), trial.settings, until_idle=True))
@@ -140,7 +140,7 @@ def drain(trial: Trial) -> Figure:
 
 
 def latency(trial: Trial) -> Figure:
-    """From the call of `perform_later` to the first line of `perform`, in an idle worker."""
+    """Measure the time from `perform_later` to the first line of `perform`, in an idle worker."""
     number, Ping.begun = max(trial.jobs // SHARE_OF_PINGS, 1), SimpleQueue()
     worker, over = _worker(trial.adapter, trial.settings), threading.Event()
     with ThreadPoolExecutor(1) as pool:

@@ -216,7 +216,7 @@ def _wait_for_restart(daemon: Daemon, log_beginning: int, patience_seconds: floa
 
 
 def _why_not(daemon: Daemon, seconds: float) -> str:
-    """Why nothing was heard of the end of a restart."""
+    """A text that says why the end of a restart was not seen."""
     if daemon.files.is_locked():
         return f"their supervisor, pid {daemon.state.pid}, has not said so in {seconds:g} s"
     return "they are gone"

@@ -1,4 +1,4 @@
-"""Calls hooks for a supervisor: `python -m jobqueue.cli.hooks_process OPTIONS < RESCUES`.
+"""A process that calls hooks: `python -m jobqueue.cli.hooks_process OPTIONS < RESCUES`.
 
 It imports the application, which a supervisor does not.
 """

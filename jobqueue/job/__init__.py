@@ -1,4 +1,4 @@
-"""Defining a job and enqueueing it: `Job`, `@job`, and the registry of all jobs.
+"""The definition of jobs, and how they are enqueued: `Job`, `@job`, and the registry.
 
 class SendWelcomeEmail(Job):
     queue = "email"

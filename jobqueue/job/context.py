@@ -25,7 +25,7 @@ class OngoingAttempt(Protocol):
         ...
 
     def is_cancelled(self) -> bool:
-        """Whether somebody wants the job to end. Who asks is taken to heed it."""
+        """Whether somebody has cancelled the job. A job that asks is expected to end then."""
         ...
 
 

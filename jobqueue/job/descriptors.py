@@ -21,14 +21,14 @@ J_co = TypeVar("J_co", covariant=True)
 
 
 class Performs(Protocol[P, R_co]):
-    """Anything with a `perform` that takes `P` and returns `R_co`."""
+    """An object with a `perform` that takes `P` and returns `R_co`."""
 
     @property
     def perform(self) -> Callable[P, R_co]: ...
 
 
 class PerformLater:
-    """Makes `perform_later` take exactly the parameters of `perform`."""
+    """A descriptor by which `perform_later` takes exactly the parameters of `perform`."""
 
     @overload
     def __get__(
@@ -48,7 +48,7 @@ class PerformLater:
 
 
 class PerformLaterAsync:
-    """Makes `perform_later_async` take exactly the parameters of `perform`."""
+    """A descriptor by which `perform_later_async` takes exactly the parameters of `perform`."""
 
     @overload
     def __get__(
@@ -70,7 +70,7 @@ class PerformLaterAsync:
 
 
 class PerformNow:
-    """Makes `perform_now` take the parameters of `perform` and return what it returns.
+    """A descriptor by which `perform_now` takes the parameters of `perform`, and returns the same.
 
     Of an `async def perform` it returns the result where no event loop runs, and something to
     await where one does; hence `Any`.
@@ -115,7 +115,7 @@ class OptionSetter(Protocol[J_co]):
 
 
 class SetOptions:
-    """Makes `.set` give back a job of the class that it is called on."""
+    """A descriptor by which `.set` returns a job of the class that it is called on."""
 
     @overload
     def __get__(self, instance: None, owner: type[J]) -> OptionSetter[J]: ...
@@ -133,7 +133,7 @@ class AllLater(Protocol):
 
 
 class PerformAllLater:
-    """Makes `perform_all_later` work on a class and on an instance."""
+    """A descriptor by which `perform_all_later` works on a class and on an instance."""
 
     def __get__(self, instance: Any, owner: Any) -> AllLater:
         job = owner() if instance is None else instance
@@ -153,7 +153,7 @@ class AllLaterAsync(Protocol):
 
 
 class PerformAllLaterAsync:
-    """Makes `perform_all_later_async` work on a class and on an instance."""
+    """A descriptor by which `perform_all_later_async` works on a class and on an instance."""
 
     def __get__(self, instance: Any, owner: Any) -> AllLaterAsync:
         job = owner() if instance is None else instance

@@ -324,7 +324,7 @@ class Job(HookMethods):
 
     @classmethod
     def schedules(cls) -> dict[str, Schedule]:
-        """Its schedules, by names that are unique among all jobs."""
+        """The schedules of the class, by names that are unique among all jobs."""
         return schedules_of_job(cls.name, cls.schedule)
 
     @classmethod
@@ -334,7 +334,7 @@ class Job(HookMethods):
 
     @classmethod
     def parameters(cls) -> Parameters:
-        """The parameters of its `perform`."""
+        """The parameters of the class's `perform`."""
         parameters = cls.__dict__.get("_parameters")
         if parameters is None:
             parameters = cls._parameters = _new_parameters(cls)

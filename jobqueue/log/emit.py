@@ -1,4 +1,4 @@
-"""Emitting an event: a line for people, and its facts as attributes of the record."""
+"""The emission of an event: a line for people, and its facts as attributes of the record."""
 
 from __future__ import annotations
 

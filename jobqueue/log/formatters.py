@@ -36,7 +36,7 @@ CONTINUED = "\n    "
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as `12:34:56 SendWelcomeEmail #42 succeeded in 13 ms`.
+    """A formatter whose lines are like `12:34:56 SendWelcomeEmail #42 succeeded in 13 ms`.
 
     A line that a job itself logs begins with the job: `12:34:56 [SendWelcomeEmail #42] …`.
 
@@ -79,7 +79,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one line of JSON, with the facts of the event."""
+    """A formatter that makes one line of JSON of a record, with the facts of the event."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line for a record."""

@@ -45,7 +45,7 @@ def _is_file(stream: TextIO) -> bool:
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes lines to a stream: one for each record, or many events by a single write."""
+    """A handler that writes a line for each record to a stream, or many lines by a single write."""
 
     def __init__(self, stream: TextIO, formatter: TextFormatter | JsonFormatter) -> None:
         super().__init__(stream)
@@ -67,7 +67,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
                 self.handleError(logging.makeLogRecord({"msg": text}))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """As in every handler. When standard error is closed too, there is nowhere to say it."""
+        """Print the error of a handler on standard error, unless that is closed too."""
         with suppress(ValueError):
             super().handleError(record)
 

@@ -13,7 +13,7 @@ def title_of(job: ClaimedJob | JobRecord) -> str:
 
 
 def length_of(time: timedelta) -> str:
-    """The same text as `duration_text`, sooner for short times: a job's line has two of them."""
+    """The text of `duration_text`, made faster for short times: a job's line has two of them."""
     if time.seconds or time.days:
         return duration_text(time.total_seconds())
     milliseconds = (time.microseconds + 500) // 1000

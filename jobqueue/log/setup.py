@@ -49,7 +49,7 @@ class LogSetup:
         self._disabled = {each for each in _all_loggers() if each.disabled}
 
     def restore_if_silenced(self) -> None:
-        """Set the log up again, if it is not heard any more as it was."""
+        """Set the log up again, if records that it showed are not shown any more."""
         if self._level is not None and not is_logged(self._logger, self._level):
             self._restore()
 

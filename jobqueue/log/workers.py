@@ -75,7 +75,7 @@ def worker_replaced(logger: logging.Logger, worker: str, why: str) -> None:
 
 
 def wakeups_lost(logger: logging.Logger, worker: str, error: Exception) -> None:
-    """What a supervisor says no longer reaches a worker, which is replaced."""
+    """A supervisor cannot wake a worker any more. The worker polls until it is replaced."""
     line = (
         f"worker {worker} looks for jobs every poll_interval until it is replaced, as nothing "
         f"reaches it from its supervisor any more: {error}"

@@ -1,4 +1,4 @@
-"""Which ticks of a schedule are due, and which have been enqueued already.
+"""The ticks of a schedule that are due, and those that have been enqueued already.
 
 A schedule goes on from its last tick, by the database's clock. That clock may have been wrong. If
 it was ahead, the last tick lies in the future, and the schedule would be silent until then. If it
@@ -74,7 +74,7 @@ def _span_with(record: ScheduleRecord, tick: datetime) -> TickSpan | None:
 def enqueued_with(
     record: ScheduleRecord, schedule: Schedule, ticks: list[datetime]
 ) -> tuple[TickSpan, ...]:
-    """What a schedule remembers as enqueued once these ticks are, too.
+    """The spans of enqueued ticks that a schedule remembers once these ticks are enqueued, too.
 
     They lengthen the span of the last tick if they follow it, and begin one otherwise.
     """

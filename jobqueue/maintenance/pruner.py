@@ -1,4 +1,4 @@
-"""Removes the rows of finished jobs that need not be kept any longer.
+"""The pruner, which removes the rows of finished jobs that need not be kept any longer.
 
 Every worker does so about twice a minute, in small batches that no claim waits for. A class is
 pruned by the workers that have it in their code. A class that is in no living worker's code is
@@ -40,7 +40,7 @@ class PrunerRoles(RetentionRole, KeysRole, StatsRole, LeasesRole, SchemaRole, Pr
 
 
 class Pruner:
-    """Removes finished jobs, old statistics and old idempotency keys, when it is told to.
+    """A pruner of finished jobs, old statistics and old idempotency keys, for one worker.
 
     Args:
         adapter: where the jobs are.
@@ -140,7 +140,7 @@ class Pruner:
 
 
 class RetentionService:
-    """Prunes about twice a minute, until it is stopped.
+    """A service that prunes about twice a minute.
 
     Args:
         adapter: where the jobs are.

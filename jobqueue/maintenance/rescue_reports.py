@@ -1,4 +1,4 @@
-"""Reports the jobs that were freed of workers that are gone."""
+"""The reports of jobs that were freed, since their workers are gone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RescueHooks(Protocol):
 
 
 class HooksInProcess:
-    """Calls the hooks in this process.
+    """Hooks of freed jobs that are called in this process.
 
     Jobs that have ended are passed to them as they were read when they were freed. Jobs that are
     ready again are read anew.
@@ -69,7 +69,7 @@ class HooksInProcess:
 
 
 class RescueReports:
-    """Logs the jobs that rescues have ended, and has the hooks called for all that were freed.
+    """Reports of rescues: jobs that ended are logged, and the hooks are called for all freed jobs.
 
     The hooks have a thread of their own, so that no heartbeat waits for one. It starts with the
     first rescue.

@@ -21,7 +21,7 @@ LOOKS_PER_LEASE = 4
 
 
 class RescueService:
-    """Looks several times a lease for workers that are gone, and frees their jobs.
+    """A service that looks several times a lease for workers that are gone, and frees their jobs.
 
     What somebody keeps locked is logged once, and tried again.
 
@@ -69,7 +69,7 @@ class RescueService:
         )
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread of the service."""
         self._service.start()
 
     def stop(self, timeout_seconds: float | None = None) -> None:
@@ -77,7 +77,7 @@ class RescueService:
         self._service.stop(timeout_seconds)
 
     def wake(self) -> None:
-        """Do not wait for the next look."""
+        """Look for workers that are gone now, without waiting for the next time."""
         self._service.wake()
 
     def note(self, rescue: Rescue) -> None:

@@ -1,4 +1,4 @@
-"""Frees the jobs of workers that died without unregistering.
+"""The rescuer, which frees the jobs of workers that died without unregistering.
 
 A worker is taken for dead when its heartbeat has not changed for a whole lease by this process's
 own clock, while the database answered all along. So nobody is taken for dead after an outage, when
@@ -25,7 +25,7 @@ LOST = (
 
 
 class Rescuer:
-    """Watches the heartbeats of all workers.
+    """A rescuer, which watches the heartbeats of all workers, and frees the jobs of dead ones.
 
     Args:
         adapter: where they are.

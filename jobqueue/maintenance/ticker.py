@@ -1,4 +1,4 @@
-"""Enqueues recurring jobs when their time comes.
+"""The ticker, which enqueues recurring jobs when their time comes.
 
 Every supervisor has a `Ticker`, and so has a worker without a supervisor. There is no leader: the
 first ticker enqueues a tick, in a transaction that only one ticker can commit.
@@ -113,7 +113,7 @@ def job_of(record: ScheduleRecord, run_at: datetime | None = None) -> NewJob:
 
 
 class Ticks:
-    """Enqueues the due ticks of schedules, one step of a `Ticker` at a time.
+    """The steps of a `Ticker`: each enqueues the due ticks of schedules.
 
     Args:
         adapter: where they are.
@@ -243,7 +243,7 @@ class Ticks:
 
 
 class Ticker:
-    """Enqueues recurring jobs when their time comes, until it is stopped.
+    """A service that enqueues recurring jobs when their time comes.
 
     It waits for the next tick. Its thread starts with the first schedule.
 

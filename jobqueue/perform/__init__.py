@@ -1,1 +1,1 @@
-"""Performing a claimed job: it becomes an outcome, which somebody else stores."""
+"""The part that performs a claimed job and makes an outcome of it, which the worker stores."""

@@ -31,7 +31,7 @@ class StopNow(BaseException):
 
 
 class AttemptMonitor(Protocol):
-    """Takes the progress of running jobs, and knows which of them are to end."""
+    """A monitor of running jobs: it takes their progress, and knows which are to end."""
 
     cancelled: Mapping[tuple[int, int], str]
     """The running jobs that somebody wants to end, by (id, token), and why."""
@@ -42,7 +42,7 @@ class AttemptMonitor(Protocol):
 
 
 class NoMonitor:
-    """Takes no progress, and ends no job."""
+    """A monitor that takes no progress and ends no job."""
 
     cancelled: Mapping[tuple[int, int], str] = MappingProxyType({})
 
@@ -90,7 +90,7 @@ class Attempt:
         return self._in_time(answer) if inspect.iscoroutine(answer) else answer
 
     async def _in_time(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Await it, cancelling it when it takes longer than it may."""
+        """Await the coroutine of `perform`, and cancel it when it takes longer than it may."""
         try:
             limit = self.plan.max_runtime
             answer = await (coroutine if limit is None else _in_time(limit, coroutine))
@@ -128,7 +128,7 @@ class Attempt:
             self.monitor.report(self.claimed, progress)
 
     def is_cancelled(self) -> bool:
-        """Whether somebody wants the job to end. Who asks is taken to heed it."""
+        """Whether somebody has cancelled the job. A job that asks is expected to end then."""
         self.saw_cancel = self.saw_cancel or self._is_wanted_to_end()
         return self.saw_cancel
 
@@ -172,7 +172,7 @@ class Attempt:
         log.commit_unknown(self.plan.job_class.logger, self.claimed, error)
 
     def has_committed(self) -> bool:
-        """Whether it is complete, by its transaction."""
+        """Whether the attempt's own transaction has completed the job."""
         if self.block is not None:
             self.block.abandon_if_left()
         return self.committed

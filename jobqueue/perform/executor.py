@@ -1,4 +1,4 @@
-"""Performing one claimed job: `execute` takes it and answers with an `Outcome`.
+"""The executor: it performs one claimed job, and returns its `Outcome`.
 
 This is the only place that catches what somebody's `perform` raises. It stores nothing: settling
 the outcome is the next step, and the adapter's.
@@ -56,7 +56,7 @@ def _at_once(work: Callable[[], None]) -> None:
 
 
 class Executor:
-    """Performs claimed jobs, on the threads and in the tasks that call it.
+    """An executor of claimed jobs, on the threads and in the tasks that call it.
 
     Args:
         registry: the job classes that rows can name.
@@ -154,9 +154,9 @@ class Executor:
         end_forked_process(job_class.logger, claimed, secrets)
 
     def charge(self, claimed: ClaimedJob, error: BaseException) -> Outcome:
-        """The outcome of a job that was taken, and that an error outside of `perform` ended.
+        """The outcome of a job that an error outside of `perform` ended.
 
-        It raises nothing, and is what the job's retry policy says: the attempt is spent.
+        This raises nothing. The outcome is what the job's retry policy says: the attempt is spent.
         """
         job_class, plan = self._registry.find(claimed.handler), self._plans.get(claimed.handler)
         return after_fault(job_class, claimed, error, keep=plan is None or plan.keep_failed)
@@ -187,17 +187,17 @@ class Executor:
         return plan is not None and type(plan.job_class.retry) not in POLICIES
 
     def delay_after_kill(self, claimed: ClaimedJob) -> timedelta | None:
-        """When a job is due again after it was killed for its time, if at all.
+        """The delay of a job that was killed for its time; None if it is not tried again.
 
-        It is what its retry policy says, or what the default policy says in the place of one that
-        is code of the application, which is not asked here.
+        It is what the job's retry policy says. A policy that is code of the application is not
+        asked here: the default policy takes its place.
         """
         if self.has_policy_of_its_own(claimed):
             return delay_after(DEFAULT_RETRY, claimed, JobTimeout())[0]
         return self.delay_after_timeout(claimed)
 
     def delay_after_timeout(self, claimed: ClaimedJob) -> timedelta | None:
-        """When the job's retry policy would have it tried again after a `JobTimeout`, if at all."""
+        """The delay that the retry policy asks for after a `JobTimeout`; None to give up."""
         plan = self._plan_of(claimed)
         if plan is None or plan.max_runtime is None:
             return NO_DELAY
@@ -223,7 +223,7 @@ class Executor:
             loop.call_soon_threadsafe(self._cancel_if_on_loop, claimed)
 
     def _cancel_if_on_loop(self, claimed: ClaimedJob) -> None:
-        """Called by the loop, which may be at another job by now."""
+        """Cancel an async job, on its loop, unless the loop is at another job by now."""
         if self._on_loop is claimed:
             _cancel_all_tasks()
 

@@ -62,7 +62,7 @@ class ForeignJobs:
         self._unknown_handlers = unknown_handlers
 
     def unknown(self, claimed: ClaimedJob) -> Released:
-        """Leave it to a worker that has the code: one is being deployed, or serves another app."""
+        """Leave a job of an unknown handler to a worker that has its code, or soon will."""
         known = ", ".join(self._registry.names()) or "none"
         return Released(
             claimed,
@@ -81,7 +81,7 @@ class ForeignJobs:
         return NO_DELAY if goes_at_once else delay_before_return(claimed)
 
     def misfit(self, left: LeftFor) -> Outcome:
-        """Leave it to a worker of the release that enqueued it, for as long as there may be one."""
+        """Leave a job to a worker of the release that enqueued it, while there may still be one."""
         claimed = left.claimed
         first = self._given_back_since(left) or claimed.locked_at
         waited = claimed.locked_at - first
@@ -100,7 +100,7 @@ class ForeignJobs:
         )
 
     def _given_back_since(self, left: LeftFor) -> datetime | None:
-        """When it was first given back for this, as its `last_error` says, if that is why.
+        """When the job was first given back for this reason, as its `last_error` says.
 
         A job that is still due since it was enqueued was never given back with a delay. There may
         be thousands of them, and a read for each would hold up all others.

@@ -78,7 +78,7 @@ def after_error(attempt: Attempt, error: BaseException) -> Outcome:
 def after_fault(
     job_class: type[Job] | None, claimed: ClaimedJob, error: BaseException, keep: bool
 ) -> Outcome:
-    """The outcome of a job that something else failed for, here: it is the job's own failure.
+    """The outcome of a job for which code outside of `perform` failed: the job has failed.
 
     Otherwise the job would come back uncharged, and would do the same again, for ever.
 

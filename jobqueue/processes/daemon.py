@@ -1,4 +1,4 @@
-"""Wiring of a detached supervisor: its lock, its state file, and its word that it is ready."""
+"""Wiring of a detached supervisor: its lock, its state file, and the message that it is ready."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobqueue.runner.supervisor import Supervisor
 
 
 class DaemonReports:
-    """Keeps the state file, and tells `jobqueue start` when the workers are ready.
+    """The reports of a detached supervisor: to its state file, and to `jobqueue start` when ready.
 
     Args:
         keeper: writes the state file.

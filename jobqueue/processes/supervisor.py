@@ -32,7 +32,7 @@ HOOKS_COMMAND = ("-m", "jobqueue.cli.hooks_process")
 
 
 class SupervisorReports(Protocol):
-    """Receives what becomes of a supervisor's workers as a whole."""
+    """The receiver of reports on all workers of a supervisor: they are ready, or were restarted."""
 
     def ready(self, supervisor: Supervisor) -> None:
         """All workers are ready for the first time."""
@@ -173,7 +173,7 @@ def supervise(
 def _relay(
     workforce: Workforce, settings: Settings, adapter: Adapter
 ) -> Callable[[Callable[[], Sequence[WorkerProcess]]], Relay] | None:
-    """Makes the relay by which the workers hear of new jobs, if `listen` is set."""
+    """A function that makes the relay which wakes workers; None unless `listen` is set."""
     if not settings.listen:
         return None
     interval, logger = workforce.poll_interval, default_configuration.logger

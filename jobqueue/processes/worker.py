@@ -1,4 +1,4 @@
-"""Wiring of workers: one under a supervisor, and one that the terminal's signals steer."""
+"""Wiring of workers: one under a supervisor, and one that the terminal's signals control."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def attached_worker(
 def run_supervised_worker(
     plan: WorkerPlan, adapter: Adapter, settings: Settings, line: SupervisorLine
 ) -> Tally:
-    """Work as a supervisor's plan says, until it says stop, and tell it through `line` when ready.
+    """Work by a supervisor's plan until told to stop. A message on `line` says when it is ready.
 
     Raises:
         DatabaseError: the database does not answer, or cannot be worked with.

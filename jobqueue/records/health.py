@@ -28,7 +28,7 @@ class SchemaStatus:
 
 @dataclass(frozen=True, slots=True)
 class Ailment:
-    """Something in a database that hurts its queue.
+    """A trouble of a database that hurts its queue.
 
     Args:
         kind: a word for it that does not change: `idle_in_transaction`, `invalid_index`.

@@ -31,7 +31,7 @@ class Page(Generic[J_co]):
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many jobs there are. With `more` there are more: counting stopped at that number."""
+    """A number of jobs. With `more` there are more: counting stopped at that number."""
 
     number: int
     more: bool = False
@@ -39,7 +39,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """How much there is to do in a queue.
+    """The depth of a queue: how much there is to do in it.
 
     Args:
         due: ready jobs whose time has come.

@@ -20,7 +20,7 @@ def sum_of(first: timedelta, second: timedelta) -> timedelta:
 
 
 def duration_of(seconds: float) -> timedelta:
-    """A duration in seconds; the longest there is, where it is beyond that."""
+    """A number of seconds as a duration; the longest there is, where it is beyond that."""
     try:
         return timedelta(seconds=seconds)
     except OverflowError:

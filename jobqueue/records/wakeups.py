@@ -45,7 +45,7 @@ class Wakeup:
         return self.queues is None or queues is None or not self.queues.isdisjoint(queues)
 
     def to_json(self) -> str:
-        """Write it as JSON of less than 4 kB. What is not known is left out."""
+        """The wake-up as JSON of less than 4 kB. Facts that are not known are left out."""
         facts: dict[str, Any] = {}
         if self.queues is not None and len(self.queues) <= MOST_QUEUES_SENT:
             facts["queues"] = sorted(self.queues)
@@ -60,7 +60,7 @@ class Wakeup:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Wakeup:
-        """Read the JSON object of `to_json`. What cannot be understood counts as not known."""
+        """The wake-up in an object of `to_json`; one without facts if that is not understood."""
         try:
             queues, lowest, jobs = (facts.get(name) for name in ("queues", "lowest", "jobs"))
             place = lowest and (int(lowest[0]), datetime.fromisoformat(lowest[1]), int(lowest[2]))

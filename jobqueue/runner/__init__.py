@@ -1,1 +1,1 @@
-"""Running workers as processes, and the signals that steer them."""
+"""The processes of workers and their supervisor, and the signals that control them."""

@@ -1,4 +1,4 @@
-"""Runs one worker in the foreground, controlled by signals."""
+"""The run of one worker in the foreground, without a supervisor, controlled by signals."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run_attached(worker: Worker) -> Tally:
 
 
 def leave_signals_to_forked_processes(handlers: Mapping[signal.Signals, Handler]) -> None:
-    """In a process that a job forks, let signals do what they usually do.
+    """Let signals do what they usually do, in processes that a job forks.
 
     There, `handlers` would stop the copy of a worker, and `Process.terminate()` of
     `multiprocessing` would end nothing. A handler that the job has installed itself stays.

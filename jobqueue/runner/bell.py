@@ -1,4 +1,4 @@
-"""Wakes the main thread from a signal handler."""
+"""A bell, by which a signal handler wakes the main thread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from queue import Empty, SimpleQueue
 
 
 class Bell:
-    """Like `threading.Event`, but a signal handler may ring it on the thread that waits.
+    """An event like `threading.Event` that a signal handler may set on the thread that waits.
 
     An event has a lock that is not reentrant. A handler that sets the event while its own thread
     holds that lock, at the beginning or end of a wait, never returns. `SimpleQueue.put` is safe.
@@ -20,7 +20,7 @@ class Bell:
         self._rung.put(None)
 
     def wait(self, timeout_seconds: float) -> None:
-        """Return when it has been rung since the last time, or the time is up."""
+        """Wait until the bell has been rung since the last wait, or the time is up."""
         try:
             self._rung.get(timeout=timeout_seconds)
             while True:

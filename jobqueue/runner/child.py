@@ -47,7 +47,7 @@ def die_with_supervisor() -> None:
 
 
 def _lifeline() -> int:
-    """The pipe of standard input, which is empty from now on: jobs' programs may read it."""
+    """The pipe that was standard input. Programs of jobs find that empty from now on."""
     lifeline = os.dup(STANDARD_INPUT)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, STANDARD_INPUT)
@@ -65,13 +65,13 @@ def _end_with_lifeline(fd: int) -> None:
 
 
 def keep_to_this_process(fds: Iterable[int]) -> None:
-    """Let no program that a job starts inherit what belongs to this process and its supervisor."""
+    """Keep programs that jobs start from inheriting these file descriptors."""
     for fd in fds:
         os.set_inheritable(fd, False)
 
 
 def outlast_signals() -> None:
-    """Let no signal but those that ask it to end, end or suspend this process while it starts.
+    """Ignore the signals HUP, TSTP and TTOU while this process starts.
 
     USR2 shows already where it is.
     """
@@ -127,7 +127,7 @@ def run_child(
         worker.rest(False)
 
     def do_nothing(number: int, frame: FrameType | None) -> None:
-        """A job may have sent TSTP to its group; a supervisor has other means."""
+        """Ignore TSTP, which a job may have sent to its group. A supervisor has other means."""
 
     handlers: dict[signal.Signals, Handler] = {
         signal.SIGTERM: finish,
@@ -150,7 +150,7 @@ def run_child(
 
 
 def _watch(worker: Worker, title: str, is_asked_to_end: Callable[[], bool | None]) -> None:
-    """Keep the title, and see whether the supervisor asks: a job may have taken TERM's handler."""
+    """Keep the title in `ps`, and stop when asked, even if a job has replaced TERM's handler."""
     never = threading.Event()
     while True:
         setproctitle.setproctitle(f"{title}: {_doing(worker)}")

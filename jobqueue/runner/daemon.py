@@ -112,7 +112,7 @@ class DaemonFiles:
         return lock
 
     def is_locked(self) -> bool:
-        """Whether a supervisor lives that has these files."""
+        """Whether the supervisor that has these files still lives."""
         try:
             lock = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -143,7 +143,7 @@ class DaemonFiles:
             return None
 
     def is_of_same_process(self, state: DaemonState) -> bool:
-        """Whether the process that wrote a state is still the one with that number."""
+        """Whether the process that wrote a state still has its process id."""
         is_holder = self._names_as_holder(state.pid)
         return _started_at_its_time(state) if is_holder is None else is_holder
 
@@ -186,7 +186,7 @@ class Daemon:
         self.files, self.state = files, state
 
     def send(self, number: signal.Signals) -> bool:
-        """Send it a signal; False when it is gone."""
+        """Send the supervisor a signal; return False when it is gone."""
         try:
             pidfd = os.pidfd_open(self.state.pid)
         except OSError:
@@ -203,7 +203,7 @@ class Daemon:
         return True
 
     def stop(self) -> bool:
-        """Have it finish what its workers perform and end, also when it is suspended.
+        """Have the supervisor end once its workers have finished, even if it is suspended.
 
         Returns:
             False when it is gone.
@@ -215,18 +215,18 @@ class Daemon:
 
     @property
     def is_suspended(self) -> bool:
-        """Whether it is stopped by SIGSTOP or a debugger, and so does nothing."""
+        """Whether the supervisor is stopped by SIGSTOP or a debugger, and so does nothing."""
         try:
             return psutil.Process(self.state.pid).status() in SUSPENDED
         except (psutil.Error, OSError):
             return False
 
     def restart(self) -> bool:
-        """Have it renew its workers; False when it is gone."""
+        """Have the supervisor replace its workers; return False when it is gone."""
         return self.send(signal.SIGHUP)
 
     def wait_until_gone(self, timeout_seconds: float) -> bool:
-        """Wait until it has ended; False when the time is up before."""
+        """Wait until the supervisor has ended; return False when the time is up before."""
         deadline = time.monotonic() + timeout_seconds
         while self.files.is_locked():
             if time.monotonic() > deadline:
@@ -315,7 +315,7 @@ def _started_at_its_time(state: DaemonState) -> bool:
 
 
 class StateKeeper:
-    """Writes the state of this supervisor as it changes: `note` what, and `keep` writes it."""
+    """A writer of this supervisor's state file: `note` what has changed, and `keep` writes it."""
 
     def __init__(self, files: DaemonFiles, spec: str, grace: timedelta) -> None:
         self._files = files
@@ -341,5 +341,5 @@ class StateKeeper:
             self._written = self._state
 
     def remove(self) -> None:
-        """Remove the file, at the end."""
+        """Remove the state file, since the supervisor ends."""
         self._files.state.unlink(missing_ok=True)

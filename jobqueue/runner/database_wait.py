@@ -1,4 +1,4 @@
-"""Waits for a database that does not answer when a process starts."""
+"""The wait for a database that does not answer when a process starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class _ToldToStop(BaseException):
-    """Raised by a signal handler, wherever the signal comes."""
+    """The exception of a signal handler, raised wherever the signal comes."""
 
 
 def wait_for_database(adapter: SchemaRole, patience: timedelta, logger: logging.Logger) -> bool:

@@ -1,4 +1,4 @@
-"""Which workers to run: `-n 4`, `-n default:2,email:1`, `-n default+email:2`, `-n '*:1'`."""
+"""The workers to run: `-n 4`, `-n default:2,email:1`, `-n default+email:2`, `-n '*:1'`."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _configured(group: ConfiguredGroup, settings: Settings, given: AbstractSet[s
 
 
 def most_attempts(settings: Settings, options: Mapping[str, Any]) -> int | None:
-    """After how many attempts workers with these options fail a job; None when none says so.
+    """The number of attempts after which these options have a job fail; None if they do not say.
 
     A setting from elsewhere applied when the job was enqueued, and is in its row.
     """

@@ -1,4 +1,4 @@
-"""Answers `/healthz` and `/readyz` over HTTP, for health probes of containers."""
+"""The answers to `/healthz` and `/readyz` over HTTP, for health probes of containers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROBE_WAIT_SECONDS = 0.5
 
 
 class HealthServer:
-    """Answers 200 or 503, on a thread of its own.
+    """A server of health probes, which answers 200 or 503 on a thread of its own.
 
     Args:
         address: `8080`, or `127.0.0.1:8080`.
@@ -61,15 +61,15 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port that the server listens on."""
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Begin to answer probes."""
         self._service.start()
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Answer no more probes."""
         self._service.stop()
         self._server.server_close()
 

@@ -28,7 +28,7 @@ class EndedWorker:
 
 
 class WorkerHeartbeats:
-    """Beats for a supervisor's workers, and rescues the jobs of those that ended.
+    """The heartbeats of a supervisor's workers, and the rescue of jobs of those that ended.
 
     Args:
         adapter: where workers and jobs are.
@@ -81,12 +81,12 @@ class WorkerHeartbeats:
         self._heartbeat.start()
 
     def stop(self, timeout_seconds: float) -> None:
-        """Free the jobs of all workers that have ended, and end; after so long in any case."""
+        """Free the jobs of all ended workers, and end; after so many seconds in any case."""
         self._rescuing.stop(timeout_seconds)
         self._heartbeat.stop(timeout_seconds)
 
     def beat_now(self) -> None:
-        """Do not wait for the next beat: there is a new worker."""
+        """Beat now, without waiting for the next time: there is a new worker."""
         self._heartbeat.beat_now()
 
     def clear(self, worker: EndedWorker) -> None:

@@ -1,4 +1,4 @@
-"""Runs a worker inside an application's own process, for as long as a block lasts."""
+"""A worker inside an application's own process, for as long as a block lasts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GIVE_BACK_SECONDS = 3.0
 
 
 class WorkerThread:
-    """Runs a worker on a thread of its own, a daemon.
+    """A daemon thread that runs a worker.
 
     Args:
         worker: which has not run yet.
@@ -38,11 +38,11 @@ class WorkerThread:
         self._ended: concurrent.futures.Future[BaseException | None] = concurrent.futures.Future()
 
     def perform_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Perform async jobs on the application's event loop, which goes on until all has ended."""
+        """Perform async jobs on the application's event loop, which runs longer than the worker."""
         self._worker.perform_on(loop)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         name = f"jobqueue-worker-{self._worker.id}"
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
@@ -51,17 +51,17 @@ class WorkerThread:
         self._worker.stop("its application is")
 
     def wait(self, seconds: float) -> bool:
-        """Return whether it has ended, waiting for that."""
+        """Wait so many seconds at most until the worker has ended; return whether it has."""
         concurrent.futures.wait([self._ended], seconds)
         return self._ended.done()
 
     async def wait_async(self, seconds: float) -> bool:
-        """As `wait`, while the event loop goes on."""
+        """Wait like `wait`, without blocking the event loop."""
         await asyncio.wait([asyncio.wrap_future(self._ended)], timeout=seconds)
         return self._ended.done()
 
     def give_back(self) -> None:
-        """Interrupt and give back the jobs that run, even those that cannot be interrupted."""
+        """Interrupt the jobs that run, and give them back, even those that go on regardless."""
         self._worker.stop_now()
         if not self.wait(GIVE_BACK_SECONDS):
             with suppress(DatabaseError):
@@ -69,7 +69,7 @@ class WorkerThread:
 
     @property
     def error(self) -> BaseException | None:
-        """The error that ended it; None if none did."""
+        """The error that ended the worker; None if none did."""
         return self._ended.result() if self._ended.done() else None
 
     def _run(self) -> None:
@@ -116,7 +116,7 @@ class InProcess(Generic[Q]):
 
     @asynccontextmanager
     async def as_lifespan(self) -> AsyncIterator[None]:
-        """The same for the lifespan of an ASGI application; the block has no value."""
+        """A block like `async with`, without a value: for the lifespan of an ASGI application."""
         async with self:
             yield
 
@@ -215,7 +215,7 @@ class InProcess(Generic[Q]):
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await something short, however often one is cancelled meanwhile."""
+    """Await something short to its end. Cancellations meanwhile are ignored."""
     task = asyncio.ensure_future(work)
     while not task.done():
         with suppress(asyncio.CancelledError):

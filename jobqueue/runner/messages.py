@@ -1,4 +1,4 @@
-"""What a worker process says to its supervisor, each message a line of JSON.
+"""The messages of a worker process to its supervisor, each a line of JSON.
 
 After an upgrade, a supervisor of one release starts worker processes of another. So the supervisor
 says which protocol it understands, and both ignore what they do not know. A supervisor of before
@@ -24,7 +24,7 @@ CHUNK_BYTES = 65536
 
 
 class Stage(StrEnum):
-    """How far a worker process has come."""
+    """The stages of a worker process: it has started, it is ready, it has finished."""
 
     STARTED = "started"
     """It handles the signals that would end a process; the application is not imported yet."""
@@ -75,7 +75,7 @@ class WorkerMessage:
 
 
 def known_fields(record_class: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of some facts that are fields of a dataclass: another release may send more."""
+    """The facts that are fields of a dataclass, without others that another release may send."""
     names = {field.name for field in fields(record_class)}
     return {name: value for name, value in facts.items() if name in names}
 
@@ -109,7 +109,7 @@ class SupervisorLine:
 
 
 class WorkerLine:
-    """The supervisor's end of that pipe. It never waits.
+    """The supervisor's end of the pipe from a worker. Reading it never waits.
 
     Args:
         fd: the descriptor of that end, which it closes in the end.
@@ -139,7 +139,7 @@ class WorkerLine:
                 self._begun += chunk
 
     def close(self) -> None:
-        """Close it."""
+        """Close this end of the pipe."""
         os.close(self._fd)
 
 

@@ -1,4 +1,4 @@
-"""How many files a supervisor may have open, which limits how many workers it can have."""
+"""The limit of a supervisor's open files, which limits how many workers it can have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OTHER_FILES = 256
 
 
 def files_for(groups: Sequence[WorkerGroup]) -> int:
-    """How many files a supervisor needs for some groups.
+    """The number of open files that a supervisor needs for some groups.
 
     During a restart each worker is there twice; three times, where old ones have long jobs.
     """
@@ -20,7 +20,7 @@ def files_for(groups: Sequence[WorkerGroup]) -> int:
 
 
 def allow_open_files(number: int) -> None:
-    """Let this process have so many files open, if it may: up to the hard limit (`ulimit -Hn`)."""
+    """Let this process open `number` files, or as many as the hard limit allows (`ulimit -Hn`)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,4 +1,4 @@
-"""Processes that others have left to this one, which the system keeps until somebody collects them.
+"""Orphans: ended processes that others have left to this one, which has to collect them.
 
 The first process of a container inherits every process whose parent has ended: what a job starts
 and does not wait for. Once such a process has ended, it stays in the table as a zombie.
@@ -20,7 +20,7 @@ LOOK_SECONDS = 1.0
 
 
 class Orphans:
-    """Collects zombies that nobody else collects, if this process inherits any."""
+    """A collector of zombies that nobody else collects, if this process inherits any."""
 
     def __init__(self) -> None:
         self._inherits = _inherits_orphans()
@@ -68,7 +68,7 @@ def _zombies() -> list[psutil.Process]:
 
 
 def _has_ended_children() -> bool:
-    """Whether any has ended, asked of the system in a way that collects none."""
+    """Whether any child of this process has ended. It is not collected by that."""
     with suppress(ChildProcessError):
         how = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_ALL, 0, how) is not None

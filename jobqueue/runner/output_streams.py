@@ -105,13 +105,13 @@ def _lead_nowhere(fd: int) -> None:
 
 
 def never_fail_to_write() -> None:
-    """From now on, drop what is printed or logged and cannot be written."""
+    """Drop what is printed or logged and cannot be written, from now on."""
     sys.stdout, sys.stderr = unfailing(sys.stdout), unfailing(sys.stderr)
 
 
 @contextmanager
 def writing_without_fail() -> Iterator[None]:
-    """As `never_fail_to_write`, within a block."""
+    """Within the block, drop what is printed and cannot be written, like `never_fail_to_write`."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = unfailing(sys.stdout), unfailing(sys.stderr)
     try:
@@ -145,8 +145,9 @@ def unfailing(stream: TextIO) -> TextIO:
 
 @cache
 def error_fd_without_waits() -> int:
-    """A descriptor of standard error that no write waits at, where it is a pipe, for as long as
-    this process lives. What there is no room for is dropped.
+    """A descriptor of standard error which, where it is a pipe, no write waits at.
+
+    It lasts as long as this process. Text that the pipe has no room for is dropped.
     """
     is_pipe = stat.S_ISFIFO(os.fstat(STDERR).st_mode)
     own = _opened_again(STDERR) if is_pipe else None

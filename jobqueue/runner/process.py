@@ -157,22 +157,22 @@ class WorkerProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative when a signal ended it, as in `subprocess`."""
+        """The exit code: None while the process runs, negative when a signal ended it."""
         return self._process.poll()
 
     @property
     def age_seconds(self) -> float:
-        """How long ago it was started."""
+        """The time since the process was started, in seconds."""
         return time.monotonic() - self.started
 
     @property
     def queues(self) -> tuple[str, ...] | None:
-        """Where it takes jobs from; None for all queues."""
+        """The queues that the worker claims from; None for all queues."""
         return self.group.queues
 
     @property
     def has_free_slots(self) -> bool:
-        """Whether it could perform another job now."""
+        """Whether the worker could perform another job now."""
         if not self.is_ready or self.asked_to_stop or self._finished is not None:
             return False
         try:
@@ -181,7 +181,7 @@ class WorkerProcess:
             return False  # it has ended, and was closed while another thread asked
 
     def note_messages(self) -> None:
-        """Note what it has said since the last time.
+        """Note the messages that the process has sent since the last time.
 
         Raises:
             ValueError, TypeError: something of it cannot be understood.
@@ -194,41 +194,41 @@ class WorkerProcess:
                 self._finished = message
 
     def was_ready(self) -> bool:
-        """Whether it has said that it is ready, if it has ended since."""
+        """Whether the process, which has ended, had said that it was ready."""
         self.note_messages()
         return self.is_ready
 
     @property
     def has_finished(self) -> bool:
-        """Whether it performs nothing any more, though the process may go on."""
+        """Whether the worker performs nothing any more, though the process may go on."""
         return self._finished is not None or self.exit_code is not None
 
     @property
     def final_code(self) -> int | None:
-        """Its exit code, or the one that it has said that it will exit with."""
+        """The exit code of the process, or the one that it has announced for its end."""
         return self.exit_code if self._finished is None else self._finished.exit_code
 
     @property
     def schedules(self) -> tuple[NewSchedule, ...]:
-        """The recurring jobs that its code has; none before it is ready, or when it is to end."""
+        """The recurring jobs in the worker's code; none before it is ready or once it is to end."""
         if not self.is_ready or self.asked_to_stop or self.has_finished:
             return ()
         return self._schedules
 
     def is_beating(self) -> bool:
-        """Whether to beat for it: it has not finished, and is not suspended."""
+        """Whether to beat for the worker: it has not finished, and is not suspended."""
         return not self.has_finished and not self.is_suspended
 
     @property
     def is_suspended(self) -> bool:
-        """Whether it is stopped, by SIGSTOP, SIGTTIN or a debugger. Not if that cannot be known."""
+        """Whether the process is stopped, by SIGSTOP, SIGTTIN or a debugger; False if unknown."""
         try:
             return psutil.Process(self.pid).status() in SUSPENDED
         except (psutil.Error, OSError):
             return False
 
     def is_suspended_longer_than(self, seconds: float) -> bool:
-        """Whether it was suspended each time that this was asked, for so long."""
+        """Whether the process was suspended each time that this was asked, for so many seconds."""
         if not self.is_suspended:
             self._suspended_since = None
             return False
@@ -237,50 +237,50 @@ class WorkerProcess:
         return now - self._suspended_since > seconds
 
     def memory_bytes(self) -> int:
-        """How much memory it uses; 0 when that cannot be known."""
+        """The memory that the process uses, in bytes; 0 when that cannot be known."""
         try:
             return int(psutil.Process(self.pid).memory_info().rss)
         except (psutil.Error, OSError):
             return 0
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal, if it still runs."""
+        """Send the process a signal, if it still runs."""
         if self.exit_code is None:
             self._process.send_signal(number)
 
     def show_stacks(self) -> None:
-        """Have it write its stacks to its standard error, unless that would end it: it starts."""
+        """Have the process write its stacks to its standard error. While it starts, do nothing."""
         if self._handles_signals:
             self.send(signal.SIGUSR2)
 
     def kill(self, why: str) -> None:
-        """Kill it, and remember why."""
+        """Kill the process, and remember why."""
         self._why_killed = why
         self.send(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Ask it to finish what runs and end."""
+        """Ask the process to end when it has finished the jobs that run."""
         self.asked_to_stop = True
         self._slots.ask_to_end()
         self.send(signal.SIGTERM)
 
     def hurry(self, kill_at: float) -> None:
-        """Ask it to give back what it performs and end, and note when to kill it."""
+        """Ask the process to give back the jobs that run, and end. Note when to kill it."""
         self.told_to_hurry, self.kill_at = True, kill_at
         self._slots.ask_to_end()
         self.send(signal.SIGQUIT)
 
     def forgive(self) -> None:
-        """Do not charge its jobs with its end: it is killed since the supervisor stops."""
+        """Charge no job with the end of the process: it is killed because the supervisor stops."""
         self._forgiven = True
 
     @property
     def was_overdue(self) -> bool:
-        """Whether it was killed since a job of it had run past its time."""
+        """Whether the process was killed because a job had run past its time."""
         return bool(self._timed_out)
 
     def kill_if_overdue(self) -> bool:
-        """Kill it if one of its jobs is over its time and did not react. Return whether it did."""
+        """Kill the process if a job is over its time and does not react; return whether it was."""
         if self.was_overdue:
             return False
         now = time.monotonic()
@@ -292,7 +292,7 @@ class WorkerProcess:
         return True
 
     def kill_if_it_does_not_end(self, grace_seconds: float) -> bool:
-        """Kill it if it has nothing to do any more and is there still. Return whether it did.
+        """Kill the process if it has nothing left to do and does not end; return whether it was.
 
         A thread that a job has left behind can keep a process alive for ever.
         """
@@ -303,7 +303,7 @@ class WorkerProcess:
         return True
 
     def _is_idle_longer_than(self, grace_seconds: float) -> bool:
-        """Whether it has had nothing to do for so long, since it has finished or was asked to."""
+        """Whether the process, having finished or been told to stop, was idle for so long."""
         is_done = self._finished is not None
         if not is_done and (not self.asked_to_stop or self._slots.performing()):
             self._idle_since = None
@@ -314,11 +314,11 @@ class WorkerProcess:
 
     @property
     def how_it_ended(self) -> str:
-        """Why it was killed, or else its exit code in words."""
+        """Why the process was killed, or else its exit code in words."""
         return self._why_killed or how_it_ended(self.exit_code)
 
     def crashed_jobs(self) -> tuple[CrashedJob, ...]:
-        """The jobs that it was performing when it ended, to be charged for that.
+        """The jobs that the process was performing when it ended, to be charged with the crash.
 
         When it was killed for one that was over its time, the others are not charged with that.
         None is where it ended by the signal that it was asked with: a job had taken the handler.
@@ -370,7 +370,7 @@ class WorkerProcess:
 
 
 def how_it_ended(exit_code: int | None) -> str:
-    """An exit code in words."""
+    """The words for an exit code."""
     if exit_code is None:
         return "it still runs"
     if exit_code == DATABASE_AWAY:

@@ -1,4 +1,4 @@
-"""Listens for all workers of a supervisor, and wakes each through a pipe.
+"""The relay: it listens for all workers of a supervisor, and wakes each through a pipe.
 
 The pipe carries lines of JSON: a wake-up, whether the supervisor listens at all, or whether to take
 no more jobs for now. A worker whose supervisor listens polls only rarely. It relies on that for
@@ -45,7 +45,7 @@ class Wakeable(Protocol):
 
     @property
     def has_free_slots(self) -> bool:
-        """Whether it could perform another job now."""
+        """Whether the worker could perform another job now."""
         ...
 
 
@@ -71,7 +71,7 @@ class WakePipe:
         return time.monotonic() - self._broken_at > BROKEN_SECONDS
 
     def wake(self, wakeup: Wakeup) -> None:
-        """Tell the worker to poll."""
+        """Pass a wake-up on to the worker."""
         self.last_used = time.monotonic()
         self._send(wakeup.to_json())
 
@@ -95,7 +95,7 @@ class WakePipe:
             self._sent_resting = wanted
 
     def close(self) -> None:
-        """Close it, when the worker has ended."""
+        """Close the supervisor's end of the pipe, when the worker has ended."""
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
@@ -117,7 +117,7 @@ class WakePipe:
 
 
 class Relay:
-    """Listens, and wakes the workers that an event concerns.
+    """A listener for all workers of a supervisor, which wakes those that a wake-up concerns.
 
     Args:
         adapter: where the jobs are.
@@ -157,7 +157,7 @@ class Relay:
         self._listener.stop()
 
     def look_every(self, poll_interval: timedelta) -> None:
-        """From now on, poll so often for jobs that have come due."""
+        """Poll every `poll_interval`, from now on, for jobs that have come due."""
         self._listener.look_every(poll_interval)
 
     def _wake(self, wakeup: Wakeup) -> None:
@@ -175,7 +175,7 @@ class Relay:
 
 
 def enough_for(wakeup: Wakeup, workers: Sequence[Wakeable]) -> Sequence[Wakeable]:
-    """As many idle workers as there are jobs, the least recently woken first; or else all."""
+    """The workers to wake: as many idle ones as there are jobs, or else all."""
     if wakeup.jobs is None or wakeup.jobs >= len(workers):
         return workers
     idle = [worker for worker in workers if worker.has_free_slots]
@@ -187,7 +187,7 @@ def enough_for(wakeup: Wakeup, workers: Sequence[Wakeable]) -> Sequence[Wakeable
 def read_from_supervisor(
     fd: int, worker: Worker, when_alone: Callable[[bool], None], logger: logging.Logger
 ) -> None:
-    """Have a worker woken by what comes through the pipe, for as long as the process lives.
+    """Wake a worker by the lines that come through the pipe, for as long as the process lives.
 
     What has come already is heeded before this returns: the worker may have to rest from the start.
 
@@ -203,7 +203,7 @@ def read_from_supervisor(
 
 
 class PipeReader:
-    """Reads what comes through the pipe from the supervisor, and has the worker do it.
+    """A reader of the pipe from the supervisor, which has the worker do what the lines say.
 
     Args:
         pipe: the worker's end.
@@ -228,12 +228,12 @@ class PipeReader:
         self._poll.register(pipe.number, select.POLLIN)
 
     def heed_so_far(self) -> None:
-        """Do what each line says that has come already. This does not wait."""
+        """Do what the lines say that have come already, without waiting for more."""
         while self._poll.poll(0) and self._heed_some():
             pass
 
     def run(self) -> None:
-        """Do what each line says, until there will be no more.
+        """Do what each line says, until the supervisor closes its end.
 
         Whatever ends this, the worker polls for itself from then on.
         """

@@ -1,4 +1,4 @@
-"""Has the application's hooks called for a supervisor, which does not import the application.
+"""The calls of an application's hooks for a supervisor, which does not import the application.
 
 A process that is started for it calls them, for all jobs that were freed meanwhile. It has the code
 as it is now, it can harm neither the supervisor nor a worker, and it needs no worker to be running.
@@ -27,7 +27,7 @@ TIMES = tuple(field.name for field in fields(JobRecord) if field.name.endswith("
 
 
 class HooksInSubprocess:
-    """Calls the hooks in a process that is started for it.
+    """Hooks of freed jobs that are called in a process started for that.
 
     Args:
         command: how `python` runs that process, up to the settings.
@@ -44,7 +44,7 @@ class HooksInSubprocess:
         self._has_no_hooks = False
 
     def forget(self) -> None:
-        """The application may have other hooks by now."""
+        """Forget that there are no hooks: the application may have other ones by now."""
         self._has_no_hooks = False
 
     def are_wanted(self) -> bool:
@@ -79,7 +79,7 @@ class HooksInSubprocess:
 
 
 def rescues_as_json(rescues: Iterable[Rescue]) -> str:
-    """Rescues as text, one line each."""
+    """The text of rescues, a line of JSON for each."""
     lines = [
         json.dumps(
             {

@@ -24,7 +24,7 @@ NEWER_RESTART = "a newer restart was asked for before it was ready"
 
 
 class Start(Protocol):
-    """Starts a worker process."""
+    """A function that starts a worker process."""
 
     def __call__(self, group: WorkerGroup, index: int, *, waits: bool) -> WorkerProcess:
         """Start a worker of a group.
@@ -38,7 +38,7 @@ class Start(Protocol):
 
 
 class RollingRestart:
-    """Replaces the workers of a supervisor by new ones, which may be of other groups.
+    """A replacement of a supervisor's workers by new ones, which may be of other groups.
 
     Args:
         seats: the workers' seats. Seats are added and removed as the groups require.

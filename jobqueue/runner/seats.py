@@ -60,7 +60,7 @@ class Seat:
         return f"{self.coming.name}.{self.index}"
 
     def is_to_be_filled(self) -> bool:
-        """Whether it is empty, and the pause before the next process is over."""
+        """Whether the seat is empty, and the pause before its next process is over."""
         is_free = self.process is None and not self.finished and not self.is_new
         return is_free and time.monotonic() >= self.restart_at
 
@@ -96,7 +96,7 @@ class Seat:
         return pause
 
     def forget_pauses(self) -> None:
-        """Let the next process start at once: somebody may have mended what was wrong."""
+        """Let the next process start at once: the fault that ended the last ones may be mended."""
         self.deaths_in_a_row, self.restart_at = 0, 0.0
 
 

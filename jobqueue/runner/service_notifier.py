@@ -1,4 +1,4 @@
-"""Tells systemd the state of a supervisor, as `Type=notify` requires (see sd_notify(3))."""
+"""A notifier of systemd, for services of `Type=notify` (see sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 0.5
 
 
 class ServiceNotifier:
-    """Tells systemd that the service is ready, that it is alive, and that it stops.
+    """A notifier that tells systemd that the service is ready, that it is alive, and that it stops.
 
     It does nothing when systemd did not ask for it.
 
@@ -60,7 +60,7 @@ class ServiceNotifier:
                 self._line.sendto(what.encode(), self._address)
 
     def close(self) -> None:
-        """Tell nothing any more."""
+        """Close the connection to systemd."""
         if self._line is not None:
             self._line.close()
             self._line = None

@@ -1,4 +1,4 @@
-"""Calls listeners when a signal ends this process, before the handler that ends it.
+"""Calls of listeners when a signal ends this process, before the handler that ends it.
 
 A server tells an application that it ends only when all answers are complete. A stream that has no
 end has to be told in another way.
@@ -20,7 +20,7 @@ _listeners: list[Callable[[], None]] = []
 
 @contextmanager
 def calling_at_shutdown(listener: Callable[[], None]) -> Iterator[None]:
-    """Within the block, have `listener` called when SIGTERM or SIGINT comes, before its handler.
+    """Have `listener` called within the block when SIGTERM or SIGINT comes, before its handler.
 
     On another thread than the main one this does nothing, since only that one can handle signals.
     A signal without a handler ends the process at once.
@@ -40,7 +40,7 @@ def calling_at_shutdown(listener: Callable[[], None]) -> Iterator[None]:
 
 
 class _Before:
-    """Calls the listeners, and then the handler that a signal had before."""
+    """A signal handler that calls the listeners, and then the signal's former handler."""
 
     def __init__(self, handler: Callable[[int, FrameType | None], Any]) -> None:
         self.handler = handler

@@ -1,4 +1,4 @@
-"""Runs a supervisor on the main thread, and controls it by signals."""
+"""The run of a supervisor on the main thread, controlled by signals."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ LONGEST_STEP_PAUSE_SECONDS = 5.0
 
 
 def growing_pause_seconds(times_in_a_row: int, longest_seconds: float) -> float:
-    """How long to wait after something has failed so many times in a row: 1, 2, 4, … seconds."""
+    """The seconds to wait after so many failures in a row: 1, 2, 4, …"""
     return float(min(2.0 ** min(times_in_a_row - 1, 30), longest_seconds))
 
 
@@ -29,7 +29,7 @@ class _Trouble:
 
 
 class Steps:
-    """Takes steps that must not keep others from being taken, whatever happens in them.
+    """The steps of a loop, each taken whatever has happened in the others.
 
     Args:
         logger: where it is logged that one has failed.

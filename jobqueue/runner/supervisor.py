@@ -47,7 +47,7 @@ CANNOT_START = (2, NO_DATABASE)  # the exit codes of wrong settings, and of miss
 
 
 class Supervisor:
-    """Keeps worker processes running until it is told to stop.
+    """A supervisor, which keeps worker processes running until it is told to stop.
 
     Args:
         groups: which workers.
@@ -135,7 +135,7 @@ class Supervisor:
     # Each only notes it, for the loop to do: a handler may come in the middle of anything.
 
     def ask(self, what: Callable[[], None]) -> None:
-        """Have its loop call this soon."""
+        """Have the supervisor's loop call a function soon."""
         self._asked.put(what)
         self._wake.ring()
 
@@ -162,7 +162,7 @@ class Supervisor:
         self._wake.ring()
 
     def suspend(self) -> None:
-        """As `rest`, and then call `on_suspend`, which suspends this process.
+        """Have the workers take no more jobs, then call `on_suspend`, which suspends this process.
 
         The workers finish what they perform, and keep their leases themselves meanwhile.
         """
@@ -186,23 +186,23 @@ class Supervisor:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its loop goes round."""
+        """Whether the supervisor's loop runs: its last turn is not long ago."""
         return time.monotonic() - self._last_turn < STUCK_AFTER_SECONDS
 
     @property
     def is_ready(self) -> bool:
-        """Whether all its workers are ready and none is suspended, and it is not stopping."""
+        """Whether all workers are ready, none is suspended, and the supervisor is not stopping."""
         seats = [seat for seat in list(self._seats) if not seat.finished and not seat.is_new]
         return not self._stops and all(_is_at_work(seat.process) for seat in seats)
 
     @property
     def is_resting(self) -> bool:
-        """Whether its workers were told to take no more jobs."""
+        """Whether the workers were told to take no more jobs."""
         return self._is_resting
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether the supervisor was told to stop."""
         return self._stops > 0
 
     def worker_pids(self) -> tuple[tuple[str, int], ...]:
@@ -231,7 +231,7 @@ class Supervisor:
         return self.exit_code
 
     def _stop_services(self, at_end: ExitStack) -> None:
-        """Have the services stopped in reverse order."""
+        """Register the services to be stopped, in reverse order."""
         if self._rescues is not None:
             at_end.callback(self._rescues.stop, LAST_REPORT_SECONDS)
         at_end.callback(self._heartbeats.stop, LAST_RESCUE_SECONDS)
@@ -241,7 +241,7 @@ class Supervisor:
             at_end.callback(self.relay.stop)
 
     def _let_all_finish(self) -> None:
-        """Whatever has ended the loop: the workers die with this process, so they end before."""
+        """Let all workers finish, whatever has ended the loop: they would die with this process."""
         self._stops = max(self._stops, 1)
         while self._processes():
             self._turn()

@@ -1,4 +1,4 @@
-"""Keeps a worker's lease while its supervisor, which does so otherwise, is suspended."""
+"""The lease of a worker while its supervisor, which beats for it otherwise, is suspended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobqueue.worker.heartbeat import BEATS_PER_LEASE
 
 
 class SuspendedLease:
-    """Beats for one registered worker while it is told to.
+    """A heartbeat of one registered worker, for as long as its supervisor is suspended.
 
     A worker whose lease ended while the database was away is not registered again. Its supervisor
     does that when it goes on.
@@ -40,7 +40,7 @@ class SuspendedLease:
         )
 
     def keep(self, alone: bool) -> None:
-        """Begin to beat, or stop. Always called from the same thread, and it returns at once."""
+        """Begin to beat, or stop, and return at once. Always called from the same thread."""
         self._is_alone = alone
         if alone:
             self._service.start()

@@ -31,11 +31,11 @@ class Terminal:
 
     @property
     def is_outlived(self) -> bool:
-        """Whether this process goes on when it is closed: it was started with `nohup`."""
+        """Whether this process survives the end of the terminal: it was started with `nohup`."""
         return self._is_outlived
 
     def was_closed(self) -> bool:
-        """Whether there was a terminal, and it is gone; to be asked when a HUP has come.
+        """Whether there was a terminal, and it is gone. Ask this when a HUP has come.
 
         When the shell dies, HUP comes just before the terminal is taken away.
         """
@@ -49,7 +49,7 @@ class Terminal:
         return True
 
     def has_us_in_front(self) -> bool:
-        """Whether this process is in its foreground, so that Ctrl-Z is for it."""
+        """Whether this process is in the foreground of the terminal, so that Ctrl-Z is for it."""
         if self._fd is None:
             return False
         try:
@@ -67,7 +67,7 @@ class Terminal:
         return any(map(_parent_is_shell, _group_of_this_process()))
 
     def close(self) -> None:
-        """Close it."""
+        """Close the descriptor of the terminal."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

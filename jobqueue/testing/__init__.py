@@ -1,4 +1,4 @@
-"""For the tests of applications, and of adapters.
+"""The means to test applications and adapters.
 
     with jobqueue.testing.inbox() as inbox:
         sign_up("ann@example.com")

@@ -190,7 +190,7 @@ def _matches(
 
 
 def _as_json(value: Any) -> Any:
-    """A tuple is stored as a list, and so on."""
+    """The JSON form of an expected value: a tuple is stored as a list, and so on."""
     try:
         return json.loads(json.dumps(value))
     except (TypeError, ValueError, RecursionError):
@@ -235,7 +235,7 @@ def refuse_all(what: str, found: Sequence[JobRecord]) -> NoReturn:
 
 
 def listing(records: Sequence[JobRecord]) -> str:
-    """Jobs, one a line."""
+    """The text that lists jobs, one a line."""
     lines = [f"  {_title(record)}" for record in records[:MOST_LISTED]]
     if len(records) > MOST_LISTED:
         lines.append(f"  … and {len(records) - MOST_LISTED} more")
@@ -274,7 +274,7 @@ def _title(record: JobRecord) -> str:
 
 
 def _unlike(shown: str, expected: Any) -> str:
-    """An actual value; where it looks like the expected one, with what makes it another."""
+    """The text of an actual value, with its type where it would look like the expected one."""
     if shown == MASK:
         return "another"
     return f"{shown} (not a {type(expected).__name__})" if shown == _short(expected) else shown

@@ -1,4 +1,4 @@
-"""Keeping the jobs of tests that have no inbox out of the application's own database."""
+"""The guard that keeps jobs of tests without an inbox out of the application's own database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFUSED = (
 
 
 class DatabaseGuard:
-    """Refuses jobs without a session in the database that is configured when tests begin.
+    """A guard that refuses jobs in the database configured when tests begin, except in sessions.
 
     What tests and their `conftest.py` configure afterwards is theirs, and so are the adapters that
     are given in code.
@@ -64,7 +64,7 @@ def _own_place(environ: Mapping[str, str], directory: Path) -> str | None:
 
 
 def _place_of(url: str, directory: Path) -> str | None:
-    """The same for the same database; None for one that each process has to itself."""
+    """The place of a database, by which two are compared; None for one in a process's memory."""
     if url.startswith(IN_MEMORY):
         return None
     if url.startswith(RELATIVE):

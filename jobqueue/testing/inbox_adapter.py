@@ -24,16 +24,16 @@ class TravelClock:
         self._ahead = timedelta(0)
 
     def now(self) -> datetime:
-        """The time, aware, in UTC."""
+        """The clock's time, as an aware UTC datetime."""
         return self._clock.now() + self._ahead
 
     def travel_to(self, moment: datetime) -> None:
-        """Go on from that time, unless it is past already."""
+        """Put the clock forward to a time, unless that is past already."""
         self._ahead += max(timedelta(0), moment - self.now())
 
 
 class InboxAdapter(MemoryAdapter):
-    """Keeps jobs in memory, and remembers all that it was ever given."""
+    """An adapter in memory that also remembers every job that was ever enqueued."""
 
     def __init__(self, clock: TravelClock) -> None:
         super().__init__(clock=clock)
@@ -63,7 +63,7 @@ class InboxAdapter(MemoryAdapter):
             self.after_store(records)
 
     def take(self, job_id: int | None, queue: str | None) -> ClaimedJob | None:
-        """Claim one job: that one, or the next that is due (in a queue)."""
+        """Claim one job: the given one, or the next that is due (in a queue)."""
         if job_id is not None:
             return self.path.claim_job(job_id, Claim(WORKER, 1, 1, 1))
         queues = None if queue is None else (queue,)
@@ -79,7 +79,7 @@ def _async_session_of_database() -> Any:
 
 
 def _is_driver_connection(session: Any) -> bool:
-    """Whether it is a `psycopg.Connection` or a `sqlite3.Connection`, without importing either."""
+    """Whether a session is a connection of psycopg or sqlite3. Neither is imported for that."""
     return any(
         (kind.__module__.partition(".")[0], kind.__name__)
         in {("psycopg", "Connection"), ("sqlite3", "Connection")}

@@ -1,4 +1,4 @@
-"""Performing the jobs of an inbox, here and now."""
+"""The performer of an inbox's jobs, here and now."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PACKAGE = str(Path(jobqueue.__file__).parent)
 
 
 class Performance:
-    """Performs claimed jobs with the executor of workers, and settles each.
+    """A performer of claimed jobs, with the executor of workers. It settles each job.
 
     Args:
         adapter: where they are.
@@ -38,12 +38,12 @@ class Performance:
         self._executor = Executor(registry, default_configuration.settings, adapter=adapter)
 
     def perform(self, claimed: ClaimedJob) -> None:
-        """Perform one on this thread; an async one elsewhere, if an event loop runs on this."""
+        """Perform a job on this thread; an async one on another, if an event loop runs on this."""
         __tracebackhide__ = True
         self._perform(claimed, _on_another_thread if loop_is_running() else None)
 
     async def perform_async(self, claimed: ClaimedJob) -> None:
-        """Perform one: an async one on the loop that awaits this, any other on its thread."""
+        """Perform a job: an async one on the loop that awaits this, any other on its thread."""
         if not self._executor.is_async(claimed):
             self.perform(claimed)
             return
@@ -99,7 +99,7 @@ class Performance:
 
 
 def _of_the_job(frames: TracebackType | None) -> TracebackType | None:
-    """A traceback from where it leaves this package."""
+    """The part of a traceback from where it leaves this package, in the job's own code."""
     while frames is not None and frames.tb_next is not None:
         if not frames.tb_frame.f_code.co_filename.startswith(PACKAGE):
             break

@@ -39,7 +39,7 @@ class _Line:
         self._count = 0
 
     def join(self, owner: Inbox, job_ids: Iterable[int]) -> bool:
-        """Add jobs to the end, if it is that inbox's line and not at its end; whether it was."""
+        """Add jobs, if this is the line of `owner` and open; return whether they were added."""
         with self._lock:
             if not self._is_open or owner is not self._owner:
                 return False
@@ -62,7 +62,7 @@ class _Line:
             return self._job_ids.popleft() if self._job_ids else None
 
     def close(self) -> None:
-        """Let nobody join any more."""
+        """Close the line: no more jobs can be added."""
         with self._lock:
             self._is_open = False
 
@@ -90,7 +90,7 @@ class Inbox:
 
     @property
     def enqueued(self) -> list[StoredJob]:
-        """All jobs as they were enqueued, performed since or not, in that order."""
+        """All jobs as they were enqueued, in that order, whether performed since or not."""
         return list(self.adapter.enqueued)
 
     def assert_enqueued(self, job: Any, /, *args: Any, **expected: Any) -> StoredJob:
@@ -220,11 +220,11 @@ class Inbox:
         return performance.tally
 
     def perform_as_they_come(self) -> None:
-        """From now on perform each job, whatever its time, when it is enqueued."""
+        """Perform each job when it is enqueued, whatever its time, from now on."""
         self.adapter.after_store = self._perform_at_once
 
     def _perform_at_once(self, records: Sequence[StoredJob]) -> None:
-        """Perform them, and then those that they enqueue, before the first call returns."""
+        """Perform enqueued jobs, and those that they enqueue, before the first call returns."""
         ids = [record.id for record in records]
         line = _line.get()
         if line is not None and line.join(self, ids):
@@ -263,7 +263,7 @@ class Inbox:
             )
 
     def _travel_to_next(self, until: datetime | None, queue: str | None) -> bool:
-        """Go to where the next job is due, or else to the end; whether there is one."""
+        """Travel to when the next job is due, or else to the end. Return whether there is a job."""
         if until is None:
             return False
         waiting = [r.run_at for r in self.jobs if queue in {None, r.queue} and r.run_at > self.now]
@@ -284,9 +284,9 @@ class Inbox:
 
 @contextmanager
 def inbox() -> Iterator[Inbox]:
-    """Within it nothing is run: every job that this process enqueues goes into the inbox.
+    """A block in which no job runs: every job that this process enqueues goes into its inbox.
 
-    It takes the place of the default adapter, of those that job classes set, and of every
+    The inbox takes the place of the default adapter, of those that job classes set, and of every
     `JobQueue`'s, in all threads; afterwards they are back.
     """
     box = Inbox()
@@ -296,9 +296,9 @@ def inbox() -> Iterator[Inbox]:
 
 @contextmanager
 def inline() -> Iterator[Inbox]:
-    """Within it every job runs at once, also one with `wait=`, before `perform_later` returns.
+    """A block in which every job runs at once, even with `wait=`, before `perform_later` returns.
 
-    One that is enqueued in a session runs when that commits. What a job raises, its caller gets.
+    A job that is enqueued in a session runs when that commits. What a job raises, its caller gets.
     """
     with inbox() as box:
         box.perform_as_they_come()

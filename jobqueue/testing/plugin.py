@@ -23,7 +23,7 @@ GUARD = "jobqueue-guard-for-every-test"
 
 @pytest.fixture
 def jobs_inbox() -> Iterator[Inbox]:
-    """The jobs that this test enqueues. Nothing runs before `jobs_inbox.perform_all()`."""
+    """The inbox of the jobs that this test enqueues. They run by `jobs_inbox.perform_all()`."""
     from jobqueue.testing.inboxes import inbox
 
     with inbox() as box:
@@ -32,7 +32,7 @@ def jobs_inbox() -> Iterator[Inbox]:
 
 @pytest.fixture
 def jobs_inline() -> Iterator[Inbox]:
-    """Every job that this test enqueues runs at once, before `perform_later` returns."""
+    """The inbox of the jobs that this test enqueues. Each runs before `perform_later` returns."""
     from jobqueue.testing.inboxes import inline
 
     with inline() as box:
@@ -65,7 +65,7 @@ class GuardForEveryTest:
             self._guard.test = None
 
     def pytest_unconfigure(self) -> None:
-        """Guard no more."""
+        """Stop guarding the database when pytest ends."""
         from jobqueue.defaults import default_configuration
 
         default_configuration.watch(None)
@@ -89,7 +89,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Be there before the fixtures of conftest.py files, which may enqueue jobs themselves."""
+    """Set the guard before the fixtures of conftest.py files, which may enqueue jobs."""
     _add_inbox_for_every_test(early_config)
     if not early_config.getini(REAL_OPTION):
         # What conftest.py files set afterwards is for the tests.

@@ -40,7 +40,7 @@ class ScheduleView:
 
     @property
     def is_paused(self) -> bool:
-        """Whether it is not enqueued until it is resumed."""
+        """Whether the recurring job is paused: it is not enqueued until it is resumed."""
         return self.record.paused_at is not None
 
 

@@ -29,7 +29,7 @@ NOTHING_SENT = b""
 
 
 class JobIdConvertor(Convertor[int]):
-    """Converts the part of a path that is a job's id."""
+    """A converter of the part of a path that is a job's id."""
 
     regex = "[0-9]{1,19}"
 
@@ -46,7 +46,7 @@ register_url_convertor("job_id", JobIdConvertor())
 
 
 class Api:
-    """Answers requests by operations.
+    """The answers to requests, by operations.
 
     Args:
         queue: the queue whose jobs are served.

@@ -44,13 +44,13 @@ JOB_EXAMPLE: dict[str, Any] = {
 
 
 class Asked(BaseModel):
-    """The base of what is sent."""
+    """The base of the models of requests."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Answered(BaseModel):
-    """The base of what is answered."""
+    """The base of the models of answers."""
 
     model_config = ConfigDict(extra="forbid")
 

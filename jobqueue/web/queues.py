@@ -20,7 +20,7 @@ def list_queues(call: ApiCall) -> Answer:
 
 
 def pause(call: ApiCall) -> Answer:
-    """Let no jobs be claimed from a queue."""
+    """Pause a queue, so that no jobs are claimed from it."""
     name = _queue_name(call)
     changed = bool(call.adapter.pause_queues([name]))
     call.note("paused", f"queue {name}")
@@ -28,7 +28,7 @@ def pause(call: ApiCall) -> Answer:
 
 
 def resume(call: ApiCall) -> Answer:
-    """Let jobs be claimed from a queue again."""
+    """Resume a queue, so that jobs are claimed from it again."""
     name = _queue_name(call)
     changed = bool(call.adapter.resume_queues([name]))
     call.note("resumed", f"queue {name}")

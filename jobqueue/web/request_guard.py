@@ -29,7 +29,7 @@ HEADERS = {
 
 
 class RequestGuard:
-    """Refuses requests of other sites, and turns every error into an answer.
+    """A guard that refuses requests of other sites, and turns every error into an answer.
 
     Args:
         app: the application behind it.
@@ -112,7 +112,7 @@ def _refuse_encoded_slash(scope: Scope) -> None:
 
 
 class Sender:
-    """Sends answers, and adds the headers that all of them have."""
+    """A sender of answers, which adds the headers that all of them have."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -129,7 +129,7 @@ class Sender:
 
 
 async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse it, with the reason if the server can pass that on, else with a bare 403."""
+    """Refuse a websocket, with the reason if the server can pass that on, else with a bare 403."""
     await receive()  # the handshake; it has to be received before it is answered
     if "websocket.http.response" in scope.get("extensions", {}):
         await no_websockets().response()(scope, receive, send)

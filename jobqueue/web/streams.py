@@ -35,7 +35,7 @@ TOO_MANY_STREAMS = (
 
 
 class Waiting:
-    """A block that waits, on an event loop."""
+    """A block that waits on an event loop, and can be ended from any thread."""
 
     def __init__(self, scope: anyio.CancelScope, grace_seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -43,7 +43,7 @@ class Waiting:
         self._grace_seconds = grace_seconds
 
     def end(self) -> None:
-        """Cancel it; any thread may call this, and a signal handler too."""
+        """Cancel the block. Any thread may call this, and a signal handler too."""
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._end)
 
@@ -82,7 +82,7 @@ class Streams:
         return self._ended_at is not None and time.monotonic() < self._ended_at + ENDING_SECONDS
 
     def end(self) -> None:
-        """End all of them; any thread may call this, and a signal handler too."""
+        """End all streams and waits. Any thread may call this, and a signal handler too."""
         self._ended_at = time.monotonic()
         for waiting in list(self._waiting):
             waiting.end()

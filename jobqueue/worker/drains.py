@@ -1,4 +1,4 @@
-"""How long a worker lets running jobs end for a job that it has to perform alone, and how often.
+"""Drains: how long a worker lets running jobs end before one that is performed alone.
 
 A job that has crashed before is performed alone. While it is next, no other job starts: this is a
 *drain*. If the running jobs take too long, the job is put off, and the drain was for nothing.
@@ -34,12 +34,12 @@ class Drains:
         return now >= self._may_begin_at
 
     def patience_seconds(self, job: ClaimedJob, begun: float) -> float:
-        """The time after which all running jobs are too slow, for a drain that has begun then."""
+        """The seconds after which running jobs are too slow, for a drain that began at `begun`."""
         since = self._put_off_since.get((job.id, job.attempts), begun)
         return max(FIRST_DRAIN_SECONDS, (begun - since) * SHARE_OF_REST)
 
     def note_put_off(self, job: ClaimedJob, begun: float, now: float) -> None:
-        """Remember that a job is put off for which a drain began then; now, if none did."""
+        """Remember that a job is put off, whose drain began at `begun` (`now` if none did)."""
         self._put_off_since.setdefault((job.id, job.attempts), now)
         if len(self._put_off_since) > MOST_JOBS:
             del self._put_off_since[next(iter(self._put_off_since))]

@@ -37,7 +37,7 @@ class Taken:
 
 @record
 class Spent:
-    """How many jobs were finished, and the seconds that they and all around them took of slots."""
+    """A number of finished jobs, and the seconds for which they occupied slots."""
 
     jobs: int
     seconds: float
@@ -48,7 +48,7 @@ NOTHING_SPENT = Spent(0, 0.0)
 
 @record
 class Arrived:
-    """When a batch came, how many jobs had been put in until then, and how large this one was."""
+    """A batch of jobs: when it came, the jobs put in until then, the size of its arguments."""
 
     at: float
     by_then: int
@@ -64,7 +64,7 @@ def size_of(jobs: Collection[ClaimedJob]) -> int:
 
 
 class Handoff:
-    """Buffers claimed jobs in one direction and outcomes in the other.
+    """The exchange of a worker's threads: claimed jobs go one way, outcomes come back.
 
     A job that has crashed before is performed alone: it is not taken before all others are
     finished, and no other is taken before it is. So the next crash shows whose fault it is.
@@ -107,7 +107,7 @@ class Handoff:
             return None if self._closed else self._take()
 
     def finish_and_take(self, taken: Taken, outcome: Outcome) -> Taken | None:
-        """As `finish`; then the next job, if one can be performed at once."""
+        """Leave an outcome like `finish`, and return the next job, if one can start at once."""
         with self._lock:
             if self._can_follow(taken):
                 return self._follow(taken, outcome)
@@ -165,7 +165,7 @@ class Handoff:
                 self._pump_may_go_on.notify()
 
     def wait_until_finished(self, timeout_seconds: float) -> bool:
-        """Return whether nothing is being performed, waiting for that or for any other change."""
+        """Wait for a change while jobs are being performed; return whether none is any more."""
         with self._lock:
             if self._performing:
                 self._wait(self._job_may_start, timeout_seconds)
@@ -209,7 +209,7 @@ class Handoff:
             return outcomes
 
     def take_spent(self) -> Spent:
-        """The time spent on jobs whose outcomes were taken since the last call."""
+        """The time spent on jobs whose outcomes `take_outcomes` has taken since the last call."""
         with self._lock:
             spent, self._spent = self._spent, NOTHING_SPENT
             return spent
@@ -231,9 +231,9 @@ class Handoff:
             return jobs[but:]
 
     def wait_while_busy(self, enough: int, timeout_seconds: float) -> None:
-        """Return when no more than `enough` jobs are waiting, or the time is up.
+        """Wait until no more than `enough` jobs are waiting, or the time is up.
 
-        At once when so many outcomes have piled up that a turn is worth it.
+        Return at once when so many outcomes have piled up that a turn is worth it.
         """
         with self._lock:
             is_worth_it = len(self._outcomes) * 2 >= enough
@@ -241,14 +241,14 @@ class Handoff:
                 self._wait_as_pump(enough, timeout_seconds)
 
     def wait_for_outcome(self, timeout_seconds: float) -> None:
-        """Return when there is an outcome, at a `wake` or `close`, or when the time is up."""
+        """Wait for an outcome, a `wake` or a `close`, until the time is up."""
         with self._lock:
             if not self._outcomes and not self._closed and not self._woken:
                 self._wait_as_pump(len(self._waiting), timeout_seconds)
             self._woken = False
 
     def wait_until_performed(self) -> None:
-        """Return when there is an outcome, or nothing is being performed."""
+        """Wait until there is an outcome, or nothing is being performed."""
         with self._lock:
             while self._performing and not self._outcomes:
                 self._wait_as_pump(len(self._waiting), None)
@@ -271,7 +271,7 @@ class Handoff:
             return not (self._waiting or self._performing or self._outcomes)
 
     def close(self) -> None:
-        """Let no more jobs be taken. Those being performed go on."""
+        """Close the handoff, so that no more jobs are taken. Those being performed go on."""
         with self._lock:
             self._closed = True
             self._job_may_start.notify_all()
@@ -297,13 +297,13 @@ class Handoff:
 
     @property
     def kept_free_for(self) -> ClaimedJob | None:
-        """The next job, if slots are kept free since it has to be performed alone."""
+        """The next job, if slots are kept free because it has to be performed alone; else None."""
         with self._lock:
             is_alone = self._waiting and self._free and self._waiting[0].crashes
             return self._waiting[0] if is_alone else None
 
     def performing_longer_than(self, seconds: float) -> int:
-        """How many jobs have been performed for longer than that."""
+        """The number of jobs that have been performed for longer than `seconds`."""
         with self._lock:
             before = self._now() - seconds
             return sum(taken.since < before for taken in self._performing.values())
@@ -339,8 +339,9 @@ class Handoff:
 
     @property
     def stuck_since(self) -> float | None:
-        """Since when all slots that jobs wait for have been taken; None if no job waits, or one
-        could be taken.
+        """The time since which all slots that jobs wait for are taken; None if no job has to wait.
+
+        It is in seconds of the handoff's timer.
         """
         with self._lock:
             if not self._waiting or self._can_take():
@@ -368,7 +369,7 @@ class Handoff:
             return list(self._performing.values())
 
     def is_performing(self, taken: Taken) -> bool:
-        """Whether it is still being performed."""
+        """Whether a job that was taken is still being performed."""
         with self._lock:
             return self._performing.get(taken.slot) is taken
 

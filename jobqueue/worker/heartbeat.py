@@ -19,7 +19,7 @@ BEATS_PER_LEASE = 4
 
 
 class Heartbeat:
-    """Beats several times a lease.
+    """A service that beats for workers, several times a lease.
 
     A beat that failed is tried again half a second later, not at the next beat, since the lease
     goes on meanwhile. It has a thread and a connection of its own: neither a long turn nor a rescue
@@ -66,11 +66,11 @@ class Heartbeat:
         self._service.start()
 
     def stop(self, timeout_seconds: float | None = None) -> None:
-        """End after the beat under way; wait for that so long at most, or as long as it takes."""
+        """End after the beat under way. Wait so many seconds for that, or as long as it takes."""
         self._service.stop(timeout_seconds)
 
     def beat_now(self) -> None:
-        """Do not wait for the next beat."""
+        """Beat now, without waiting for the next time."""
         self._service.wake()
 
     def _step(self) -> float:

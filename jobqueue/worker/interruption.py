@@ -1,4 +1,4 @@
-"""Interrupts a job that runs: when its time is over, or when the process has to stop at once.
+"""The interruption of a job that runs: its time is over, or the process has to stop at once.
 
 An exception that comes from outside can arrive at any instruction. An `Interruptible` marks the
 stretch of a thread's work in which it may arrive, and makes sure that it arrives there or nowhere.
@@ -88,7 +88,7 @@ class Interruptible:
 
     @contextmanager
     def held_off(self) -> Iterator[None]:
-        """Within this block of the work, put an interruption off until the end of the block.
+        """Put an interruption off until the end of the block, which is a part of the work.
 
         Raises:
             BaseException: what it was interrupted with.
@@ -124,18 +124,18 @@ def _raise_in(thread_id: int, kind: type[BaseException] | None) -> None:
 
 
 class Alarm(Protocol):
-    """Calls something when the time of a job is over, or at once. For one job at a time."""
+    """An alarm, which calls a function when the time of a job is over. For one job at a time."""
 
     def arm(self) -> None:
         """Be ready for `call_now`, without a time limit."""
         ...
 
     def set(self, after_seconds: float, callback: Callable[[], None]) -> None:
-        """Call `callback` after so many seconds, unless it is cancelled before. It is armed too."""
+        """Arm the alarm, and call `callback` after so many seconds unless `cancel` is called."""
         ...
 
     def cancel(self) -> None:
-        """Do not call what was set. It may be set again afterwards."""
+        """Cancel the call that was set. The alarm may be set again afterwards."""
         ...
 
     def call_now(self, callback: Callable[[], None]) -> None:
@@ -148,7 +148,7 @@ class Alarm(Protocol):
 
 
 class AlarmClock:
-    """Calls functions when their time has come, all on one thread, which starts with the first.
+    """A clock that calls functions when their time has come, all on one thread.
 
     Args:
         logger: where it is logged when one of them fails.
@@ -174,7 +174,7 @@ class AlarmClock:
         return key
 
     def cancel(self, key: object) -> None:
-        """Do not call it. One whose time has just come may be called all the same."""
+        """Cancel a call by its key. One whose time has just come may be made all the same."""
         with self._lock:
             self._alarms.pop(key, None)
 

@@ -1,4 +1,4 @@
-"""Listens for new jobs, so that an idle worker need not wait for its next poll.
+"""The listener for new jobs, so that an idle worker need not wait for its next poll.
 
 Nothing depends on it. Without a connection it wakes nobody, and workers find jobs when they poll.
 
@@ -35,7 +35,7 @@ STOP_SECONDS = 5.0
 
 
 class ListenerService:
-    """Listens until it is stopped, and connects again when the connection is lost.
+    """A service that listens for new jobs, and connects again when the connection is lost.
 
     Args:
         adapter: where the jobs are.
@@ -94,12 +94,12 @@ class ListenerService:
         self._asking.stop(STOP_SECONDS)
 
     def look_every(self, interval: timedelta) -> None:
-        """From the next poll on, poll so often for jobs that have come due."""
+        """Poll every `interval`, from the next poll on, for jobs that have come due."""
         self._look_every = interval
 
     @property
     def is_reliable(self) -> bool:
-        """Whether it listens, and has asked lately when the next job is due."""
+        """Whether the service listens, and has asked lately when the next job is due."""
         is_late = self._look_every is not None and time.monotonic() > self._asks_again_by
         return self._listener is not None and not is_late
 
@@ -153,7 +153,7 @@ class ListenerService:
             log.listening_again(self._logger)
 
     def _note_lost(self, error: DatabaseError) -> None:
-        """Log it once, however long it lasts."""
+        """Log that nothing can be listened to, once, however long it lasts."""
         if not self._is_lost and not self._service.is_stopping:
             self._is_lost = True
             log.not_listening(self._logger, error)
@@ -161,7 +161,7 @@ class ListenerService:
     # --- asking the database ---------------------------------------------------------------------
 
     def _ask(self) -> float | None:
-        """Ask the database what is to be known by now, and return when to ask again."""
+        """Ask for due jobs, and verify the connection, if it is time. Return when to ask again."""
         listener = self._listener
         if listener is None:
             return None
@@ -170,7 +170,7 @@ class ListenerService:
         return seconds
 
     def _look(self) -> float:
-        """Wake all if a job is due, and return how long until the next poll."""
+        """Wake the workers if a job is due. Return the seconds until the next poll."""
         if self._look_every is None:
             return VERIFY_SECONDS
         due_in = self._adapter.due_in()
@@ -205,5 +205,5 @@ class ListenerService:
 
 
 def _seconds_of_silence() -> float:
-    """How long nothing has to arrive until it is verified that something could."""
+    """The seconds without any arrival after which it is verified that wake-ups arrive."""
     return VERIFY_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311 - so that few send one

@@ -12,7 +12,7 @@ Pair = tuple[int, int]
 
 
 class LockedOutcomes:
-    """The outcomes that wait to be settled, and when to try again: after pauses that grow."""
+    """Outcomes that wait to be settled, and the time to try again, after pauses that grow."""
 
     def __init__(self) -> None:
         self.due_at = NEVER
@@ -26,7 +26,7 @@ class LockedOutcomes:
         return bool(self._outcomes)
 
     def outcomes(self) -> list[Outcome]:
-        """All that wait."""
+        """All outcomes that wait."""
         return list(self._outcomes.values())
 
     def claims(self) -> set[Pair]:
@@ -34,11 +34,11 @@ class LockedOutcomes:
         return set(self._outcomes)
 
     def is_unanswered(self, outcome: Outcome) -> bool:
-        """Whether an earlier turn may have settled it, whose answer was lost."""
+        """Whether an earlier turn, whose answer was lost, may have settled an outcome."""
         return _pair(outcome) in self._unanswered
 
     def add(self, outcomes: Iterable[Outcome], now: float, *, are_unanswered: bool = False) -> None:
-        """Have outcomes wait."""
+        """Let outcomes wait here, to be settled later."""
         new = {_pair(outcome): outcome for outcome in outcomes}
         if not new:
             return
@@ -49,7 +49,7 @@ class LockedOutcomes:
         self.due_at = now + next(self._pauses)
 
     def keep(self, outcomes: Sequence[Outcome], now: float) -> list[Outcome]:
-        """Have only these wait any longer, since the others are done. Return the others."""
+        """Let only these outcomes wait any longer. Return the others, which are done."""
         left = {_pair(outcome) for outcome in outcomes}
         done = [outcome for pair, outcome in self._outcomes.items() if pair not in left]
         self._outcomes = {pair: o for pair, o in self._outcomes.items() if pair in left}
@@ -58,7 +58,7 @@ class LockedOutcomes:
         return done
 
     def note_unanswered(self, now: float) -> None:
-        """All were tried again, and the answer was lost."""
+        """Note that all outcomes were tried again, and that the answer was lost."""
         self._unanswered.update(self._outcomes)
         self.due_at = now + next(self._pauses)
 

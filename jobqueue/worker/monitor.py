@@ -1,4 +1,4 @@
-"""Stores the progress of a worker's jobs, and hears which of them somebody cancels."""
+"""The monitor, which stores the progress of a worker's jobs and sees which were cancelled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONG_SECONDS = 0.5
 
 
 class Monitor:
-    """Stores progress, and asks which jobs are to be cancelled: each once a second at most.
+    """A monitor, which stores progress and sees cancelled jobs, each once a second at most.
 
     It asks the database nothing where no job reports progress and none takes longer than half a
     second. The progress that a job ends with is part of its outcome.
@@ -73,7 +73,7 @@ class Monitor:
             self._service.wake()
 
     def start(self, cancel: Callable[[Taken], None]) -> None:
-        """Begin.
+        """Start the thread of the monitor.
 
         Args:
             cancel: called with each job that is to be cancelled, once.
@@ -82,7 +82,7 @@ class Monitor:
         self._service.start()
 
     def stop(self) -> None:
-        """End, after what is under way."""
+        """End the monitor, after the step under way."""
         self._service.stop()
 
     def _step(self) -> float:

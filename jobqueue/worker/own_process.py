@@ -18,7 +18,7 @@ OUTPUT = (1, 2)
 
 
 class OwnProcess:
-    """Sees what a job has broken of this process. What can be mended is; or else the process ends.
+    """A process of the worker's own. Damage by jobs is mended, or else the process ends.
 
     Args:
         name: the worker's, for the log.
@@ -36,7 +36,7 @@ class OwnProcess:
         self._output = [fd for fd in OUTPUT if _is_open(fd)]
 
     def restore_log(self) -> None:
-        """Let the log be heard, if a job has silenced it."""
+        """Set up the log again, if a job has silenced it."""
         self._log_setup.restore_if_silenced()
 
     @property
@@ -58,7 +58,7 @@ class OwnProcess:
 def suspects_among(
     unsettled: Sequence[Outcome], performing: Sequence[ClaimedJob]
 ) -> Sequence[ClaimedJob]:
-    """The jobs of which one has broken the process, as far as that can be known.
+    """The jobs of which one must have broken the process, as far as that can be known.
 
     A job that has crashed before is performed alone, so that it was that one.
     """

@@ -1,4 +1,4 @@
-"""Performs the jobs that a handoff brings: one at a time, or several.
+"""Performers of the jobs that a handoff brings: one at a time, or several.
 
 One at a time, all of it happens on the thread that runs the worker, which is usually the main
 thread. With several at a time, that thread only hands the jobs out: sync jobs run on a pool of
@@ -35,28 +35,28 @@ NO_RETRY = -1.0
 
 
 class Performer(Protocol):
-    """Performs the jobs of a handoff."""
+    """A performer of the jobs of a handoff."""
 
     def run(self) -> None:
         """Perform jobs until there will be no more, and return when all of them are finished."""
         ...
 
     def stop_now(self) -> None:
-        """Have what is being performed given back. The handoff has to be closed before."""
+        """Have the jobs that run given back. The handoff has to be closed before."""
         ...
 
     def cancel(self, taken: Taken) -> None:
-        """Cancel an async job that is being performed, and interrupt a sync one that wants it."""
+        """Cancel an async job that runs, or interrupt a sync one if its class wants that."""
         ...
 
     def close(self) -> None:
-        """Let go of threads and event loops."""
+        """End the threads and event loops."""
         ...
 
 
 @dataclass(slots=True)
 class TimedExecutor:
-    """Executes jobs. It publishes each in its slot, and limits its time.
+    """An executor of jobs that publishes each job in its slot, and limits its time.
 
     Args:
         executor: turns a job into an outcome.
@@ -154,7 +154,7 @@ class TimedExecutor:
 
     @contextmanager
     def _published(self, taken: Taken) -> Iterator[None]:
-        """Within this block a crash is charged to the job. Code of its class runs in there only."""
+        """Publish a job during the block, so that a crash is charged to it. Its code runs there."""
         if self.slots is None:
             yield
             return
@@ -166,7 +166,7 @@ class TimedExecutor:
 
     @contextmanager
     def _overdue_is_killed(self, taken: Taken, limit: timedelta) -> Iterator[None]:
-        """The supervisor knows until when, and what follows.
+        """Publish the job's deadline during the block, and the delay of the retry after a kill.
 
         A retry policy of the application's own is asked on another thread when the time is over,
         and not before: most jobs end in their time, and it may do anything. If it cannot be asked
@@ -195,7 +195,7 @@ class TimedExecutor:
 
     @contextmanager
     def _overdue_is_noticed(self, taken: Taken, limit: timedelta) -> Iterator[None]:
-        """Without a supervisor that kills the process, an overdue job is logged."""
+        """Log the job if it is overdue: no supervisor kills this process."""
         seconds = limit.total_seconds()
         tell = partial(log.job_overdue, self.logger_of(taken.job.handler), taken.job, seconds)
         key = self.alarm_clock.call_after(seconds + self.kill_after.total_seconds(), tell)
@@ -222,11 +222,11 @@ class PolicyQuestion:
         self._is_open = True
 
     def ask_on_a_thread(self) -> None:
-        """Ask on a thread of its own; the alarms of other jobs do not wait for the answer."""
+        """Ask the policy on a new thread, so that the alarms of other jobs do not wait for it."""
         threading.Thread(target=self._answer, name="jobqueue-policy", daemon=True).start()
 
     def withdraw(self) -> None:
-        """Take no answer any more: the slot may be another job's from here on."""
+        """Ignore the answer from now on: the slot may be another job's."""
         with self._lock:
             self._is_open = False
 
@@ -238,7 +238,7 @@ class PolicyQuestion:
 
 
 class SequentialPerformer:
-    """Performs one job at a time on the thread that calls `run`.
+    """A performer of one job at a time, on the thread that calls `run`.
 
     Args:
         handoff: where the jobs are.
@@ -282,7 +282,7 @@ class SequentialPerformer:
             taken = self._handoff.finish_and_take(taken, outcome)
 
     def stop_now(self) -> None:
-        """Have what is being performed given back. The handoff has to be closed before.
+        """Have the jobs that run given back. The handoff has to be closed before.
 
         Raises:
             StopNow: in a sync job, when a signal handler on its thread calls this.
@@ -304,7 +304,7 @@ class SequentialPerformer:
 
 
 class ConcurrentPerformer:
-    """Performs as many jobs at a time as the handoff has slots.
+    """A performer of as many jobs at a time as the handoff has slots.
 
     Args:
         handoff: where the jobs are.
@@ -350,7 +350,7 @@ class ConcurrentPerformer:
             raise self._error
 
     def stop_now(self) -> None:
-        """Have all given back. What does not end within a second is left behind."""
+        """Have all jobs given back. Those that do not end within a second are left behind."""
         self._stop_by = time.monotonic() + STOP_NOW_SECONDS
         for work in list(self._interruptibles.values()):
             work.interrupt(StopNow)
@@ -373,7 +373,7 @@ class ConcurrentPerformer:
         self._loop.close(wait=not self._abandoned)
 
     def _start(self, taken: Taken) -> None:
-        """Have a job performed. It is given back if there is no thread for it, or no loop."""
+        """Have a job performed, or give it back if there is no thread or loop for it."""
         try:
             if self._executor.executor.is_async(taken.job):
                 self._loop.call_soon(self._start_task, taken)
@@ -441,7 +441,7 @@ class ConcurrentPerformer:
         return self._executor.executor.charge(taken.job, asyncio.CancelledError())
 
     def _unless_stopped(self, outcome: Outcome) -> Outcome:
-        """A job that raises since `stop_now` has cancelled it has not failed: it is given back."""
+        """The outcome of a job: given back if it raised because `stop_now` has cancelled it."""
         if self._stop_by is None or isinstance(outcome, Succeeded):
             return outcome
         return Released(outcome.job, outcome.run_time)
@@ -456,7 +456,7 @@ class ConcurrentPerformer:
             task.cancel()
 
     def _give_back_async_jobs(self) -> None:
-        """Give back what a dead loop would have performed."""
+        """Give back the jobs that a dead loop would have performed."""
         for taken in self._handoff.taken():
             if self._executor.executor.is_async(taken.job):
                 self._handoff.finish(taken, Released(taken.job))

@@ -1,8 +1,8 @@
-"""How many jobs a worker prefetches: by time, not by count.
+"""The number of jobs that a worker prefetches: by time, not by count.
 
-It claims as many jobs ahead as run in a fraction of a second, judged by the durations just seen.
-So long jobs are claimed one at a time and short ones by the hundred, and few jobs ever wait behind
-a slow one.
+A worker claims as many jobs ahead as run in a fraction of a second, judged by the durations just
+seen. So long jobs are claimed one at a time and short ones by the hundred, and few jobs ever wait
+behind a slow one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NEWEST_WEIGHT = 0.3
 
 
 class Prefetch:
-    """Averages how long jobs took lately, and decides how many to hold ahead of the slots."""
+    """The average of how long jobs took lately, and the number of jobs to hold by it."""
 
     def __init__(self) -> None:
         self._seconds_per_job: float | None = None

@@ -76,7 +76,7 @@ class PumpRoles(PathRole, LeasesRole, ControlRole, ReadsRole, Protocol):
 
 @dataclass(slots=True)
 class Pump:
-    """Carries jobs from the database to a `Handoff`, and outcomes back to the database.
+    """A pump, which carries jobs from the database to a `Handoff`, and outcomes back.
 
     Args:
         adapter: where the jobs are.
@@ -132,7 +132,7 @@ class Pump:
         self._slot_was_free_at = self._strays_released_at = self.timer.now()
 
     def run(self) -> None:
-        """Turn until the handoff is closed. Then give back unstarted jobs, and settle the rest.
+        """Make turns until the handoff is closed. Then give back unstarted jobs, settle others.
 
         Raises:
             DatabaseError: one that waiting does not mend.
@@ -164,12 +164,12 @@ class Pump:
         self.handoff.wake()
 
     def rely_on_wakeups(self, seconds: float) -> None:
-        """Poll only rarely for so long, as somebody who lives will wake it. From any thread."""
+        """Poll only rarely for so many seconds, since the supervisor wakes it. From any thread."""
         self._relied_until = self.timer.now() + seconds
 
     @property
     def is_resting(self) -> bool:
-        """Whether it was told to claim nothing for now."""
+        """Whether the worker was told to claim nothing for now."""
         return self._resting
 
     def rest(self, resting: bool) -> None:
@@ -217,7 +217,7 @@ class Pump:
         self.handoff.wait_for_outcome(seconds)
 
     def _next_thing_due(self) -> float:
-        """When the pump has to do something next without being woken.
+        """The time when the pump has to do something next without being woken.
 
         All else begins with an outcome: a free slot, also for a job with a single attempt; room for
         other jobs; the end of the jobs for which a job that is performed alone waits.
@@ -226,7 +226,7 @@ class Pump:
         return min(self._look_due_at(), held)
 
     def _look_due_at(self) -> float:
-        """When to look for jobs. It is put off only while there is somebody who would wake it."""
+        """The time to look for jobs, put off only while a listener would wake the pump."""
         return max(self._look_at, min(self._relied_until, self._look_rarely_at))
 
     def _is_time_to_look(self) -> bool:
@@ -480,7 +480,7 @@ class Pump:
         return replace(turn, rejected=(*answered, *rejected), cancelled=cancelled)
 
     def _settle_locked_at_last(self) -> None:
-        """Wait a little more for what is locked. Whoever frees it later has it performed again."""
+        """Wait a little more for locked rows. If one stays locked, its job is performed again."""
         give_up_at = self.timer.now() + LAST_SETTLE_SECONDS
         while self._locked and self.timer.now() < give_up_at:
             if self._gives_up.wait(max(self._locked.due_at - self.timer.now(), 0.0)):
@@ -491,7 +491,7 @@ class Pump:
     # --- when the database goes away -------------------------------------------------------------
 
     def _insist(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
-        """Make one turn, however long the database takes to come back."""
+        """Make one turn, and wait for the database as long as it takes."""
         try:
             turn = self._turn(outcomes, claim)
         except DatabaseUnavailable as error:

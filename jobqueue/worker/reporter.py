@@ -1,4 +1,4 @@
-"""Reports the jobs that a turn has settled: to the log, to the counts and to the hooks."""
+"""The reporter of jobs that a turn has settled: to the log, to the counts and to the hooks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jobqueue.records import (
 
 @dataclass(slots=True)
 class Tally:
-    """How many jobs ended in which way."""
+    """The numbers of jobs that ended in each way."""
 
     succeeded: int = 0
     retried: int = 0
@@ -54,7 +54,7 @@ class Tally:
 
 @dataclass(slots=True)
 class Reporter:
-    """Logs, counts and passes to the hooks what was settled and what was claimed.
+    """A reporter of settled and claimed jobs: it logs, counts, and calls hooks.
 
     Args:
         logger: where it is logged that a hook failed.
@@ -75,7 +75,7 @@ class Reporter:
     restore_log: Callable[[], None] = lambda: None
 
     def calls_others(self, handlers: Iterable[str]) -> bool:
-        """Whether reporting such jobs calls code of the application: hooks or log handlers."""
+        """Whether reports of these handlers call code of the application: hooks or log handlers."""
         if self.observers.has_outcome_hooks:
             return True
         return not all(log.is_ours_alone(self.logger_of(handler)) for handler in handlers)

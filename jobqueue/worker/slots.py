@@ -154,7 +154,7 @@ class Slots:
 
 
 def detach_in_forked_processes(slots: Slots) -> None:
-    """Let no process that a job forks write into the memory of the one that performs it."""
+    """Keep processes that jobs fork from writing into the slots of this process."""
     reference = weakref.ref(slots)
 
     def detach() -> None:

@@ -98,7 +98,7 @@ class Sum:
 
 
 class Stats:
-    """Adds up how attempts end, and stores the sums about once a minute.
+    """A service that adds up how attempts end, and stores the sums about once a minute.
 
     Args:
         adapter: where the sums are stored.

@@ -18,7 +18,7 @@ from jobqueue.descriptors import Descriptor
 
 
 class ThreadPool:
-    """At most so many threads, each started when all others are at work.
+    """A pool of threads with a limit, each started when all others are at work.
 
     Args:
         size: how many threads. More work than that at a time waits.
@@ -44,7 +44,7 @@ class ThreadPool:
         self._work.put(work)
 
     def close(self, *, wait: bool) -> None:
-        """End the threads when they are done, and wait for that if asked to."""
+        """End the threads when they are done, and wait for that if `wait` says so."""
         for _ in self._threads:
             self._work.put(None)
         if wait:
@@ -65,15 +65,15 @@ class Loop(Protocol):
 
     @property
     def is_dead(self) -> bool:
-        """Whether nothing that is given to it runs any more, nor what runs in it ends."""
+        """Whether the loop is dead: nothing runs in it any more, and nothing ends."""
         ...
 
     def start(self) -> None:
-        """Let it run, until it is closed."""
+        """Let the loop run, until it is closed."""
         ...
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
-        """Have something called by the loop. Safe in signal handlers and from any thread.
+        """Have the loop call `callback` soon. Safe in signal handlers and from any thread.
 
         Raises:
             RuntimeError: it is dead, or closed.
@@ -89,12 +89,12 @@ class Loop(Protocol):
         ...
 
     def close(self, *, wait: bool) -> None:
-        """Use it no more, and wait until it has ended if asked to."""
+        """Close the loop, and wait until it has ended if `wait` says so."""
         ...
 
 
 class ApplicationLoop:
-    """The event loop of the application that a worker runs in, on which all else of it runs too.
+    """The event loop of the application that a worker runs in, shared with the application.
 
     Args:
         loop: which is running.
@@ -107,10 +107,10 @@ class ApplicationLoop:
         self._loop = loop
 
     def start(self) -> None:
-        """Do nothing: it runs already."""
+        """Do nothing: the loop runs already."""
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
-        """Have something called by the loop. Safe in signal handlers and from any thread.
+        """Have the loop call `callback` soon. Safe in signal handlers and from any thread.
 
         Raises:
             RuntimeError: the application has closed it.
@@ -121,7 +121,7 @@ class ApplicationLoop:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def close(self, *, wait: bool) -> None:
-        """Do nothing: the application closes it."""
+        """Do nothing: the application closes the loop."""
 
 
 class LoopThread:

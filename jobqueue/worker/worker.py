@@ -54,7 +54,7 @@ RELY_SECONDS = 4.0
 
 
 class Worker:
-    """Claims, performs and settles jobs until it is told to stop.
+    """A worker, which claims, performs and settles jobs until it is told to stop.
 
     Args:
         adapter: where the jobs are.
@@ -236,7 +236,7 @@ class Worker:
             log.worker_stopping(self._logger, self.id, why)
 
     def stop_now(self) -> None:
-        """As `stop`, but interrupt the jobs that run, and give them back with the attempt refunded.
+        """Stop at once: interrupt the jobs that run, and give them back with the attempt refunded.
 
         With a `concurrency` above 1, a job that does not end within a second is left behind: the
         process is meant to exit when `run` has returned.
@@ -259,7 +259,7 @@ class Worker:
 
     @property
     def is_resting(self) -> bool:
-        """Whether it was told to claim nothing for now."""
+        """Whether the worker was told to claim nothing for now."""
         return self._pump.is_resting
 
     def wake(self, wakeup: Wakeup) -> None:
@@ -379,5 +379,5 @@ def _sets_its_attempts(job_class: type[Job]) -> bool:
 
 
 def new_worker_id() -> str:
-    """A name for this incarnation of this process that no other has or will have."""
+    """A worker id that no other worker, of this process or of any other, has or will have."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"

@@ -1,1 +1,1 @@
-"""Jobs in this process's memory: for tests, and for what may be lost when it ends."""
+"""Jobs in this process's memory: for tests, and for jobs that may be lost when it ends."""

@@ -20,10 +20,10 @@ from jobqueue.clock import Clock, SystemClock
 
 
 class MemoryAdapter(ComposedAdapter):
-    """Keeps jobs in memory, with the semantics of a database: for tests, and for what may be lost.
+    """An adapter that keeps jobs in memory: for tests, and for jobs that may be lost.
 
-    A SQLAlchemy `Session` or `Connection` given as `session` is honoured: the jobs appear when it
-    commits and never do when it rolls back.
+    It has the semantics of a database. A SQLAlchemy `Session` or `Connection` given as `session` is
+    honoured: the jobs appear when it commits and never do when it rolls back.
 
     Args:
         clock: tells the time; the machine's clock by default.

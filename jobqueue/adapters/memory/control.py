@@ -14,7 +14,7 @@ from jobqueue.stored import StoredJob, kept_by
 
 
 class MemoryControl(MemoryRole, ControlRole):
-    """Retries, cancels, changes and deletes jobs, and pauses queues, in memory."""
+    """The control of jobs and queues in memory: retry, cancel, change, delete, pause."""
 
     def retry(self, where: JobFilter) -> int:
 

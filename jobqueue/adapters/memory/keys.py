@@ -12,7 +12,7 @@ from jobqueue.stored import StoredJob
 
 
 class MemoryKeys(MemoryRole, KeysRole):
-    """Stores one job for each idempotency key in memory.
+    """The idempotency keys in memory, and the one job that was stored for each.
 
     Args:
         store: as for every role.

@@ -13,7 +13,7 @@ from jobqueue.stored import kept_by
 
 
 class MemoryLeases(MemoryRole, LeasesRole):
-    """Keeps workers in memory, and frees the jobs of those that are gone."""
+    """The workers in memory, and the rescue of the jobs of those that are gone."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)
@@ -101,7 +101,7 @@ class MemoryLeases(MemoryRole, LeasesRole):
         return [record.id for _, record in claims]
 
     def _rescue(self, worker_id: str, job_ids: Iterable[int]) -> Rescue:
-        """Tell what became of the jobs that were freed."""
+        """The rescue of these jobs of a worker, which were just freed, with their new states."""
         records = [self._store.rows[job_id].record for job_id in sorted(job_ids)]
         states = {record.id: record.state for record in records}
         ended = [record for record in records if record.state is not JobState.READY]

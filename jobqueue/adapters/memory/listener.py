@@ -1,4 +1,4 @@
-"""Hearing, in one part of a process, what another has put into memory."""
+"""Listeners in memory: one part of a process waits for jobs that another part enqueues."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jobqueue.records import Wakeup
 
 
 class MemoryListener:
-    """Hears what is enqueued in the same process."""
+    """A listener for jobs that become due in the memory of this process."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -32,7 +32,7 @@ class MemoryListener:
         return 0.0
 
     def verify(self) -> None:
-        """Do nothing: there is nothing on the way."""
+        """Do nothing: nothing on the way could keep wake-ups back."""
 
     def close(self) -> None:
         with self._changed:

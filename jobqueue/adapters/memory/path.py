@@ -20,7 +20,7 @@ from jobqueue.stored import StoredJob, kept_by
 
 
 class MemoryPath(MemoryRole, PathRole):
-    """Enqueues, claims and settles jobs in memory."""
+    """The path of jobs in memory: they are enqueued, claimed and settled."""
 
     on_stored: Callable[[Sequence[StoredJob]], None] | None = None
     """Called with new jobs when they are stored, which is at the commit of a session."""
@@ -101,7 +101,7 @@ class MemoryPath(MemoryRole, PathRole):
         return candidates
 
     def _put_back(self, row: Row) -> None:
-        """Leave the job to others. No wake-up, since the claim would only wake itself."""
+        """Leave a job to other claims. No wake-up, since the claim would only wake itself."""
         heapq.heappush(self._store.later, (row.record.run_at, row.record.id))
 
     def _claim_row(self, row: Row, claim: Claim) -> ClaimedJob:

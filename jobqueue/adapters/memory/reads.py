@@ -1,4 +1,4 @@
-"""Reading jobs in memory."""
+"""The reads of jobs, in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jobqueue.stored import StoredJob, kept_by
 
 
 class MemoryReads(MemoryRole, ReadsRole):
-    """Reads jobs in memory: all of them are looked at."""
+    """The reads of jobs in memory. Most of them look at every job."""
 
     def get(self, job_id: int) -> StoredJob | None:
         with self._store.lock:
@@ -80,7 +80,7 @@ class MemoryReads(MemoryRole, ReadsRole):
 
 
 def _fitting(records: Sequence[JobRecord]) -> int:
-    """How many of these jobs a page has room for."""
+    """The number of these jobs, from the first on, that a page has room for."""
     room = LARGEST_PAGE_CHARACTERS
     for number, record in enumerate(records, 1):
         texts = (record.args, record.progress, record.result, record.last_error)

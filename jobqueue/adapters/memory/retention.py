@@ -1,4 +1,4 @@
-"""Removing finished jobs that need not be kept, in memory."""
+"""The removal of finished jobs that need not be kept, in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AHEAD = timedelta(minutes=1)
 
 
 class MemoryRetention(MemoryRole, RetentionRole):
-    """Removes finished jobs that need not be kept from memory."""
+    """The removal of finished jobs that need not be kept, in memory."""
 
     def finished_handlers(self, state: JobState) -> list[str]:
         if state not in FINISHED_STATES:
@@ -47,7 +47,7 @@ class MemoryRetention(MemoryRole, RetentionRole):
             return len(too_many[:limit])
 
     def _end_now(self, state: JobState, handlers: Collection[str]) -> None:
-        """Date rows that have ended in the future: they would take the places of later ones."""
+        """Set `finished_at` to now where it lies ahead: such a row would count as the latest."""
         now = self._store.now()
         for row in list(self._store.rows.values()):
             record = row.record

@@ -15,7 +15,7 @@ from jobqueue.stored import StoredJob
 
 
 class MemorySchedules(MemoryRole, SchedulesRole):
-    """Keeps the schedules of recurring jobs in memory.
+    """The schedules of recurring jobs, in memory.
 
     Args:
         store: as for every role.

@@ -1,4 +1,4 @@
-"""Memory has no tables, and is always there."""
+"""The schema role in memory, which has no tables and always answers."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from jobqueue.records import SchemaStatus
 
 
 class MemorySchema(SchemaRole):
-    """Has no tables to create."""
+    """The schema role of the memory adapter: there are no tables to create."""
 
     def ping(self) -> None:
-        """Memory is always there."""
+        """Do nothing: memory is always there."""
 
     def migrate(self, revision: str = "head") -> None:
-        """Memory has no tables."""
+        """Do nothing: memory has no tables."""
 
     def downgrade(self, revision: str) -> None:
-        """Memory has no tables."""
+        """Do nothing: memory has no tables."""
 
     def migration_sql(self, start: str | None = None) -> str:  # noqa: ARG002 - others have some
-        """Memory has no tables."""
+        """No SQL: memory has no tables."""
         return ""
 
     def schema_status(self) -> SchemaStatus:
         return SchemaStatus(server="memory of this process", current=None, head="")
 
     def close(self) -> None:
-        """Memory needs no closing."""
+        """Do nothing: memory needs no closing."""

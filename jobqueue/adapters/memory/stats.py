@@ -11,7 +11,7 @@ from jobqueue.records import STATS_LIFETIME, Stat, StatOfMinute
 
 
 class MemoryStats(MemoryRole, StatsRole):
-    """Keeps statistics of attempts in memory."""
+    """The statistics of attempts, by the minute, in memory."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)

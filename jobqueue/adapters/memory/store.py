@@ -53,7 +53,7 @@ class MemoryStore:
         self.paused: set[str] = set()
 
     def _begin_alone(self) -> None:
-        """Have a lock that no thread holds, and nobody who listens."""
+        """Begin with a new lock, which no thread holds, and without listeners."""
         self.lock = threading.RLock()
         self.listeners: weakref.WeakSet[MemoryListener] = weakref.WeakSet()
 

@@ -10,7 +10,7 @@ from jobqueue.records import TokenRecord
 
 
 class MemoryTokens(MemoryRole, TokensRole):
-    """Keeps bearer tokens in memory."""
+    """The bearer tokens in memory."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)

@@ -43,7 +43,7 @@ class MemoryTransaction(JobTransaction):
 
 
 class MemoryTransactions(MemoryRole, TransactionsRole):
-    """Lets jobs write in sessions of an application's database."""
+    """The transactions in which jobs write to an application's database."""
 
     def transaction(self, sessions: Callable[[], Any] | None = None) -> Transaction:
         if sessions is None:

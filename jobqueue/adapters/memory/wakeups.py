@@ -11,7 +11,7 @@ from jobqueue.records import JobFilter, JobState
 
 
 class MemoryWakeups(MemoryRole, WakeupsRole):
-    """Wakes those who wait for jobs in memory."""
+    """The listeners in memory, and the time until the next job is due."""
 
     def listen(self, url: str | None = None) -> MemoryListener:  # noqa: ARG002 - memory has one
         listener = MemoryListener()

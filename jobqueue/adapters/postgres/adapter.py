@@ -17,7 +17,7 @@ from jobqueue.clock import Clock
 
 
 class PostgresAdapter(SqlAdapter):
-    """Keeps jobs in PostgreSQL 14 or newer, through psycopg 3.
+    """An adapter that keeps jobs in PostgreSQL 14 or newer, through psycopg 3.
 
     Args:
         url: `postgresql://user:password@host/database`, with libpq's options as a query string.

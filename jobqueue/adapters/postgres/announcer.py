@@ -39,7 +39,7 @@ LONGEST_SECONDS = 1.0
 
 
 class PostgresAnnouncer(Announcer):
-    """Notifies those who listen.
+    """An announcer that sends notifications to listeners, by NOTIFY.
 
     Args:
         database: where they do.
@@ -89,7 +89,7 @@ class PostgresAnnouncer(Announcer):
         self._stream.forget()
 
     def say(self, payload: str) -> None:
-        """Notify those who listen.
+        """Send a notification to all listeners.
 
         Raises:
             DatabaseError: it cannot be done now.
@@ -133,7 +133,7 @@ class PostgresAnnouncer(Announcer):
 
 
 def _off_the_event_loop(say: Callable[[], None]) -> None:
-    """Call it here, or on a thread if an event loop runs here.
+    """Call `say` here, or on a thread if an event loop runs here.
 
     On the loop it could wait for a pooler's connection that a transaction of the same loop holds.
     """
@@ -148,7 +148,7 @@ def _off_the_event_loop(say: Callable[[], None]) -> None:
 
 
 class Sending(threading.Thread):
-    """Sends a notification on a thread of its own, so that nobody has to wait for its end.
+    """A thread that sends one notification, so that nobody has to wait until it is sent.
 
     Args:
         say: sends it.
@@ -160,14 +160,14 @@ class Sending(threading.Thread):
         self._error: Exception | None = None
 
     def run(self) -> None:
-        """Send it."""
+        """Send the notification."""
         try:
             self._say()
         except Exception as error:  # noqa: BLE001 - raised again by who waits
             self._error = error
 
     def within(self, seconds: float) -> DatabaseError | None:
-        """Begin, and wait for so long at most; the reason why it was not sent until then."""
+        """Begin to send, and wait so many seconds at most. Return why it is not sent by then."""
         try:
             self.start()
         except RuntimeError as error:
@@ -181,7 +181,7 @@ class Sending(threading.Thread):
 
 
 class Stream:
-    """Thins out the notifications of jobs that are enqueued one right after the other.
+    """A filter that drops most notifications of jobs that are enqueued in quick succession.
 
     The second of two that come close together says that more may follow, so that whoever hears it
     looks once more `ECHO_SECONDS` later. What is stored until then need not be announced.

@@ -169,7 +169,7 @@ CLAIM_IN_QUEUES = f"WITH {_FROM_LANES_OF_QUEUES.format(**_QUEUES)}, {_MARK}"
 
 @dataclass(frozen=True, slots=True)
 class ClaimStatements:
-    """The looks and the claims of an adapter."""
+    """The SQL texts of looks and of claims, in all queues, in one, and in several."""
 
     look_everywhere: str
     look_in_queues: str
@@ -179,7 +179,7 @@ class ClaimStatements:
 
     @classmethod
     def of(cls, now: str, but: str = "") -> ClaimStatements:
-        """The statements with an expression for the time, and a condition for jobs to pass over."""
+        """The statements, with an expression for the time and one more condition on jobs."""
         templates = (
             LOOK_EVERYWHERE,
             LOOK_IN_QUEUES,

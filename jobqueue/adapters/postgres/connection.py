@@ -57,7 +57,7 @@ class NoAnswer(psycopg.OperationalError, TimeoutError):
 
 
 class _ReadableMoment(TimestamptzLoader):
-    """Reads a timestamp that Python cannot represent as `DAWN` or `DUSK`.
+    """A loader of timestamps. One that Python cannot represent becomes `DAWN` or `DUSK`.
 
     Such a row was written by hand, and means "long ago" or "for ever".
     """

@@ -141,7 +141,10 @@ class PostgresDatabase(Database):
         return engine
 
     def new_async_engine_for_jobs(self) -> AsyncEngine:
-        """An async engine like that. It keeps no connections: each belongs to an event loop."""
+        """An async engine for any number of open transactions. It keeps no connections.
+
+        A connection belongs to one event loop, and the engine serves all of them.
+        """
         from sqlalchemy.ext.asyncio import create_async_engine
 
         engine = create_async_engine(
@@ -206,7 +209,7 @@ class PostgresDatabase(Database):
     def write_at_once(
         self, statements: Sequence[Statement], meanwhile: Callable[[], None]
     ) -> list[list[tuple[Any, ...]]]:
-        """Run statements in a transaction, in one round trip; the rows of each.
+        """Run statements in a transaction, in one round trip; return the rows of each.
 
         It is not tried again when the connection breaks, since it may have been committed.
 
@@ -219,7 +222,7 @@ class PostgresDatabase(Database):
             return _in_one_trip(driver, statements, meanwhile)
 
     def write_alone(self, sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        """Run a statement that is a transaction by itself; its rows. Not tried again, as above."""
+        """Run a statement as a transaction by itself, once, and return its rows."""
         with self._driver() as driver:
             driver.autocommit = True
             try:

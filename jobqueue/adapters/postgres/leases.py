@@ -13,7 +13,7 @@ from jobqueue.adapters.sql.tables import WORKERS
 
 
 class PostgresLeases(SqlLeases):
-    """Keeps workers in PostgreSQL, and frees the jobs of those that are gone."""
+    """The workers in PostgreSQL, and the rescue of the jobs of those that are gone."""
 
     def _insertion(self) -> Insert:
         return insert(WORKERS).on_conflict_do_nothing()

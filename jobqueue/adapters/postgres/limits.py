@@ -1,4 +1,4 @@
-"""How long the server waits within a transaction of ours: for a lock, and for our next word.
+"""The limits on how long the server waits in our transactions: for a lock, for the next statement.
 
 Each limit holds until the end of its transaction. So nothing is left on a connection that a pooler
 gives to somebody else next.

@@ -113,13 +113,13 @@ class LowWater:
         self._runs_dry = not lanes
 
     def _pay_for(self, scan_time: timedelta, elapsed_seconds: float) -> None:
-        """Put off the next look. The server's clock may have been set meanwhile."""
+        """Put off the next look in proportion to what this one took. Clocks may have been set."""
         cost = min(max(scan_time.total_seconds(), 0.0), elapsed_seconds)
         paid_until = max(self._may_look_at, self._looked_at - CREDIT_SECONDS)
         self._may_look_at = paid_until + min(cost / SHARE_OF_TIME, LONGEST_PAUSE_SECONDS)
 
     def note(self, wakeup: Wakeup) -> None:
-        """Go back to the position in a wake-up; if it has none, look for the jobs."""
+        """Set the marks back to the position in a wake-up; without one, have a look made."""
         queues = self._queues_of(wakeup)
         self._runs_dry = wakeup.lowest is None or not queues
         if wakeup.lowest is None:
@@ -130,26 +130,26 @@ class LowWater:
             self._marks[queue, priority] = min(place, (run_at, job_id))
 
     def given_back(self, jobs: Iterable[ClaimedJob]) -> None:
-        """Go back to jobs that are ready again at their old positions."""
+        """Set the marks back to jobs that are ready again at their old positions."""
         for job in jobs:
             queue = job.queue if self._is_by_queue else None
             place = self._marks.get((queue, job.priority), (job.run_at, job.id))
             self._marks[queue, job.priority] = min(place, (job.run_at, job.id))
 
     def lanes(self) -> list[Lane]:
-        """Where to claim, the most urgent first."""
+        """The lanes to claim from, each with its mark, the most urgent first."""
         lanes = [Lane(*key, *position) for key, position in self._marks.items()]
         return sorted(lanes, key=lambda lane: (lane.priority, lane.run_at, lane.id))
 
     def claimed(self, jobs: Sequence[ClaimedJob], limit: int) -> None:
-        """Go on after these jobs, which are in the order of the claim."""
+        """Set the marks behind jobs that were claimed, which are in the order of the claim."""
         for job in jobs:
             queue = job.queue if self._is_by_queue else None
             self._marks[queue, job.priority] = (job.run_at, job.id)
         self._runs_dry = len(jobs) < limit
 
     def go_on(self, lanes: Sequence[Lane]) -> None:
-        """Go on from these lanes, and forget others."""
+        """Take the marks of these lanes, and forget those of all others."""
         self._marks = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
 
     def _queues_of(self, wakeup: Wakeup) -> Collection[str | None]:
@@ -211,7 +211,7 @@ def shares_of(lanes: Sequence[Lane], limit: int) -> list[int]:
 
 
 def found_in(rows: Sequence[Sequence[Any]]) -> FoundLanes:
-    """What a look returned. Its first row has the moment when it began, its last when it ended."""
+    """The lanes that a look found. Its first row has the time of its start, its last of its end."""
     begun, *lanes, ended = rows
     return FoundLanes([lane_of(*row) for row in lanes], ended[2] - begun[2])
 

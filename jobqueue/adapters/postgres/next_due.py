@@ -1,4 +1,4 @@
-"""When the next job is due, found without walking over what is done.
+"""The search for the next due job in PostgreSQL, which does not walk over finished jobs.
 
 Jobs that were performed leave their entries in the claim index until vacuum removes them, which it
 cannot while anybody holds an old snapshot. All of them were due, so they lie before the present. A
@@ -87,12 +87,12 @@ class FirstReady:
 
     @property
     def run_at(self) -> datetime | None:
-        """When the first of them is due; None when no job is ready."""
+        """The time when the first of the jobs is due; None when no job is ready."""
         return min((lane.run_at for lane in self.lanes), default=None)
 
 
 class NextDue:
-    """Finds the first ready jobs, going on from where it has been before. For one thread.
+    """A search for the first ready jobs, which goes on where it last ended. For one thread.
 
     Args:
         database: where the jobs are.
@@ -111,7 +111,7 @@ class NextDue:
         self._heard: dict[int, Wakeup] = {}
 
     def note(self, wakeup: Wakeup) -> None:
-        """Go back to the position in a wake-up, if it has one, the next time. From any thread."""
+        """Go back to the position in a wake-up, if any, in the next search. From any thread."""
         if wakeup.lowest is not None:
             priority, *_ = wakeup.lowest
             with self._lock:
@@ -169,7 +169,7 @@ class NextDue:
         return self._last
 
     def _marks_after(self, first: FirstReady) -> list[Lane]:
-        """Where to go on in each priority that is known by now: the present, or a job before it."""
+        """The mark of each known priority, to go on from: the present, or a job before it."""
         present = (first.now, 0)
         found = {lane.priority: (lane.run_at, lane.id) for lane in first.lanes}
         known = [*found, DEFAULT_PRIORITY, *(lane.priority for lane in self.low_water.lanes())]

@@ -53,7 +53,7 @@ FEWEST_TO_COPY = 1000
 
 
 class PostgresPath(SqlPath):
-    """Enqueues, claims and settles jobs in PostgreSQL."""
+    """The path of jobs in PostgreSQL: they are enqueued, claimed and settled."""
 
     database: PostgresDatabase
     announcer: PostgresAnnouncer

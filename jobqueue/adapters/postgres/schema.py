@@ -12,7 +12,7 @@ MIGRATION_LOCK = int.from_bytes(b"jobqueue")
 
 
 class PostgresSchema(SqlSchema):
-    """Creates the tables in PostgreSQL, and examines the server."""
+    """The tables in PostgreSQL, and the examination of the server."""
 
     def health(self) -> Health:
         return self.database.read(examine)

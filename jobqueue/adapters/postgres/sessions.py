@@ -23,7 +23,7 @@ DEFAULT_PORT = 5432
 
 
 class PostgresSessions(SqlSessions):
-    """Runs statements in sessions and connections to PostgreSQL."""
+    """The sessions and connections of callers, to PostgreSQL, in which statements are run."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
@@ -56,7 +56,7 @@ class PostgresSessions(SqlSessions):
 
 
 def _address_in(url: URL) -> tuple[Any, ...]:
-    """As the driver has it of a connection; what the environment may add is left open."""
+    """The address in a URL, in the form that the driver has of a connection's."""
     options = {"host": url.host, "port": url.port, **url.query}
     port = str(options["port"] or DEFAULT_PORT)
     database = url.database or url.username

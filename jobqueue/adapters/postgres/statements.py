@@ -1,5 +1,6 @@
-"""The statements by which PostgreSQL enqueues and settles jobs; those that claim are in
-`claim_statements.py`.
+"""The statements by which PostgreSQL enqueues and settles jobs.
+
+Those that claim are in `claim_statements.py`.
 
 They are written out, and run in psycopg's own style, because their plans are what keeps a claim
 fast (`docs/architecture.md` explains each) and because a caller's bare psycopg connection has to
@@ -107,13 +108,13 @@ class SettleStatements:
 
     @classmethod
     def within_turn(cls, now: str) -> SettleStatements:
-        """The statements of a turn, with an expression for the time."""
+        """The statements of a turn. `now` is the SQL expression for the time."""
         values = {"now": now, "rows": ROWS, "limited": WAITING_WITHIN_TURN}
         return cls(REMOVE.format(**values), CHANGE.format(**values))
 
     @classmethod
     def passing_over(cls, now: str) -> SettleStatements:
-        """Those that pass over what somebody else has locked."""
+        """The statements that pass over rows which somebody else has locked."""
         values = {"now": now, "limited": WAITING_WITHIN_TURN}
         return cls(
             REMOVE.format(rows=ROWS_TO_REMOVE, **values),
@@ -122,6 +123,6 @@ class SettleStatements:
 
     @classmethod
     def within_transaction(cls, now: str) -> SettleStatements:
-        """The last statement of a job's own transaction, which may take as long as the job."""
+        """The statements that end a job's own transaction, which may take as long as the job."""
         values = {"now": now, "rows": ROWS, "limited": WAITING_WITHIN_TRANSACTION}
         return cls(REMOVE.format(**values), CHANGE.format(**values))

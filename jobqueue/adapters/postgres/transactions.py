@@ -39,7 +39,7 @@ class PostgresTransaction(SqlTransaction):
 
 
 class PostgresTransactions(SqlTransactions):
-    """Lets jobs write in a transaction of PostgreSQL."""
+    """The transactions in which jobs write to PostgreSQL."""
 
     database: PostgresDatabase
 

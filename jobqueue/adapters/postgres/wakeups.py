@@ -1,4 +1,4 @@
-"""Listening to PostgreSQL: LISTEN, on a connection of its own."""
+"""The listener of PostgreSQL: LISTEN, on a connection of its own."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LISTEN_OPTIONS = {
 
 
 class PostgresWakeups(SqlWakeups):
-    """Listens for jobs in PostgreSQL."""
+    """The listeners in PostgreSQL, and the time until the next job is due."""
 
     database: PostgresDatabase
     announcer: PostgresAnnouncer
@@ -70,7 +70,7 @@ class PostgresWakeups(SqlWakeups):
 
 
 class PostgresListener:
-    """A connection that listens.
+    """A listener: a connection of its own, which receives notifications.
 
     Args:
         database: names the database in errors.

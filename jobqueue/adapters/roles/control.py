@@ -10,7 +10,7 @@ from jobqueue.stored import StoredJob
 
 
 class ControlRole(Protocol):
-    """Changes jobs that wait or have ended, asks running ones to end, and pauses queues."""
+    """The role that changes jobs, asks running ones to end, and pauses queues."""
 
     def retry(self, where: JobFilter) -> int:
         """Make waiting, failed and cancelled jobs due now; return how many.
@@ -79,7 +79,7 @@ class ControlRole(Protocol):
         ...
 
     def pause_queues(self, queues: Collection[str]) -> set[str]:
-        """Let nothing be claimed from queues; return those that were not paused before.
+        """Pause queues, so that nothing is claimed from them; return those that were not paused.
 
         Claims that begin after this has returned pass them over, on every machine, until
         `resume_queues`. Jobs that were claimed before are performed and settled. A queue need not
@@ -88,7 +88,7 @@ class ControlRole(Protocol):
         ...
 
     def resume_queues(self, queues: Collection[str]) -> set[str]:
-        """Let queues be claimed from again; return those that were paused."""
+        """Resume queues, so that jobs are claimed from them; return those that were paused."""
         ...
 
     def paused_queues(self) -> set[str]:

@@ -9,7 +9,7 @@ from jobqueue.stored import StoredJob
 
 
 class KeysRole(Protocol):
-    """Stores one job for each idempotency key."""
+    """The role that stores one job for each idempotency key."""
 
     def enqueue_once(self, key: UsedKey, job: NewJob) -> EnqueuedOnce[StoredJob]:
         """Store a job, unless the key was used before: then return the job that was stored then.

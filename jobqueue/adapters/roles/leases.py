@@ -9,7 +9,7 @@ from jobqueue.records import CrashedJob, NewWorker, Rescue, WorkerRecord
 
 
 class LeasesRole(Protocol):
-    """Keeps workers, and frees the jobs of those that are gone.
+    """The role that keeps workers, and frees the jobs of those that are gone.
 
     Whatever frees jobs passes over rows that somebody else keeps locked, and says so in the
     `Rescue`. The rest is freed when the same method is called again.

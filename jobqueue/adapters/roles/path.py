@@ -10,7 +10,7 @@ from jobqueue.stored import StoredJob
 
 
 class PathRole(Protocol):
-    """Enqueues, claims and settles jobs."""
+    """The role that enqueues, claims and settles jobs."""
 
     def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
         """Store jobs, all or none, and return their records in the same order.

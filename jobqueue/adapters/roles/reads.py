@@ -1,4 +1,4 @@
-"""Reading jobs: one, lists, pages, counts and depths."""
+"""The reads of jobs: one, lists, pages, counts and depths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobqueue.stored import StoredJob
 
 
 class ReadsRole(Protocol):
-    """Reads jobs, and changes nothing."""
+    """The role that reads jobs, and changes nothing."""
 
     def get(self, job_id: int) -> StoredJob | None:
         """One job, or None when there is no row of that id."""

@@ -1,4 +1,4 @@
-"""Removing finished jobs that need not be kept."""
+"""The removal of finished jobs that need not be kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobqueue.retention import Keep
 
 
 class RetentionRole(Protocol):
-    """Removes finished jobs that need not be kept."""
+    """The role that removes finished jobs which need not be kept."""
 
     def finished_handlers(self, state: JobState) -> list[str]:
         """The names of the finished jobs in a state. Cheap, however many jobs there are."""

@@ -11,7 +11,7 @@ from jobqueue.stored import StoredJob
 
 
 class SchedulesRole(Protocol):
-    """Keeps the schedules of recurring jobs."""
+    """The role that keeps the schedules of recurring jobs."""
 
     def declare_schedules(self, app: str, schedules: Sequence[NewSchedule]) -> None:
         """Store schedules as an application has them now, over what is there of the same names.

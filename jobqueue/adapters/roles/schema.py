@@ -8,7 +8,7 @@ from jobqueue.records import Health, SchemaStatus
 
 
 class SchemaRole(Protocol):
-    """Creates the tables, and examines the database."""
+    """The role that creates the tables, and examines the database."""
 
     def ping(self) -> None:
         """Return if the database answers and its tables are there; raise otherwise."""

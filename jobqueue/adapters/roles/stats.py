@@ -10,7 +10,7 @@ from jobqueue.records import Stat, StatOfMinute
 
 
 class StatsRole(Protocol):
-    """Keeps statistics of attempts, by the minute."""
+    """The role that keeps statistics of attempts, by the minute."""
 
     def add_stats(self, worker_id: str, stats: Sequence[Stat]) -> None:
         """Add the statistics of a worker's attempts since its last call, about a minute ago."""

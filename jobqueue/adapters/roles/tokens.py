@@ -8,7 +8,7 @@ from jobqueue.records import TokenRecord
 
 
 class TokensRole(Protocol):
-    """Keeps bearer tokens for the API."""
+    """The role that keeps bearer tokens for the API."""
 
     def store_token(self, token: TokenRecord) -> None:
         """Store a bearer token under an id that no other has."""

@@ -97,7 +97,7 @@ class CommitFailed(Exception):
 
 
 class TransactionsRole(Protocol):
-    """Gives a job a transaction to write in."""
+    """The role that gives a job a transaction to write in."""
 
     def transaction(
         self,

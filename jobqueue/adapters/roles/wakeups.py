@@ -1,4 +1,4 @@
-"""Wake-ups: waiting workers hear of jobs that become due."""
+"""Wake-ups: waiting workers are told of jobs that become due."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobqueue.records import Wakeup
 
 
 class Listener(Protocol):
-    """Receives wake-ups. `Adapter.listen` makes it."""
+    """A receiver of wake-ups, made by `Adapter.listen`."""
 
     def wait(self, timeout_seconds: float) -> Wakeup | None:
         """Wait for a wake-up and return it; None if there is none in time.
@@ -24,7 +24,7 @@ class Listener(Protocol):
         ...
 
     def silent_seconds(self) -> float:
-        """How long nothing has arrived. 0 where nothing on the way could keep wake-ups back.
+        """The seconds since anything arrived; 0 where nothing on the way could keep wake-ups back.
 
         May be called from any thread.
         """
@@ -47,7 +47,7 @@ class Listener(Protocol):
 
 
 class WakeupsRole(Protocol):
-    """Wakes waiting workers when jobs become due."""
+    """The role that wakes waiting workers when jobs become due."""
 
     def listen(self, url: str | None = None) -> Listener:
         """Listen for jobs that become due now: enqueued, retried, freed, or of a resumed queue.

@@ -1,4 +1,4 @@
-"""The announcer tells waiting workers that jobs are ready."""
+"""The announcer, which wakes waiting workers when jobs are ready."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_JOBS_LOOKED_AT = 1000
 
 
 class Announcer:
-    """Announces nothing: for a database that listeners watch by themselves."""
+    """An announcer that announces nothing: for a database that listeners watch by themselves."""
 
     def announce(self, wakeup: Wakeup | None) -> None:
         """Announce jobs that are ready and committed; nothing when it is None."""

@@ -29,7 +29,7 @@ MOST_ATTEMPTS = 2**31 - 1
 
 
 class SqlControl(SqlRole, ControlRole):
-    """Retries, cancels, changes and deletes jobs, and pauses queues, in a SQL database."""
+    """The control of jobs and queues in a SQL database: retry, cancel, change, delete, pause."""
 
     def retry(self, where: JobFilter) -> int:
         now = self.time.now()

@@ -171,7 +171,7 @@ class Database:
         return self.read(work)
 
     def _limit(self, connection: Connection) -> None:
-        """Limit how long the server keeps a transaction of which it hears nothing more."""
+        """Limit how long the server keeps a transaction whose next statement does not come."""
 
     @contextmanager
     def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:  # noqa: ARG002
@@ -294,7 +294,7 @@ def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
 
 
 def _text_of(error: BaseException) -> str:
-    """One line, without PostgreSQL's details: those quote the row, arguments and all."""
+    """The text of an error without the details of PostgreSQL, which quote rows and arguments."""
     details = getattr(error, "diag", None)
     return " ".join(str(getattr(details, "message_primary", None) or error).split())
 

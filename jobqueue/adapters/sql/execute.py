@@ -1,4 +1,4 @@
-"""Running statements in the driver's own style, on whatever connection there is."""
+"""The means to run statements in the driver's own style, on a connection of any kind."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ NAMED_VALUE = re.compile(r"%\((\w+)\)s")
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """Runs statements in the driver's own style, in a transaction of the caller.
+    """A callable that runs statements in the driver's own style, in the caller's transaction.
 
     Args:
         run: runs a statement with its values, or once for each of a list of values.
         driver: the driver's own connection.
         url: of the engine that the connection belongs to; None when it belongs to none.
-        url: of the engine that it is of, if it is of one.
     """
 
     run: Callable[[str, Any], Sequence[Any]]
@@ -29,12 +28,12 @@ class Execute:
     url: URL | None = None
 
     def __call__(self, sql: str, values: Any) -> Sequence[Any]:
-        """The rows of a statement."""
+        """Run a statement with its values, and return its rows."""
         return self.run(sql, values)
 
 
 def executing_on(connection: Connection) -> Execute:
-    """Run statements on a SQLAlchemy connection; asyncpg's takes values by their number."""
+    """A callable that runs statements on a SQLAlchemy connection, one of asyncpg's included."""
 
     def run(sql: str, values: Any) -> Sequence[Any]:
         result = connection.exec_driver_sql(sql, values)

@@ -129,13 +129,13 @@ def why_not_upgradable(connection: Connection) -> str | None:
 
 
 def _revisions() -> list[str]:
-    """All that this release knows, the oldest first."""
+    """All revisions that this release knows, the oldest first."""
     scripts = ScriptDirectory.from_config(_config()).walk_revisions()
     return [script.revision for script in scripts][::-1]
 
 
 def _known(revision: str | None) -> str | None:
-    """The revision, which has to be one of this release's."""
+    """The same revision; raises `SchemaError` for one that this release does not know."""
     if revision is not None and revision not in _revisions():
         raise SchemaError(
             f"there is no revision {revision!r} of the tables of jobqueue; this release knows "

@@ -47,7 +47,7 @@ WHERE background_keys.expires_at <= excluded.created_at
 
 
 class SqlKeys(SqlRole, KeysRole):
-    """Stores one job for each idempotency key in a SQL database.
+    """The idempotency keys in a SQL database, and the one job that was stored for each.
 
     Args:
         parts: as for every role.

@@ -56,7 +56,7 @@ HANDLERS = "handlers"
 
 
 class SqlLeases(SqlRole, LeasesRole):
-    """Keeps workers in a SQL database, and frees the jobs of those that are gone.
+    """The workers in a SQL database, and the rescue of the jobs of those that are gone.
 
     Heartbeats have connections of their own, so that nothing that waits can hold them up.
     """
@@ -66,7 +66,7 @@ class SqlLeases(SqlRole, LeasesRole):
         self._beats = parts.database.apart()
 
     def _details_of(self, worker: NewWorker) -> dict[str, Any]:  # noqa: ARG002 - others note it
-        """What the row of a new worker has beside its columns."""
+        """The facts for the column `details` of a new worker's row; none by default."""
         return {}
 
     def register_worker(self, worker: NewWorker) -> None:
@@ -220,7 +220,7 @@ class SqlLeases(SqlRole, LeasesRole):
     def _rescue(
         self, connection: Connection, worker_id: str, rows: Iterable[Any], passing_over: bool
     ) -> Rescue:
-        """Tell what became of the jobs that were freed, from the (id, state) of each."""
+        """The rescue of jobs that were just freed, from the (id, state) of each."""
         states = {job_id: JobState(state) for job_id, state in rows}
         ended = tuple(job_id for job_id, state in states.items() if state is not JobState.READY)
         records: list[StoredJob] = []
@@ -231,7 +231,7 @@ class SqlLeases(SqlRole, LeasesRole):
         return _with_what_is_left(connection, rescue) if passing_over else rescue
 
     def _announced(self, rescue: Found) -> Found:
-        """The rescue, once its ready jobs have been announced."""
+        """Announce the jobs of a rescue that are ready again, and return the rescue."""
         self._announce_if(rescue and rescue.released)
         return rescue
 

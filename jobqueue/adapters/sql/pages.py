@@ -50,7 +50,7 @@ _FILTERED = (JOBS.c.id, JOBS.c.queue, JOBS.c.handler, JOBS.c.run_at, JOBS.c.stat
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """How to read the rows of one state, or of all states.
+    """A way to read the rows of one state, or of all states.
 
     Args:
         parts: the conditions that select rows of an index, once for each queue or handler; empty
@@ -73,7 +73,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Reads the rows of a state by descending id.
+    """A way to read the rows of a state by descending id.
 
     Finished states have an index for that. For others all rows are read, those of other states too.
     """
@@ -108,7 +108,7 @@ class Found:
 
 
 class Pages:
-    """Reads pages of jobs, and counts jobs.
+    """The pages of jobs in a SQL database, and counts of jobs.
 
     Args:
         time: what rows are compared by.
@@ -218,12 +218,12 @@ class Pages:
 
 
 def _characters(row: Row[Any]) -> int:
-    """How long the texts of a row are together."""
+    """The length of all texts of a row together, in characters."""
     return sum(len(value) for value in row if isinstance(value, str))
 
 
 def _fitting(room: int, taken: int, read: int) -> int:
-    """How many more jobs fit into the rest of a page, if they are as large as those before."""
+    """The number of jobs that fit into the rest of a page, if they are as large as those before."""
     return max(1, room * read // max(1, taken))
 
 

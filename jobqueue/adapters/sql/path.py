@@ -50,7 +50,7 @@ class Done:
 
 
 class Meanwhile:
-    """Work to do once, at the first moment when the database is busy."""
+    """Work that is done once, at the first moment when the database is busy."""
 
     def __init__(self, work: Callable[[], None] | None) -> None:
         self._work = work
@@ -63,7 +63,7 @@ class Meanwhile:
 
 
 class SqlPath(SqlRole, PathRole):
-    """Enqueues, claims and settles jobs in a SQL database."""
+    """The path of jobs in a SQL database: they are enqueued, claimed and settled."""
 
     # --- what each database says in its own way --------------------------------------------------
 
@@ -219,7 +219,7 @@ def _given_back(outcomes: Sequence[Outcome]) -> list[ClaimedJob]:
 
 
 def _first_of(outcomes: Sequence[Outcome], pairs: Sequence[Pair]) -> tuple[Outcome, ...]:
-    """The outcomes of some claims, of each the first."""
+    """The first outcome of each of some claims."""
     first = {(o.job.id, o.job.token): o for o in reversed(outcomes)} if pairs else {}
     return tuple(first[pair] for pair in pairs)
 

@@ -1,4 +1,4 @@
-"""Reading jobs: portable SQLAlchemy Core."""
+"""The reads of jobs: portable SQLAlchemy Core."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobqueue.stored import StoredJob, kept_by
 
 
 class SqlReads(SqlRole, ReadsRole):
-    """Reads jobs from a SQL database."""
+    """The reads of jobs in a SQL database."""
 
     def __init__(self, parts: SqlParts) -> None:
         super().__init__(parts)

@@ -1,4 +1,4 @@
-"""Removing finished jobs that need not be kept: portable SQLAlchemy Core.
+"""The removal of finished jobs that need not be kept: portable SQLAlchemy Core.
 
 Each batch is a short transaction of its own, and reads only what it removes: the oldest end of one
 class's finished rows, by the index (state, handler, finished_at). Ready rows are never touched, so
@@ -40,7 +40,7 @@ SELECT handler FROM finished WHERE handler IS NOT NULL
 
 
 class SqlRetention(SqlRole, RetentionRole):
-    """Removes finished jobs that need not be kept from a SQL database."""
+    """The removal of finished jobs that need not be kept, in a SQL database."""
 
     def finished_handlers(self, state: JobState) -> list[str]:
         values = {"state": state.value}
@@ -62,7 +62,7 @@ class SqlRetention(SqlRole, RetentionRole):
         return self.database.write(work)
 
     def _end_now(self, of_class: ColumnElement[bool], limit: int) -> None:
-        """Date rows that have ended in the future: they would take the places of later ones."""
+        """Set `finished_at` to now where it lies ahead: such a row would count as the latest."""
         ahead = select(JOBS.c.id).where(of_class, JOBS.c.finished_at > self.time.later(AHEAD))
         ids = self.database.read(lambda c: c.execute(ahead.limit(limit)).scalars().all())
         if ids:
@@ -108,7 +108,7 @@ def _finished(state: JobState, handlers: Collection[str]) -> ColumnElement[bool]
 
 
 def _first_beyond(of_class: ColumnElement[bool], count: int) -> Select[Any]:
-    """The latest row that is one too many."""
+    """A query for the latest row of a class beyond its `count` newest ones."""
     newest = select(JOBS.c.finished_at, JOBS.c.id).where(of_class)
     return newest.order_by(JOBS.c.finished_at.desc(), JOBS.c.id.desc()).offset(count).limit(1)
 

@@ -72,7 +72,7 @@ class SqlRole:
         return kept_by(self.adapter, map(job_record, rows))
 
     def _announce_if(self, something: object) -> None:
-        """If there is something, announce that jobs are ready, without saying where."""
+        """Announce that jobs are ready, without saying where, if `something` is true."""
         self.announcer.announce(LOOK_ANYWHERE if something else None)
 
     def _execute(

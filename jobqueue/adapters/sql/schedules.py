@@ -27,7 +27,7 @@ from jobqueue.stored import StoredJob, kept_by
 Row = BackgroundSchedule
 
 KEPT = ("since", "enqueued")
-"""What stays in the column `schedule` of a schedule that is declared again by the same rule."""
+"""The facts that stay in the column `schedule` when the same rule is declared again."""
 
 # The rest of a new row is a placeholder: it is declared in the same transaction.
 HAVE_SCHEDULE = text(
@@ -38,7 +38,7 @@ HAVE_SCHEDULE = text(
 
 
 class SqlSchedules(SqlRole, SchedulesRole):
-    """Keeps the schedules of recurring jobs in a SQL database.
+    """The schedules of recurring jobs, in a SQL database.
 
     Args:
         parts: as for every role.

@@ -22,7 +22,7 @@ from jobqueue.records import JobFilter, SchemaStatus
 
 
 class SqlSchema(SqlRole, SchemaRole):
-    """Creates the tables in a SQL database, and says how it is.
+    """The tables in a SQL database, and the state that it is in.
 
     Alembic is imported only by what needs it: a worker does without.
     """
@@ -30,7 +30,7 @@ class SqlSchema(SqlRole, SchemaRole):
     # --- what each database says in its own way --------------------------------------------------
 
     def _prepare(self) -> None:
-        """Create what has to be there before the tables can be."""
+        """Create whatever has to exist before the tables can be created."""
 
     @abstractmethod
     def _lock_migrations(self, connection: Connection) -> None:

@@ -50,7 +50,7 @@ class Destination:
 
 
 class SqlSessions(ABC):
-    """Runs statements in sessions that callers bring, and refuses those of other databases.
+    """The sessions that callers bring, to run statements in. Those of other databases are refused.
 
     Args:
         database: the one that holds the jobs.
@@ -132,7 +132,7 @@ class SqlSessions(ABC):
         self._known_addresses.add(address)
 
     def _own_destination(self) -> Destination | None:
-        """Where our own connections lead; None when that cannot be read at once.
+        """The destination of our own connections; None when that cannot be read at once.
 
         The transaction may hold a pooler's only connection. No job is refused for that, and the
         next job does not wait for it either.

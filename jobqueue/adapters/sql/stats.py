@@ -36,7 +36,7 @@ _STATS_KEY = (STATS.c.minute, STATS.c.worker_id, STATS.c.handler, STATS.c.queue)
 
 
 class SqlStats(SqlRole, StatsRole):
-    """Keeps what became of attempts in a SQL database."""
+    """The statistics of attempts, by the minute, in a SQL database."""
 
     def add_stats(self, worker_id: str, stats: Sequence[Stat]) -> None:
         if not stats:

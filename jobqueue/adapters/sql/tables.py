@@ -64,17 +64,17 @@ WORKERS_STORAGE = (
 
 
 class MomentText(TypeDecorator[datetime]):
-    """A moment as SQLite keeps it, in text that sorts by time."""
+    """The type of columns with a moment, which SQLite keeps as text that sorts by time."""
 
     impl = String(26)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """To the database."""
+        """The text of a moment, for the database."""
         return None if value is None else to_text(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """From the database."""
+        """The moment that a text from the database stands for."""
         return None if value is None else to_utc(value)
 
 

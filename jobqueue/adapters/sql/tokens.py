@@ -13,7 +13,7 @@ from jobqueue.records import TokenRecord
 
 
 class SqlTokens(SqlRole, TokensRole):
-    """Keeps bearer tokens in a SQL database."""
+    """The bearer tokens in a SQL database."""
 
     def store_token(self, token: TokenRecord) -> None:
         values = {name: getattr(token, name) for name in TOKENS.c.keys()}  # noqa: SIM118 - no dict

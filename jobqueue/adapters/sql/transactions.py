@@ -52,7 +52,7 @@ class SqlTransaction(JobTransaction):
 
 
 class SqlTransactions(SqlRole, TransactionsRole):
-    """Lets jobs write in a transaction of a SQL database.
+    """The transactions in which jobs write to a SQL database.
 
     Args:
         parts: as for every role.
@@ -82,7 +82,10 @@ class SqlTransactions(SqlRole, TransactionsRole):
 
     @abstractmethod
     def _new_async_engine(self) -> AsyncEngine:
-        """An async engine like that. It keeps no connections: each belongs to an event loop."""
+        """An async engine for the transactions of jobs. It keeps no connections.
+
+        A connection belongs to one event loop, and the engine serves all of them.
+        """
 
     # --- the transactions ------------------------------------------------------------------------
 
@@ -110,7 +113,7 @@ class SqlTransactions(SqlRole, TransactionsRole):
         return AsyncJobTransaction(self._new_transaction(session.sync_session), session)
 
     def was_committed(self, outcome: Succeeded) -> bool:
-        """Read the row with a lock, so that a commit under way is waited for."""
+        """Read the job's row with a lock, so that a commit under way is waited for."""
         query = select(JOBS.c.state, JOBS.c.claim_token).where(JOBS.c.id == outcome.job.id)
         row = self.database.write(lambda c: c.execute(query.with_for_update()).first())
         return row is None or (row.state == JobState.SUCCEEDED.value and row.claim_token is None)

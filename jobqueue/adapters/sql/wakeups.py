@@ -1,4 +1,4 @@
-"""When the next job is due: portable SQLAlchemy Core."""
+"""The time when the next job is due: portable SQLAlchemy Core."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FROM priorities WHERE priority IS NOT NULL)"""
 
 
 class SqlWakeups(SqlRole, WakeupsRole):
-    """Reads when the next job is due. Each database listens in its own way."""
+    """The time until the next due job, in a SQL database. Each database listens in its own way."""
 
     @abstractmethod
     def listen(self, url: str | None = None) -> Listener: ...
@@ -39,7 +39,7 @@ class SqlWakeups(SqlRole, WakeupsRole):
         return None if first is None else first - now
 
     def first_run_at(self) -> tuple[datetime | None, datetime]:
-        """When the first ready job is due, None when there is none, and the current time."""
+        """The time when the first ready job is due, None without one; and the current time."""
         query = select(literal_column(FIRST_RUN_AT, UtcDateTime), self.time.now())
         first, now = self.database.read(lambda c: _only_row(c, query))
         return None if first is None else to_utc(first), to_utc(now)

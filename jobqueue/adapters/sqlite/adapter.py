@@ -17,7 +17,7 @@ from jobqueue.clock import Clock
 
 
 class SqliteAdapter(SqlAdapter):
-    """Keeps jobs in a SQLite file, in WAL mode, with every commit synced to the disk.
+    """An adapter that keeps jobs in a SQLite file in WAL mode, with every commit synced to disk.
 
     Args:
         url: `sqlite:///relative/path` or `sqlite:////absolute/path`.

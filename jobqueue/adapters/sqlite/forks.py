@@ -1,4 +1,4 @@
-"""No connection to a SQLite file is open while the process forks.
+"""Forks of a process that uses SQLite files: no connection to one is open meanwhile.
 
 SQLite notes in the memory of the process which locks its connections have. The child has a copy of
 these notes, and not the locks. If a connection was writing, no other of the child ever gets the
@@ -28,12 +28,12 @@ LOOK_SECONDS = 0.002
 
 
 class Resting(Protocol):
-    """What has a connection of its own, outside of a pool."""
+    """The owner of a connection outside of a pool, which has to be closed before a fork."""
 
     path: Path
 
     def rest(self) -> bool:
-        """Close it until it is needed next; return whether that was possible."""
+        """Close the connection until it is needed next; return whether that was possible."""
         ...
 
 
@@ -54,7 +54,7 @@ class OpenConnections:
         self._over = threading.Event()
 
     def watch(self, engine: Engine, path: Path) -> None:
-        """Keep account of the connections of an engine."""
+        """Keep track of the connections of an engine to the file at `path`."""
 
         @event.listens_for(engine, "checkout")
         def begin(_: Any, record: Any, __: Any) -> None:
@@ -71,7 +71,7 @@ class OpenConnections:
         self._engines.add(engine)
 
     def watch_other(self, other: Resting) -> None:
-        """Have something rest while the process forks."""
+        """Have the connection of another owner closed while the process forks."""
         self._others.add(other)
 
     @contextmanager
@@ -131,7 +131,7 @@ class OpenConnections:
         return any(owner != self._forking for owner, _ in list(self._in_use.values()))
 
     def after_fork(self) -> None:
-        """Let others go on."""
+        """Let other threads open connections again."""
         for other in list(self._others):
             self._in_use.pop(other, None)
         self._forking = None
@@ -139,7 +139,7 @@ class OpenConnections:
         self._one_at_a_time.release()
 
     def begin_in_child(self) -> None:
-        """Begin without connections. What the parent had in use is never touched."""
+        """Begin without connections, in a forked child. It never touches those of its parent."""
         self._spoilt |= {path for _, path in self._in_use.values()}
         self._inherited.append((self._in_use, list(self._others)))
         self._in_use, self._others = {}, weakref.WeakSet()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SqliteLeases(SqlLeases):
-    """Keeps workers in a SQLite file, and frees the jobs of those whose process is gone."""
+    """The workers in a SQLite file, and the rescue of the jobs of those whose process is gone."""
 
     def _details_of(self, worker: NewWorker) -> dict[str, Any]:
         if worker.host != socket.gethostname():
@@ -24,7 +24,7 @@ class SqliteLeases(SqlLeases):
         return {PROCESS: identity} if identity else {}
 
     def is_living(self, worker: WorkerRecord) -> bool | None:
-        """Look whether its process is still there, and no other has got its id.
+        """Look whether a worker's process is still there, and no other process has got its id.
 
         A long transaction of another program can hold back heartbeats on SQLite. For a process
         that is stopped, the heartbeat decides.

@@ -47,7 +47,7 @@ FEWEST_ROW_BY_ROW = 1000
 
 
 class SqlitePath(SqlPath):
-    """Enqueues, claims and settles jobs in a SQLite file."""
+    """The path of jobs in a SQLite file: they are enqueued, claimed and settled."""
 
     time: SqliteTime
 
@@ -219,7 +219,7 @@ class SqlitePath(SqlPath):
 
 
 def _decoded(rows: bytes) -> list[Any]:
-    """The rows that were found. One that is no UTF-8 does not spoil the others.
+    """The rows in JSON that a claim has found. A row that is no UTF-8 does not spoil the others.
 
     Its arguments have `\\xff` in them, and are refused when they are read.
     """

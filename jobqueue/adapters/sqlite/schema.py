@@ -13,7 +13,7 @@ from jobqueue.errors import DatabaseUnavailable
 
 
 class SqliteSchema(SqlSchema):
-    """Creates the tables in a SQLite file, and the file."""
+    """The tables in a SQLite file, and the file, which is created with them."""
 
     database: SqliteDatabase
 
@@ -28,7 +28,7 @@ class SqliteSchema(SqlSchema):
         self.database.file.expect_another()
 
     def _lock_migrations(self, connection: Connection) -> None:
-        """The transaction holds the write lock already."""
+        """Do nothing: the transaction holds the write lock already."""
 
     def _server_version(self, connection: Connection) -> str:  # noqa: ARG002
         return f"SQLite {sqlite3.sqlite_version}"

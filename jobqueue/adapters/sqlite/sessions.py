@@ -11,7 +11,7 @@ from jobqueue.adapters.sql.sessions import Destination, SqlSessions
 
 
 class SqliteSessions(SqlSessions):
-    """Runs statements in sessions and connections to a SQLite file."""
+    """The sessions and connections of callers, to a SQLite file, in which statements are run."""
 
     def _executing_on_driver(self, session: Any) -> Execute | None:
         if not isinstance(session, sqlite3.Connection):

@@ -24,7 +24,7 @@ class SqliteTime(DatabaseTime):
         return TIME.format(moment=self._moment())
 
     def later_sql(self, delay: str) -> str:
-        """The time `delay` seconds from now, in such statements; `delay` is SQL."""
+        """The time `delay` seconds from now, in statements that are written out; `delay` is SQL."""
         return TIME_LATER.format(moment=self._moment(), delay=delay)
 
     def values(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class SqliteTransaction(SqlTransaction):
 
 
 class SqliteTransactions(SqlTransactions):
-    """Lets jobs write in a transaction of a SQLite file, one at a time."""
+    """The transactions in which jobs write to a SQLite file, one at a time."""
 
     database: SqliteDatabase
 

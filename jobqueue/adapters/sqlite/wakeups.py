@@ -33,7 +33,7 @@ WHERE id > ? AND id <= ? AND state = 'ready' AND run_at <= updated_at LIMIT ?
 
 
 class SqliteWakeups(SqlWakeups):
-    """Watches a SQLite file for changes."""
+    """The listeners in SQLite, which watch the file for changes."""
 
     database: SqliteDatabase
 
@@ -82,7 +82,7 @@ class SqliteListener:
         return 0.0
 
     def verify(self) -> None:
-        """Do nothing: each look at the file is one."""
+        """Do nothing: each look at the file verifies that changes are noticed."""
 
     def close(self) -> None:
         self._stop.set()

@@ -31,14 +31,14 @@ LOOK_SECONDS = 0.1
 
 @dataclass(slots=True)
 class _Opened:
-    """Which file a connection has opened, and when it was last found in its place."""
+    """The file that a connection has opened, and the time when it was last found in its place."""
 
     file: Identity
     seen_at: float
 
 
 class WatchedFile:
-    """A file, and which one it was when it was opened last.
+    """The path of a database, and the identity of the file that was opened there last.
 
     Args:
         path: where it is.
@@ -79,7 +79,7 @@ class WatchedFile:
             opened.seen_at = now
 
     def about_to_be_opened(self) -> Identity:
-        """Which file is there now. SQLite itself would create a missing one.
+        """The identity of the file that is there now. SQLite itself would create a missing one.
 
         Raises:
             SchemaError: there is none.
@@ -104,7 +104,7 @@ class WatchedFile:
         return self._found() == opened
 
     def expect_another(self) -> None:
-        """Take whatever file is there next for the right one: the tables are about to be made."""
+        """Accept whatever file is there next: the tables are about to be created in it."""
         self._opened = None
 
     def _found(self) -> Identity | None:

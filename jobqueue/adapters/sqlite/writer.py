@@ -19,7 +19,7 @@ STEPS_BETWEEN_LOOKS = 10_000
 
 
 class Writer:
-    """Gives out the turn to write: to the transaction of one job, or to any number of other writes.
+    """The turn to write, taken by the transaction of one job, or by any number of other writes.
 
     SQLite's own lock gives an error after a while, and does not say who holds it. Here turns are
     given in the order in which they were asked for. A turn is referred to weakly: if its object is
@@ -37,7 +37,7 @@ class Writer:
         self._thread_id = 0
 
     def take(self, who: object, wait_seconds: float) -> bool:
-        """Wait for the turn; return whether it was taken. If not, the place in the row is kept."""
+        """Wait for the turn; return whether it was taken. If not, the place in line is kept."""
         deadline = time.monotonic() + wait_seconds
         with self._changed:
             if not any(waiting() is who for waiting in self._waiting):
@@ -53,7 +53,7 @@ class Writer:
             return True
 
     def give_up(self, who: object) -> None:
-        """Give the turn up, or the place in the row."""
+        """Give up the turn, or the place in line for it."""
         with self._changed:
             self._leave_row(who)
             self._writing.discard(who)

@@ -55,7 +55,7 @@ class AdapterContract(
     AnnouncementsContract,
     AnyOrderContract,
 ):
-    """Holds an adapter to all of `jobqueue.adapters.base.Adapter`, in some hundred tests.
+    """The tests that an adapter keeps to `jobqueue.adapters.base.Adapter`, some hundred of them.
 
     Subclass it in a test module, under a name that begins with `Test`, and override the fixture
     `adapter`. It gives an adapter that is empty, has its tables, and takes its time from `clock`,

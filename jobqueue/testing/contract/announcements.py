@@ -1,4 +1,4 @@
-"""Every method that makes a job ready announces it: an idle worker hears of it and finds the job.
+"""The announcements by every method that makes a job ready: an idle worker wakes and finds it.
 
 Each method of `Adapter` is either in `MAKES_READY`, with what shows that it wakes, or in
 `MAKES_NOTHING_READY`. One that is added later has to be put into one of them.
@@ -51,33 +51,33 @@ Scenario = Callable[[Adapter], Act]
 
 
 def enqueue(adapter: Adapter) -> Act:
-    """A job that is due."""
+    """Enqueue a job that is due."""
     return lambda: enqueue_one(adapter)
 
 
 def enqueue_many(adapter: Adapter) -> Act:
-    """So many that a database may store them in another way."""
+    """Enqueue so many jobs that a database may store them in another way."""
     return lambda: adapter.enqueue([new_job()] * 2_000)
 
 
 def enqueue_some_due(adapter: Adapter) -> Act:
-    """Jobs of which only the last is due."""
+    """Enqueue jobs of which only the last is due."""
     return lambda: adapter.enqueue([new_job(delay=HOUR), new_job(delay=HOUR), new_job()])
 
 
 def enqueue_once(adapter: Adapter) -> Act:
-    """A job for an idempotency key."""
+    """Enqueue a job under an idempotency key."""
     return lambda: adapter.enqueue_once(UsedKey("a key", "what it stands for", HOUR), new_job())
 
 
 def enqueue_ticks(adapter: Adapter) -> Act:
-    """The job of a schedule."""
+    """Enqueue the job of a schedule's tick."""
     seen = declared(adapter)
     return lambda: adapter.enqueue_ticks(seen, [new_job()], adapter.now())
 
 
 def settle_with(make: Callable[[ClaimedJob], Outcome]) -> Scenario:
-    """A job that goes back."""
+    """A scenario in which a claimed job is settled and becomes ready again."""
 
     def settle(adapter: Adapter) -> Act:
         job = claim_new(adapter)
@@ -87,7 +87,7 @@ def settle_with(make: Callable[[ClaimedJob], Outcome]) -> Scenario:
 
 
 def turn_with(make: Callable[[ClaimedJob], Outcome], *, claims: bool = False) -> Scenario:
-    """A job that goes back, to others: by a worker that claims nothing, or elsewhere."""
+    """A scenario in which a turn makes a job ready, and claims nothing or from another queue."""
 
     def turn(adapter: Adapter) -> Act:
         job = claim_new(adapter)
@@ -98,79 +98,79 @@ def turn_with(make: Callable[[ClaimedJob], Outcome], *, claims: bool = False) ->
 
 
 def settle_unlocked(adapter: Adapter) -> Act:
-    """A job that goes back after its row was locked."""
+    """Settle a job by `settle_unlocked`, so that it becomes ready again."""
     job = claim_new(adapter)
     return lambda: adapter.settle_unlocked([released(job)])
 
 
 def released(job: ClaimedJob) -> Outcome:
-    """It was not started."""
+    """The outcome of a job that was not started."""
     return Released(job)
 
 
 def retried(job: ClaimedJob) -> Outcome:
-    """It is to be tried again at once."""
+    """The outcome of a job that is to be tried again at once."""
     return Retried(job, error="broken", delay=NO_DELAY)
 
 
 def held(adapter: Adapter) -> ClaimedJob:
-    """A job of a registered worker."""
+    """A job that a registered worker holds."""
     adapter.register_worker(new_worker())
     return claim_new(adapter)
 
 
 def unregister_worker(adapter: Adapter) -> Act:
-    """A worker ends with a job in its hands."""
+    """Unregister a worker that holds a job."""
     held(adapter)
     return lambda: adapter.unregister_worker("worker-1")
 
 
 def rescue(adapter: Adapter) -> Act:
-    """A worker is silent."""
+    """Rescue the job of a worker whose heartbeat has stopped."""
     held(adapter)
     (seen,) = adapter.workers()
     return lambda: adapter.rescue(seen, "it is gone")
 
 
 def rescue_what_crashed(adapter: Adapter) -> Act:
-    """A worker dies while it performs a job."""
+    """Rescue a job whose worker has died while it performed it."""
     job = held(adapter)
     crashed = [CrashedJob(job.id, job.token, "it died")]
     return lambda: adapter.rescue_crashed("worker-1", crashed)
 
 
 def rescue_what_was_not_started(adapter: Adapter) -> Act:
-    """A worker dies before it has begun with a job."""
+    """Rescue a job whose worker has died before it began with it."""
     held(adapter)
     return lambda: adapter.rescue_crashed("worker-1", [])
 
 
 def rescue_orphans(adapter: Adapter) -> Act:
-    """A job is of a worker that nobody knows."""
+    """Rescue a job of a worker that is not registered."""
     claim_new(adapter)
     return lambda: adapter.rescue_orphans("worker-1", "it is gone")
 
 
 def release_strays(adapter: Adapter) -> Act:
-    """A worker holds a job without knowing."""
+    """Give back a job that a worker holds without knowing of it."""
     held(adapter)
     return lambda: adapter.release_strays("worker-1", set())
 
 
 def retry_a_failed_one(adapter: Adapter) -> Act:
-    """Somebody has a job tried again."""
+    """Retry a failed job."""
     settle_all(adapter, Failed(claim_new(adapter), error="broken"))
     return lambda: adapter.retry(JobFilter())
 
 
 def retry_a_waiting_one(adapter: Adapter) -> Act:
-    """Somebody does not want to wait for a job's time."""
+    """Retry a job that waits, so that it is due now."""
     enqueue_one(adapter, new_job(delay=HOUR))
     return lambda: adapter.retry(JobFilter())
 
 
 def resume_queues(adapter: Adapter) -> Act:
-    """A queue goes on that was paused."""
+    """Resume a queue that was paused."""
     adapter.pause_queues(["default"])
     enqueue_one(adapter)
     return lambda: adapter.resume_queues(["default"])
@@ -288,7 +288,7 @@ ALL_SCENARIOS = [
 
 @dataclass
 class Idler:
-    """A worker with nothing to do, which claims when it hears of something, and never before."""
+    """An idle worker, which claims when a wake-up comes, and never before."""
 
     adapter: Adapter
     listener: Listener
@@ -296,7 +296,7 @@ class Idler:
     claimed: list[ClaimedJob] = field(default_factory=list)
 
     def wait(self, timeout_seconds: float = PATIENCE_SECONDS) -> None:
-        """Hear of something, and take what is there at that moment."""
+        """Wait for a wake-up, and claim the jobs that are due at that moment."""
         self.heard = self.listener.wait(timeout_seconds)
         if self.heard is not None and self.heard.concerns(("default",)):
             self.claimed = self.adapter.claim(a_claim("the-idle-one", queues=("default",)))
@@ -304,7 +304,7 @@ class Idler:
 
 @contextmanager
 def idling(adapter: Adapter) -> Iterator[Idler]:
-    """Somebody waits within the block, and has heard of something at its end, or given up."""
+    """Have an idle worker wait during the block. At its end a wake-up has come, or none in time."""
     with closing(adapter.listen()) as listener:
         idler = Idler(adapter, listener)
         waiting = threading.Thread(target=idler.wait)
@@ -316,10 +316,10 @@ def idling(adapter: Adapter) -> Iterator[Idler]:
 
 
 class AnnouncementsContract(ContractBase):
-    """Every method that makes a job ready wakes a listener, when the job can be claimed."""
+    """The tests that a listener wakes whenever a method makes a job ready, and finds the job."""
 
     def test_it_is_decided_of_every_method(self) -> None:
-        """A method that is missing here makes jobs ready, or does not: say which."""
+        """Every method of adapters is in one of two lists: it makes jobs ready, or it does not."""
         assert methods_of_adapters() == MAKES_READY.keys() | MAKES_NOTHING_READY
         assert not MAKES_READY.keys() & MAKES_NOTHING_READY
 
@@ -332,7 +332,7 @@ class AnnouncementsContract(ContractBase):
         assert idler.claimed, "who was told found nothing"
 
     def test_a_claim_that_takes_nothing_wakes_nobody(self, adapter: Adapter) -> None:
-        """Otherwise a worker that claims would wake itself again and again."""
+        """A worker that claims would otherwise wake itself again and again."""
         enqueue_one(adapter, new_job(max_attempts=1))
         with closing(adapter.listen()) as listener:
             assert adapter.claim(a_claim(free_slots=0)) == []

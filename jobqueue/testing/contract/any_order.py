@@ -1,4 +1,4 @@
-"""Any calls in any order, compared with a plain model."""
+"""The test of any calls in any order, compared with a plain model."""
 
 from __future__ import annotations
 

@@ -120,36 +120,36 @@ def claim_new(adapter: Adapter, job: NewJob | None = None) -> ClaimedJob:
 
 
 def ids(jobs: Sequence[StoredJob] | Sequence[ClaimedJob]) -> list[int]:
-    """Their ids, in order."""
+    """The ids of jobs, in their order."""
     return [job.id for job in jobs]
 
 
 def record(adapter: Adapter, job_id: int) -> StoredJob:
-    """A job that has to be there."""
+    """The record of a job, which has to be there."""
     found = adapter.get(job_id)
     assert found is not None, f"job {job_id} is gone"
     return found
 
 
 def settle_all(adapter: Adapter, *outcomes: Outcome) -> None:
-    """Settle, with none rejected."""
+    """Settle outcomes, and fail if any is rejected."""
     assert adapter.settle(outcomes) == []
 
 
 def assert_unlocked(job: StoredJob) -> None:
-    """No worker holds it."""
+    """Fail if a worker holds the job."""
     assert (job.locked_at, job.locked_by) == (None, None)
 
 
 def assert_unchanged_by_rejection(adapter: Adapter, outcome: Outcome) -> None:
-    """An outcome is rejected, and its row stays as it is (or stays away)."""
+    """Fail unless an outcome is rejected, and its row stays as it is (or stays away)."""
     before = adapter.get(outcome.job.id)
     assert adapter.settle([outcome]) == [outcome]
     assert adapter.get(outcome.job.id) == before
 
 
 def assert_claimable(adapter: Adapter, job_id: int) -> ClaimedJob:
-    """It is ready and due."""
+    """Fail unless the job is ready and due."""
     assert record(adapter, job_id).state is JobState.READY
     taken = {job.id: job for job in adapter.claim(a_claim("somebody-else"))}
     assert job_id in taken
@@ -171,7 +171,7 @@ def one_of_each_state(adapter: Adapter) -> dict[JobState, StoredJob]:
 
 
 def at_once(*actions: Any) -> None:
-    """Do things in as many threads, all beginning at the same moment."""
+    """Call functions on a thread each, all beginning at the same moment."""
     begin, errors = threading.Barrier(len(actions)), list[BaseException]()
 
     def act(action: Any) -> None:

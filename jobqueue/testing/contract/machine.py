@@ -149,12 +149,12 @@ class AnyOrder(RuleBasedStateMachine):
         )
 
     def _heard(self, data: st.DataObject) -> Wakeup | None:
-        """Any rumour: a wake-up promises nothing."""
+        """A wake-up of any kind, true or not, or none: a wake-up promises nothing."""
         places = [Wakeup(frozenset((j.queue,)), j.place, 1) for j in self.model.jobs.values()]
         return data.draw(st.sampled_from((None, None, LOOK_ANYWHERE, *places)))
 
     def _outcomes(self, data: st.DataObject, fewest: int) -> list[Outcome]:
-        """Of claims old and new, some of them settled before, or twice at once."""
+        """The outcomes of claims old and new. Some were settled before, or come twice here."""
         jobs = data.draw(st.lists(st.sampled_from(self.claims), min_size=fewest, max_size=5))
         return [data.draw(kinds_of_outcome)(job) for job in jobs]
 
@@ -179,7 +179,7 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: self.sightings)
     @rule(data=st.data(), error=texts)
     def rescue(self, data: st.DataObject, error: str) -> None:
-        """A worker is rescued by another that saw its heartbeat, just now or long ago."""
+        """Rescue the jobs of a worker whose heartbeat was seen just now or long ago."""
         seen = data.draw(st.sampled_from(self.sightings))
         rescue = self.adapter.rescue(seen, error)
         if self.model.beats.get(seen.id) == seen.heartbeat_at:
@@ -301,7 +301,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert depth == (of_it.count(JobState.READY), of_it.count(JobState.RUNNING))
 
     def teardown(self) -> None:
-        """Every ready job can be claimed, all in one turn."""
+        """Check at the end that all ready jobs can be claimed in one turn."""
         self.adapter.resume_queues(QUEUES)
         self.model.resume(QUEUES)
         self.clock.advance(LONG)

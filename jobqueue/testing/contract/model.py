@@ -1,4 +1,4 @@
-"""A queue as plain Python has it: what an adapter is compared with, call by call.
+"""The model of a queue in plain Python, with which an adapter is compared call by call.
 
 It knows nothing of databases, locks or indexes. What it says is what `jobqueue.adapters.base`
 promises, with one freedom: which jobs a turn may overlook for a while.
@@ -58,12 +58,12 @@ class ModelJob:
 
     @property
     def place(self) -> tuple[int, datetime, int]:
-        """Where it stands in the order of the claim."""
+        """The place of the job in the order of the claim."""
         return self.priority, self.run_at, self.id
 
     @property
     def pair(self) -> Pair | None:
-        """Its id and the token of who holds it."""
+        """The job's id and the token of its claim."""
         return None if self.token is None else (self.id, self.token)
 
     def reason_or(self, error: str | None) -> str | None:
@@ -102,7 +102,7 @@ class Model:
     # --- the path --------------------------------------------------------------------------------
 
     def enqueue(self, records: Iterable[StoredJob]) -> None:
-        """Jobs were stored."""
+        """Note that jobs were stored."""
         for record in records:
             assert record.id not in self.jobs, f"id {record.id} was used before"
             self.jobs[record.id] = ModelJob(
@@ -129,7 +129,7 @@ class Model:
     def claim(
         self, claim: Claim, claimed: Sequence[ClaimedJob], may_miss: Collection[int] = ()
     ) -> None:
-        """A claim brought these jobs. It need not have seen those that it `may_miss`."""
+        """Check which jobs a claim brought, and note them. It may miss those in `may_miss`."""
         due = self.due(claim.queues)
         certain = [job for job in due if job.id not in may_miss]
         taken = [job.id for job in claimed]
@@ -164,7 +164,7 @@ class Model:
         )
 
     def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Apply outcomes; those that are to be rejected."""
+        """Apply outcomes, and return those that are to be rejected."""
         return [outcome for outcome in outcomes if not self._settled(outcome)]
 
     def _settled(self, outcome: Outcome) -> bool:
@@ -193,7 +193,7 @@ class Model:
         return True
 
     def held_under(self, job_id: int, token: int) -> ModelJob | None:
-        """The job, if whoever has that token holds it."""
+        """The job, if it is held under that token; else None."""
         job = self.jobs.get(job_id)
         return job if job is not None and job.token == token else None
 
@@ -207,7 +207,7 @@ class Model:
             del self.jobs[job.id]
 
     def _free(self, job: ModelJob) -> JobState:
-        """Ready again, unless somebody wanted it to end."""
+        """Make a job ready again, or cancelled if somebody has cancelled it."""
         if job.cancel_requested:
             self._end(job, CANCELLED)
         else:
@@ -227,12 +227,12 @@ class Model:
         return [job for job in self.jobs.values() if job.locked_by == worker_id]
 
     def unregister(self, worker_id: str) -> Rescue:
-        """A worker signed off."""
+        """Note that a worker was unregistered."""
         self.beats.pop(worker_id, None)
         return _rescue(worker_id, {job.id: self._refund(job) for job in self.held_by(worker_id)})
 
     def rescue(self, worker_id: str, error: str) -> Rescue:
-        """A worker is taken for dead: the attempt is spent, no crash is charged."""
+        """Rescue a worker that is taken for dead: attempts are spent, no crash is charged."""
         self.beats.pop(worker_id, None)
         ended = {job.id: self._rescued(job, error) for job in self.held_by(worker_id)}
         return _rescue(worker_id, ended)
@@ -245,7 +245,7 @@ class Model:
         return job.state
 
     def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
-        """A worker's process died: what it performed is charged, the rest is refunded."""
+        """Rescue a dead process: jobs that it performed are charged, others are refunded."""
         self.beats.pop(worker_id, None)
         ended = {}
         for crashed in performing:
@@ -268,7 +268,7 @@ class Model:
         return job.state
 
     def release_strays(self, worker_id: str, held: Collection[Pair]) -> Rescue:
-        """A worker named what it knows of."""
+        """Give back the jobs of a worker that it does not know of."""
         strays = [job for job in self.held_by(worker_id) if job.pair not in held]
         return _rescue(worker_id, {job.id: self._refund(job) for job in strays})
 
@@ -280,7 +280,7 @@ class Model:
     # --- steering --------------------------------------------------------------------------------
 
     def matching(self, where: JobFilter, states: Collection[JobState]) -> list[ModelJob]:
-        """The jobs that are meant, of those in these states."""
+        """The jobs that match a filter, of those in these states."""
         now = self.clock.now()
         return [
             job
@@ -293,7 +293,7 @@ class Model:
         ]
 
     def retry(self, where: JobFilter) -> int:
-        """Jobs were made due."""
+        """Make jobs due now."""
         jobs = self.matching(where, (READY, FAILED, CANCELLED))
         for job in jobs:
             job.run_at = min(job.run_at, self.clock.now())
@@ -304,7 +304,7 @@ class Model:
         return len(jobs)
 
     def cancel(self, where: JobFilter, reason: str) -> int:
-        """Jobs that wait were cancelled."""
+        """Cancel jobs that wait."""
         jobs = self.matching(where, (READY,))
         for job in jobs:
             job.last_error = reason
@@ -312,7 +312,7 @@ class Model:
         return len(jobs)
 
     def request_cancel(self, job_id: int, reason: str) -> JobState | None:
-        """Somebody wants a job to end."""
+        """Cancel a job that waits, or ask for the end of a running one."""
         job = self.jobs.get(job_id)
         if job is None or job.state not in {READY, RUNNING}:
             return None
@@ -329,13 +329,13 @@ class Model:
         return {job.pair: job.last_error for job in held if job.cancel_requested and job.pair}
 
     def report_progress(self, job_id: int, token: int, progress: Any) -> None:
-        """The holder of a claim, old or new, said how far it is."""
+        """Store the progress that the holder of a claim, old or new, has reported."""
         job = self.held_under(job_id, token)
         if job is not None:
             job.progress = progress
 
     def delete(self, where: JobFilter, *, include_running: bool) -> int:
-        """Rows were removed."""
+        """Remove jobs."""
         spared = set() if include_running else {RUNNING}
         jobs = self.matching(where, set(JobState) - spared)
         for job in jobs:
@@ -343,21 +343,21 @@ class Model:
         return len(jobs)
 
     def pause(self, queues: Collection[str]) -> set[str]:
-        """Queues were paused."""
+        """Note that queues are paused."""
         changed = set(queues) - self.paused
         self.paused |= changed
         self.steered_at = self.clock.now()
         return changed
 
     def resume(self, queues: Collection[str]) -> set[str]:
-        """Queues were resumed."""
+        """Note that queues are resumed."""
         changed = set(queues) & self.paused
         self.paused -= changed
         self.steered_at = self.clock.now()
         return changed
 
     def young(self, lateness: timedelta) -> set[int]:
-        """The ready jobs that have not been to be had for so long."""
+        """The ready jobs that became claimable only within the time `lateness`."""
         after = self.clock.now() - lateness
         return {job.id for job in self.jobs.values() if max(self._since(job)) > after}
 
@@ -369,7 +369,7 @@ class Model:
 
 
 def _may_go(job: ModelJob, ahead: int, claim: Claim) -> bool:
-    """Whether a job with so many ahead of it is for this claim."""
+    """Whether a claim takes a job that has `ahead` jobs before it."""
     return ahead < claim.limit and (job.max_attempts > 1 or ahead < claim.free_slots)
 
 

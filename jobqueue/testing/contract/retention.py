@@ -1,4 +1,4 @@
-"""Removing finished jobs that need not be kept."""
+"""The removal of finished jobs that need not be kept."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class RetentionContract(ContractBase):
 
 
 def succeed(adapter: Adapter, clock: ManualClock, handler: str = "Work") -> int:
-    """A job that has succeeded, a minute after the one before."""
+    """Have a job succeed, a minute after the one before."""
     clock.advance(MINUTE)
     job = claim_new(adapter, new_job(handler))
     settle_all(adapter, Succeeded(job, keep=True))

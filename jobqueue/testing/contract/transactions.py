@@ -31,7 +31,7 @@ EFFECT = new_job("Effect")
 
 @contextmanager
 def begun(adapter: Adapter) -> Iterator[Transaction]:
-    """A transaction that an effect has been written in: a job that is enqueued."""
+    """A transaction in which something has been written: a job that is enqueued."""
     transaction = adapter.transaction()
     try:
         assert transaction.take_turn(10)
@@ -43,7 +43,7 @@ def begun(adapter: Adapter) -> Iterator[Transaction]:
 
 
 def write_and_commit(adapter: Adapter, outcome: Succeeded | None) -> None:
-    """All that a block does."""
+    """Do what a block of `self.transaction()` does: begin, write, flush and commit."""
     with begun(adapter) as transaction:
         transaction.flush()
         transaction.commit(outcome)
@@ -62,7 +62,7 @@ async def write_and_commit_async(adapter: Adapter, outcome: Succeeded | None) ->
 
 
 def effects(adapter: Adapter) -> int:
-    """The number of committed jobs that stand for the job's writes."""
+    """The number of writes by `begun` that were committed."""
     return adapter.count_jobs(JobFilter(handlers=(EFFECT.handler,)))
 
 

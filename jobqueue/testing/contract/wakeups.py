@@ -27,7 +27,7 @@ class WakeupsContract(ContractBase):
 
     @pytest.fixture
     def listener(self, adapter: Adapter) -> Iterator[Listener]:
-        """Something that listens."""
+        """A listener of the adapter."""
         listening = adapter.listen()
         yield listening
         listening.close()

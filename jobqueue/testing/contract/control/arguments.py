@@ -1,4 +1,4 @@
-"""Giving jobs other arguments."""
+"""The control of jobs: giving them other arguments."""
 
 from __future__ import annotations
 

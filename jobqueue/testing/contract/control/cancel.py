@@ -1,4 +1,4 @@
-"""Cancelling jobs, those that run included."""
+"""The control of jobs: cancelling them, also while they run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deleting jobs."""
+"""The control of jobs: deleting them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pausing queues: no job of a paused queue is claimed."""
+"""The control of queues: no job of a paused one is claimed."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class PauseContract(ContractBase):
     def test_from_then_on_nothing_is_claimed(
         self, adapter: Adapter, queues: tuple[str, ...] | None
     ) -> None:
-        """Pausing while somebody claims: a claim that begins afterwards passes the queue over."""
+        """A queue is paused during a claim: claims that begin afterwards pass it over."""
         made = adapter.enqueue([new_job(queue="a") for _ in range(2000)])
         begun, paused = threading.Event(), threading.Event()
 

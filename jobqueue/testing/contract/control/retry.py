@@ -1,4 +1,4 @@
-"""Retrying jobs in every state."""
+"""The control of jobs: retrying them, in every state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claiming: which jobs, in which order, and by whom."""
+"""The claim: which jobs, in which order, and by whom."""
 
 from __future__ import annotations
 

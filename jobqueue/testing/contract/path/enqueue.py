@@ -1,4 +1,4 @@
-"""Enqueueing: the stored values, and their order."""
+"""The enqueueing of jobs: the stored values, and their order."""
 
 from __future__ import annotations
 

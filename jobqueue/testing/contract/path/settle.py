@@ -1,4 +1,4 @@
-"""Settling: the change that each outcome makes to its row, and the fence."""
+"""The settlement of jobs: the change that each outcome makes to its row, and the fence."""
 
 from __future__ import annotations
 
