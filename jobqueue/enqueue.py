@@ -209,7 +209,10 @@ def store_once(
     observers: Observers,
     logger: logging.Logger,
 ) -> EnqueuedOnce[StoredJob]:
-    """Store a job in a transaction of its own, unless the key was used before."""
+    """Store a job in a transaction of its own, unless the key was used before.
+
+    The hook `job_enqueued` is called for a job that was stored.
+    """
     once = adapter.enqueue_once(key, job)
     if once.is_new and once.job is not None:
         _call_hooks([once.job], None, observers, logger)

@@ -27,7 +27,7 @@ CALL_COSTS = 100
 
 
 def redact_args(args: Mapping[str, Any], redacted: Collection[str]) -> dict[str, Any]:
-    """Replace the values of the named parameters by `***`."""
+    """A copy of the arguments, with `***` for the values of the named parameters."""
     return {name: MASK if name in redacted else value for name, value in args.items()}
 
 

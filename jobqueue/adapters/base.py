@@ -2,7 +2,8 @@
 
 It works in batches throughout: many jobs are enqueued by one call, many claimed by one call and
 many settled by one call. It consists of roles, each in a file of its own in `roles/`, and in a file
-of the same name in each adapter. `jobqueue.testing.AdapterContract` holds an adapter to all of it.
+of the same name in `memory/` and in `sql/`. `postgres/` and `sqlite/` have the files of those roles
+in which they differ. `jobqueue.testing.AdapterContract` holds an adapter to all of it.
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ class Executor:
         """Perform a claimed job and say what came of it. Nothing that `perform` raises gets out.
 
         Args:
-            within: calls what it is given; `StopNow` and `JobTimeout` may be raised in there and
-                nowhere else.
+            within: calls what it is given; `StopNow`, `JobTimeout` and `JobCancelled` may be raised
+                in there and nowhere else.
             run_coroutine: runs an async job to its end, and returns; by default on an event loop
                 on this thread.
             uninterrupted: a stretch within `within` in which nothing is raised.
@@ -189,8 +189,8 @@ class Executor:
     def delay_after_kill(self, claimed: ClaimedJob) -> timedelta | None:
         """The delay of a job that was killed for its time; None if it is not tried again.
 
-        It is what the job's retry policy says. A policy that is code of the application is not
-        asked here: the default policy takes its place.
+        It is what a policy of `retry.py` says. A policy of the application's own is not asked here:
+        until it is, when the time is over, the default policy takes its place.
         """
         if self.has_policy_of_its_own(claimed):
             return delay_after(DEFAULT_RETRY, claimed, JobTimeout())[0]

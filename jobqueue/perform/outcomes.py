@@ -78,9 +78,10 @@ def after_error(attempt: Attempt, error: BaseException) -> Outcome:
 def after_fault(
     job_class: type[Job] | None, claimed: ClaimedJob, error: BaseException, keep: bool
 ) -> Outcome:
-    """The outcome of a job for which code outside of `perform` failed: the job has failed.
+    """The outcome of an attempt for which code outside of `perform` failed.
 
-    Otherwise the job would come back uncharged, and would do the same again, for ever.
+    The attempt has failed, and the retry policy decides. Otherwise the job would come back
+    uncharged, and would do the same again, for ever.
 
     Args:
         job_class: its class, if it is known.

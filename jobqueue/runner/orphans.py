@@ -30,7 +30,7 @@ class Orphans:
     def collect(self, own: Collection[int]) -> None:
         """Collect the zombies among the children of this process that were there the last time too.
 
-        Whoever has started one, on another thread, waits for it, and collects it before.
+        A zombie that another thread waits for is collected by that thread before the second look.
 
         Args:
             own: the process ids of children that are collected otherwise.

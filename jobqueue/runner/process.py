@@ -318,18 +318,26 @@ class WorkerProcess:
         return self._why_killed or how_it_ended(self.exit_code)
 
     def crashed_jobs(self) -> tuple[CrashedJob, ...]:
-        """The jobs that the process was performing when it ended, to be charged with the crash.
+        """The jobs that the process was performing when it ended, and that lose their attempt.
 
-        When it was killed for one that was over its time, the others are not charged with that.
-        None is where it ended by the signal that it was asked with: a job had taken the handler.
+        There are none if the supervisor has forgiven the process, or if it died of a signal that it
+        was asked with, since a job had taken the handler. After a kill for `max_runtime`, no job is
+        charged with a crash.
         """
-        is_as_asked = self.asked_to_stop and self.exit_code == -signal.SIGTERM
-        if self._forgiven or is_as_asked:
+        if self._forgiven or self._died_of_being_asked:
             return ()
         performing = self._slots.performing()
         known = {(entry.job_id, entry.token) for entry in performing}
         unsettled = [pair for pair in self._slots.unsettled() if pair not in known]
         return (*map(self._crashed, performing), *map(self._crashed_unsettled, unsettled))
+
+    @property
+    def _died_of_being_asked(self) -> bool:
+        asked_with = {
+            -signal.SIGTERM: self.asked_to_stop,
+            -signal.SIGQUIT: self.told_to_hurry,
+        }
+        return self.exit_code is not None and asked_with.get(self.exit_code, False)
 
     def _crashed(self, entry: SlotEntry) -> CrashedJob:
         if (entry.job_id, entry.token) in self._timed_out:

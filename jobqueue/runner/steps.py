@@ -45,7 +45,7 @@ class Steps:
         """Take a step, unless it has failed lately.
 
         Args:
-            name: what it does, for the log: `to see which workers have ended`.
+            name: what it does, for the log: `see which workers have ended`.
             step: is called; it may raise.
         """
         trouble = self._troubles.get(name)

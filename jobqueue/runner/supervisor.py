@@ -56,7 +56,8 @@ class Supervisor:
         lease: how long a worker may be silent.
         grace: how long a stopping worker may finish what it performs.
         logger: where it logs what it does.
-        until_idle: whether workers end by themselves when nothing is due, and are not replaced.
+        until_idle: whether workers end when nothing is due. One that has ended by itself is not
+            replaced.
         relay: wakes its workers when there are jobs; None when they poll for themselves.
         ticker: enqueues the recurring jobs that its workers have; None for none.
         max_memory_bytes: a worker that uses more is replaced, once it has finished its jobs.
@@ -202,7 +203,7 @@ class Supervisor:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the supervisor was told to stop."""
+        """Whether the supervisor is stopping, for whatever reason."""
         return self._stops > 0
 
     def worker_pids(self) -> tuple[tuple[str, int], ...]:

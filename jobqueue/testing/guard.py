@@ -24,10 +24,10 @@ REFUSED = (
 
 
 class DatabaseGuard:
-    """A guard that refuses jobs in the database configured when tests begin, except in sessions.
+    """A guard that refuses jobs in the application's own database, unless `session=` is given.
 
-    What tests and their `conftest.py` configure afterwards is theirs, and so are the adapters that
-    are given in code.
+    The application's own is the database which is configured when the tests begin. What tests and
+    their `conftest.py` configure afterwards is theirs, and so are adapters that are given in code.
     """
 
     def __init__(self) -> None:

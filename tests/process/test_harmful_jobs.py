@@ -448,8 +448,8 @@ BREAKING = """
 
 
     class Defaults(Job):
-        def perform(self):
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        def perform(self, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
             (HERE / "default.started").touch()
             time.sleep(60)
 """
@@ -538,13 +538,18 @@ def test_a_worker_that_does_not_get_its_signals_ends_when_it_is_asked(
     assert "killed" not in log
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGQUIT"])
 def test_a_worker_that_dies_of_being_asked_charges_nobody(
-    breaking: Project, start: Start, wait_for: WaitFor
+    breaking: Project, start: Start, wait_for: WaitFor, name: str
 ) -> None:
-    job_id = enqueue(breaking, "Defaults")
+    """It is asked to finish by TERM, and, when its supervisor is told twice, to hurry by QUIT."""
+    job_id = enqueue(breaking, "Defaults", name=name)
     supervisor = start("work", "-n", "1")
     wait_for(exists(breaking, "default.started"), "the job to take the signal")
     supervisor.send(signal.SIGTERM)
+    if name == "SIGQUIT":
+        wait_for(lambda: "its supervisor asked it to" in supervisor.log, "the worker to be asked")
+        supervisor.send(signal.SIGTERM)
     exit_code, log = supervisor.ended()
     assert exit_code == 0, log
     job = show(breaking, job_id)

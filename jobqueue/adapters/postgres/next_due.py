@@ -169,7 +169,7 @@ class NextDue:
         return self._last
 
     def _marks_after(self, first: FirstReady) -> list[Lane]:
-        """The mark of each known priority, to go on from: the present, or a job before it."""
+        """For each known priority: its first ready job, or the present if that is earlier."""
         present = (first.now, 0)
         found = {lane.priority: (lane.run_at, lane.id) for lane in first.lanes}
         known = [*found, DEFAULT_PRIORITY, *(lane.priority for lane in self.low_water.lanes())]

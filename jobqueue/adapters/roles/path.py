@@ -39,7 +39,8 @@ class PathRole(Protocol):
 
         An outcome applies only while its job is still running under the token it was claimed
         with; a rejected one changes nothing. If the database refuses the text of an outcome, that
-        outcome is stored without the text, and the others as they are.
+        outcome is stored with its error in ASCII, and without its result and progress. The
+        others are stored as they are.
 
         Raises:
             DatabaseUnavailable: somebody keeps the rows of some jobs locked; the outcomes of the

@@ -100,10 +100,10 @@ class Database:
     def write_giving_way(self, work: Callable[[Connection, bool], T]) -> T:
         """Write to rows that others may have locked, and wait for none of them for long.
 
-        If a row stays locked, the transaction is rolled back. Then it is made once more, and passes
-        over the rows that are locked. So there is no deadlock with a worker that settles, and a
-        transaction that somebody has left open holds up nothing but its own rows. A file has one
-        writer at a time, so that no row is locked there.
+        PostgreSQL rolls the transaction back if a row stays locked. Then it is made once more, and
+        passes over the rows that are locked. So there is no deadlock with a worker that settles,
+        and a transaction that somebody has left open holds up nothing but its own rows. Here, in a
+        file that has one writer at a time, no row is locked, and the transaction is made once.
 
         Args:
             work: what to do, on a connection; the second argument says whether to pass over locked

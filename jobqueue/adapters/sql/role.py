@@ -47,7 +47,7 @@ class SqlParts:
         database: the engine and its transactions.
         time: the time in statements.
         sessions: the transactions of callers.
-        announcer: announces jobs that become ready, after the commit.
+        announcer: announces jobs that become ready, usually after the commit.
     """
 
     adapter: Adapter

@@ -47,7 +47,7 @@ class SqliteDatabase(Database):
     def write(
         self, work: Callable[[Connection], T], *, answer_seconds: float | None = ANSWER_SECONDS
     ) -> T:
-        """Do something in a transaction and commit it, when no other write is under way.
+        """Do something in a transaction and commit it, when no job's own transaction is open.
 
         Raises:
             TransactionOpen: a job's transaction was open all the time; nothing was done.

@@ -82,8 +82,8 @@ class WatchedFile:
         """The identity of the file that is there now. SQLite itself would create a missing one.
 
         Raises:
-            SchemaError: there is none.
-            DatabaseUnavailable: there is none any more.
+            SchemaError: no file has been there so far.
+            DatabaseUnavailable: the file was deleted while it was in use.
         """
         found = self._found()
         if found is not None:

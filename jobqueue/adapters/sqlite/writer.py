@@ -1,4 +1,4 @@
-"""The writes of a process take turns, since SQLite has one writer at a time."""
+"""A job's own transaction and the other writes of a process take turns: SQLite has one writer."""
 
 from __future__ import annotations
 
