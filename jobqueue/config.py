@@ -243,6 +243,16 @@ def setting_names() -> tuple[str, ...]:
     return tuple(setting.name for setting in fields(Settings))
 
 
+def url_settings() -> tuple[str, ...]:
+    """Return the names of the settings that are URLs of databases, and so may have passwords."""
+    return tuple(setting.name for setting in fields(Settings) if setting.metadata["kind"] is URL)
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
 def load_settings(
     options: Mapping[str, Any] | None = None,
     *,
@@ -392,7 +402,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _variables(name: str) -> tuple[str, ...]:
-    own = ENVIRONMENT_PREFIX + name.upper()
+    own = variable_of(name)
     return (own, "DATABASE_URL") if name == "database_url" else (own,)
 
 
