@@ -228,18 +228,6 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else _spelled_out(c) for c in text)
 
 
-def printable_json(text: str) -> str:
-    """Spell out the control characters of JSON text, but for line breaks, so that it stays JSON."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in text)
-
-
-def _json_escape(character: str) -> str:
-    # The json module leaves 7f as it is.
-    return json.dumps(character)[1:-1] if ord(character) > 0x7F else f"\\u{ord(character):04x}"
-
-
 def _spelled_out(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 

@@ -13,7 +13,7 @@ from typing import Any
 from jobqueue.cli.errors import one_line
 from jobqueue.json_text import writable
 from jobqueue.records import JobRecord
-from jobqueue.redaction import printable, printable_json
+from jobqueue.redaction import printable
 from jobqueue.views.jobs import job_view
 
 GAP = 2
@@ -40,7 +40,7 @@ def as_json(record: JobRecord, *, reveal: bool = False) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
-    print(printable_json(_json(value, indent=2, ensure_ascii=True)))
+    print(_json(value, indent=2, ensure_ascii=True))
 
 
 def _json(value: Any, **options: Any) -> str:

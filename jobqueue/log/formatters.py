@@ -11,7 +11,7 @@ from typing import Any
 
 from jobqueue.log.emit import facts_of_job
 from jobqueue.records import Outcome
-from jobqueue.redaction import printable, printable_json
+from jobqueue.redaction import printable
 
 FACTS = (
     "event",
@@ -120,4 +120,7 @@ def _one_record(text: str) -> str:
 
 def _json_line(facts: dict[str, Any]) -> str:
     """JSON on one line, without characters that a terminal would act on."""
-    return printable_json(json.dumps(facts, ensure_ascii=False, default=str))
+    text = json.dumps(facts, ensure_ascii=False, default=str)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)

@@ -139,13 +139,13 @@ class HealthServer:
         try:
             chunk = request.connection.recv(CHUNK_BYTES)
             request.text += chunk
-            if request.is_complete:
+            if request.has_ended:
                 request.connection.send(self._answer_to(request))
         except BlockingIOError:
             return
         except OSError:
             chunk = b""
-        if not chunk or request.is_complete:
+        if not chunk or request.has_ended:
             self._drop(request.connection)
 
     def _answer_to(self, request: _Request) -> bytes:
@@ -175,7 +175,7 @@ class _Request:
     deadline: float = field(default_factory=lambda: time.monotonic() + REQUEST_SECONDS)
 
     @property
-    def is_complete(self) -> bool:
+    def has_ended(self) -> bool:
         return len(self.text) > LARGEST_REQUEST or bool(END_OF_REQUEST.search(self.text))
 
 

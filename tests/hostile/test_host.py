@@ -627,6 +627,17 @@ def test_json_of_the_log_has_no_control_characters_at_all() -> None:
     assert json.loads(line)["message"] == every
 
 
+@SQLITE
+def test_a_row_imports_nothing(project: Project, database_url: str) -> None:
+    project.write("evil.py", "from pathlib import Path\nPath('imported').touch()\n")
+    with closing(connect(database_url)) as adapter:
+        for handler in ("evil.Job", "evil:Job", "evil", "os.system", "../evil"):
+            adapter.enqueue([NewJob(handler, '{"command": "touch imported"}', "default", 50, 5)])
+    assert project.jobs("workoff").exit_code == 0
+    assert project.jobs("list").exit_code == 0
+    assert not (project.folder / "imported").exists()
+
+
 # --- units of systemd ----------------------------------------------------------------------------
 
 
