@@ -161,8 +161,8 @@ class Settings:
     database_url: str = _setting(
         DEFAULT_DATABASE_URL,
         URL,
-        "The database. JOBS_DATABASE_URL comes before DATABASE_URL in the environment. A password is "
-        "safe there, and not on a command line.",
+        "The database. JOBS_DATABASE_URL comes before DATABASE_URL in the environment. A password "
+        "is safe there, and not on a command line.",
     )
     wait_for_database: timedelta = _setting(
         timedelta(0),
