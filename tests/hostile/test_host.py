@@ -94,9 +94,9 @@ def recorded(empty_project: Project) -> Iterator[Project]:
 
 def command(project: Project, *arguments: str) -> Run:
     """Run a Python of its own, which records its command line."""
-    folder = project.folder
+    folder, before = project.folder, project.environment.get("PYTHONPATH", "")
     recording = {
-        "PYTHONPATH": str(folder / "recording"),
+        "PYTHONPATH": f"{folder / 'recording'}{os.pathsep}{before}".rstrip(os.pathsep),
         "ARGUMENTS_LOG": str(folder / "arguments.log"),
     }
     return project.python("-m", "jobqueue", *arguments, env=recording)
@@ -199,7 +199,7 @@ def test_a_sqlite_file_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
         assert mode_of(path) == 0o640
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o777])
+@pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_jobs_setup_makes_files_for_their_owner(empty_project: Project, umask: int) -> None:
     code = f"import os, sys; os.umask({umask}); sys.argv = ['jobs', 'setup']"
     run = empty_project.python("-c", f"{code}; from jobqueue.cli import main; main()")
