@@ -161,7 +161,8 @@ class Settings:
     database_url: str = _setting(
         DEFAULT_DATABASE_URL,
         URL,
-        "The database. JOBS_DATABASE_URL comes before DATABASE_URL in the environment.",
+        "The database. JOBS_DATABASE_URL comes before DATABASE_URL in the environment. A password "
+        "is safe there, and not on a command line.",
     )
     wait_for_database: timedelta = _setting(
         timedelta(0),
@@ -241,6 +242,16 @@ class Settings:
 def setting_names() -> tuple[str, ...]:
     """Return the names of all settings, in the order of the documentation."""
     return tuple(setting.name for setting in fields(Settings))
+
+
+def url_settings() -> tuple[str, ...]:
+    """Return the names of the settings that are URLs of databases, and so may have passwords."""
+    return tuple(setting.name for setting in fields(Settings) if setting.metadata["kind"] is URL)
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return ENVIRONMENT_PREFIX + name.upper()
 
 
 def load_settings(
@@ -392,7 +403,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _variables(name: str) -> tuple[str, ...]:
-    own = ENVIRONMENT_PREFIX + name.upper()
+    own = variable_of(name)
     return (own, "DATABASE_URL") if name == "database_url" else (own,)
 
 

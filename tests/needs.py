@@ -72,6 +72,10 @@ def _history() -> str | None:
     return None if found.returncode else str(PROJECT)
 
 
+def _root() -> str | None:
+    return "root" if os.geteuid() == 0 else None
+
+
 NEEDS = {
     "pgbouncer": program(
         "pgbouncer",
@@ -88,6 +92,7 @@ NEEDS = {
         _history,
         "run in a clone of its repository with the whole history, `git fetch --unshallow`",
     ),
+    "another user": Need("another user of the machine", _root, "run as root"),
     "mounting": Need(
         "to mount a file system",
         _folder_that_was_mounted,

@@ -141,13 +141,14 @@ def test_every_link_leads_somewhere() -> None:
 TEST_NAME = re.compile(r"\b(test_\w+)(\.py|…)?")
 
 
-def test_every_test_that_is_named_as_proof_exists() -> None:
+@pytest.mark.parametrize("page", ["reliability.md", "security.md"])
+def test_every_test_that_is_named_as_proof_exists(page: str) -> None:
     """A name that ends in dots is the beginning of one."""
     folders = (PROJECT / "tests", PROJECT / "jobqueue" / "testing")
     files = [file for folder in folders for file in folder.rglob("*.py")]
     there = set(re.findall(r"def (test_\w+)", "\n".join(file.read_text() for file in files)))
     there |= {file.name for file in files}
-    named = TEST_NAME.findall((PROJECT / "docs" / "reliability.md").read_text())
+    named = TEST_NAME.findall((PROJECT / "docs" / page).read_text())
     assert len(named) > 20
     for name, more in named:
         if more == "…":

@@ -19,7 +19,7 @@ import pytest
 
 from jobqueue import ConfigurationError
 from jobqueue.cli.services import write_unit
-from jobqueue.runner.health import HealthServer
+from jobqueue.runner.health import HealthAddress, HealthServer
 from jobqueue.runner.service_notifier import ServiceNotifier
 from tests.conftest import PATIENCE_SECONDS, Project
 
@@ -97,7 +97,9 @@ def ask(port: int, path: str) -> int:
 
 def test_health() -> None:
     state = {"alive": True, "ready": False}
-    server = HealthServer("127.0.0.1:0", lambda: state["alive"], lambda: state["ready"], LOG)
+    server = HealthServer(
+        HealthAddress("127.0.0.1", 0), lambda: state["alive"], lambda: state["ready"], LOG
+    )
     server.start()
     try:
         assert [ask(server.port, path) for path in ("/healthz", "/readyz", "/x")] == [200, 503, 404]
@@ -109,8 +111,8 @@ def test_health() -> None:
 
 @pytest.mark.parametrize("address", ["", "port", "127.0.0.1", "70000", "1.2.3.4.5:80"])
 def test_an_address_that_cannot_be_used(address: str) -> None:
-    with pytest.raises(ConfigurationError, match="expected a free port"):
-        HealthServer(address, lambda: True, lambda: True, LOG)
+    with pytest.raises(ConfigurationError, match="expected a port"):
+        HealthServer(HealthAddress.parse(address), lambda: True, lambda: True, LOG)
 
 
 def test_the_files(empty_project: Project) -> None:

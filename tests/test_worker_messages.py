@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from jobqueue.adapters.memory.adapter import MemoryAdapter
+from jobqueue.config import load_settings
 from jobqueue.records import NewJob, NewSchedule, Rescue, Wakeup
+from jobqueue.runner.command_line import environment_for
 from jobqueue.runner.daemon import DaemonFiles, own_state
 from jobqueue.runner.messages import (
     PROTOCOL,
@@ -114,6 +116,21 @@ def test_a_plan_of_a_later_release_may_say_more() -> None:
     plan = WorkerPlan("id", "worker.0", ("a", "b"), 1, False, {"lease": 2}, 3, 4, 5)
     later = json.dumps(json.loads(plan.to_json()) | LATER)
     assert WorkerPlan.from_json(later) == plan
+
+
+def test_the_url_of_an_option_reaches_workers_of_any_release(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Earlier supervisors have it in the plan. Earlier workers find it as a setting."""
+    url = "postgresql://me:hunter2@db/shop"
+    plan = WorkerPlan("id", "worker.0", None, 1, False, {"database_url": url}, 3, 4, 5)
+    facts = json.loads(plan.to_json())
+    assert WorkerPlan.from_json(json.dumps(facts | {"options": {"database_url": url}})) == plan
+    assert (
+        load_settings(facts["options"], environ=environment_for(plan.options)).database_url == url
+    )
+    monkeypatch.setattr(os, "environ", environment_for(plan.options))
+    assert WorkerPlan.from_json(plan.to_json()) == plan
 
 
 def test_a_state_file_of_a_later_release_can_be_read(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from jobqueue.cli import (
 )
 from jobqueue.cli.errors import clean_exit, examples_as_typed, program_name
 from jobqueue.cli.options import StartsWorkers
+from jobqueue.runner.command_line import hide_passwords
 
 app = typer.Typer(
     name="jobs",
@@ -86,6 +87,7 @@ Exit codes: 0 done, 1 the work failed, 2 wrong usage or arguments,
 
 def main() -> None:
     """Run the command that the process was started with, and exit with its code."""
+    hide_passwords()
     with clean_exit():
         app(prog_name=program_name())
 

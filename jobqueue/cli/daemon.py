@@ -39,9 +39,19 @@ from jobqueue.cli.options import (
 )
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import opened
-from jobqueue.cli.work import Health, MaxJobs, MaxMemory, Workers, memory_bytes, ready_to_work
+from jobqueue.cli.work import (
+    Health,
+    MaxJobs,
+    MaxMemory,
+    Workers,
+    memory_bytes,
+    possible_health,
+    ready_to_work,
+)
 from jobqueue.config import Settings, load_settings
 from jobqueue.errors import ConfigurationError, StateConflict
+from jobqueue.redaction import printable
+from jobqueue.runner.command_line import environment_for, options_on_command_line
 from jobqueue.runner.groups import AS_CONFIGURED, Undertaking, groups_of
 
 SHORT_SECONDS = 1.0
@@ -97,7 +107,7 @@ def start(
         options={name: value for name, value in options.items() if value is not None},
         max_jobs=max_jobs,
         max_memory_bytes=memory_bytes(max_memory),
-        health=health,
+        health=possible_health(health),
     )
     with opened(options, app="required") as session:
         groups = groups_of(undertaking.spec, session.settings, options)
@@ -242,10 +252,12 @@ def _start(undertaking: Undertaking, number: int) -> None:
         raise StateConflict(ALREADY_RUNNING)
     beginning = _size(files.log)
     ready, child_ready = os.pipe()
-    plan = json.dumps(asdict(undertaking) | {"ready_fd": child_ready})
-    with files.log.open("ab") as log:
+    shown = options_on_command_line(undertaking.options)
+    plan = json.dumps(asdict(undertaking) | {"options": shown, "ready_fd": child_ready})
+    with open(files.open_log(), "ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             [sys.executable, "-m", "jobqueue.cli.daemon_process", plan],
+            env=environment_for(undertaking.options),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -275,4 +287,4 @@ def _show_log(path: Path, beginning: int) -> None:
     with path.open("rb") as log:
         log.seek(start)
         text: Any = log.read().decode("utf-8", "replace")
-    print(text.rstrip(), file=sys.stderr)
+    print(printable(text.rstrip()), file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from jobqueue import app as application
+from jobqueue.cli.errors import one_line
 from jobqueue.cli.options import App, AsJson, DatabaseUrl, MaxAttempts
 from jobqueue.cli.output import as_json, print_json
 from jobqueue.cli.session import opened, refuse_memory
@@ -144,4 +145,5 @@ def _print(record: JobRecord, json_: bool) -> None:
         return
     is_due = record.run_at <= record.created_at
     due = "now" if is_due else from_now(record.run_at, record.created_at)
-    typer.echo(f"Enqueued {record.handler} as job {record.id} on queue {record.queue}, due {due}.")
+    enqueued = f"Enqueued {record.handler} as job {record.id} on queue {record.queue}, due {due}."
+    typer.echo(one_line(enqueued))

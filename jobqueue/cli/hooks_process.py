@@ -12,11 +12,13 @@ from jobqueue.cli.errors import clean_exit
 from jobqueue.cli.session import opened
 from jobqueue.log import set_up_logging
 from jobqueue.processes.hooks import call_hooks
+from jobqueue.runner.command_line import hide_passwords, options_from_command_line
 
 
 def main() -> None:
     """Call the hooks for the rescues on standard input."""
-    options = json.loads(sys.argv[1])
+    hide_passwords()
+    options = options_from_command_line(json.loads(sys.argv[1]))
     text = sys.stdin.read()
     with clean_exit(), opened(options, app="required") as session:
         set_up_logging(session.settings.log_level, session.settings.log_format)

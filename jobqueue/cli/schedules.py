@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from jobqueue.adapters import Adapter
-from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, say, say_note
+from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, one_line, say, say_note
 from jobqueue.cli.options import App, AsJson, DatabaseUrl
 from jobqueue.cli.output import Column, as_json, print_json, print_table
 from jobqueue.cli.session import OTHER_DATABASE, SECRETS_UNKNOWN, Session, note_broken_app, opened
@@ -86,7 +86,8 @@ def run(
     if json_:
         print_json(as_json(record))
         return
-    typer.echo(f"Enqueued {record.handler} as job {record.id} on queue {record.queue}, due now.")
+    enqueued = f"Enqueued {record.handler} as job {record.id} on queue {record.queue}, due now."
+    typer.echo(one_line(enqueued))
 
 
 def pause(name: Name, app: App = None, database_url: DatabaseUrl = None) -> None:

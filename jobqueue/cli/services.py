@@ -14,6 +14,8 @@ from jobqueue.errors import ConfigurationError
 UNIT = "jobqueue.service"
 PROCFILE = "Procfile"
 PROCESS = "worker"
+MEANT_OTHERWISE = frozenset('\\"*?[')
+"""What a unit takes for an escape, a quote, or a pattern of files to read settings from."""
 
 SYSTEMD = """\
 # systemctl link {folder}/{unit}, then systemctl enable --now {unit}. A reload is a rolling restart.
@@ -55,7 +57,8 @@ def write_unit(folder: Path) -> None:
         user=_in_a_unit(getpass.getuser()),
         command=_in_a_unit(_command()).replace("$", "$$"),
     )
-    path.write_text(unit, encoding="utf-8")
+    with path.open("x", encoding="utf-8") as file:  # not where a link leads
+        file.write(unit)
     typer.echo(f"Created {UNIT}.")
 
 
@@ -76,12 +79,14 @@ def _in_a_unit(text: str) -> str:
     """Return a text as a unit has it, in which % stands for something else.
 
     Raises:
-        ConfigurationError: it has characters that would end its line, or be changed.
+        ConfigurationError: it has characters that would end its line, be changed, or stand for
+            others.
     """
-    if not text.isprintable() or "\\" in text or '"' in text:
+    if not text.isprintable() or text != text.strip() or MEANT_OTHERWISE & set(text):
         raise ConfigurationError(
-            f"{text!r} cannot be written into a unit of systemd, because of a line break, a quote "
-            "or a backslash; move the application to a folder with a plain name"
+            f"{text!r} cannot be written into a unit of systemd, because of a line break, a quote, "
+            "a backslash, a blank at its end or one of * ? [; move the application to a folder "
+            "with a plain name"
         )
     return text.replace("%", "%%")
 

@@ -111,4 +111,4 @@ def _ending(job: StoredJob, last: StoredJob | None) -> str:
     if last.state is JobState.SUCCEEDED:
         return f"Job {job.id} succeeded."
     how = "failed" if last.state is JobState.FAILED else "was cancelled"
-    return f"Job {job.id} {how}: {summary_of(last.last_error) or 'no reason was given'}"
+    return f"Job {job.id} {how}: {one_line(summary_of(last.last_error)) or 'no reason was given'}"

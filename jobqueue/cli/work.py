@@ -76,8 +76,9 @@ Health = Annotated[
     str | None,
     typer.Option(
         "--health",
-        metavar="PORT",
-        help="Answer /healthz and /readyz on this port, or address and port, over HTTP.",
+        metavar="[ADDRESS:]PORT",
+        help="Answer /healthz and /readyz over HTTP: 8080 for this machine alone, 0.0.0.0:8080 or "
+        "[::]:8080 for others too.",
     ),
 ]
 
@@ -127,7 +128,7 @@ def work(
         ttl_seconds=possible_ttl(ttl),
         max_jobs=max_jobs,
         max_memory_bytes=memory_bytes(max_memory),
-        health=health,
+        health=possible_health(health),
     )
     from jobqueue.processes.supervisor import supervise
 
@@ -210,6 +211,13 @@ def possible_ttl(ttl: float | None) -> float | None:
             f"{ttl} is no time to live; expected a number of seconds above 0", param_hint="--ttl"
         )
     return ttl
+
+
+def possible_health(health: str | None) -> str | None:
+    """Return an address for health probes; raise `ConfigurationError` if it cannot be one."""
+    from jobqueue.runner.health import HealthAddress
+
+    return None if health is None else str(HealthAddress.parse(health))
 
 
 def memory_bytes(text: str | None) -> int | None:

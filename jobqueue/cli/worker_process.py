@@ -11,6 +11,7 @@ from jobqueue.defaults import default_configuration
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.processes.worker import run_supervised_worker
 from jobqueue.runner.child import die_with_supervisor, keep_to_this_process, outlast_signals
+from jobqueue.runner.command_line import hide_passwords
 from jobqueue.runner.messages import Stage, SupervisorLine, WorkerMessage, protocol_among
 from jobqueue.runner.output_streams import never_fail_to_write
 from jobqueue.runner.process import DATABASE_AWAY, WorkerPlan
@@ -19,6 +20,7 @@ from jobqueue.runner.process import DATABASE_AWAY, WorkerPlan
 def main() -> None:
     """Work as the plan on the command line says."""
     outlast_signals()
+    hide_passwords()
     die_with_supervisor()
     plan = WorkerPlan.from_json(sys.argv[1])
     keep_to_this_process((plan.slots_fd, plan.ready_fd, plan.wake_fd))

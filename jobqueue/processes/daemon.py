@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobqueue.adapters import Adapter
 from jobqueue.config import Settings
+from jobqueue.errors import ConfigurationError
 from jobqueue.processes.supervisor import supervise
 from jobqueue.runner.daemon import DaemonFiles, StateKeeper
 from jobqueue.runner.groups import Undertaking
@@ -31,7 +32,7 @@ class DaemonReports:
         """All workers are ready for the first time."""
         self._keeper.note(workers=supervisor.worker_pids())
         # Before `jobqueue start` says so, `jobqueue stop` has to find them, if the disk lets it.
-        with suppress(OSError):
+        with suppress(OSError, ConfigurationError):
             self._keeper.keep()
         with suppress(BrokenPipeError):  # nobody waits for it any more
             os.write(self._ready_fd, b"r")
@@ -47,6 +48,7 @@ class DaemonReports:
 
         Raises:
             OSError: it cannot be written now.
+            ConfigurationError: somebody has put something else in the place of the folder.
         """
         self._keeper.keep()
 

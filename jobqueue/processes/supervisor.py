@@ -17,7 +17,7 @@ from jobqueue.errors import ConfigurationError
 from jobqueue.maintenance.rescue_reports import RescueReports
 from jobqueue.maintenance.ticker import Ticker
 from jobqueue.runner.groups import Undertaking, WorkerGroup, groups_of
-from jobqueue.runner.health import HealthServer
+from jobqueue.runner.health import HealthAddress, HealthServer
 from jobqueue.runner.open_files import allow_open_files, files_for
 from jobqueue.runner.process import WorkerProcess
 from jobqueue.runner.relay import Relay
@@ -235,17 +235,18 @@ class ProbedSupervisor:
 
 
 @contextmanager
-def _answered_probes(address: str | None, probed: ProbedSupervisor) -> Iterator[None]:
+def _answered_probes(health: str | None, probed: ProbedSupervisor) -> Iterator[None]:
     """Answer health probes during a block, if there is an address for them."""
-    if address is None:
+    if health is None:
         yield
         return
-    health = HealthServer(address, probed.is_alive, probed.is_ready, default_configuration.logger)
-    health.start()
+    address, logger = HealthAddress.parse(health), default_configuration.logger
+    server = HealthServer(address, probed.is_alive, probed.is_ready, logger)
+    server.start()
     try:
         yield
     finally:
-        health.stop()
+        server.stop()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import os
 import re
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,11 +26,13 @@ from typing import Any
 
 import psutil
 
-from jobqueue.errors import ConfigurationError, StateConflict
+from jobqueue.errors import StateConflict
 from jobqueue.process_identity import identity_of
 from jobqueue.runner.groups import SUPERVISOR_TITLE, SUSPENDED
+from jobqueue.runner.private_folder import PrivateFolder
 
 FOLDER = ".jobs"
+LOCK_ENDING = ".lock"
 ALREADY_RUNNING = (
     "these workers run already; `jobqueue status` shows them and `jobqueue restart` renews them"
 )
@@ -78,20 +81,22 @@ class DaemonFiles:
     def __init__(self, directory: Path, spec: str) -> None:
         name = _file_name(spec) or "workers"
         self.folder = directory / FOLDER
-        self.lock = self.folder / f"{name}.lock"
+        self.lock = self.folder / f"{name}{LOCK_ENDING}"
         self.state = self.folder / f"{name}.json"
         self.log = self.folder / f"{name}.log"
+        self._private = PrivateFolder(self.folder)
 
     def prepare(self) -> None:
         """Make the folder, for this user alone.
 
         Raises:
-            ConfigurationError: it is somebody else's.
+            ConfigurationError: it is somebody else's, or others can write it.
         """
-        self.folder.mkdir(mode=0o700, exist_ok=True)
-        if self.folder.stat().st_uid != os.geteuid():
-            raise ConfigurationError(f"{self.folder} belongs to another user; remove it")
-        self.folder.chmod(0o700)
+        self._private.make()
+
+    def open_log(self) -> int:
+        """Open the log, to write at its end."""
+        return self._private.open(self.log.name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def hold_lock(self) -> int:
         """Take the lock for the life of this process, and return its file descriptor.
@@ -99,7 +104,7 @@ class DaemonFiles:
         Raises:
             StateConflict: another process holds it.
         """
-        lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = self._private.open(self.lock.name, os.O_RDWR | os.O_CREAT)
         deadline = time.monotonic() + LOCK_SECONDS
         # A process that only asks whether it is held holds it for a moment.
         while not _locks(lock, fcntl.LOCK_EX):
@@ -114,7 +119,7 @@ class DaemonFiles:
     def is_locked(self) -> bool:
         """Whether the supervisor that has these files still lives."""
         try:
-            lock = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
+            lock = self._private.open(self.lock.name, os.O_RDWR)
         except FileNotFoundError:
             return False
         try:
@@ -126,15 +131,19 @@ class DaemonFiles:
         """Replace the state in one step, so that no reader sees half of it."""
         fields = {name: getattr(state, name) for name in DaemonState.__slots__}
         fresh = self.state.with_suffix(".new")
-        fresh.write_text(json.dumps(fields), encoding="utf-8")
-        fresh.replace(self.state)
+        self._private.replace(self.state.name, fresh.name, json.dumps(fields))
+
+    def forget(self) -> None:
+        """Remove the state, at the end of the supervisor."""
+        with suppress(FileNotFoundError):
+            self._private.remove(self.state.name)
 
     def read(self) -> DaemonState | None:
         """The state of the supervisor that lives, if one does."""
         if not self.is_locked():
             return None
         try:
-            found: dict[str, Any] = json.loads(self.state.read_text(encoding="utf-8"))
+            found: dict[str, Any] = json.loads(self._private.read(self.state.name))
             fields = {name: found[name] for name in DaemonState.__slots__ if name in found}
             workers = tuple((name, pid) for name, pid in fields.pop("workers"))
             state = DaemonState(workers=workers, **fields)
@@ -143,7 +152,9 @@ class DaemonFiles:
             return None
 
     def is_of_same_process(self, state: DaemonState) -> bool:
-        """Whether the process that wrote a state still has its process id."""
+        """Whether the process that wrote a state still has its process id, and is of this user."""
+        if not _is_of_this_user(state.pid):
+            return False
         is_holder = self._names_as_holder(state.pid)
         return _started_at_its_time(state) if is_holder is None else is_holder
 
@@ -152,7 +163,7 @@ class DaemonFiles:
 
         None if the lock has no note of that id: a former release has written none.
         """
-        noted = self.lock.read_text(encoding="utf-8")
+        noted = self._private.read(self.lock.name)
         return noted == _holder(pid) if noted.startswith(f"{pid} ") else None
 
 
@@ -259,8 +270,8 @@ def running_daemons(directory: Path, spec: str | None) -> list[Daemon]:
 
 
 def _all_files(directory: Path) -> list[DaemonFiles]:
-    locks = sorted((directory / FOLDER).glob("*.lock"))
-    return [DaemonFiles(directory, lock.stem) for lock in locks]
+    locks = PrivateFolder(directory / FOLDER).names(LOCK_ENDING)
+    return [DaemonFiles(directory, lock.removesuffix(LOCK_ENDING)) for lock in locks]
 
 
 def _running(files: DaemonFiles) -> Daemon | None:
@@ -306,6 +317,13 @@ def own_state(spec: str, grace: timedelta) -> DaemonState:
     return DaemonState(spec, os.getpid(), started_at, grace.total_seconds())
 
 
+def _is_of_this_user(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).uids().real == os.getuid()
+    except psutil.Error:
+        return False
+
+
 def _started_at_its_time(state: DaemonState) -> bool:
     try:
         started = psutil.Process(state.pid).create_time()
@@ -342,4 +360,4 @@ class StateKeeper:
 
     def remove(self) -> None:
         """Remove the state file, since the supervisor ends."""
-        self._files.state.unlink(missing_ok=True)
+        self._files.forget()

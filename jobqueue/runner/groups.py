@@ -65,7 +65,7 @@ class Undertaking:
         ttl_seconds: after how long to stop; None for never.
         max_jobs: after how many jobs a worker is replaced; None for never.
         max_memory_bytes: at how much memory a worker is replaced; None for never.
-        health: where to answer `/healthz` and `/readyz`; None for nowhere.
+        health: the address to answer `/healthz` and `/readyz` at; None for nowhere.
     """
 
     spec: str

@@ -19,6 +19,11 @@ from typing import Any
 import psutil
 
 from jobqueue.records import CrashedJob, NewSchedule, NewWorker
+from jobqueue.runner.command_line import (
+    environment_for,
+    options_from_command_line,
+    options_on_command_line,
+)
 from jobqueue.runner.groups import SUSPENDED, WorkerGroup
 from jobqueue.runner.messages import PROTOCOL, Stage, WorkerLine, WorkerMessage, known_fields
 from jobqueue.runner.relay import WakePipe
@@ -41,6 +46,8 @@ TIMED_OUT = (
 class WorkerPlan:
     """The plan that a supervisor gives to a worker process, as JSON on its command line.
 
+    The URLs among its options are in the environment of the process (`command_line.py`).
+
     A field that is added later needs a default, for supervisors that do not send it.
     """
 
@@ -57,14 +64,16 @@ class WorkerPlan:
     waits_for_database: bool = True
 
     def to_json(self) -> str:
-        """The plan as text."""
+        """The plan as text, without what other users must not see."""
         fields = {name: getattr(self, name) for name in self.__slots__}
+        fields["options"] = options_on_command_line(self.options)
         return json.dumps(fields)
 
     @classmethod
     def from_json(cls, text: str) -> WorkerPlan:
         """The plan that `to_json` wrote, perhaps of another release."""
         fields = known_fields(cls, json.loads(text))
+        fields["options"] = options_from_command_line(fields["options"])
         if fields["queues"] is not None:
             fields["queues"] = tuple(fields["queues"])
         return cls(**fields)
@@ -142,6 +151,7 @@ class WorkerProcess:
             )
             self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
                 [sys.executable, *command, plan.to_json(), str(PROTOCOL)],
+                env=environment_for(options),
                 stdin=subprocess.PIPE,
                 pass_fds=(self._slots.fd, child_ready, self.pipe.child_fd),
                 # A group of its own, so that Ctrl-C reaches the supervisor alone.

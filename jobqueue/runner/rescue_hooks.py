@@ -19,6 +19,7 @@ from typing import Any
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.records import JobRecord, JobState, Rescue
+from jobqueue.runner.command_line import environment_for, options_on_command_line
 from jobqueue.runner.messages import known_fields
 from jobqueue.stored import StoredJob, kept_by
 
@@ -65,12 +66,14 @@ class HooksInSubprocess:
             log.hooks_troubled(self._logger, why)
 
     def _run(self, text: str) -> int:
+        shown = options_on_command_line(self._options)
         # A file, not a pipe: it is complete even when this process ends before it has been read.
         with tempfile.TemporaryFile() as told:
             told.write(text.encode())
             told.seek(0)
             return subprocess.run(  # noqa: S603 - our own command, no shell
-                [sys.executable, *self._command, json.dumps(self._options)],
+                [sys.executable, *self._command, json.dumps(shown)],
+                env=environment_for(self._options),
                 stdin=told,
                 # A group of its own, so that Ctrl-C reaches the supervisor alone.
                 process_group=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class SqliteSchema(SqlSchema):
                 f"the folder {_shown(path.parent)} for {path.name} does not exist; create it, or "
                 "check the URL"
             )
-        path.touch()
+        _make_for_its_owner(path)
         self.database.file.expect_another()
 
     def _lock_migrations(self, connection: Connection) -> None:
@@ -32,6 +33,20 @@ class SqliteSchema(SqlSchema):
 
     def _server_version(self, connection: Connection) -> str:  # noqa: ARG002
         return f"SQLite {sqlite3.sqlite_version}"
+
+
+def _make_for_its_owner(path: Path) -> None:
+    """Make an empty file that no other user can read, whatever the umask; leave one that is there.
+
+    SQLite gives the files that it puts beside it (`-wal`, `-shm`) the same mode.
+    """
+    try:
+        # Where a link leads, since a database may be made behind one.
+        made = os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    os.fchmod(made, 0o600)
+    os.close(made)
 
 
 def _shown(folder: Path) -> Path:
