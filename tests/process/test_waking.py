@@ -39,8 +39,9 @@ CLOSING = """
 
     class Closes(Job):
         def perform(self) -> None:
-            Path("closed").touch()
-            os.closerange(3, 1024)
+            if not Path("closed").exists():
+                Path("closed").touch()
+                os.closerange(3, 1024)
 
 
     class SlowAsync(Job):
@@ -169,7 +170,11 @@ def test_a_worker_does_not_wait_for_a_supervisor_that_is_stopped(
 def test_a_job_that_closes_all_descriptors_does_not_leave_its_worker_deaf(
     slow_project: Project, start: Start, wait_for: WaitFor, concurrency: int
 ) -> None:
-    """As daemons do, and what is written for them. Its supervisor puts another in its place."""
+    """As daemons do, and what is written for them. Its supervisor puts another in its place.
+
+    It ends by itself as soon as it has an outcome to store. If it waits for the database just then,
+    it is replaced before.
+    """
     slow_project.write("jobs.py", SLEEPY + CLOSING)
     more = ("--concurrency", str(concurrency), "--poll-interval", "0.5")
     running = begin(slow_project, start, wait_for, *more, n=1)
@@ -180,7 +185,7 @@ def test_a_job_that_closes_all_descriptors_does_not_leave_its_worker_deaf(
         enqueue(slow_project, kind, name=kind)
         wait_for(exists(slow_project, f"{kind}.started"), f"a job after it, {kind}")
     wait_for(lambda: running.log.count("works on") == 2, "its successor")
-    if concurrency == 1:
-        assert "is replaced: nothing that it is told reaches it any more" in running.log
+    replaced = "is replaced: nothing that it is told reaches it any more" in running.log
+    assert replaced or "a job has closed file descriptors" in running.log
     running.send(signal.SIGTERM)
     assert running.ended()[0] == 0
