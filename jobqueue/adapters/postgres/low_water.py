@@ -32,6 +32,8 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 LONG_AGO = "-infinity"
 MOST_CLAIMANTS = 64
+# Anybody who may connect can say that there are jobs in any lane.
+MOST_LANES = 5000
 
 Key = tuple[str | None, int]
 Mark = tuple[datetime, int]
@@ -123,6 +125,9 @@ class LowWater:
         queues = self._queues_of(wakeup)
         self._runs_dry = wakeup.lowest is None or not queues
         if wakeup.lowest is None:
+            return
+        if len(self._marks) + len(queues) > MOST_LANES:
+            self._runs_dry = True
             return
         priority, run_at, job_id = wakeup.lowest
         for queue in queues:

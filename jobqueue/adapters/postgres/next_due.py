@@ -28,7 +28,7 @@ from jobqueue.adapters.postgres.low_water import (
 )
 from jobqueue.adapters.sql.tables import to_utc
 from jobqueue.adapters.sql.time import DatabaseTime
-from jobqueue.records import DEFAULT_PRIORITY, Wakeup
+from jobqueue.records import DEFAULT_PRIORITY, LOOK_ANYWHERE, Wakeup
 
 LOOK_AGAIN_SECONDS = 10.0
 FEW_DEAD_ROWS = 1000
@@ -109,6 +109,7 @@ class NextDue:
         self._last: FirstReady
         self._lock = threading.Lock()
         self._heard: dict[int, Wakeup] = {}
+        self._has_heard_too_much = False
 
     def note(self, wakeup: Wakeup) -> None:
         """Go back to the position in a wake-up, if it has one, the next time. From any thread."""
@@ -116,7 +117,10 @@ class NextDue:
             priority, *_ = wakeup.lowest
             with self._lock:
                 before = self._heard.get(priority, wakeup)
-                self._heard[priority] = min(before, wakeup, key=attrgetter("lowest"))
+                if priority in self._heard or len(self._heard) < MOST_LANES:
+                    self._heard[priority] = min(before, wakeup, key=attrgetter("lowest"))
+                else:
+                    self._has_heard_too_much = True
 
     def find(self) -> FirstReady:
         """Find the first ready job of each priority.
@@ -136,8 +140,11 @@ class NextDue:
 
     def _take_heard(self) -> Iterable[Wakeup]:
         with self._lock:
-            heard, self._heard = self._heard, {}
-            return heard.values()
+            heard, self._heard = list(self._heard.values()), {}
+            if self._has_heard_too_much:
+                heard.append(LOOK_ANYWHERE)
+            self._has_heard_too_much = False
+            return heard
 
     def _marks_from_the_start(self) -> FoundLanes:
         begun = self.low_water.monotonic()

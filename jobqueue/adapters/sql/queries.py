@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func, select
 
+from jobqueue.adapters.sql.readings import decoded, decoded_args, mapping, names, span, whole
 from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_name, to_utc
 from jobqueue.records import LARGEST_ID, JobFilter, JobState, QueueDepth, WorkerRecord
 from jobqueue.stored import StoredJob
 
-UNDECODABLE = "(undecodable)"
 PROCESS = "process"
 """The key of a worker's `details` that has the identity of its process."""
+
+DEFAULT_LEASE = timedelta(seconds=30)
+NO_PID = 0
 
 # The JSON of a row is read as text and decoded here: one bad row must not spoil a whole list.
 _JSON_COLUMNS = ("args", "progress", "result")
@@ -163,33 +165,18 @@ def job_record(row: Row[Any]) -> StoredJob:
     return StoredJob(**values)
 
 
-def decoded_args(text: str) -> Mapping[str, Any]:
-    """The arguments of a row; if they are no JSON object, their text under `UNDECODABLE`."""
-    args = decoded(text)
-    return args if isinstance(args, dict) else {UNDECODABLE: text}
-
-
-def decoded(text: str | None) -> Any:
-    """The value of JSON in a column, or the text if it is no JSON."""
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
 def worker_record(row: Row[Any]) -> WorkerRecord:
     """A row of `workers_query` as a record."""
+    process = mapping(row.details).get(PROCESS)
     return WorkerRecord(
-        id=row.id,
-        name=row.name,
-        host=row.host,
-        pid=row.pid,
-        queues=None if row.queues is None else tuple(row.queues),
-        concurrency=row.concurrency,
-        lease=timedelta(seconds=row.lease_seconds),
+        id=to_name(row.id),
+        name=to_name(row.name),
+        host=to_name(row.host),
+        pid=whole(row.pid, NO_PID),
+        queues=None if row.queues is None else names(row.queues),
+        concurrency=whole(row.concurrency, 0),
+        lease=span(row.lease_seconds) or DEFAULT_LEASE,
         started_at=to_utc(row.started_at),
         heartbeat_at=to_utc(row.heartbeat_at),
-        process=(row.details or {}).get(PROCESS),
+        process=process if isinstance(process, str) else None,
     )

@@ -74,8 +74,9 @@ due AS (
 # a statement without any: four steps a turn instead of one for each job.
 _FIND = """
 SELECT CAST(json_group_array(json_array(
-    id, CAST(handler AS TEXT), CAST(args AS TEXT), CAST(queue AS TEXT), priority, attempts + 1,
-    max_attempts, CAST(crashes AS INTEGER), run_at, created_at)) AS BLOB)
+    id, CAST(handler AS TEXT), CAST(args AS TEXT), CAST(queue AS TEXT), CAST(priority AS INTEGER),
+    min(CAST(attempts AS INTEGER), 2147483646) + 1, CAST(max_attempts AS INTEGER),
+    CAST(crashes AS INTEGER), CAST(run_at AS TEXT), CAST(created_at AS TEXT))) AS BLOB)
 FROM background_jobs
 WHERE id IN (
     SELECT id FROM (
@@ -89,8 +90,8 @@ FIND_IN_ALL_QUEUES = f"WITH RECURSIVE {_PRIORITIES} {_FIND}"
 FIND_IN_QUEUES = f"WITH RECURSIVE {_LANES} {_FIND}"
 MARK_AS_RUNNING = """
 UPDATE background_jobs
-SET state = 'running', attempts = attempts + 1, locked_by = :worker_id, claim_token = :token,
-    locked_at = :now, updated_at = :now
+SET state = 'running', attempts = min(CAST(attempts AS INTEGER), 2147483646) + 1,
+    locked_by = :worker_id, claim_token = :token, locked_at = :now, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids))
 """
 
@@ -128,7 +129,7 @@ CHANGE = """
 UPDATE background_jobs
 SET state = CASE WHEN :state = 'ready' AND cancel_requested_at IS NOT NULL
                  THEN 'cancelled' ELSE :state END,
-    attempts = attempts - :refund,
+    attempts = CAST(attempts AS INTEGER) - :refund,
     run_at = CASE WHEN :delay IS NULL THEN run_at ELSE {later} END,
     last_error = CASE WHEN :keeps_error OR :state = 'ready' AND cancel_requested_at IS NOT NULL
                       THEN last_error ELSE :error END,
