@@ -37,7 +37,7 @@ SEED = 15
 ROWS = 40
 OTHERS = [table for table in TABLES if table != "background_jobs"]
 LISTS = ("jobs?limit=200", "queues", "workers", "schedules", "stats?minutes=180")
-COMMANDS = ("list", "status", "schedules list", "tokens list", "doctor", "queues")
+COMMANDS = ("list", "status", "schedules list", "token list", "doctor", "queues")
 
 
 @pytest.fixture

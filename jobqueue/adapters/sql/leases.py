@@ -297,7 +297,7 @@ def _fails(freed: Freed) -> ColumnElement[bool]:
     if freed.may_fail:
         conditions.append(JOBS.c.attempts >= JOBS.c.max_attempts)
     if freed.most_crashes is not None:
-        conditions.append(JOBS.c.crashes + freed.crashes >= freed.most_crashes)
+        conditions.append(JOBS.c.crashes >= freed.most_crashes - freed.crashes)
     return or_(*conditions)
 
 

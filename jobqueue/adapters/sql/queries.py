@@ -73,7 +73,7 @@ def workers_query() -> Select[Any]:
 def paused_queues(connection: Connection) -> set[str]:
     """The names of paused queues."""
     query = select(BackgroundQueue.name).where(BackgroundQueue.paused_at.is_not(None))
-    return set(connection.execute(query).scalars())
+    return set(map(to_name, connection.execute(query).scalars()))
 
 
 def depths_query(now: ColumnElement[Any]) -> Select[Any]:
@@ -103,7 +103,7 @@ def running_query(now: ColumnElement[Any], limit: int) -> Select[Any]:
 
 def queue_depths(rows: Sequence[Row[Any]], paused: set[str]) -> list[QueueDepth]:
     """The records for the rows of `depths_query` and for paused queues."""
-    found = {to_name(row.queue): _queue_depth(row, row.queue in paused) for row in rows}
+    found = {(name := to_name(row.queue)): _queue_depth(row, name in paused) for row in rows}
     for name in paused - set(found):
         found[name] = QueueDepth(name, 0, 0, 0, timedelta(0), paused=True)
     return [found[name] for name in sorted(found)]
