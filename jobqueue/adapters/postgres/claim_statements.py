@@ -28,7 +28,7 @@ UNION ALL"""
 _ENDED = """UNION ALL
 SELECT NULL, NULL, clock_timestamp(), NULL, NULL
 """
-MOST_LANES = 1000
+MOST_LANES = 2000
 """How many lanes a look goes through. Anybody may make as many as there are jobs."""
 
 # One probe of an index for each lane, each finding the first job in it. (The claim index begins

@@ -33,6 +33,7 @@ from jobqueue.records import DEFAULT_PRIORITY, LOOK_ANYWHERE, Wakeup
 LOOK_AGAIN_SECONDS = 10.0
 FEW_DEAD_ROWS = 1000
 MOST_LANES = 64
+MOST_OTHERS = 2000
 BELOW_ANY, ABOVE_ANY = -(2**31) - 1, 2**31
 
 # One probe in each priority with a mark, and then the others in the gaps between these. In a gap,
@@ -67,7 +68,7 @@ others (below, priority, run_at, id) AS (
 SELECT NULL AS priority, {now} AS run_at, NULL AS id,
        pg_stat_get_dead_tuples('background_jobs'::regclass) AS dead
 UNION ALL SELECT priority, run_at, id, NULL FROM known
-UNION ALL SELECT priority, run_at, id, NULL FROM others
+UNION ALL (SELECT priority, run_at, id, NULL FROM others LIMIT {most_lanes})
 """
 
 
@@ -103,7 +104,8 @@ class NextDue:
         self._database = database
         self._clock = time.clock
         self._sql = FIRST_READY.format(
-            now="%(now)s::timestamptz" if time.clock else "statement_timestamp()"
+            most_lanes=MOST_OTHERS,
+            now="%(now)s::timestamptz" if time.clock else "statement_timestamp()",
         )
         self.low_water = LowWater(None, look_again_seconds=LOOK_AGAIN_SECONDS)
         self._last: FirstReady
@@ -169,6 +171,9 @@ class NextDue:
         rows = self._database.read(lambda c: c.exec_driver_sql(self._sql, values).all())
         ((_, now, _, dead_rows),) = [row for row in rows if row[0] is None]
         places = [place for *place, _ in rows if place[0] is not None]
+        if len(places) >= MOST_OTHERS:
+            # One of those beyond may be due.
+            places.append([DEFAULT_PRIORITY, now, 0])
         lanes = [
             Lane(None, priority, to_utc(run_at), job_id) for priority, run_at, job_id in places
         ]

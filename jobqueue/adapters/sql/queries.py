@@ -8,11 +8,21 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func, select
 
-from jobqueue.adapters.sql.readings import decoded, decoded_args, mapping, names, span, whole
+from jobqueue.adapters.sql.readings import (
+    decoded,
+    decoded_args,
+    mapping,
+    name_or_none,
+    names,
+    span,
+    whole,
+)
 from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_name, to_utc
 from jobqueue.records import LARGEST_ID, JobFilter, JobState, QueueDepth, WorkerRecord
 from jobqueue.stored import StoredJob
 
+MOST_QUEUES = 1000
+"""How many queues are shown. Anybody may make as many as there are jobs."""
 PROCESS = "process"
 """The key of a worker's `details` that has the identity of its process."""
 
@@ -40,6 +50,8 @@ _RECORD_COLUMNS = (
     "finished_at",
     "cancel_requested_at",
 )
+_NAME_COLUMNS = ("handler", "queue")
+_NUMBER_COLUMNS = ("priority", "attempts", "max_attempts", "crashes")
 _TIME_COLUMNS = tuple(name for name in _RECORD_COLUMNS if name.endswith("_at"))
 
 
@@ -77,7 +89,7 @@ def paused_queues(connection: Connection) -> set[str]:
 
 
 def depths_query(now: ColumnElement[Any]) -> Select[Any]:
-    """The depth of each queue with unfinished jobs, and the current time."""
+    """The depth of each queue with unfinished jobs, the fullest ones, and the current time."""
     ready, running = JOBS.c.state == JobState.READY.value, JOBS.c.state == JobState.RUNNING.value
     due = ready & (JOBS.c.run_at <= now)
     return (
@@ -91,7 +103,8 @@ def depths_query(now: ColumnElement[Any]) -> Select[Any]:
         )
         .where(ready | running)
         .group_by(JOBS.c.queue)
-        .order_by(JOBS.c.queue)
+        .order_by(func.count().filter(due).desc(), JOBS.c.queue)
+        .limit(MOST_QUEUES)
     )
 
 
@@ -157,8 +170,12 @@ def job_record(row: Row[Any]) -> StoredJob:
     """A row with the `record_columns` as a record."""
     values: dict[str, Any] = {name: getattr(row, name) for name in _RECORD_COLUMNS}
     for name in _TIME_COLUMNS:
-        values[name] = values[name] and to_utc(values[name])
-    values["handler"], values["queue"] = to_name(row.handler), to_name(row.queue)
+        values[name] = None if values[name] is None else to_utc(values[name])
+    values |= {name: to_name(values[name]) for name in _NAME_COLUMNS}
+    values |= {name: name_or_none(values[name]) for name in ("locked_by", "last_error")}
+    for name in _NUMBER_COLUMNS:
+        if type(values[name]) is not int:
+            values[name] = whole(values[name], 0)
     values["state"] = JobState(values["state"])
     values["args"] = decoded_args(row.args)
     values |= {name: decoded(getattr(row, name)) for name in ("progress", "result")}

@@ -38,6 +38,7 @@ from jobqueue.adapters.sqlite.statements import (
     LANES_SEEN,
     MARK_AS_RUNNING,
     MEND_NAMES,
+    MEND_QUEUES,
     MOST_LANES,
     MOST_ROWS,
     PAUSED,
@@ -183,7 +184,7 @@ class SqlitePath(SqlPath):
 
         Each claim goes on where the last one found too few, and begins anew at the end.
         """
-        values = _values_of(claim, now)
+        values = _values_of(claim, now) | {"paused": json.dumps(sorted(_paused(connection)))}
         in_queues = ""
         if claim.queues is not None:
             in_queues, values["queues"] = IN_QUEUES, json.dumps(claim.queues)
@@ -215,9 +216,10 @@ class SqlitePath(SqlPath):
 
     def _queues_to_claim_from(self, connection: Connection, claim: Claim) -> list[Any] | None:
         """The queues to claim from; None for all. Nobody else can write meanwhile."""
-        paused = set(connection.exec_driver_sql(PAUSED).scalars())
+        paused = _paused(connection)
         if claim.queues is None and not paused:
             return None
+        connection.exec_driver_sql(MEND_QUEUES)
         wanted: Iterable[Any] | None = claim.queues
         if wanted is None:
             wanted = connection.exec_driver_sql(READY_QUEUES).scalars()
@@ -266,6 +268,10 @@ class SqlitePath(SqlPath):
     def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
         removed = Applied(self._remove(connection, settlements.removals), {})
         return removed.plus(self._change(connection, settlements.changes))
+
+
+def _paused(connection: Connection) -> set[str]:
+    return set(connection.exec_driver_sql(PAUSED).scalars())
 
 
 def _can_be_listed(queues: Sequence[Any]) -> bool:

@@ -80,11 +80,11 @@ walked AS (
 ),
 due AS (
     SELECT id, max_attempts, length(CAST(args AS BLOB)) AS bytes FROM walked
-    WHERE run_at <= {now}{but}{in_queues} AND CAST(queue AS TEXT) NOT IN (
-        SELECT CAST(name AS TEXT) FROM background_queues WHERE paused_at IS NOT NULL)
+    WHERE run_at <= {now}{but}{in_queues}
+      AND queue NOT IN (SELECT value FROM json_each(:paused))
     ORDER BY priority, run_at, id LIMIT :limit
 )"""
-IN_QUEUES = " AND CAST(queue AS TEXT) IN (SELECT value FROM json_each(:queues))"
+IN_QUEUES = " AND queue IN (SELECT value FROM json_each(:queues))"
 FURTHER = """
 AND (priority, run_at, id) > (SELECT priority, run_at, id FROM background_jobs WHERE id = :after)"""
 
@@ -126,6 +126,10 @@ WHERE id IN (SELECT value FROM json_each(:ids))
 """
 # Names that are no UTF-8 would not be found by the names that they are shown as.
 MEND_NAMES = "UPDATE background_jobs SET handler = :handler, queue = :queue WHERE id = :id"
+
+# No name of a queue equals bytes. In the index these come after all text.
+MEND_QUEUES = """
+UPDATE background_jobs SET queue = CAST(queue AS TEXT) WHERE state = 'ready' AND queue >= x''"""
 
 PAUSED = "SELECT CAST(name AS TEXT) FROM background_queues WHERE paused_at IS NOT NULL"
 READY_QUEUES = f"""
