@@ -34,10 +34,13 @@ from tests.web.conftest import client_of
 WaitFor = Callable[[Callable[[], bool], str], None]
 
 SEED = 15
-ROWS = 40
+ROWS = 30
 OTHERS = [table for table in TABLES if table != "background_jobs"]
 LISTS = ("jobs?limit=200", "queues", "workers", "schedules", "stats?minutes=180")
-COMMANDS = ("list", "status", "schedules list", "token list", "doctor", "queues")
+COMMANDS = (
+    *("list", "list --json --limit 1000", "status", "status --json", "doctor", "doctor --json"),
+    *("schedules list --json", "token list"),
+)
 
 
 @pytest.fixture
@@ -68,9 +71,8 @@ def test_every_value_of_every_column(adapter: SqlAdapter, table: str) -> None:
     do_all(adapter)
 
 
-@pytest.mark.parametrize("round_", range(2))
-def test_rows_in_which_much_is_odd(adapter: SqlAdapter, round_: int) -> None:
-    hand, chance = Hand(adapter), random.Random(SEED + round_)
+def test_rows_in_which_much_is_odd(adapter: SqlAdapter) -> None:
+    hand, chance = Hand(adapter), random.Random(SEED)
     for table in TABLES:
         for row in hand.at_random(table, chance, ROWS):
             hand.write(table, row)
@@ -91,12 +93,13 @@ def test_what_people_look_at_answers(
             assert answer.status_code == 200, (path, answer.text[:500])
             json.loads(answer.text, parse_constant=pytest.fail)
     for command in COMMANDS:
-        for option in ([], ["--json"]):
-            run = project.jobs(*command.split(), *option)
-            assert run.exit_code == 0, (command, run.err)
-            assert "Traceback" not in run.err
-    listed = json.loads(project.jobs("list", "--limit", "1000", "--json").out)
-    assert len(listed) == number
+        run = project.jobs(*command.split())
+        assert run.exit_code == 0, (command, run.err)
+        assert "Traceback" not in run.err
+        if command.startswith("list --json"):
+            assert len(json.loads(run.out)) == number
+        if command == "doctor":
+            assert "rows with" in run.out
 
 
 # --- numbers at the ends of their columns --------------------------------------------------------
