@@ -67,6 +67,8 @@ def doctor(
     idle in a transaction, replication slots that nobody reads, prepared transactions, dead rows,
     autovacuum, and invalid or missing indexes; each with the command that mends it.
 
+    It shows rows that somebody wrote by hand and that cannot be right, and what to do about them.
+
     It warns of queues with due jobs that no living worker takes, and shows the configured groups.
 
     It exits with 0 when everything is there (workers need not be), with 2 when the configuration or

@@ -30,6 +30,7 @@ from jobqueue.log.jobs import (
 from jobqueue.log.services import (
     announcing_again,
     changed_from_outside,
+    claim_refused,
     connections_refused,
     database_awaited,
     database_back,
@@ -89,6 +90,7 @@ __all__ = [
     "announcing_again",
     "cancel_heard",
     "changed_from_outside",
+    "claim_refused",
     "commit_unknown",
     "connections_refused",
     "database_awaited",

@@ -134,7 +134,8 @@ def settle_waits(logger: logging.Logger, outcome: Outcome) -> None:
     line = (
         f"{title_of(outcome.job)}: the outcome {type(outcome).__name__.lower()} waits to be "
         f"stored, since somebody's open transaction keeps the row {outcome.job.id} of "
-        "background_jobs locked; the worker goes on, and tries again until that transaction ends"
+        "background_jobs locked, or the database refuses to change it (a trigger, a foreign key); "
+        "the worker goes on, and tries again"
     )
     emit_outcome(logger, logging.WARNING, line, "settle_waits", outcome)
 

@@ -18,6 +18,15 @@ def database_lost(logger: logging.Logger, worker: str, error: Exception) -> None
     emit(logger, logging.WARNING, line, "database_lost", worker, error=str(error))
 
 
+def claim_refused(logger: logging.Logger, worker: str, error: Exception) -> None:
+    """The database refuses to have any job claimed. It is logged once, until one is claimed."""
+    line = (
+        f"worker {worker} can claim no job: {error}; it settles what it has, and tries again; see "
+        "what refuses it (a trigger or a constraint on background_jobs)"
+    )
+    emit(logger, logging.ERROR, line, "claim_refused", worker, error=str(error))
+
+
 def database_back(logger: logging.Logger, worker: str, after_seconds: float) -> None:
     """The database answers a worker again."""
     line = f"worker {worker}: the database is back after {after_seconds:.1f} s"

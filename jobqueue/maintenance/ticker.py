@@ -25,7 +25,7 @@ from jobqueue.arguments import encode_args
 from jobqueue.background import Service
 from jobqueue.cron import Schedule, schedule_from
 from jobqueue.defaults import DefaultAdapter
-from jobqueue.errors import InvalidJob, RowLocked
+from jobqueue.errors import DatabaseRefused, InvalidJob, RowLocked
 from jobqueue.job import Job, Registry, refuse_main
 from jobqueue.maintenance.due_ticks import (
     MOST_AT_ONCE,
@@ -190,7 +190,7 @@ class Ticks:
         """
         due_at = self._locked_since.get(record.name, now)
         try:
-            following = self._tick(record, due_at)
+            following = self._tick_unless_odd(record, due_at)
         except RowLocked:
             if record.name not in self._locked_since:
                 log.schedule_locked(self._logger, record.name)
@@ -198,6 +198,14 @@ class Ticks:
             return now + LOCKED_PAUSE
         was_locked = self._locked_since.pop(record.name, None) is not None
         return now if was_locked else following
+
+    def _tick_unless_odd(self, record: ScheduleRecord, now: datetime) -> datetime | None:
+        """As `_tick`. A row that somebody wrote by hand holds up no other; it is logged once."""
+        try:
+            return self._tick(record, now)
+        except (DatabaseRefused, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            self._note_not_understood(record, error)
+            return None
 
     def _tick(self, record: ScheduleRecord, now: datetime) -> datetime | None:
         """Enqueue the due ticks of a schedule, and return when it is due next."""
@@ -236,10 +244,13 @@ class Ticks:
         try:
             return schedule_from(record.rule)
         except InvalidJob as error:
-            if (record.name, record.updated_at) not in self._not_understood:
-                self._not_understood.add((record.name, record.updated_at))
-                log.schedule_not_understood(self._logger, record.name, error)
+            self._note_not_understood(record, error)
             return None
+
+    def _note_not_understood(self, record: ScheduleRecord, error: Exception) -> None:
+        if (record.name, record.updated_at) not in self._not_understood:
+            self._not_understood.add((record.name, record.updated_at))
+            log.schedule_not_understood(self._logger, record.name, error)
 
 
 class Ticker:

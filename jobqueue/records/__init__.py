@@ -38,7 +38,13 @@ from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, Page, QueueDe
 from jobqueue.records.schedules import NewSchedule, ScheduleRecord, TickSpan
 from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute, duration_of, sum_of
 from jobqueue.records.tokens import TokenRecord
-from jobqueue.records.wakeups import ECHO_SECONDS, LOOK_ANYWHERE, MOST_QUEUES_SENT, Wakeup
+from jobqueue.records.wakeups import (
+    ECHO_SECONDS,
+    LOOK_ANYWHERE,
+    MOST_QUEUES_SENT,
+    Wakeup,
+    facts_of,
+)
 from jobqueue.records.workers import MOST_CRASHES, CrashedJob, NewWorker, Rescue, WorkerRecord
 
 __all__ = [
@@ -90,6 +96,7 @@ __all__ = [
     "Wakeup",
     "WorkerRecord",
     "duration_of",
+    "facts_of",
     "record",
     "sum_of",
 ]

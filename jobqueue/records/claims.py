@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from jobqueue.records.base import NO_DELAY, record
+from jobqueue.records.jobs import JobRecord
 from jobqueue.records.wakeups import Wakeup
 
 
@@ -147,7 +148,9 @@ class Turn:
         cancelled: the jobs that somebody had cancelled while they ran, with the reason that their
             rows have. They would have become ready again, or ended for it and are kept.
         locked: outcomes that are not stored yet, since somebody else keeps the rows of their jobs
-            locked. They can be settled again later, by `settle_unlocked`.
+            locked, or the database refuses to change them. They can be settled again later, by
+            `settle_unlocked`.
+        set_aside: jobs that nobody can claim, since the database refuses it. They are failed.
     """
 
     rejected: tuple[Outcome, ...]
@@ -155,3 +158,4 @@ class Turn:
     look_again_in: timedelta | None = None
     cancelled: tuple[Cancelled, ...] = ()
     locked: tuple[Outcome, ...] = ()
+    set_aside: tuple[JobRecord, ...] = ()

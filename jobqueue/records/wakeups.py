@@ -5,8 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+
+from jobqueue.config import is_queue_name
+from jobqueue.records.jobs import LARGEST_ID
+
+MOST_CHARACTERS = 8_000
+"""No notification of PostgreSQL is longer."""
+MOST_QUEUES_SENT = 20
+PRIORITIES = range(-(2**31), 2**31)
+IDS = range(-LARGEST_ID - 1, LARGEST_ID + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +69,74 @@ class Wakeup:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Wakeup:
-        """The wake-up in an object of `to_json`; one without facts if that is not understood."""
+        """The wake-up in a JSON object of `to_json`.
+
+        Anybody who may connect to the database may have sent it. If anything in it is not as we
+        write it, all of it is left aside, and it says only that there is something to look for.
+        What a later release may have added to it does no harm.
+        """
         try:
-            queues, lowest, jobs = (facts.get(name) for name in ("queues", "lowest", "jobs"))
-            place = lowest and (int(lowest[0]), datetime.fromisoformat(lowest[1]), int(lowest[2]))
             return cls(
-                queues=None if queues is None else frozenset(queues),
-                lowest=place or None,
-                jobs=None if jobs is None else int(jobs),
-                more=facts.get("more") is True,
+                queues=_queues_in(facts.get("queues")),
+                lowest=_place_in(facts.get("lowest")),
+                jobs=_number_in(facts.get("jobs")),
+                more=_truth_in(facts.get("more", False)),
             )
-        except (TypeError, ValueError, LookupError):
-            return cls()
+        except (TypeError, ValueError, OverflowError):
+            return LOOK_ANYWHERE
+
+
+def facts_of(payload: str) -> Mapping[str, Any]:
+    """The content of a notification; empty when it is not ours."""
+    if len(payload) > MOST_CHARACTERS:
+        return {}
+    try:
+        facts = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _queues_in(found: object) -> frozenset[str] | None:
+    if found is None:
+        return None
+    if not isinstance(found, list) or not 0 < len(found) <= MOST_QUEUES_SENT:
+        raise ValueError
+    if not all(isinstance(name, str) and is_queue_name(name) for name in found):
+        raise ValueError
+    return frozenset(found)
+
+
+def _place_in(found: object) -> tuple[int, datetime, int] | None:
+    if found is None:
+        return None
+    if not isinstance(found, list):
+        raise TypeError
+    priority, moment, job_id = found
+    run_at = datetime.fromisoformat(moment)
+    if run_at.tzinfo is None:
+        raise ValueError
+    return _whole_in(priority, PRIORITIES), run_at.astimezone(UTC), _whole_in(job_id, IDS)
+
+
+def _number_in(found: object) -> int | None:
+    return None if found is None else _whole_in(found, range(1, LARGEST_ID + 1))
+
+
+def _whole_in(found: object, numbers: range) -> int:
+    # True and False are numbers to Python.
+    if type(found) is not int or found not in numbers:
+        raise ValueError
+    return found
+
+
+def _truth_in(found: object) -> bool:
+    if not isinstance(found, bool):
+        raise TypeError
+    return found
 
 
 LOOK_ANYWHERE = Wakeup()
-
-
-MOST_QUEUES_SENT = 20
 
 
 ECHO_SECONDS = 0.005

@@ -63,7 +63,8 @@ def _view(record: ScheduleRecord, state: State, now: datetime) -> ScheduleView:
     args = shown_args(record)
     try:
         schedule = schedule_from(record.rule)
-    except InvalidJob:  # a newer release has declared it
+        due = next_tick(record, schedule, now) if state == "active" else None
+    except (InvalidJob, ArithmeticError, ValueError):
+        # A newer release has declared it, or somebody wrote the row by hand.
         return ScheduleView(record, args, state, str(record.rule), "?", None)
-    due = next_tick(record, schedule, now) if state == "active" else None
     return ScheduleView(record, args, state, schedule.expression, schedule.zone, due)

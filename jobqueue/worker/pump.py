@@ -24,7 +24,7 @@ from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.clock import SYSTEM_TIMER, Timer, reconnect_pauses
-from jobqueue.errors import DatabaseUnavailable, TransactionOpen
+from jobqueue.errors import DatabaseError, DatabaseRefused, DatabaseUnavailable, TransactionOpen
 from jobqueue.perform.foreign_jobs import delay_before_return
 from jobqueue.records import (
     LOOK_ANYWHERE,
@@ -54,6 +54,7 @@ GATHER_SECONDS = 0.02
 LONGEST_WITHOUT_FREE_SLOT_SECONDS = 1.0
 MANY = 100
 AT_ONCE, NEVER = float("-inf"), float("inf")
+REFUSED_PAUSE = timedelta(seconds=1)
 RARELY = timedelta(minutes=5)
 """How often a worker polls while somebody wakes it who polls for it."""
 
@@ -127,6 +128,7 @@ class Pump:
     _slot_was_free_at: float = field(init=False)
     _gives_up: Event = field(default_factory=Event)
     _strays_released_at: float = field(init=False)
+    _is_refused: bool = False
 
     def __post_init__(self) -> None:
         self._slot_was_free_at = self._strays_released_at = self.timer.now()
@@ -201,7 +203,7 @@ class Pump:
             self._pass_on()
         if self._has_performed_enough():
             self.handoff.close()
-        elif outcomes or turn.claimed:
+        elif outcomes or turn.claimed or turn.set_aside:
             self._look_at = self._look_rarely_at = AT_ONCE
         else:
             self._note_that_nothing_is_due(turn.look_again_in)
@@ -429,7 +431,7 @@ class Pump:
             return
         # When the database is away, the next turn logs it, and releases strays when it is back.
         self._pass_on()
-        with suppress(DatabaseUnavailable):
+        with suppress(DatabaseUnavailable, DatabaseRefused):
             self._release_strays()
 
     def _release_strays(self, but: Sequence[Outcome] = ()) -> None:
@@ -492,13 +494,17 @@ class Pump:
 
     def _insist(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
         """Make one turn, and wait for the database as long as it takes."""
+        last_error: DatabaseError
         try:
             turn = self._turn(outcomes, claim)
         except DatabaseUnavailable as error:
             self._pass_on()
             log.database_lost(self.logger, self.worker_id, error)
             lost_at, last_error = self.timer.now(), error
+        except DatabaseRefused as error:
+            return self._without_claim(outcomes, error)
         else:
+            self._is_refused = self._is_refused and claim is None
             self._locked.add(turn.locked, self.timer.now())
             return turn
         for pause in reconnect_pauses():
@@ -507,13 +513,29 @@ class Pump:
             self._end_if_broken(outcomes)
             try:
                 turn = self._resume(outcomes, claim)
-            except DatabaseUnavailable as error:
+            except (DatabaseUnavailable, DatabaseRefused) as error:
                 last_error = error
                 continue
             log.database_back(self.logger, self.worker_id, self.timer.now() - lost_at)
             self._locked.add(turn.locked, self.timer.now(), are_unanswered=True)
             return turn
         raise AssertionError("the pauses never end")
+
+    def _without_claim(self, outcomes: Sequence[Outcome], error: DatabaseRefused) -> Turn:
+        """Settle all the same, since the database refuses to have any job claimed.
+
+        That is logged once, and tried again. A worker that stops when idle ends instead.
+        """
+        if self.until_idle and not outcomes:
+            raise error
+        if not self._is_refused:
+            self._is_refused = True
+            log.claim_refused(self.logger, self.worker_id, error)
+        if not outcomes:
+            return Turn((), (), REFUSED_PAUSE)
+        turn = self._turn(outcomes, None)
+        self._locked.add(turn.locked, self.timer.now())
+        return turn
 
     def _turn(self, outcomes: Sequence[Outcome], claim: Claim | None) -> Turn:
         """Make one turn, without outcomes that jobs have committed in their own transactions."""

@@ -87,6 +87,7 @@ class Reporter:
         for outcome in turn.rejected:
             self.tally.rejected += 1
             log.job_rejected(self.logger_of(outcome.job.handler), outcome)
+        self.ends.report(turn.set_aside)
         for outcome in turn.locked:
             log.settle_waits(self.logger_of(outcome.job.handler), outcome)
         settled = as_settled(outcomes, turn)

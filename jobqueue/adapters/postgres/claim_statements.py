@@ -22,11 +22,14 @@ _IS_NOT_PAUSED = """NOT EXISTS (
 # A look tells when its search began, which is after it has got its locks, and when it was over. The
 # parts of a UNION ALL come one after the other.
 _BEGUN = """
-SELECT NULL AS queue, NULL::int AS priority, clock_timestamp() AS run_at, NULL::bigint AS id
+SELECT NULL AS queue, NULL::int AS priority, clock_timestamp() AS run_at, NULL::bigint AS id,
+       NULL::bool AS may_run
 UNION ALL"""
 _ENDED = """UNION ALL
-SELECT NULL, NULL, clock_timestamp(), NULL
+SELECT NULL, NULL, clock_timestamp(), NULL, NULL
 """
+MOST_LANES = 2000
+"""How many lanes a look goes through. Anybody may make as many as there are jobs."""
 
 # One probe of an index for each lane, each finding the first job in it. (The claim index begins
 # with the priority, so a range of run_at alone would cut nothing off: a million jobs of a low
@@ -54,9 +57,11 @@ lanes (queue, priority, run_at, id) AS (
         ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT 1) AS following
 )
 {_BEGUN}
-SELECT NULL AS queue, priority, run_at, id FROM priorities WHERE run_at <= {{now}}
+(SELECT NULL AS queue, priority, run_at, id, run_at <= {{now}} FROM priorities
+ LIMIT {MOST_LANES})
 UNION ALL
-SELECT queue, priority, run_at, id FROM lanes WHERE run_at <= {{now}} AND {_IS_NOT_PAUSED}
+(SELECT queue, priority, run_at, id, run_at <= {{now}} AND {_IS_NOT_PAUSED} FROM lanes
+ LIMIT {MOST_LANES})
 {_ENDED}"""  # noqa: S608 - composed of constants
 
 LOOK_IN_QUEUES = f"""
@@ -76,8 +81,34 @@ lanes (queue, priority, run_at, id) AS (
         ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS following
 )
 {_BEGUN}
-SELECT queue, priority, run_at, id FROM lanes WHERE run_at <= {{now}}
+(SELECT queue, priority, run_at, id, run_at <= {{now}} FROM lanes LIMIT {MOST_LANES})
 {_ENDED}"""  # noqa: S608 - composed of constants
+
+# Where there are more lanes, those are found that the next thousands of ready jobs are in. The last
+# row but one is where the next look goes on.
+LOOK_ALONG = f"""
+WITH walked AS MATERIALIZED (
+    SELECT queue, handler, priority, run_at, id FROM background_jobs
+    WHERE state = 'ready'
+      AND (priority, run_at, id)
+        > (%(priority)s::int, %(run_at)s::timestamptz, %(id)s::bigint)
+    ORDER BY priority, run_at, id LIMIT {{most_rows}}
+),
+lanes AS (
+    SELECT DISTINCT ON (priority, queue) queue, priority, run_at, id FROM walked
+    WHERE run_at <= {{now}} AND {_IS_NOT_PAUSED}{{in_queues}}{{but}}
+    ORDER BY priority, queue, run_at, id
+),
+beyond AS (SELECT priority, run_at, id FROM walked ORDER BY priority, run_at, id
+           OFFSET {{most_rows}} - 1)
+{_BEGUN}
+(SELECT queue, priority, run_at, id, true FROM lanes ORDER BY priority, run_at, id
+ LIMIT {MOST_LANES})
+UNION ALL
+SELECT NULL, priority, run_at, id, false FROM beyond
+{_ENDED}"""  # noqa: S608 - composed of constants
+MOST_ROWS = 5000
+AMONG_QUEUES = " AND queue = ANY (%(queues)s::text[])"
 
 # The lanes are pulled one by one, the most urgent first, until there are enough; nothing is locked
 # in vain.
@@ -173,6 +204,8 @@ class ClaimStatements:
 
     look_everywhere: str
     look_in_queues: str
+    look_along: str
+    look_along_queues: str
     claim_everywhere: str
     claim_in_queue: str
     claim_in_queues: str
@@ -183,8 +216,11 @@ class ClaimStatements:
         templates = (
             LOOK_EVERYWHERE,
             LOOK_IN_QUEUES,
+            LOOK_ALONG,
+            LOOK_ALONG.replace("{in_queues}", AMONG_QUEUES),
             CLAIM_EVERYWHERE,
             CLAIM_IN_QUEUE,
             CLAIM_IN_QUEUES,
         )
-        return cls(*(template.format(now=now, but=but) for template in templates))
+        values = {"now": now, "but": but, "in_queues": "", "most_rows": MOST_ROWS}
+        return cls(*(template.format(**values) for template in templates))

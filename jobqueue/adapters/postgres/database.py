@@ -21,6 +21,7 @@ from jobqueue.adapters.sql.database import (
     parse_url,
 )
 from jobqueue.adapters.sql.execute import Execute
+from jobqueue.adapters.sql.readings import decoded
 from jobqueue.errors import InvalidDatabaseUrl, RowLocked
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ PREPARE_THRESHOLD = "prepare_threshold"
 ENGINE_OPTIONS: dict[str, Any] = {
     "isolation_level": "READ COMMITTED",
     "hide_parameters": True,
+    "json_deserializer": decoded,
     "pool_reset_on_return": None,  # it is done here
 }
 

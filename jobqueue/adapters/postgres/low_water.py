@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,6 +32,9 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 LONG_AGO = "-infinity"
 MOST_CLAIMANTS = 64
+# Anybody who may connect can say that there are jobs in any lane.
+MOST_LANES = 5000
+FEW_LANES = 100
 
 Key = tuple[str | None, int]
 Mark = tuple[datetime, int]
@@ -62,10 +65,14 @@ class FoundLanes:
         lanes: those that have due jobs.
         scan_time: how long the server has searched, by its own clock. Waiting for a lock is not
             part of it: that costs nobody anything.
+        number: how many lanes were looked at.
+        beyond: a job behind which there are more, where only so many were looked at.
     """
 
     lanes: Sequence[Lane]
     scan_time: timedelta = NO_DELAY
+    number: int = 0
+    beyond: Lane | None = None
 
 
 @dataclass(slots=True)
@@ -76,6 +83,8 @@ class LowWater:
         queues: the queues that are claimed from; None for all.
         monotonic: seconds that only go up; for tests.
         look_again_seconds: how long after a look another one is wanted, whatever was found.
+        beyond: where the next look goes on, if there are so many lanes that the last look has not
+            been through all of them, and found no job.
     """
 
     queues: tuple[str, ...] | None
@@ -87,6 +96,7 @@ class LowWater:
     _is_by_queue: bool = False
     _runs_dry: bool = True
     _is_put_off: bool = False
+    beyond: Lane | None = None
 
     def has_to_look(self) -> bool:
         """Whether it is time for a look. Looks take no more than their share of the time."""
@@ -97,7 +107,7 @@ class LowWater:
 
     def put_off_for(self) -> timedelta | None:
         """The time until a look that was put off may take place; None if none was."""
-        if not self._is_put_off:
+        if not self._is_put_off and self.beyond is None:
             return None
         return timedelta(seconds=max(self._may_look_at - self.monotonic(), 0.0))
 
@@ -111,6 +121,8 @@ class LowWater:
         self._marks = {(lane.queue, lane.priority): (lane.run_at, lane.id) for lane in lanes}
         self._is_by_queue = self.queues is not None or any(lane.queue is not None for lane in lanes)
         self._runs_dry = not lanes
+        if not lanes:
+            self.beyond = found.beyond
 
     def _pay_for(self, scan_time: timedelta, elapsed_seconds: float) -> None:
         """Put off the next look in proportion to what this one took. Clocks may have been set."""
@@ -123,6 +135,9 @@ class LowWater:
         queues = self._queues_of(wakeup)
         self._runs_dry = wakeup.lowest is None or not queues
         if wakeup.lowest is None:
+            return
+        if len(self._marks) + len(queues) > MOST_LANES:
+            self._runs_dry = True
             return
         priority, run_at, job_id = wakeup.lowest
         for queue in queues:
@@ -207,13 +222,24 @@ class LowWaterMarks:
 def shares_of(lanes: Sequence[Lane], limit: int) -> list[int]:
     """The number of candidates to take from each lane: for each priority more than needed."""
     beside = Counter(lane.priority for lane in lanes)
-    return [limit * 2 // beside[lane.priority] + 10 for lane in lanes]
+    return [
+        limit * 2 // beside[lane.priority] + (10 if beside[lane.priority] <= FEW_LANES else 1)
+        for lane in lanes
+    ]
 
 
 def found_in(rows: Sequence[Sequence[Any]]) -> FoundLanes:
     """The lanes that a look found. Its first row has the time of its start, its last of its end."""
-    begun, *lanes, ended = rows
-    return FoundLanes([lane_of(*row) for row in lanes], ended[2] - begun[2])
+    begun, *found, ended = rows
+    lanes = [lane_of(*row) for *row, may_run in found if may_run]
+    return FoundLanes(lanes, ended[2] - begun[2], len(found))
+
+
+def found_along(rows: Sequence[Sequence[Any]]) -> FoundLanes:
+    """The lanes that a look along the ready jobs found, and where it was cut, if it was."""
+    found = found_in(rows)
+    beyond = [lane_of(*row) for *row, may_run in rows if may_run is False]
+    return replace(found, beyond=beyond[0] if beyond else None)
 
 
 def lane_of(queue: str | None, priority: int, run_at: datetime, job_id: int) -> Lane:

@@ -28,11 +28,12 @@ from jobqueue.adapters.postgres.low_water import (
 )
 from jobqueue.adapters.sql.tables import to_utc
 from jobqueue.adapters.sql.time import DatabaseTime
-from jobqueue.records import DEFAULT_PRIORITY, Wakeup
+from jobqueue.records import DEFAULT_PRIORITY, LOOK_ANYWHERE, Wakeup
 
 LOOK_AGAIN_SECONDS = 10.0
 FEW_DEAD_ROWS = 1000
 MOST_LANES = 64
+MOST_OTHERS = 2000
 BELOW_ANY, ABOVE_ANY = -(2**31) - 1, 2**31
 
 # One probe in each priority with a mark, and then the others in the gaps between these. In a gap,
@@ -67,7 +68,7 @@ others (below, priority, run_at, id) AS (
 SELECT NULL AS priority, {now} AS run_at, NULL AS id,
        pg_stat_get_dead_tuples('background_jobs'::regclass) AS dead
 UNION ALL SELECT priority, run_at, id, NULL FROM known
-UNION ALL SELECT priority, run_at, id, NULL FROM others
+UNION ALL (SELECT priority, run_at, id, NULL FROM others LIMIT {most_lanes})
 """
 
 
@@ -103,12 +104,14 @@ class NextDue:
         self._database = database
         self._clock = time.clock
         self._sql = FIRST_READY.format(
-            now="%(now)s::timestamptz" if time.clock else "statement_timestamp()"
+            most_lanes=MOST_OTHERS,
+            now="%(now)s::timestamptz" if time.clock else "statement_timestamp()",
         )
         self.low_water = LowWater(None, look_again_seconds=LOOK_AGAIN_SECONDS)
         self._last: FirstReady
         self._lock = threading.Lock()
         self._heard: dict[int, Wakeup] = {}
+        self._has_heard_too_much = False
 
     def note(self, wakeup: Wakeup) -> None:
         """Go back to the position in a wake-up, if any, in the next search. From any thread."""
@@ -116,7 +119,10 @@ class NextDue:
             priority, *_ = wakeup.lowest
             with self._lock:
                 before = self._heard.get(priority, wakeup)
-                self._heard[priority] = min(before, wakeup, key=attrgetter("lowest"))
+                if priority in self._heard or len(self._heard) < MOST_LANES:
+                    self._heard[priority] = min(before, wakeup, key=attrgetter("lowest"))
+                else:
+                    self._has_heard_too_much = True
 
     def find(self) -> FirstReady:
         """Find the first ready job of each priority.
@@ -136,8 +142,11 @@ class NextDue:
 
     def _take_heard(self) -> Iterable[Wakeup]:
         with self._lock:
-            heard, self._heard = self._heard, {}
-            return heard.values()
+            heard, self._heard = list(self._heard.values()), {}
+            if self._has_heard_too_much:
+                heard.append(LOOK_ANYWHERE)
+            self._has_heard_too_much = False
+            return heard
 
     def _marks_from_the_start(self) -> FoundLanes:
         begun = self.low_water.monotonic()
@@ -162,6 +171,9 @@ class NextDue:
         rows = self._database.read(lambda c: c.exec_driver_sql(self._sql, values).all())
         ((_, now, _, dead_rows),) = [row for row in rows if row[0] is None]
         places = [place for *place, _ in rows if place[0] is not None]
+        if len(places) >= MOST_OTHERS:
+            # One of those beyond may be due.
+            places.append([DEFAULT_PRIORITY, now, 0])
         lanes = [
             Lane(None, priority, to_utc(run_at), job_id) for priority, run_at, job_id in places
         ]

@@ -13,14 +13,16 @@ from sqlalchemy import Connection
 
 from jobqueue.adapters.postgres import copy_format
 from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
-from jobqueue.adapters.postgres.claim_statements import BUT, ClaimStatements
+from jobqueue.adapters.postgres.claim_statements import BUT, MOST_LANES, ClaimStatements
 from jobqueue.adapters.postgres.database import PostgresDatabase, Statement
 from jobqueue.adapters.postgres.limits import LONGEST_WAIT_MS, LONGEST_WAIT_OF_JOB_MS
 from jobqueue.adapters.postgres.low_water import (
+    LONG_AGO,
     FoundLanes,
     Lane,
     LowWater,
     LowWaterMarks,
+    found_along,
     found_in,
     moments_of,
     shares_of,
@@ -44,12 +46,14 @@ from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
 from jobqueue.adapters.sql.execute import Execute, executing_on
 from jobqueue.adapters.sql.path import Done, Meanwhile, SqlPath, in_order_of_claim, seconds
 from jobqueue.adapters.sql.role import SqlParts
-from jobqueue.adapters.sql.tables import to_utc
+from jobqueue.adapters.sql.tables import DAWN, to_utc
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import Claim, ClaimedJob, NewJob, Wakeup
 from jobqueue.stored import StoredJob
 
 FEWEST_TO_COPY = 1000
+LONGEST_LOOK_SECONDS = 0.5
+BEFORE_ALL = Lane(None, -(2**31), DAWN, 0)
 
 
 class PostgresPath(SqlPath):
@@ -137,7 +141,7 @@ class PostgresPath(SqlPath):
     def claim(self, claim: Claim) -> list[ClaimedJob]:
         """Claim from the first job on, whatever has been claimed before."""
         low_water = LowWater(claim.queues)
-        low_water.look(lambda: self.find_lanes(claim.queues, claim.passing_over))
+        self._look(low_water, claim)
         return self._claim_from(low_water, claim, NOTHING_TO_SETTLE, Meanwhile(None)).claimed
 
     def _settle_and_claim(
@@ -175,13 +179,60 @@ class PostgresPath(SqlPath):
         if is_time:
             # A look may take long, and `meanwhile` does not wait for it.
             meanwhile()
-            low_water.look(lambda: self.find_lanes(low_water.queues, claim.passing_over))
+            self._look(low_water, claim)
         return is_time
 
+    def _look(self, low_water: LowWater, claim: Claim) -> None:
+        """Find lanes; where there are more than can be looked at, go on for a while."""
+        give_up_at = low_water.monotonic() + LONGEST_LOOK_SECONDS
+        low_water.look(
+            lambda: self.find_lanes(low_water.queues, claim.passing_over, low_water.beyond)
+        )
+        while low_water.beyond is not None and low_water.monotonic() < give_up_at:
+            if low_water.lanes():
+                return
+            low_water.look(
+                lambda: self._find_along(low_water.queues, claim.passing_over, low_water.beyond)
+            )
+
     def find_lanes(
-        self, queues: tuple[str, ...] | None, passing_over: tuple[str, ...] = ()
+        self,
+        queues: tuple[str, ...] | None,
+        passing_over: tuple[str, ...] = (),
+        beyond: Lane | None = None,
     ) -> FoundLanes:
-        """The lanes that have due jobs, in all queues or in some."""
+        """The lanes that have due jobs, in all queues or in some.
+
+        Of too many, those that the next thousands of ready jobs are in.
+        """
+        if beyond is not None:
+            return self._find_along(queues, passing_over, beyond)
+        found = self._find_all(queues, passing_over)
+        is_by_queue = any(lane.queue is not None for lane in found.lanes)
+        # Priorities are found in their order, so that the rest matters only if none of them is due.
+        if found.number < MOST_LANES or (found.lanes and not is_by_queue):
+            return found
+        return self._find_along(queues, passing_over, None)
+
+    def _find_along(
+        self,
+        queues: tuple[str, ...] | None,
+        passing_over: tuple[str, ...],
+        beyond: Lane | None,
+    ) -> FoundLanes:
+        statements, sql = self._claiming[bool(passing_over)], ""
+        values = self._clock_value() | {"passing_over": list(passing_over)}
+        sql = statements.look_along if queues is None else statements.look_along_queues
+        if queues is not None:
+            values["queues"] = list(queues)
+        after = BEFORE_ALL if beyond is None else beyond
+        values |= {"priority": after.priority, "id": after.id}
+        values["run_at"] = LONG_AGO if after.run_at <= DAWN else after.run_at
+        return found_along(self.database.read(lambda c: c.exec_driver_sql(sql, values).all()))
+
+    def _find_all(
+        self, queues: tuple[str, ...] | None, passing_over: tuple[str, ...]
+    ) -> FoundLanes:
         values = self._clock_value()
         statements = self._claiming[bool(passing_over)]
         sql = statements.look_everywhere

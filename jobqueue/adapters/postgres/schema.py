@@ -14,8 +14,8 @@ MIGRATION_LOCK = int.from_bytes(b"jobqueue")
 class PostgresSchema(SqlSchema):
     """The tables in PostgreSQL, and the examination of the server."""
 
-    def health(self) -> Health:
-        return self.database.read(examine)
+    def _examine(self, connection: Connection) -> Health:
+        return examine(connection)
 
     def _lock_migrations(self, connection: Connection) -> None:
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))

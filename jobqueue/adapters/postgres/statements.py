@@ -67,7 +67,7 @@ CHANGE = """
 UPDATE background_jobs AS job
 SET state = CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NULL
                  THEN 'cancelled' ELSE mine.state END,
-    attempts = job.attempts - mine.refund,
+    attempts = greatest(job.attempts, -2147483647) - mine.refund,
     run_at = coalesce({now} + mine.delay * interval '1 second', job.run_at),
     last_error = CASE WHEN mine.keeps_error OR mine.state = 'ready'
                            AND job.cancel_requested_at IS NOT NULL

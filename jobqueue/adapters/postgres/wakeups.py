@@ -23,9 +23,7 @@ from jobqueue.adapters.sql.role import SqlParts
 from jobqueue.adapters.sql.wakeups import SqlWakeups
 from jobqueue.descriptors import Descriptor
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
-from jobqueue.records import (
-    Wakeup,
-)
+from jobqueue.records import Wakeup, facts_of
 
 FIND_CHANNEL = f"SELECT {CHANNEL}"
 
@@ -121,7 +119,7 @@ class PostgresListener:
         deadline = time.monotonic() + timeout_seconds
         while not self._closed:
             left = max(deadline - time.monotonic(), 0.0)
-            received = [json_of(payload) for payload in self._receive(left)]
+            received = [facts_of(payload) for payload in self._receive(left)]
             wakeups = [Wakeup.from_facts(facts) for facts in received if ECHO not in facts]
             if wakeups:
                 for wakeup in wakeups:
@@ -165,7 +163,8 @@ class PostgresListener:
             self._wait_for_input(timeout_seconds)
             server = self._connection.pgconn
             server.consume_input()
-            received = [bytes(notified.extra).decode() for notified in iter(server.notifies, None)]
+            notified = [bytes(one.extra) for one in iter(server.notifies, None)]
+            received = [payload.decode(errors="replace") for payload in notified]
         if received:
             self._note_arrival()
         return received
@@ -206,12 +205,3 @@ def _connected(database: Database, url: str | None) -> psycopg.Connection[Any]:
         target = parse_url(url).set(drivername=target.drivername)
     positional, named = dialect.create_connect_args(target)
     return psycopg.connect(*positional, **{**LISTEN_OPTIONS, **named}, autocommit=True)
-
-
-def json_of(payload: str) -> dict[str, Any]:
-    """The content of a notification; empty when it is not ours."""
-    try:
-        facts = json.loads(payload)
-    except ValueError:
-        return {}
-    return facts if isinstance(facts, dict) else {}

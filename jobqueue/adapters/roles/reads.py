@@ -44,6 +44,8 @@ class ReadsRole(Protocol):
     def queue_depths(self, most: int | None = None) -> list[QueueDepth]:
         """The depth of each queue that has unfinished jobs or is paused, ordered by name.
 
+        Of more than a thousand queues, those with the most due jobs.
+
         Args:
             most: count at most so many jobs of one priority of a queue, which is cheap however
                 many there are; None to count them all.

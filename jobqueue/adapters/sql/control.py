@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Delete, Update, bindparam, case, delete, sele
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.database import FOR_EVER
+from jobqueue.adapters.sql.readings import decoded
 from jobqueue.adapters.sql.role import CANCEL_REQUESTED, SqlRole, held_by, rows_where
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
 from jobqueue.errors import RowLocked
@@ -111,9 +112,7 @@ class SqlControl(SqlRole, ControlRole):
                 return False
             args = change(queries.job_record(row))
             changed = update(JOBS).where(JOBS.c.id == job_id)
-            connection.execute(
-                changed.values(args=queries.decoded(args), updated_at=self.time.now())
-            )
+            connection.execute(changed.values(args=decoded(args), updated_at=self.time.now()))
             return True
 
         return self.database.write(work)

@@ -29,6 +29,8 @@ SCHEMA_CODES = {"42P01", "42703", "3F000", "42704"}
 LOCK_TIMEOUT_CODE = "55P03"
 # The server has ended a transaction of ours that stood still: this process was frozen meanwhile.
 STOOD_STILL_CODES = {"25P03", "25P04"}
+# Of data, constraints and triggers, whoever has added them.
+REFUSED_CLASSES = {"22", "23", "27", "44", "P0"}
 PASSING_CODES = {"25006", "40001", "40P01", LOCK_TIMEOUT_CODE, "57014", *STOOD_STILL_CODES}
 PASSING_CLASSES = {"08", "53", "57", "58"}
 ANSWER_SECONDS = 30.0
@@ -37,6 +39,8 @@ BEAT_SECONDS = 5.0
 # For statements that may touch any number of rows.
 FOR_EVER = None
 SQLITE_PASSING = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY")
+# It could not carry out a statement on what the rows hold.
+SQLITE_REFUSED = "SQLITE_ERROR"
 SQLITE_SCHEMA_WORDS = ("no such table", "no such column", "has no column")
 
 
@@ -266,13 +270,14 @@ def translated(error: BaseException, database: str) -> DatabaseError:
     if not code and "not a database" in text:
         return DatabaseError(f"{database}: the {text}; check the URL")
     kind = type(error).__name__
-    if _is_a(error, "DataError", "IntegrityError", "NotSupportedError"):
+    is_refused = code[:2] in REFUSED_CLASSES or _sqlite_name(error) == SQLITE_REFUSED
+    if is_refused or _is_a(error, "DataError", "IntegrityError", "NotSupportedError"):
         return DatabaseRefused(f"{database} refused the data ({kind}: {text})")
     return DatabaseError(f"{database}: {kind}: {text}")
 
 
 def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
-    of_sqlite = getattr(error, "sqlite_errorname", "")
+    of_sqlite = _sqlite_name(error)
     if code in PASSING_CODES or code[:2] in PASSING_CLASSES or of_sqlite.startswith(SQLITE_PASSING):
         return f"cannot do it now ({text})"
     if code.startswith(("28", "3D")):
@@ -285,12 +290,21 @@ def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
             f"({text}); to enqueue inside a transaction of yours, pass it as `session=`"
         )
     # psycopg raises InternalError when a pooler goes down in the middle of an answer.
-    if code == "" and _is_a(error, "OperationalError", "InterfaceError", "InternalError"):
+    if (
+        code == ""
+        and of_sqlite != SQLITE_REFUSED
+        and _is_a(error, "OperationalError", "InterfaceError", "InternalError")
+    ):
         return (
             f"does not answer ({text}); is it running, and is the URL right? "
             "`jobqueue doctor` shows where it comes from"
         )
     return None
+
+
+def _sqlite_name(error: BaseException) -> str:
+    name: str = getattr(error, "sqlite_errorname", "")
+    return name
 
 
 def _text_of(error: BaseException) -> str:

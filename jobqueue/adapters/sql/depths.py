@@ -1,7 +1,8 @@
 """The depths of queues, counted up to a limit, so that they cost little however many jobs wait.
 
 A lane is a priority within a queue. Each lane is found by one probe of the index (queue, priority,
-run_at, id). The more lanes there are, the fewer jobs are counted in each.
+run_at, id). The more lanes there are, the fewer jobs are counted in each. Where there are too many,
+only so many jobs are looked at.
 """
 
 from __future__ import annotations
@@ -51,6 +52,16 @@ SELECT head.queue, head.run_at AS oldest, {_DUE} AS due, {_LATER} AS later
 FROM lanes JOIN background_jobs AS head ON head.id = lanes.id
 """).bindparams(bindparam("now", type_=UtcDateTime))  # noqa: S608 - of constants
 
+# Of more lanes than that, the jobs that come first in the index.
+FIRST_ROWS = text("""
+SELECT first.queue, min(first.run_at) AS oldest,
+       count(CASE WHEN first.run_at <= :now THEN 1 END) AS due,
+       count(CASE WHEN first.run_at > :now THEN 1 END) AS later
+FROM (SELECT job.queue, job.run_at FROM background_jobs AS job WHERE job.state = 'ready'
+      ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT :most) AS first
+GROUP BY first.queue
+""").bindparams(bindparam("now", type_=UtcDateTime))
+
 RUNNING = text("""
 SELECT running.queue, count(*) FROM (
     SELECT queue FROM background_jobs WHERE state = 'running' ORDER BY locked_by LIMIT :most
@@ -65,7 +76,12 @@ def capped_depths(
     limits = {"most_lanes": MOST_LANES}
     lanes = connection.execute(COUNT_LANES, limits).scalar_one()
     each = min(most, max(FEWEST_OF_A_LANE, MOST_ROWS // max(lanes, 1)))
-    counted = connection.execute(LANES, limits | {"now": now, "most": each + 1}).all()
+    cut = lanes >= MOST_LANES
+    if cut:
+        each = MOST_ROWS
+        counted = connection.execute(FIRST_ROWS, {"now": now, "most": MOST_ROWS}).all()
+    else:
+        counted = connection.execute(LANES, limits | {"now": now, "most": each + 1}).all()
     running = connection.execute(RUNNING, {"most": most + 1}).all()
     depths = {name: _empty(name) for name in paused}
     for name, depth in [
@@ -76,7 +92,6 @@ def capped_depths(
         ),
     ]:
         depths[name] = _both(depths.get(name, _empty(name)), depth)
-    cut = lanes >= MOST_LANES
     return [
         replace(depths[name], paused=name in paused, more=depths[name].more or cut)
         for name in sorted(depths)

@@ -91,10 +91,5 @@ class SqlKeys(SqlRole, KeysRole):
         expired = expired.order_by(BackgroundKey.expires_at).limit(limit)
         if not self.database.read(lambda c: c.execute(expired.limit(1)).first()):
             return 0
-
-        def work(connection: Connection) -> int:
-            keys = connection.execute(expired.with_for_update(skip_locked=True)).scalars().all()
-            connection.execute(delete(BackgroundKey).where(BackgroundKey.key.in_(keys)))
-            return len(keys)
-
-        return self.database.write(work)
+        unlocked = expired.with_for_update(skip_locked=True)
+        return self._execute(delete(BackgroundKey).where(BackgroundKey.key.in_(unlocked)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -30,6 +31,7 @@ from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.settlement import GIVEN_BACK, Freed
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.database import BEAT_SECONDS
+from jobqueue.adapters.sql.readings import mapping, names
 from jobqueue.adapters.sql.role import (
     CANCEL_REQUESTED,
     UNLOCKED,
@@ -38,7 +40,7 @@ from jobqueue.adapters.sql.role import (
     held_by,
     rows_where,
 )
-from jobqueue.adapters.sql.tables import JOBS, WORKERS
+from jobqueue.adapters.sql.tables import DAWN, DUSK, JOBS, WORKERS, to_name
 from jobqueue.records import (
     CrashedJob,
     JobFilter,
@@ -53,6 +55,8 @@ Found = TypeVar("Found", Rescue, Rescue | None)
 ALL: ColumnElement[bool] = true()
 
 HANDLERS = "handlers"
+FEWEST_ATTEMPTS, MOST_CRASHES_STORED = -(2**31), 2**15 - 1
+"""The ends of the columns. Only somebody's own hand writes such numbers."""
 
 
 class SqlLeases(SqlRole, LeasesRole):
@@ -118,7 +122,7 @@ class SqlLeases(SqlRole, LeasesRole):
         return [queries.worker_record(row) for row in rows]
 
     def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
-        unchanged = WORKERS.c.heartbeat_at == seen.heartbeat_at
+        unchanged = _is_still_at(seen.heartbeat_at)
 
         def work(connection: Connection, passing_over: bool) -> Rescue | None:
             # The worker may have been frozen when it was seen, and be about to beat now.
@@ -154,7 +158,7 @@ class SqlLeases(SqlRole, LeasesRole):
     def orphaned_workers(self) -> list[str]:
         query = queries.orphans_query()
         rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=BEAT_SECONDS)
-        return [row[0] for row in rows if row[0]]
+        return [to_name(row[0]) for row in rows if row[0]]
 
     def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
 
@@ -206,8 +210,8 @@ class SqlLeases(SqlRole, LeasesRole):
                     (fails, JobState.FAILED.value),
                     else_=JobState.READY.value,
                 ),
-                attempts=JOBS.c.attempts - freed.refund,
-                crashes=JOBS.c.crashes + freed.crashes,
+                attempts=_less(JOBS.c.attempts, freed.refund),
+                crashes=_more(JOBS.c.crashes, freed.crashes),
                 run_at=JOBS.c.run_at if freed.delay is None else self.time.later(freed.delay),
                 last_error=_last_error(freed),
                 failed_at=case((fails & ~CANCEL_REQUESTED, now)),
@@ -240,7 +244,7 @@ class SqlLeases(SqlRole, LeasesRole):
 
         def work(connection: Connection) -> None:
             details = connection.execute(select(WORKERS.c.details).where(of_worker)).scalar()
-            declared = {**(details or {}), HANDLERS: sorted(handlers)}
+            declared = {**mapping(details), HANDLERS: sorted(handlers)}
             connection.execute(update(WORKERS).where(of_worker).values(details=declared))
 
         self.database.write(work)
@@ -248,7 +252,21 @@ class SqlLeases(SqlRole, LeasesRole):
     def declared_handlers(self) -> dict[str, set[str]]:
         query = select(WORKERS.c.id, WORKERS.c.details).where(WORKERS.c.details.is_not(None))
         rows = self.database.read(lambda connection: connection.execute(query).all())
-        return {worker_id: set(found[HANDLERS]) for worker_id, found in rows if HANDLERS in found}
+        details = {to_name(worker_id): mapping(found) for worker_id, found in rows}
+        return {
+            worker_id: set(names(found[HANDLERS]))
+            for worker_id, found in details.items()
+            if HANDLERS in found
+        }
+
+
+def _is_still_at(heartbeat: datetime) -> ColumnElement[bool]:
+    """Whether a heartbeat is the one that was seen, which Python may not have been able to tell."""
+    if heartbeat <= DAWN:
+        return WORKERS.c.heartbeat_at <= DAWN
+    if heartbeat >= DUSK:
+        return WORKERS.c.heartbeat_at >= DUSK
+    return WORKERS.c.heartbeat_at == heartbeat
 
 
 def _without(worker_id: str, passing_over: bool, which: ColumnElement[bool] = ALL) -> Delete:
@@ -279,8 +297,18 @@ def _fails(freed: Freed) -> ColumnElement[bool]:
     if freed.may_fail:
         conditions.append(JOBS.c.attempts >= JOBS.c.max_attempts)
     if freed.most_crashes is not None:
-        conditions.append(JOBS.c.crashes + freed.crashes >= freed.most_crashes)
+        conditions.append(JOBS.c.crashes >= freed.most_crashes - freed.crashes)
     return or_(*conditions)
+
+
+def _less(attempts: ColumnElement[int], refund: int) -> ColumnElement[int]:
+    """The attempts without a refunded one; no fewer than there can be."""
+    return case((attempts > FEWEST_ATTEMPTS, attempts - refund), else_=attempts)
+
+
+def _more(crashes: ColumnElement[int], charged: int) -> ColumnElement[int]:
+    """The crashes with one more; no more than there is room for."""
+    return case((crashes < MOST_CRASHES_STORED, crashes + charged), else_=crashes)
 
 
 def _last_error(freed: Freed) -> ColumnElement[Any]:

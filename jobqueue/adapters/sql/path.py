@@ -13,10 +13,12 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select, case, select, update
+from sqlalchemy.exc import DBAPIError
 
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.settlement import (
+    NOTHING_APPLIED,
     NOTHING_TO_SETTLE,
     Applied,
     Pair,
@@ -28,10 +30,31 @@ from jobqueue.adapters.settlement import (
 from jobqueue.adapters.sql.announcer import wakeup_for
 from jobqueue.adapters.sql.enqueued import Enqueued
 from jobqueue.adapters.sql.execute import Execute
+from jobqueue.adapters.sql.queries import conditions, job_record, record_columns
+from jobqueue.adapters.sql.readings import LARGEST
 from jobqueue.adapters.sql.role import SqlRole
+from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
 from jobqueue.errors import DatabaseRefused, RowLocked
-from jobqueue.records import Claim, ClaimedJob, NewJob, Outcome, Released, Retried, Turn, Wakeup
+from jobqueue.records import (
+    Claim,
+    ClaimedJob,
+    JobFilter,
+    JobState,
+    NewJob,
+    Outcome,
+    Released,
+    Retried,
+    Turn,
+    Wakeup,
+)
 from jobqueue.stored import StoredJob, kept_by
+
+MOST_TRIED = 100
+"""How many jobs are tried at most to find the one that cannot be claimed."""
+CANNOT_BE_CLAIMED = (
+    "this job cannot be claimed, since the database refuses what that changes in its row; mend the "
+    "row, or what refuses it (a constraint, a trigger), and retry the job"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +65,13 @@ class Done:
         applied: the settled jobs.
         claimed: the claimed jobs, in the order of the claim.
         look_again_in: when to look again although nothing was found; None for whenever.
+        set_aside: jobs that cannot be claimed, and have been failed.
     """
 
     applied: Applied
     claimed: list[ClaimedJob]
     look_again_in: timedelta | None = None
+    set_aside: Sequence[StoredJob] = ()
 
 
 class Meanwhile:
@@ -139,10 +164,13 @@ class SqlPath(SqlRole, PathRole):
         given_back = _given_back(outcomes)
         try:
             done = self._settle_and_claim(settlements, claim, given_back, once)
-        except (DatabaseRefused, RowLocked):
-            if not outcomes:
+        except (DatabaseRefused, RowLocked) as error:
+            if outcomes:
+                done = Done(self._settle_apart(settlements), [])
+            elif claim is not None and isinstance(error, DatabaseRefused):
+                done = self._claim_apart(claim, error)
+            else:
                 raise
-            done = Done(self._settle_apart(settlements), [])
         once()
         return self._turn_of(outcomes, done, given_back)
 
@@ -162,25 +190,122 @@ class SqlPath(SqlRole, PathRole):
             done.look_again_in,
             cancelled=cancelled_among(outcomes, applied.reasons),
             locked=_first_of(outcomes, applied.locked),
+            set_aside=tuple(done.set_aside),
         )
 
     def _settle_apart(self, settlements: Settlements) -> Applied:
         """Settle a batch, or its halves, since the database refused something in it.
 
-        What somebody has locked is passed over.
+        What somebody has locked is passed over. An outcome that is refused alone waits as well.
         """
         try:
             return self._settle_passing_over(settlements)
         except DatabaseRefused as error:
             if len(settlements) == 1:
-                plain = [without_refused_text(change, error) for change in settlements.changes]
-                return self._settle_passing_over(Settlements(settlements.removals, plain))
+                return self._settle_without_text(settlements, error)
         first, second = settlements.halves()
         return self._settle_apart(first).plus(self._settle_apart(second))
+
+    def _settle_without_text(self, settlements: Settlements, error: DatabaseRefused) -> Applied:
+        plain = [without_refused_text(change, error) for change in settlements.changes]
+        try:
+            return self._settle_passing_over(Settlements(settlements.removals, plain))
+        except DatabaseRefused:
+            changed = [(change.id, change.token) for change in settlements.changes]
+            return Applied((), {}, [*settlements.removals, *changed])
 
     def _settle_passing_over(self, settlements: Settlements) -> Applied:
         """Settle in a transaction that waits for no locked row. A file has no locked rows."""
         return self._settle_and_claim(settlements, None, (), Meanwhile(None)).applied
+
+    # --- a job that cannot be claimed ------------------------------------------------------------
+
+    def _claim_apart(self, claim: Claim, error: DatabaseRefused) -> Done:
+        """Claim fewer and fewer jobs, since the database refused to have so many claimed.
+
+        When it refuses a single one, that job is set aside. The next turn goes on with the others.
+
+        Raises:
+            DatabaseRefused: it cannot even be set aside.
+        """
+        limit = claim.limit
+        while limit > 1:
+            limit //= 2
+            fewer = replace(claim, limit=limit, heard=None)
+            try:
+                return self._settle_and_claim(NOTHING_TO_SETTLE, fewer, (), Meanwhile(None))
+            except DatabaseRefused as again:
+                error = again
+        set_aside = self.database.write(lambda c: self._set_aside(c, claim, error))
+        if not set_aside:
+            raise error
+        return Done(NOTHING_APPLIED, [], set_aside=kept_by(self.adapter, set_aside))
+
+    def _set_aside(
+        self, connection: Connection, claim: Claim, error: DatabaseRefused
+    ) -> list[StoredJob]:
+        """Fail the first job that cannot be claimed."""
+        for job_id in connection.execute(self._first_due(claim)).scalars().all():
+            if not self._can_be_claimed(connection, claim, job_id):
+                failed = self._failing(job_id, f"{CANNOT_BE_CLAIMED}: {error}")
+                return [job_record(row) for row in connection.execute(failed)]
+        return []
+
+    def _first_due(self, claim: Claim) -> Select[Any]:
+        """The jobs that a claim comes to first, but those that somebody else is taking."""
+        due = JobFilter(states=(JobState.READY,), queues=claim.queues, due=True)
+        paused = select(BackgroundQueue.name).where(BackgroundQueue.paused_at.is_not(None))
+        return (
+            select(JOBS.c.id)
+            .where(
+                *conditions(due, self.time.now()),
+                JOBS.c.queue.not_in(paused),
+                JOBS.c.handler.not_in(claim.passing_over),
+            )
+            .order_by(JOBS.c.priority, JOBS.c.run_at, JOBS.c.id)
+            .limit(MOST_TRIED)
+            .with_for_update(skip_locked=True)
+        )
+
+    def _can_be_claimed(self, connection: Connection, claim: Claim, job_id: int) -> bool:
+        """Whether the database lets a job be claimed. It is not claimed by that."""
+        now = self.time.now()
+        attempts = case((JOBS.c.attempts < LARGEST, JOBS.c.attempts + 1), else_=LARGEST)
+        claimed = update(JOBS).where(JOBS.c.id == job_id)
+        claimed = claimed.values(
+            state=JobState.RUNNING.value,
+            attempts=attempts,
+            updated_at=now,
+            locked_by=claim.worker_id,
+            claim_token=claim.token,
+            locked_at=now,
+        )
+        trial = connection.begin_nested()
+        try:
+            connection.execute(claimed)
+        except DBAPIError:
+            return False
+        finally:
+            trial.rollback()
+        return True
+
+    def _failing(self, job_id: int, error: str) -> Any:
+        """The statement that fails a job, with its numbers in the range of what we write."""
+        now = self.time.now()
+        attempts = case(
+            (JOBS.c.attempts < 0, 0),
+            (JOBS.c.attempts >= LARGEST, LARGEST - 1),
+            else_=JOBS.c.attempts,
+        )
+        failed = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.state == JobState.READY.value)
+        return failed.values(
+            state=JobState.FAILED.value,
+            attempts=attempts,
+            last_error=error,
+            failed_at=now,
+            finished_at=now,
+            updated_at=now,
+        ).returning(*record_columns())
 
 
 def in_order_of_claim(jobs: list[ClaimedJob]) -> list[ClaimedJob]:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func, select
 
+from jobqueue.adapters.sql.readings import (
+    decoded,
+    decoded_args,
+    mapping,
+    name_or_none,
+    names,
+    span,
+    whole,
+)
 from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_name, to_utc
 from jobqueue.records import LARGEST_ID, JobFilter, JobState, QueueDepth, WorkerRecord
 from jobqueue.stored import StoredJob
 
-UNDECODABLE = "(undecodable)"
+MOST_QUEUES = 1000
+"""How many queues are shown. Anybody may make as many as there are jobs."""
 PROCESS = "process"
 """The key of a worker's `details` that has the identity of its process."""
+
+DEFAULT_LEASE = timedelta(seconds=30)
+NO_PID = 0
 
 # The JSON of a row is read as text and decoded here: one bad row must not spoil a whole list.
 _JSON_COLUMNS = ("args", "progress", "result")
@@ -38,6 +50,8 @@ _RECORD_COLUMNS = (
     "finished_at",
     "cancel_requested_at",
 )
+_NAME_COLUMNS = ("handler", "queue")
+_NUMBER_COLUMNS = ("priority", "attempts", "max_attempts", "crashes")
 _TIME_COLUMNS = tuple(name for name in _RECORD_COLUMNS if name.endswith("_at"))
 
 
@@ -71,11 +85,11 @@ def workers_query() -> Select[Any]:
 def paused_queues(connection: Connection) -> set[str]:
     """The names of paused queues."""
     query = select(BackgroundQueue.name).where(BackgroundQueue.paused_at.is_not(None))
-    return set(connection.execute(query).scalars())
+    return set(map(to_name, connection.execute(query).scalars()))
 
 
 def depths_query(now: ColumnElement[Any]) -> Select[Any]:
-    """The depth of each queue with unfinished jobs, and the current time."""
+    """The depth of each queue with unfinished jobs, the fullest ones, and the current time."""
     ready, running = JOBS.c.state == JobState.READY.value, JOBS.c.state == JobState.RUNNING.value
     due = ready & (JOBS.c.run_at <= now)
     return (
@@ -89,7 +103,8 @@ def depths_query(now: ColumnElement[Any]) -> Select[Any]:
         )
         .where(ready | running)
         .group_by(JOBS.c.queue)
-        .order_by(JOBS.c.queue)
+        .order_by(func.count().filter(due).desc(), JOBS.c.queue)
+        .limit(MOST_QUEUES)
     )
 
 
@@ -101,7 +116,7 @@ def running_query(now: ColumnElement[Any], limit: int) -> Select[Any]:
 
 def queue_depths(rows: Sequence[Row[Any]], paused: set[str]) -> list[QueueDepth]:
     """The records for the rows of `depths_query` and for paused queues."""
-    found = {to_name(row.queue): _queue_depth(row, row.queue in paused) for row in rows}
+    found = {(name := to_name(row.queue)): _queue_depth(row, name in paused) for row in rows}
     for name in paused - set(found):
         found[name] = QueueDepth(name, 0, 0, 0, timedelta(0), paused=True)
     return [found[name] for name in sorted(found)]
@@ -155,41 +170,30 @@ def job_record(row: Row[Any]) -> StoredJob:
     """A row with the `record_columns` as a record."""
     values: dict[str, Any] = {name: getattr(row, name) for name in _RECORD_COLUMNS}
     for name in _TIME_COLUMNS:
-        values[name] = values[name] and to_utc(values[name])
-    values["handler"], values["queue"] = to_name(row.handler), to_name(row.queue)
+        values[name] = None if values[name] is None else to_utc(values[name])
+    values |= {name: to_name(values[name]) for name in _NAME_COLUMNS}
+    values |= {name: name_or_none(values[name]) for name in ("locked_by", "last_error")}
+    for name in _NUMBER_COLUMNS:
+        if type(values[name]) is not int:
+            values[name] = whole(values[name], 0)
     values["state"] = JobState(values["state"])
     values["args"] = decoded_args(row.args)
     values |= {name: decoded(getattr(row, name)) for name in ("progress", "result")}
     return StoredJob(**values)
 
 
-def decoded_args(text: str) -> Mapping[str, Any]:
-    """The arguments of a row; if they are no JSON object, their text under `UNDECODABLE`."""
-    args = decoded(text)
-    return args if isinstance(args, dict) else {UNDECODABLE: text}
-
-
-def decoded(text: str | None) -> Any:
-    """The value of JSON in a column, or the text if it is no JSON."""
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
 def worker_record(row: Row[Any]) -> WorkerRecord:
     """A row of `workers_query` as a record."""
+    process = mapping(row.details).get(PROCESS)
     return WorkerRecord(
-        id=row.id,
-        name=row.name,
-        host=row.host,
-        pid=row.pid,
-        queues=None if row.queues is None else tuple(row.queues),
-        concurrency=row.concurrency,
-        lease=timedelta(seconds=row.lease_seconds),
+        id=to_name(row.id),
+        name=to_name(row.name),
+        host=to_name(row.host),
+        pid=whole(row.pid, NO_PID),
+        queues=None if row.queues is None else names(row.queues),
+        concurrency=whole(row.concurrency, 0),
+        lease=span(row.lease_seconds) or DEFAULT_LEASE,
         started_at=to_utc(row.started_at),
         heartbeat_at=to_utc(row.heartbeat_at),
-        process=(row.details or {}).get(PROCESS),
+        process=process if isinstance(process, str) else None,
     )

@@ -16,7 +16,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from jobqueue.adapters.roles.retention import RetentionRole
 from jobqueue.adapters.sql.role import SqlRole
-from jobqueue.adapters.sql.tables import JOBS
+from jobqueue.adapters.sql.tables import JOBS, to_name
 from jobqueue.records import JobState
 from jobqueue.retention import Keep
 
@@ -45,7 +45,7 @@ class SqlRetention(SqlRole, RetentionRole):
     def finished_handlers(self, state: JobState) -> list[str]:
         values = {"state": state.value}
         rows = self.database.read(lambda c: c.execute(FINISHED_HANDLERS, values).scalars().all())
-        return sorted(rows)
+        return sorted(set(map(to_name, rows)))
 
     def prune(self, state: JobState, handlers: Collection[str], keep: Keep, limit: int) -> int:
         of_class = _finished(state, handlers)

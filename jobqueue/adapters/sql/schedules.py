@@ -19,15 +19,32 @@ from jobqueue.adapters.roles.schedules import SchedulesRole
 from jobqueue.adapters.sql.announcer import wakeup_for
 from jobqueue.adapters.sql.execute import executing_on
 from jobqueue.adapters.sql.path import SqlPath
+from jobqueue.adapters.sql.readings import LARGEST, args_in, mapping, moment, whole
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
-from jobqueue.adapters.sql.tables import BackgroundSchedule, UtcDateTime
-from jobqueue.records import NewJob, NewSchedule, ScheduleRecord, TickSpan
+from jobqueue.adapters.sql.tables import (
+    DAWN,
+    BackgroundSchedule,
+    UtcDateTime,
+    to_name,
+    to_utc,
+)
+from jobqueue.records import (
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    NewJob,
+    NewSchedule,
+    ScheduleRecord,
+    TickSpan,
+)
 from jobqueue.stored import StoredJob, kept_by
 
 Row = BackgroundSchedule
 
 KEPT = ("since", "enqueued")
 """The facts that stay in the column `schedule` when the same rule is declared again."""
+
+NO_MOMENT = DAWN
+BOTH_ENDS = 2
 
 # The rest of a new row is a placeholder: it is declared in the same transaction.
 HAVE_SCHEDULE = text(
@@ -64,10 +81,11 @@ class SqlSchedules(SqlRole, SchedulesRole):
         row = connection.execute(_chosen(app, schedule.name).with_for_update()).one()
         change = update(Row).where(*_is(app, schedule.name)).values(declared_at=now)
         wanted = _definition(schedule)
-        if is_new or row.schedule.get("rule") != wanted["rule"]:
+        before = mapping(row.schedule)
+        if is_new or before.get("rule") != wanted["rule"]:
             wanted["since"] = now.isoformat()
         else:
-            wanted |= {key: row.schedule[key] for key in KEPT if key in row.schedule}
+            wanted |= {key: before[key] for key in KEPT if key in before}
         stored = (row.handler, row.args, row.schedule)
         if stored != (schedule.handler, json.loads(schedule.args), wanted):
             change = change.values(
@@ -149,7 +167,7 @@ class SqlSchedules(SqlRole, SchedulesRole):
             row = connection.execute(_all_columns().where(*paused).with_for_update()).first()
             if row is None:
                 return False
-            since = {**row.schedule, "since": now.isoformat()}
+            since = {**mapping(row.schedule), "since": now.isoformat()}
             change = update(Row).where(*paused)
             connection.execute(change.values(paused_at=None, schedule=since, updated_at=now))
             return True
@@ -195,24 +213,37 @@ def _definition(schedule: NewSchedule | ScheduleRecord) -> dict[str, Any]:
 
 
 def _record(row: Any) -> ScheduleRecord:
+    """A row as a record. One whose rule cannot be read has none, and no ticks."""
+    stored = mapping(row.schedule)
+    catch_up = stored.get("catch_up", False)
     return ScheduleRecord(
-        app=row.app,
-        name=row.name,
-        handler=row.handler,
-        args=row.args,
-        rule=row.schedule["rule"],
-        catch_up=row.schedule["catch_up"],
-        queue=row.schedule["queue"],
-        priority=row.schedule["priority"],
-        max_attempts=row.schedule["max_attempts"],
-        since=datetime.fromisoformat(row.schedule["since"]),
-        last_tick=row.last_tick,
-        paused_at=row.paused_at,
-        declared_at=row.declared_at,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        enqueued=tuple(
-            TickSpan(datetime.fromisoformat(first), datetime.fromisoformat(last))
-            for first, last in row.schedule.get("enqueued", ())
-        ),
+        app=to_name(row.app),
+        name=to_name(row.name),
+        handler=to_name(row.handler),
+        args=args_in(row.args),
+        rule=mapping(stored.get("rule")),
+        catch_up=catch_up if catch_up == "all" else catch_up is True,
+        queue=to_name(stored.get("queue", DEFAULT_QUEUE)),
+        priority=whole(stored.get("priority", DEFAULT_PRIORITY), -LARGEST - 1),
+        max_attempts=whole(stored.get("max_attempts"), 1),
+        since=moment(stored.get("since"), to_utc(row.created_at)),
+        last_tick=_moment_or_none(row.last_tick),
+        paused_at=_moment_or_none(row.paused_at),
+        declared_at=to_utc(row.declared_at),
+        created_at=to_utc(row.created_at),
+        updated_at=to_utc(row.updated_at),
+        enqueued=_spans_in(stored.get("enqueued")),
+    )
+
+
+def _moment_or_none(value: Any) -> datetime | None:
+    return None if value is None else to_utc(value)
+
+
+def _spans_in(found: Any) -> tuple[TickSpan, ...]:
+    """The spans of ticks; those that cannot be read are forgotten."""
+    spans = [pair for pair in found if isinstance(pair, list)] if isinstance(found, list) else []
+    read = [[moment(text, NO_MOMENT) for text in pair] for pair in spans]
+    return tuple(
+        TickSpan(*pair) for pair in read if len(pair) == BOTH_ENDS and NO_MOMENT not in pair
     )

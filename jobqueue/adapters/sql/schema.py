@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 from sqlalchemy import Connection
@@ -16,9 +17,10 @@ from sqlalchemy.dialects import postgresql
 from jobqueue.adapters.roles.schema import SchemaRole
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.database import FOR_EVER
+from jobqueue.adapters.sql.odd_rows import odd_rows
 from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import TABLE_PREFIX, VERSION_TABLE, Base, MomentText
-from jobqueue.records import JobFilter, SchemaStatus
+from jobqueue.records import Health, JobFilter, SchemaStatus
 
 
 class SqlSchema(SqlRole, SchemaRole):
@@ -39,6 +41,15 @@ class SqlSchema(SqlRole, SchemaRole):
     @abstractmethod
     def _server_version(self, connection: Connection) -> str:
         """The name and version of the server."""
+
+    def _examine(self, connection: Connection) -> Health:  # noqa: ARG002 - others examine a server
+        """The state of the server."""
+        return Health()
+
+    def health(self) -> Health:
+        found = self.database.read(self._examine)
+        odd = self.database.look(lambda connection: tuple(odd_rows(connection)))
+        return replace(found, ailments=(*found.ailments, *odd))
 
     # --- the tables ------------------------------------------------------------------------------
 

@@ -6,12 +6,25 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+)
 
 from jobqueue.adapters.roles.stats import StatsRole
+from jobqueue.adapters.sql.readings import span, whole
 from jobqueue.adapters.sql.role import SqlRole
-from jobqueue.adapters.sql.tables import STATS, UtcDateTime, to_utc
-from jobqueue.records import STATS_LIFETIME, Stat, StatOfMinute, duration_of
+from jobqueue.adapters.sql.tables import STATS, UtcDateTime, to_name, to_utc
+from jobqueue.records import LARGEST_ID, STATS_LIFETIME, Stat, StatOfMinute
 
 # The last flush of a worker may fall into the minute of the one before.
 ADD_STATS = text("""
@@ -32,6 +45,13 @@ SET succeeded = background_stats.succeeded + excluded.succeeded,
                            ELSE excluded.longest_seconds END
 """).bindparams(bindparam("minute", type_=UtcDateTime))
 
+MOST_SECONDS, MOST_ATTEMPTS = 1e15, 2**31 - 1
+MOST_IN_A_MINUTE = {
+    **dict.fromkeys(("succeeded", "retried", "failed", "cancelled"), MOST_ATTEMPTS),
+    **dict.fromkeys(("run_seconds", "wait_seconds"), MOST_SECONDS),
+}
+"""What is summed up, and how much a row may have of it, so that a sum stays in range."""
+
 _STATS_KEY = (STATS.c.minute, STATS.c.worker_id, STATS.c.handler, STATS.c.queue)
 
 
@@ -51,11 +71,10 @@ class SqlStats(SqlRole, StatsRole):
 
     def stats(self, period: timedelta) -> list[StatOfMinute]:
         summed = [
-            func.sum(STATS.c[name]).label(name)
-            for name in ("succeeded", "retried", "failed", "cancelled", "run_seconds")
+            func.sum(_within(name, most)).label(name) for name, most in MOST_IN_A_MINUTE.items()
         ]
-        summed.append(func.max(STATS.c.longest_seconds).label("longest_seconds"))
-        summed.append(func.sum(STATS.c.wait_seconds).label("wait_seconds"))
+        longest = func.max(_within("longest_seconds", MOST_SECONDS))
+        summed.append(longest.label("longest_seconds"))
         kinds = (STATS.c.minute, STATS.c.handler, STATS.c.queue)
         # Minutes in the future were written by a clock that was ahead.
         lately = (STATS.c.minute > self.time.later(-period), STATS.c.minute <= self.time.now())
@@ -77,6 +96,12 @@ class SqlStats(SqlRole, StatsRole):
         return self._execute(delete(STATS).where(tuple_(*_STATS_KEY).in_(unlocked)))
 
 
+def _within(name: str, most: float) -> ColumnElement[Any]:
+    """The number in a column, or the nearest that a row may have."""
+    column = STATS.c[name]
+    return case((column > most, most), (column < 0, 0), else_=column)
+
+
 def _stat_row(stat: Stat) -> dict[str, Any]:
     return {
         "handler": stat.handler,
@@ -93,13 +118,13 @@ def _stat_row(stat: Stat) -> dict[str, Any]:
 
 def _stat(row: Row[Any]) -> Stat:
     return Stat(
-        handler=row.handler,
-        queue=row.queue,
-        succeeded=row.succeeded,
-        retried=row.retried,
-        failed=row.failed,
-        cancelled=row.cancelled,
-        run_time=duration_of(row.run_seconds),
-        longest=duration_of(row.longest_seconds),
-        wait_time=duration_of(row.wait_seconds),
+        handler=to_name(row.handler),
+        queue=to_name(row.queue),
+        succeeded=whole(row.succeeded, 0, LARGEST_ID),
+        retried=whole(row.retried, 0, LARGEST_ID),
+        failed=whole(row.failed, 0, LARGEST_ID),
+        cancelled=whole(row.cancelled, 0, LARGEST_ID),
+        run_time=span(row.run_seconds),
+        longest=span(row.longest_seconds),
+        wait_time=span(row.wait_seconds),
     )

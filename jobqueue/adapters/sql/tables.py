@@ -83,7 +83,7 @@ def to_text(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
-def to_utc(value: datetime | str) -> datetime:
+def to_utc(value: Any) -> datetime:
     """A moment as either database returns it, as an aware UTC datetime.
 
     Text that was written by hand and is no moment is read as `DAWN` or `DUSK`, by its order.
@@ -96,12 +96,15 @@ def to_utc(value: datetime | str) -> datetime:
     except (ValueError, OverflowError):
         return DAWN if value < to_text(DAWN) else DUSK
     except TypeError:
-        return DAWN
+        # SQLite sorts bytes after text, and numbers before it.
+        return DUSK if isinstance(value, bytes) else DAWN
 
 
-def to_name(value: str | bytes) -> str:
+def to_name(value: Any) -> str:
     """A name as either database returns it. SQLite keeps bytes where somebody wrote bytes."""
-    return value if isinstance(value, str) else str(value, "utf-8", "backslashreplace")
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    return value if isinstance(value, str) else str(value)
 
 
 UtcDateTime = DateTime(timezone=True).with_variant(MomentText(), "sqlite")

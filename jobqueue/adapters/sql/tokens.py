@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from jobqueue.adapters.roles.tokens import TokensRole
+from jobqueue.adapters.sql.readings import names
 from jobqueue.adapters.sql.role import SqlRole
-from jobqueue.adapters.sql.tables import TOKENS, to_utc
+from jobqueue.adapters.sql.tables import TOKENS, to_name, to_utc
 from jobqueue.records import TokenRecord
 
 
@@ -35,11 +36,11 @@ class SqlTokens(SqlRole, TokensRole):
 
 def _token(row: Row[Any]) -> TokenRecord:
     return TokenRecord(
-        id=row.id,
-        name=row.name,
-        scopes=tuple(row.scopes),
-        secret_hash=row.secret_hash,
+        id=to_name(row.id),
+        name=to_name(row.name),
+        scopes=names(row.scopes),
+        secret_hash=to_name(row.secret_hash),
         created_at=to_utc(row.created_at),
-        expires_at=row.expires_at and to_utc(row.expires_at),
-        revoked_at=row.revoked_at and to_utc(row.revoked_at),
+        expires_at=None if row.expires_at is None else to_utc(row.expires_at),
+        revoked_at=None if row.revoked_at is None else to_utc(row.revoked_at),
     )

@@ -13,6 +13,7 @@ from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import UtcDateTime, to_utc
 
 # One probe of the claim index for each priority, since the index has the priority before the time.
+# Of too many, one may be due. (PostgreSQL has a query of its own.)
 FIRST_RUN_AT = """(
 WITH RECURSIVE priorities (priority) AS (
     SELECT (SELECT priority FROM background_jobs WHERE state = 'ready' ORDER BY priority LIMIT 1)
@@ -21,10 +22,12 @@ WITH RECURSIVE priorities (priority) AS (
             WHERE job.state = 'ready' AND job.priority > priorities.priority
             ORDER BY job.priority LIMIT 1)
     FROM priorities WHERE priorities.priority IS NOT NULL
+    LIMIT 2000
 )
-SELECT min((SELECT job.run_at FROM background_jobs AS job
+SELECT CASE WHEN count(*) >= 1999 THEN '0001-01-03 00:00:00.000000' ELSE min((
+            SELECT job.run_at FROM background_jobs AS job
             WHERE job.state = 'ready' AND job.priority = priorities.priority
-            ORDER BY job.run_at, job.id LIMIT 1))
+            ORDER BY job.run_at, job.id LIMIT 1)) END
 FROM priorities WHERE priority IS NOT NULL)"""
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
 
 from jobqueue.adapters.sql.database import ANSWER_SECONDS, LONGEST_LOOK_SECONDS, Database, parse_url
+from jobqueue.adapters.sql.readings import decoded
 from jobqueue.adapters.sqlite.forks import OPEN
 from jobqueue.adapters.sqlite.watched_file import WatchedFile
 from jobqueue.adapters.sqlite.writer import BUSY_TIMEOUT_SECONDS, STEPS_BETWEEN_LOOKS, Writer
@@ -131,7 +132,7 @@ def open_database(url: str) -> SqliteDatabase:
     _refuse_memory(parsed)
     parsed = parsed.set(database=str(folder_of(url) / str(parsed.database)))
     parsed = parsed.set(query={"timeout": str(BUSY_TIMEOUT_SECONDS), **parsed.query})
-    engine = create_engine(parsed, hide_parameters=True)
+    engine = create_engine(parsed, hide_parameters=True, json_deserializer=decoded)
     file = WatchedFile(Path(str(parsed.database)))
     set_up(engine, file)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -24,26 +24,37 @@ from jobqueue.adapters.sql.role import SqlParts
 from jobqueue.adapters.sql.tables import to_text, to_utc
 from jobqueue.adapters.sqlite.database import readable
 from jobqueue.adapters.sqlite.statements import (
-    ARGS_PLACE,
     BUT,
     CHANGE,
     ENQUEUE,
+    FIND_BY_WALKING,
     FIND_IN_ALL_QUEUES,
     FIND_IN_QUEUES,
+    FURTHER,
     HELD,
     HELD_UNDER,
+    IN_QUEUES,
     INSERT,
+    LANES_SEEN,
     MARK_AS_RUNNING,
+    MEND_NAMES,
+    MEND_QUEUES,
+    MOST_LANES,
+    MOST_ROWS,
     PAUSED,
+    PRIORITIES_SEEN,
     READY_QUEUES,
     REMOVE,
     REMOVE_SOME,
+    ROWS_SEEN,
+    TEXT_PLACES,
 )
 from jobqueue.adapters.sqlite.time import SqliteTime
-from jobqueue.records import FINISHED_STATES, Claim, ClaimedJob, JobState, NewJob
+from jobqueue.records import FINISHED_STATES, NO_DELAY, Claim, ClaimedJob, JobState, NewJob
 from jobqueue.stored import StoredJob
 
 FEWEST_ROW_BY_ROW = 1000
+NAMES = ("handler", "queue")
 
 
 class SqlitePath(SqlPath):
@@ -58,6 +69,9 @@ class SqlitePath(SqlPath):
         self._change_sql = CHANGE.format(now=now, later=later(":delay"))
         self._find_in_all_sql, self._find_in_one_sql, self._find_in_some_sql = _finding(but="")
         self._find_but = _finding(but=BUT)
+        self._walked_to: int | None = None
+        self._has_found = False
+        self._look_again_in: timedelta | None = None
 
     # --- enqueueing ------------------------------------------------------------------------------
 
@@ -115,16 +129,17 @@ class SqlitePath(SqlPath):
     ) -> Done:
         def work(connection: Connection) -> Done:
             settled = self.settle_within(connection, settlements)
-            return Done(settled, self._claim(connection, claim) if claim is not None else [])
+            if claim is None:
+                return Done(settled, [])
+            return Done(settled, self._claim(connection, claim), self._look_again_in)
 
         # The database works on this very thread.
         meanwhile()
         return self.database.write(work)
 
     def _claim(self, connection: Connection, claim: Claim) -> list[ClaimedJob]:
-        queues = self._queues_to_claim_from(connection, claim)
         now = self._now_text(connection)
-        rows = self._find_due(connection, claim, queues, now)
+        rows = self._find_due(connection, claim, now)
         if rows:
             ids = json.dumps([row[0] for row in rows])
             connection.exec_driver_sql(
@@ -133,16 +148,22 @@ class SqlitePath(SqlPath):
             )
         return in_order_of_claim(claimed_jobs(claim.token, now, rows))
 
-    def _find_due(
-        self, connection: Connection, claim: Claim, queues: Sequence[str] | None, now: str
-    ) -> list[Any]:
+    def _find_due(self, connection: Connection, claim: Claim, now: str) -> list[Any]:
         """The rows to claim, with the values that they will have."""
-        values: dict[str, Any] = {
-            "limit": claim.limit,
-            "free_slots": claim.free_slots,
-            "most_bytes": claim.most_bytes,
-            "now": now,
-        }
+        self._look_again_in = None
+        queues = self._queues_to_claim_from(connection, claim)
+        if queues is None or _can_be_listed(queues):
+            rows, number = self._find_in_lanes(connection, claim, queues, now)
+            # Priorities are found in their order, so that the rest matters only if more is wanted.
+            if number < MOST_LANES or (queues is None and len(rows) == claim.limit):
+                return rows
+        return self._find_by_walking(connection, claim, now)
+
+    def _find_in_lanes(
+        self, connection: Connection, claim: Claim, queues: Sequence[str] | None, now: str
+    ) -> tuple[list[Any], int]:
+        """The rows to claim, and the number of lanes, as far as they were counted."""
+        values = _values_of(claim, now)
         in_all, in_one, in_some = (
             self._find_in_all_sql,
             self._find_in_one_sql,
@@ -150,25 +171,56 @@ class SqlitePath(SqlPath):
         )
         if claim.passing_over:
             in_all, in_one, in_some = self._find_but
-            values["passing_over"] = json.dumps(claim.passing_over)
         sql = in_all
         if queues is not None and len(queues) == 1:
             sql, values["queue"] = in_one, queues[0]
         elif queues is not None:
             sql, values["queues"] = in_some, json.dumps(queues)
-        return _decoded(connection.exec_driver_sql(sql, values).scalar_one())
+        found, number, _ = connection.exec_driver_sql(sql, values).one()
+        return _decoded(connection, found), number
+
+    def _find_by_walking(self, connection: Connection, claim: Claim, now: str) -> list[Any]:
+        """The rows to claim among the next thousands that are ready, whatever their lanes.
+
+        Each claim goes on where the last one found too few, and begins anew at the end.
+        """
+        values = _values_of(claim, now) | {"paused": json.dumps(sorted(_paused(connection)))}
+        in_queues = ""
+        if claim.queues is not None:
+            in_queues, values["queues"] = IN_QUEUES, json.dumps(claim.queues)
+        if self._walked_to is not None:
+            values["after"] = self._walked_to
+        sql = FIND_BY_WALKING.format(
+            now=":now",
+            but=BUT if claim.passing_over else "",
+            in_queues=in_queues,
+            further="" if self._walked_to is None else FURTHER,
+            most_rows=MOST_ROWS,
+            tally=ROWS_SEEN,
+        )
+        found, number, last = connection.exec_driver_sql(sql, values).one()
+        rows = _decoded(connection, found)
+        self._has_found = bool(rows) or (self._has_found and self._walked_to is not None)
+        if number < MOST_ROWS:
+            last = None
+        if last is not None or self._has_found:
+            self._look_again_in = NO_DELAY
+        if len(rows) < claim.limit:
+            self._walked_to = last
+        return rows
 
     def _now_text(self, connection: Connection) -> str:
         """The current time, read once: SQLite would compute it for every row of a statement."""
         select_now = f"SELECT {self.time.now_sql}"
         return str(connection.exec_driver_sql(select_now, self.time.values()).scalar_one())
 
-    def _queues_to_claim_from(self, connection: Connection, claim: Claim) -> list[str] | None:
+    def _queues_to_claim_from(self, connection: Connection, claim: Claim) -> list[Any] | None:
         """The queues to claim from; None for all. Nobody else can write meanwhile."""
-        paused = set(connection.exec_driver_sql(PAUSED).scalars())
+        paused = _paused(connection)
         if claim.queues is None and not paused:
             return None
-        wanted: Iterable[str] | None = claim.queues
+        connection.exec_driver_sql(MEND_QUEUES)
+        wanted: Iterable[Any] | None = claim.queues
         if wanted is None:
             wanted = connection.exec_driver_sql(READY_QUEUES).scalars()
         return [queue for queue in dict.fromkeys(wanted) if queue not in paused]
@@ -218,26 +270,52 @@ class SqlitePath(SqlPath):
         return removed.plus(self._change(connection, settlements.changes))
 
 
-def _decoded(rows: bytes) -> list[Any]:
-    """The rows in JSON that a claim has found. A row that is no UTF-8 does not spoil the others.
+def _paused(connection: Connection) -> set[str]:
+    return set(connection.exec_driver_sql(PAUSED).scalars())
 
-    Its arguments have `\\xff` in them, and are refused when they are read.
+
+def _can_be_listed(queues: Sequence[Any]) -> bool:
+    """Whether there are few queues, all with a name that is text."""
+    return len(queues) < MOST_LANES and all(isinstance(queue, str) for queue in queues)
+
+
+def _values_of(claim: Claim, now: str) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "limit": claim.limit,
+        "free_slots": claim.free_slots,
+        "most_bytes": claim.most_bytes,
+        "now": now,
+    }
+    if claim.passing_over:
+        values["passing_over"] = json.dumps(claim.passing_over)
+    return values
+
+
+def _decoded(connection: Connection, rows: bytes) -> list[Any]:
+    """The rows in JSON that a claim has found. One that is no UTF-8 does not spoil the others.
+
+    Its texts have `\\xff` in them: arguments are refused when they are read, and names are changed
+    in the row, so that they are found by what they are shown as.
     """
     try:
         found: list[Any] = json.loads(rows)
     except UnicodeDecodeError:
         found = json.loads(rows.decode(errors="surrogateescape"))
         for row in found:
-            row[ARGS_PLACE] = readable(row[ARGS_PLACE].encode(errors="surrogateescape"))
+            for place in TEXT_PLACES.values():
+                row[place] = readable(row[place].encode(errors="surrogateescape"))
+        names = [{"id": row[0], **{n: row[TEXT_PLACES[n]] for n in NAMES}} for row in found]
+        connection.exec_driver_sql(MEND_NAMES, names)
     return found
 
 
 def _finding(but: str) -> tuple[str, str, str]:
     """The statements that find jobs to claim: in all queues, in one, and in several."""
+    values = {"now": ":now", "but": but, "most_lanes": MOST_LANES}
     return (
-        FIND_IN_ALL_QUEUES.format(now=":now", in_queue="", but=but),
-        FIND_IN_ALL_QUEUES.format(now=":now", in_queue="AND queue = :queue", but=but),
-        FIND_IN_QUEUES.format(now=":now", but=but),
+        FIND_IN_ALL_QUEUES.format(in_queue="", tally=PRIORITIES_SEEN, **values),
+        FIND_IN_ALL_QUEUES.format(in_queue="AND queue = :queue", tally=PRIORITIES_SEEN, **values),
+        FIND_IN_QUEUES.format(tally=LANES_SEEN, **values),
     )
 
 

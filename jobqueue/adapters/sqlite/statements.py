@@ -34,6 +34,7 @@ priorities (priority) AS (
             WHERE job.state = 'ready' {in_queue} AND job.priority > priorities.priority
             ORDER BY job.priority LIMIT 1)
     FROM priorities WHERE priorities.priority IS NOT NULL
+    LIMIT {most_lanes}
 ),
 due AS (
     SELECT id, max_attempts, length(CAST(args AS BLOB)) AS bytes FROM background_jobs
@@ -57,6 +58,7 @@ lanes (queue, priority) AS (
                            AND job.priority > lanes.priority
                          ORDER BY job.priority LIMIT 1)
     FROM lanes WHERE lanes.priority IS NOT NULL
+    LIMIT {most_lanes}
 ),
 due AS (
     SELECT job.id, job.max_attempts, length(CAST(job.args AS BLOB)) AS bytes
@@ -69,13 +71,40 @@ due AS (
     ORDER BY job.priority, job.run_at, job.id LIMIT :limit
 )"""
 
+# What there is of too many lanes is found by a walk over all that is ready, in the order of the
+# claim, so many rows at a time.
+_WALK = """
+walked AS (
+    SELECT id, queue, handler, priority, run_at, max_attempts, args FROM background_jobs
+    WHERE state = 'ready' {further} ORDER BY priority, run_at, id LIMIT {most_rows}
+),
+due AS (
+    SELECT id, max_attempts, length(CAST(args AS BLOB)) AS bytes FROM walked
+    WHERE run_at <= {now}{but}{in_queues}
+      AND queue NOT IN (SELECT value FROM json_each(:paused))
+    ORDER BY priority, run_at, id LIMIT :limit
+)"""
+IN_QUEUES = " AND queue IN (SELECT value FROM json_each(:queues))"
+FURTHER = """
+AND (priority, run_at, id) > (SELECT priority, run_at, id FROM background_jobs WHERE id = :after)"""
+
+# How many lanes or rows were looked at, and the last of the rows.
+PRIORITIES_SEEN = "(SELECT count(*) FROM priorities), NULL"
+LANES_SEEN = "(SELECT count(*) FROM lanes), NULL"
+ROWS_SEEN = """(SELECT count(*) FROM walked),
+    (SELECT id FROM walked ORDER BY priority DESC, run_at DESC, id DESC LIMIT 1)"""
+MOST_LANES = 1000
+MOST_ROWS = 5000
+
 # Each step of a statement that Python takes lets go of the interpreter, and then waits for the job
 # that is being performed meanwhile to do the same. So the rows come as one value, and are marked by
 # a statement without any: four steps a turn instead of one for each job.
 _FIND = """
 SELECT CAST(json_group_array(json_array(
-    id, CAST(handler AS TEXT), CAST(args AS TEXT), CAST(queue AS TEXT), priority, attempts + 1,
-    max_attempts, CAST(crashes AS INTEGER), run_at, created_at)) AS BLOB)
+    id, CAST(handler AS TEXT), CAST(args AS TEXT), CAST(queue AS TEXT), CAST(priority AS INTEGER),
+    min(CAST(attempts AS INTEGER), 2147483646) + 1, CAST(max_attempts AS INTEGER),
+    CAST(crashes AS INTEGER), CAST(run_at AS TEXT), CAST(created_at AS TEXT))) AS BLOB),
+    {tally}
 FROM background_jobs
 WHERE id IN (
     SELECT id FROM (
@@ -84,18 +113,26 @@ WHERE id IN (
         FROM due WINDOW one_by_one AS (ROWS UNBOUNDED PRECEDING))
     WHERE place <= :free_slots OR (max_attempts > 1 AND bytes <= :most_bytes))
 """
-ARGS_PLACE = 2
+TEXT_PLACES = {"handler": 1, "args": 2, "queue": 3}
 FIND_IN_ALL_QUEUES = f"WITH RECURSIVE {_PRIORITIES} {_FIND}"
 FIND_IN_QUEUES = f"WITH RECURSIVE {_LANES} {_FIND}"
+FIND_BY_WALKING = f"WITH {_WALK} {_FIND}"
 MARK_AS_RUNNING = """
 UPDATE background_jobs
-SET state = 'running', attempts = attempts + 1, locked_by = :worker_id, claim_token = :token,
-    locked_at = :now, updated_at = :now
+SET state = 'running', attempts = min(CAST(attempts AS INTEGER), 2147483646) + 1,
+    locked_by = :worker_id, claim_token = :token, locked_at = :now, updated_at = :now,
+    handler = CAST(handler AS TEXT), queue = CAST(queue AS TEXT)
 WHERE id IN (SELECT value FROM json_each(:ids))
 """
+# Names that are no UTF-8 would not be found by the names that they are shown as.
+MEND_NAMES = "UPDATE background_jobs SET handler = :handler, queue = :queue WHERE id = :id"
 
-PAUSED = "SELECT name FROM background_queues WHERE paused_at IS NOT NULL"
-READY_QUEUES = """
+# No name of a queue equals bytes. In the index these come after all text.
+MEND_QUEUES = """
+UPDATE background_jobs SET queue = CAST(queue AS TEXT) WHERE state = 'ready' AND queue >= x''"""
+
+PAUSED = "SELECT CAST(name AS TEXT) FROM background_queues WHERE paused_at IS NOT NULL"
+READY_QUEUES = f"""
 WITH RECURSIVE ready_queues (queue) AS (
     SELECT (SELECT queue FROM background_jobs WHERE state = 'ready' ORDER BY queue LIMIT 1)
     UNION ALL
@@ -103,9 +140,10 @@ WITH RECURSIVE ready_queues (queue) AS (
             WHERE job.state = 'ready' AND job.queue > ready_queues.queue
             ORDER BY job.queue LIMIT 1)
     FROM ready_queues WHERE ready_queues.queue IS NOT NULL
+    LIMIT {MOST_LANES}
 )
 SELECT queue FROM ready_queues WHERE queue IS NOT NULL
-"""
+"""  # noqa: S608 - composed of constants
 
 HELD = """
 SELECT job.id, job.claim_token,
@@ -128,7 +166,7 @@ CHANGE = """
 UPDATE background_jobs
 SET state = CASE WHEN :state = 'ready' AND cancel_requested_at IS NOT NULL
                  THEN 'cancelled' ELSE :state END,
-    attempts = attempts - :refund,
+    attempts = CAST(attempts AS INTEGER) - :refund,
     run_at = CASE WHEN :delay IS NULL THEN run_at ELSE {later} END,
     last_error = CASE WHEN :keeps_error OR :state = 'ready' AND cancel_requested_at IS NOT NULL
                       THEN last_error ELSE :error END,

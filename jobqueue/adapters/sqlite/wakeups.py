@@ -139,6 +139,8 @@ class SqliteListener:
             return LOOK_ANYWHERE
         if not rows:
             return None
+        if not all(isinstance(queue, str) and isinstance(first, int) for queue, first, *_ in rows):
+            return LOOK_ANYWHERE
         priority, run_at, job_id = min(row[1:] for row in rows)
         lowest = (priority, to_utc(run_at), job_id)
         return Wakeup(frozenset(row[0] for row in rows), lowest, len(rows))

@@ -1,0 +1,130 @@
+"""What happens to a database every day: each of these has to go on, whatever rows are in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+
+from jobqueue import JobQueue
+from jobqueue.adapters import Adapter
+from jobqueue.config import Settings
+from jobqueue.cron import Every
+from jobqueue.job import registry
+from jobqueue.maintenance.pruner import Pruner
+from jobqueue.maintenance.rescuer import Rescuer
+from jobqueue.maintenance.ticker import Ticks
+from jobqueue.records import (
+    JobFilter,
+    JobState,
+    NewJob,
+    NewSchedule,
+    NewWorker,
+    Stat,
+    UsedKey,
+)
+from jobqueue.views.jobs import job_view
+from jobqueue.views.queues import unattended_queues
+from jobqueue.views.schedules import all_schedules
+from jobqueue.views.stats import all_stats
+from jobqueue.views.workers import all_workers, living_among
+from tests.conftest import wait_until
+from tests.sample_jobs import Note, calls
+
+LEASE = timedelta(seconds=30)
+LOGGER = logging.getLogger("tests.hostile")
+HONEST = NewJob(Note.name, '{"what": "tick"}', "honest", 50, 5)
+Step = tuple[str, Callable[[], object]]
+
+
+def steps(adapter: Adapter) -> Iterator[Step]:
+    """All that the workers do, and all that people look at, each by a name."""
+    yield from _of_workers(adapter)
+    yield from _of_lookers(adapter)
+
+
+def _of_workers(adapter: Adapter) -> Iterator[Step]:
+    registered = NewWorker("honest", "honest", "here", 1, None, 1, LEASE)
+    adapter.register_worker(registered)
+    yield "beat", lambda: adapter.beat(["honest"])
+    yield "honest job", lambda: _perform_honest(adapter)
+    yield "tick", lambda: _tick(adapter)
+    yield "prune", lambda: _prune(adapter)
+    yield "stats", lambda: adapter.add_stats("honest", [Stat("honest", "honest", succeeded=1)])
+    yield "rescue", lambda: _rescue(adapter)
+    yield "strays", lambda: adapter.release_strays("honest", ())
+    yield "due in", adapter.due_in
+    yield "key", lambda: _use_key(adapter)
+    yield "pause", lambda: adapter.pause_queues(["honest"])
+    yield "resume", lambda: adapter.resume_queues(["honest"])
+    yield "retry", lambda: adapter.retry(JobFilter(states=(JobState.FAILED,)))
+    yield "honest job again", lambda: _perform_honest(adapter)
+    yield "unregister", lambda: adapter.unregister_worker("honest")
+
+
+def _of_lookers(adapter: Adapter) -> Iterator[Step]:
+    for state in (None, *JobState):
+        where = JobFilter() if state is None else JobFilter(states=(state,))
+        yield f"list {state}", partial(_view, adapter, where)
+        yield f"page {state}", partial(adapter.page_jobs, where, 50)
+        yield f"count {state}", partial(adapter.count_up_to, where, 1000)
+    yield "page of a class", lambda: adapter.page_jobs(JobFilter(handlers=("x",)), 50)
+    yield "counts", adapter.count_by_state
+    yield "depths", adapter.queue_depths
+    yield "capped depths", lambda: adapter.queue_depths(1000)
+    yield "running", lambda: adapter.running_jobs(50)
+    yield "workers", lambda: all_workers(adapter)
+    yield "unattended", lambda: _unattended(adapter)
+    yield "schedules", lambda: all_schedules(adapter)
+    yield "all stats", lambda: all_stats(adapter, timedelta(hours=1), 1000)
+    yield "tokens", adapter.tokens
+    yield "health", adapter.health
+
+
+def _perform_honest(adapter: Adapter) -> None:
+    before = calls.count("honest")
+    adapter.enqueue([NewJob(Note.name, '{"what": "honest"}', "honest", 50, 5)])
+    with JobQueue(adapter).running():
+        wait_until(lambda: calls.count("honest") > before, "an honest job")
+
+
+def _tick(adapter: Adapter) -> None:
+    rule = Every(hours=1).rule()
+    names = [record.name for record in adapter.schedules("jobs")]
+    ticks = Ticks(adapter, "jobs", LOGGER)
+    ticks.take(
+        NewSchedule(name, Note.name, "{}", rule, True, "honest", 50, 3)
+        for name in dict.fromkeys([*names, "honest"])
+    )
+    ticks.look()
+
+
+def _prune(adapter: Adapter) -> None:
+    now = [0.0]
+    pruner = Pruner(adapter, "honest", registry, Settings(), monotonic=lambda: now[0])
+    pruner.prune()
+    now[0] = 10_000.0
+    pruner.prune()
+
+
+def _rescue(adapter: Adapter) -> None:
+    now = [0.0]
+    rescuer = Rescuer(adapter, LEASE, lambda: now[0])
+    rescuer.rescue()
+    now[0] = 10_000.0
+    rescuer.rescue()
+
+
+def _use_key(adapter: Adapter) -> None:
+    adapter.enqueue_once(UsedKey("odd", "honest", timedelta(hours=1)), HONEST)
+
+
+def _view(adapter: Adapter, where: JobFilter) -> None:
+    for record in adapter.list_jobs(where, 10_000):
+        job_view(record)
+
+
+def _unattended(adapter: Adapter) -> None:
+    workers = adapter.workers()
+    unattended_queues(adapter.queue_depths(), living_among(adapter, workers, adapter.now()), [])
