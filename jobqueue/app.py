@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jobqueue.adapters import Adapter, connect
 from jobqueue.arguments import encode_unchecked
-from jobqueue.config import Settings, load_settings, setting_names
+from jobqueue.config import PLACE, Settings, load_settings, setting_names
 from jobqueue.defaults import default_configuration
 from jobqueue.ends import EndReporter
 from jobqueue.enqueue import EnqueueOptions, checked_queue, store
@@ -43,7 +43,7 @@ DEFAULT_APP = "jobs"
 
 
 def _connect(settings: Settings) -> Adapter:
-    return connect(settings.database_url)
+    return connect(settings.database_url, settings.schema)
 
 
 default_configuration.install(_connect)
@@ -59,7 +59,7 @@ def configure(
     """Set the default configuration in code, over the environment and the files.
 
     Args:
-        adapter: where jobs are kept; made from `database_url` when none is given.
+        adapter: where jobs are kept; made from `database_url` and `schema` when none is given.
         logger: where events are logged; `jobqueue` by default.
         hooks: what is called around all jobs, in the place of those configured before.
         **settings: any setting, by its name: `database_url="…"`, `app="shop.jobs"`, `lease=60`.
@@ -186,8 +186,8 @@ class JobQueue:
     `perform_later` goes to the default one. Use this where there are several, or in tests.
 
     Args:
-        adapter: where its jobs are kept. Without one, what the setting `database_url` names if that
-            is given here, and otherwise the default adapter.
+        adapter: where its jobs are kept. Without one, what the settings `database_url` and `schema`
+            name if one of them is given here, and otherwise the default adapter.
         logger: where its workers log, also what becomes of jobs, unless their class sets a logger
             of its own. The default logger when none is given.
         hooks: what is called around its jobs, in the place of those that are configured for all.
@@ -206,8 +206,8 @@ class JobQueue:
         self._given = settings
         self._own_observers = None if hooks is None else Observers(hooks)
         self.settings = load_settings(settings)
-        if adapter is None and "database_url" in settings:
-            adapter = connect(self.settings.database_url)
+        if adapter is None and PLACE.intersection(settings):
+            adapter = _connect(self.settings)
         self._own_adapter = adapter
         self._own_logger = logger
 

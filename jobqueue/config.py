@@ -24,7 +24,10 @@ DEFAULT_DATABASE_URL = "sqlite:///jobs.sqlite3"
 ENVIRONMENT_PREFIX = "JOBS_"
 CONFIG_FILE = "jobqueue.toml"
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_.:\-]{1,128}")
+LONGEST_SCHEMA_BYTES = 63
 QUEUE_NAME_RULE = "1 to 128 letters, digits, or any of _ . : -"
+PLACE = frozenset({"database_url", "schema"})
+"""The settings that say where the jobs are."""
 GROUPS = "workers"
 GROUP_SETTINGS = ("queues", "concurrency", "max_runtime", "max_attempts", "poll_interval")
 GROUP_EXPECTED = "count, " + ", ".join(GROUP_SETTINGS)
@@ -129,6 +132,15 @@ def _queues(value: Any) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(cleaned))
 
 
+def _schema(value: Any) -> str:
+    name = _text(value)
+    if not name.isprintable() or len(name.encode()) > LONGEST_SCHEMA_BYTES:
+        raise ValueError
+    if name.startswith("pg_") or name == "information_schema":
+        raise ValueError
+    return name
+
+
 def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         if not isinstance(value, str) or value.strip().lower() not in words:
@@ -144,6 +156,11 @@ BOOLEAN = Kind("true or false", _boolean)
 COUNT = Kind("a whole number from 1", _count)
 SECONDS = Kind("a number of seconds above 0", _seconds)
 PATIENCE = Kind("a number of seconds, true for as long as it takes, or false", _patience)
+SCHEMA = Kind(
+    f"the name of a schema of PostgreSQL: up to {LONGEST_SCHEMA_BYTES} bytes on one line, and none "
+    "of the server's own (pg_…, information_schema)",
+    _schema,
+)
 QUEUES = Kind(f"queue names with commas between them (each {QUEUE_NAME_RULE}), or *", _queues)
 KEEP = Kind(KEEP_EXPECTED, parse_keep)
 LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _one_of(LOG_LEVELS))
@@ -163,6 +180,11 @@ class Settings:
         URL,
         "The database. JOBS_DATABASE_URL comes before DATABASE_URL in the environment. A password "
         "is safe there, and not on a command line.",
+    )
+    schema: str | None = _setting(
+        None,
+        SCHEMA,
+        "The schema of PostgreSQL that the tables are in. Without it: where the search path leads.",
     )
     wait_for_database: timedelta = _setting(
         timedelta(0),
@@ -418,6 +440,15 @@ def _from_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: _parsed("--" + name.replace("_", "-"), name, value) for name, value in given.items()
     }
+
+
+def checked_schema(name: str) -> str:
+    """The name of a schema of PostgreSQL, which can be one.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    return str(_parsed("schema", "schema", name))
 
 
 def _parsed(where: str, name: str, value: Any) -> Any:

@@ -18,7 +18,8 @@ def run(connection: Connection) -> None:
 
 
 def run_on_configured_database() -> None:
-    adapter = connect(load_settings().database_url)
+    settings = load_settings()
+    adapter = connect(settings.database_url, settings.schema)
     if not isinstance(adapter, SqlAdapter):
         raise SystemExit("memory has no tables; set JOBS_DATABASE_URL")
     try:
@@ -31,6 +32,8 @@ def print_statements() -> None:
     dialect_name = context.config.attributes.get("dialect_name", "postgresql")
     context.configure(dialect_name=dialect_name, literal_binds=True, **alembic_options())
     with context.begin_transaction():
+        for statement in context.config.attributes.get("opening", ()):
+            context.execute(statement)
         context.run_migrations()
 
 

@@ -13,7 +13,7 @@ from jobqueue.adapters import Adapter
 from jobqueue.bulk import delete_all
 from jobqueue.cli.errors import WORK_FAILED, say_error
 from jobqueue.cli.lists import job_filter
-from jobqueue.cli.options import App, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
+from jobqueue.cli.options import App, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates, Schema
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import OTHER_DATABASE, note_broken_app, opened
 from jobqueue.ends import usual_ends
@@ -38,6 +38,7 @@ def retry(
     handler: OnlyHandlers = None,
     app: App = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Make jobs due now: waiting, failed and cancelled ones.
 
@@ -53,7 +54,7 @@ def retry(
         raise ConfigurationError("give either the ids of jobs or --failed")
     if job_ids and (queue or handler):
         raise ConfigurationError("--queue and --job narrow down --failed; ids need neither")
-    with opened({"app": app, "database_url": database_url}) as session:
+    with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         note_broken_app(session, OTHER_DATABASE)
         if job_ids:
             _each(session.adapter, job_ids, _retry_one)
@@ -62,7 +63,9 @@ def retry(
             typer.echo(f"{counted(number, 'failed job')} made due now.")
 
 
-def cancel(job_ids: JobIds, app: App = None, database_url: DatabaseUrl = None) -> None:
+def cancel(
+    job_ids: JobIds, app: App = None, database_url: DatabaseUrl = None, schema: Schema = None
+) -> None:
     """End jobs before they start, or tell running ones to end.
 
     A running async job is cancelled within two seconds. A sync one sees `self.context.cancelled`,
@@ -73,7 +76,7 @@ def cancel(job_ids: JobIds, app: App = None, database_url: DatabaseUrl = None) -
       jobs cancel 42
       jobs cancel 42 43 44
     """
-    with opened({"app": app, "database_url": database_url}) as session:
+    with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         note_broken_app(session, OTHER_DATABASE)
         _each(session.adapter, job_ids, _cancel_one)
 
@@ -88,6 +91,7 @@ def clear(
     ] = False,
     app: App = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Remove jobs for good.
 
@@ -102,7 +106,7 @@ def clear(
       jobs clear --job SendWelcomeEmail --state succeeded,cancelled
       jobs clear --yes
     """
-    with opened({"app": app, "database_url": database_url}) as session:
+    with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         note_broken_app(session, OTHER_DATABASE)
         where = job_filter(session, state, queue, handler)
         if where.states is not None and JobState.RUNNING in where.states and not force:

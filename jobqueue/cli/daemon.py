@@ -34,6 +34,7 @@ from jobqueue.cli.options import (
     MaxRuntime,
     PollInterval,
     Queues,
+    Schema,
     WaitForDatabase,
     settings_among,
 )
@@ -72,6 +73,7 @@ def start(
     concurrency: Concurrency = None,
     app: App = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
     wait_for_database: WaitForDatabase = None,
     poll_interval: PollInterval = None,
     listen: Listen = None,

@@ -14,7 +14,7 @@ import typer
 
 from jobqueue.adapters import Adapter
 from jobqueue.cli.errors import NO_DATABASE, WRONG_USAGE, as_typed, one_line
-from jobqueue.cli.options import App, AsJson, DatabaseUrl
+from jobqueue.cli.options import App, AsJson, DatabaseUrl, Schema
 from jobqueue.cli.output import compact_json, counted, print_json, print_pairs
 from jobqueue.cli.session import Session, opened
 from jobqueue.config import (
@@ -59,6 +59,7 @@ class Findings:
 def doctor(
     app: App = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
     json_: AsJson = False,
 ) -> None:
     """Show what is set up, and what to mend.
@@ -80,7 +81,7 @@ def doctor(
       jobs doctor --json
       jobs doctor --database-url postgresql://localhost/shop
     """
-    options = {"app": app, "database_url": database_url}
+    options = {"app": app, "database_url": database_url, "schema": schema}
     with opened(options) as session:
         findings = _examine(session, options)
     if json_:
@@ -177,7 +178,12 @@ def _examine_database(adapter: Adapter, findings: Findings) -> None:
     status = adapter.schema_status()
     findings.database |= {"answers": True, "server": status.server}
     is_current = (status.current or "") == status.head and not status.missing
-    findings.schema = {"current": status.current, "head": status.head, "is_current": is_current}
+    findings.schema = {
+        "name": status.schema,
+        "current": status.current,
+        "head": status.head,
+        "is_current": is_current,
+    }
     problem = None if is_current else _schema_problem(status)
     if problem is not None:
         findings.problems.append(as_typed(problem))
@@ -337,9 +343,10 @@ def _database_pairs(findings: Findings) -> list[tuple[str, str]]:
     schema = findings.schema
     state = "incomplete" if schema["current"] == schema["head"] else f"not {schema['head']}"
     state = "current" if schema["is_current"] else state
+    place = f" in the schema {schema['name']}" if schema["name"] else ""
     pairs = [
         ("answers", f"yes ({findings.database['server']})"),
-        ("tables", f"{schema['current'] or 'no revision'} ({state})"),
+        ("tables", f"{schema['current'] or 'no revision'} ({state}){place}"),
     ]
     if findings.now is None:
         return pairs

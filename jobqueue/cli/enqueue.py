@@ -11,7 +11,7 @@ import typer
 
 from jobqueue import app as application
 from jobqueue.cli.errors import one_line
-from jobqueue.cli.options import App, AsJson, DatabaseUrl, MaxAttempts
+from jobqueue.cli.options import App, AsJson, DatabaseUrl, MaxAttempts, Schema
 from jobqueue.cli.output import as_json, print_json
 from jobqueue.cli.session import opened, refuse_memory
 from jobqueue.durations import from_now
@@ -51,6 +51,7 @@ def enqueue(
     max_attempts: MaxAttempts = None,
     app: App = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
     json_: AsJson = False,
 ) -> None:
     """Store a job, to be performed by a worker.
@@ -63,7 +64,12 @@ def enqueue(
     """
     values = _parsed_args(args)
     moment = _parsed_moment(wait_until)
-    options = {"max_attempts": max_attempts, "app": app, "database_url": database_url}
+    options = {
+        "max_attempts": max_attempts,
+        "app": app,
+        "database_url": database_url,
+        "schema": schema,
+    }
     with opened(options, app="unwanted" if unchecked else "required") as session:
         refuse_memory(session.adapter)
         with _naming_the_parameters(name):

@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from jobqueue.cli.errors import say_note
-from jobqueue.cli.options import App, AsJson, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates
+from jobqueue.cli.options import (
+    App,
+    AsJson,
+    DatabaseUrl,
+    OnlyHandlers,
+    OnlyQueues,
+    OnlyStates,
+    Schema,
+)
 from jobqueue.cli.output import (
     Column,
     as_json,
@@ -56,6 +64,7 @@ def list_jobs(
     ] = None,
     app: App = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
     json_: AsJson = False,
 ) -> None:
     """List jobs, the newest first.
@@ -69,7 +78,7 @@ def list_jobs(
       jobs list --state failed,ready --queue email
       jobs list --job SendWelcomeEmail --limit 10 --json
     """
-    with opened({"app": app, "database_url": database_url}) as session:
+    with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         if handler:
             note_broken_app(session, "its jobs are not known then")
         where = job_filter(session, state, queue, handler, before)
@@ -92,6 +101,7 @@ def show(
     ] = False,
     app: App = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
     json_: AsJson = False,
 ) -> None:
     """Show everything about one job.
@@ -105,7 +115,7 @@ def show(
     """
     if watched and (json_ or reveal):
         raise ConfigurationError("--watch goes with neither --json nor --reveal")
-    with opened({"app": app, "database_url": database_url}) as session:
+    with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         record = session.adapter.get(job_id)
         if record is None:
             raise not_found(job_id)

@@ -48,6 +48,7 @@ class StartsWorkers(TyperCommand):
 
 
 DatabaseUrl = Annotated[str | None, setting_option("database_url", "URL")]
+Schema = Annotated[str | None, setting_option("schema", "NAME")]
 WaitForDatabase = Annotated[str | None, setting_option("wait_for_database", "[=SECONDS]")]
 App = Annotated[str | None, setting_option("app", "MODULE")]
 Queues = Annotated[str | None, setting_option("queues", "NAMES")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from jobqueue.adapters import Adapter
-from jobqueue.cli.options import App, DatabaseUrl
+from jobqueue.cli.options import App, DatabaseUrl, Schema
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import OTHER_DATABASE, Session, note_broken_app, opened, refuse_memory
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
@@ -20,7 +20,9 @@ QueueNames = Annotated[
 ]
 
 
-def pause(queues: QueueNames, app: App = None, database_url: DatabaseUrl = None) -> None:
+def pause(
+    queues: QueueNames, app: App = None, database_url: DatabaseUrl = None, schema: Schema = None
+) -> None:
     """Take no jobs from queues until they are resumed.
 
     It takes effect at once and on all machines, also for a queue that has had no job yet. Jobs
@@ -33,14 +35,16 @@ def pause(queues: QueueNames, app: App = None, database_url: DatabaseUrl = None)
       jobs pause email sms
     """
     names = _checked(queues)
-    with opened({"app": app, "database_url": database_url}) as session:
+    with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         changed = _adapter_of(session).pause_queues(names)
         for name in names:
             how = "is paused" if name in changed else "was paused already"
             typer.echo(f"Queue {name} {how}; {_waiting(session.adapter, name)}.")
 
 
-def resume(queues: QueueNames, app: App = None, database_url: DatabaseUrl = None) -> None:
+def resume(
+    queues: QueueNames, app: App = None, database_url: DatabaseUrl = None, schema: Schema = None
+) -> None:
     """Take jobs from queues again, at once and on all machines.
 
     \b
@@ -49,7 +53,7 @@ def resume(queues: QueueNames, app: App = None, database_url: DatabaseUrl = None
       jobs resume email sms
     """
     names = _checked(queues)
-    with opened({"app": app, "database_url": database_url}) as session:
+    with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         changed = _adapter_of(session).resume_queues(names)
         for name in names:
             how = "is resumed" if name in changed else "was not paused"

@@ -10,7 +10,7 @@ import typer
 
 from jobqueue.adapters import Adapter
 from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, one_line, say, say_note
-from jobqueue.cli.options import App, AsJson, DatabaseUrl
+from jobqueue.cli.options import App, AsJson, DatabaseUrl, Schema
 from jobqueue.cli.output import Column, as_json, print_json, print_table
 from jobqueue.cli.session import OTHER_DATABASE, SECRETS_UNKNOWN, Session, note_broken_app, opened
 from jobqueue.defaults import default_configuration
@@ -36,7 +36,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name, 
 
 
 def list_schedules(
-    app: App = None, database_url: DatabaseUrl = None, json_: AsJson = False
+    app: App = None, database_url: DatabaseUrl = None, schema: Schema = None, json_: AsJson = False
 ) -> None:
     """List the recurring jobs of all applications in the database.
 
@@ -48,7 +48,7 @@ def list_schedules(
       jobs schedules list
       jobs schedules list --json
     """
-    with opened({"app": app, "database_url": database_url}) as session:
+    with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         listed, now = all_schedules(session.adapter), session.adapter.now()
         note_broken_app(session, SECRETS_UNKNOWN)
         undeclared = _undeclared(session)
@@ -64,7 +64,11 @@ def list_schedules(
 
 
 def run(
-    name: Name, app: App = None, database_url: DatabaseUrl = None, json_: AsJson = False
+    name: Name,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
+    json_: AsJson = False,
 ) -> None:
     """Enqueue a recurring job now, beside its schedule.
 
@@ -74,7 +78,7 @@ def run(
     """
     from jobqueue.maintenance.ticker import job_of
 
-    with opened({"app": app, "database_url": database_url}) as session:
+    with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         note_broken_app(session, OTHER_DATABASE)
         schedule = _found(session, name)
         [record] = store(
@@ -90,7 +94,9 @@ def run(
     typer.echo(one_line(enqueued))
 
 
-def pause(name: Name, app: App = None, database_url: DatabaseUrl = None) -> None:
+def pause(
+    name: Name, app: App = None, database_url: DatabaseUrl = None, schema: Schema = None
+) -> None:
     """Stop enqueueing a recurring job, until it is resumed.
 
     \b
@@ -99,13 +105,15 @@ def pause(name: Name, app: App = None, database_url: DatabaseUrl = None) -> None
     """
     _change(
         name,
-        {"app": app, "database_url": database_url},
+        {"app": app, "database_url": database_url, "schema": schema},
         lambda adapter, record: adapter.pause_schedule(record.app, record.name),
         ("is paused; `jobqueue schedules resume` lets it go on.", "was paused already."),
     )
 
 
-def resume(name: Name, app: App = None, database_url: DatabaseUrl = None) -> None:
+def resume(
+    name: Name, app: App = None, database_url: DatabaseUrl = None, schema: Schema = None
+) -> None:
     """Resume a paused recurring job, from now on.
 
     Ticks that it missed meanwhile are left out.
@@ -116,7 +124,7 @@ def resume(name: Name, app: App = None, database_url: DatabaseUrl = None) -> Non
     """
     _change(
         name,
-        {"app": app, "database_url": database_url},
+        {"app": app, "database_url": database_url, "schema": schema},
         lambda adapter, record: adapter.resume_schedule(record.app, record.name),
         ("goes on.", "was not paused."),
     )
@@ -155,12 +163,13 @@ def list_unless_told_otherwise(
     context: typer.Context,
     app: App = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
     json_: AsJson = False,
 ) -> None:
     """List the recurring jobs, when no command is given."""
     if context.invoked_subcommand is None:
-        list_schedules(app, database_url, json_)
-    elif app is not None or database_url is not None or json_:
+        list_schedules(app, database_url, schema, json_)
+    elif any(given is not None for given in (app, database_url, schema)) or json_:
         raise ConfigurationError(
             f"write the options after the command: `jobqueue schedules {context.invoked_subcommand}"
             " … --json`"

@@ -13,7 +13,7 @@ from typing import Any
 from jobqueue.adapters import Adapter
 from jobqueue.app import import_app
 from jobqueue.cli.errors import say_note, users_traceback
-from jobqueue.config import Settings, load_settings
+from jobqueue.config import PLACE, Settings, load_settings
 from jobqueue.defaults import default_configuration
 from jobqueue.errors import ConfigurationError
 from jobqueue.job import registry
@@ -116,7 +116,7 @@ def _require_jobs(modules: list[str]) -> None:
 def _with_options_on_top(ours: Settings, options: Mapping[str, Any]) -> tuple[Settings, Adapter]:
     """Return the settings and the adapter: options come before what the application's code says."""
     given = [name for name, value in options.items() if value is not None]
-    adapter = None if "database_url" in given else default_configuration.adapter
+    adapter = None if PLACE.intersection(given) else default_configuration.adapter
     current = default_configuration.settings
     settings = replace(current, **{name: getattr(ours, name) for name in given})
     default_configuration.configure(settings=settings, adapter=adapter)

@@ -17,7 +17,7 @@ import typer
 from jobqueue.adapters import Adapter
 from jobqueue.app import default_app_exists
 from jobqueue.cli.errors import say
-from jobqueue.cli.options import App, DatabaseUrl
+from jobqueue.cli.options import App, DatabaseUrl, Schema
 from jobqueue.cli.services import write_procfile, write_unit
 from jobqueue.cli.session import note_broken_app, opened
 from jobqueue.config import CONFIG_FILE, Settings, config_file, hide_password
@@ -29,6 +29,7 @@ PrintSql = Annotated[
 BROKEN_APP = "the tables are made in the database of the settings"
 EXAMPLES = {
     "app": "shop.jobs",
+    "schema": "jobs",
     "listen_url": "postgresql://localhost/shop",
     "queues": ["default", "email"],
     "max_runtime": 3600,
@@ -51,6 +52,7 @@ def setup(
     ] = False,
     app: App = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Create the tables and jobqueue.toml.
 
@@ -65,7 +67,7 @@ def setup(
       jobs setup --sql > jobqueue.sql
       jobs setup --systemd --procfile
     """
-    options = {"app": app, "database_url": database_url}
+    options = {"app": app, "database_url": database_url, "schema": schema}
     if sql:
         _print_sql(options)
         return
@@ -99,6 +101,7 @@ def migrate(
     ] = None,
     app: App = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Create the tables, or bring them up to date.
 
@@ -110,7 +113,7 @@ def migrate(
       jobs migrate --sql
       jobs migrate --sql --from 0001
     """
-    options = {"app": app, "database_url": database_url}
+    options = {"app": app, "database_url": database_url, "schema": schema}
     if sql:
         _print_sql(options, start)
         return
@@ -123,9 +126,11 @@ def migrate(
         _migrate(session.adapter)
 
 
-def config_text(app: str | None = None, database_url: str | None = None) -> str:
+def config_text(
+    app: str | None = None, database_url: str | None = None, schema: str | None = None
+) -> str:
     """Return a `jobqueue.toml` that explains every setting, and sets the given ones."""
-    given = {"app": app, "database_url": database_url}
+    given = {"app": app, "database_url": database_url, "schema": schema}
     return "\n".join([HEADER, *(_explained(s, given.get(s.name)) for s in fields(Settings))])
 
 
@@ -149,7 +154,7 @@ def _write_config(folder: Path, options: dict[str, str | None]) -> None:
         return
     url = options["database_url"]
     secret = url is not None and has_secret(url)
-    text = config_text(options["app"], None if secret else url)
+    text = config_text(options["app"], None if secret else url, options["schema"])
     with open(folder / CONFIG_FILE, "x", encoding="utf-8", opener=_for_its_owner) as file:
         file.write(text)
     typer.echo(f"Created {CONFIG_FILE}.")

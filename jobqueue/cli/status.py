@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobqueue.cli.options import AsJson, DatabaseUrl
+from jobqueue.cli.options import AsJson, DatabaseUrl, Schema
 from jobqueue.cli.output import Column, print_json, print_table
 from jobqueue.cli.session import Session, opened
 from jobqueue.durations import duration
@@ -25,7 +25,12 @@ Watch = Annotated[
 ]
 
 
-def status(database_url: DatabaseUrl = None, json_: AsJson = False, watch: Watch = False) -> None:
+def status(
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
+    json_: AsJson = False,
+    watch: Watch = False,
+) -> None:
     """Show the workers, the jobs that they perform, and the queues.
 
     It shows the workers of all machines, and the memory of those on this one. A worker is lost when
@@ -39,7 +44,7 @@ def status(database_url: DatabaseUrl = None, json_: AsJson = False, watch: Watch
       jobs status --watch
       jobs status --json
     """
-    with opened({"database_url": database_url}, app="unwanted") as session:
+    with opened({"database_url": database_url, "schema": schema}, app="unwanted") as session:
         while True:
             if watch:
                 typer.echo(CLEAR_SCREEN, nl=False)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from jobqueue.cli.errors import examples_as_typed, say
-from jobqueue.cli.options import AsJson, DatabaseUrl
+from jobqueue.cli.options import AsJson, DatabaseUrl, Schema
 from jobqueue.cli.output import Column, print_json, print_table
 from jobqueue.cli.session import opened, refuse_memory
 from jobqueue.durations import from_now
@@ -35,6 +35,7 @@ def create(
         typer.Option(min=0.001, metavar="DAYS", help="How long it is valid; for ever."),
     ] = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
     json_: AsJson = False,
 ) -> None:
     """Make a token, and show it once.
@@ -51,7 +52,7 @@ def create(
 
     scopes = _scopes(scope)
     lifetime = None if days is None else _lifetime(days)
-    with opened({"database_url": database_url}, app="unwanted") as session:
+    with opened({"database_url": database_url, "schema": schema}, app="unwanted") as session:
         refuse_memory(session.adapter)
         record, token = create_token(session.adapter, name, scopes, lifetime)
     if json_:
@@ -70,7 +71,9 @@ def _lifetime(days: float) -> timedelta:
     return timedelta(days=days)
 
 
-def list_tokens(database_url: DatabaseUrl = None, json_: AsJson = False) -> None:
+def list_tokens(
+    database_url: DatabaseUrl = None, schema: Schema = None, json_: AsJson = False
+) -> None:
     """List the tokens, without their secrets.
 
     \b
@@ -78,7 +81,7 @@ def list_tokens(database_url: DatabaseUrl = None, json_: AsJson = False) -> None
       jobs token list
       jobs token list --json
     """
-    with opened({"database_url": database_url}, app="unwanted") as session:
+    with opened({"database_url": database_url, "schema": schema}, app="unwanted") as session:
         tokens, now = session.adapter.tokens(), session.adapter.now()
     if json_:
         print_json([_as_json(token, now) for token in tokens])
@@ -91,6 +94,7 @@ def list_tokens(database_url: DatabaseUrl = None, json_: AsJson = False) -> None
 def revoke(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.")],
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Revoke a token: it is refused from now on.
 
@@ -98,7 +102,7 @@ def revoke(
     Examples:
       jobs token revoke 3f9a0c1d2e4b
     """
-    with opened({"database_url": database_url}, app="unwanted") as session:
+    with opened({"database_url": database_url, "schema": schema}, app="unwanted") as session:
         revoked = session.adapter.revoke_token(token_id)
     if not revoked:
         raise ConfigurationError(

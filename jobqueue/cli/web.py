@@ -14,7 +14,7 @@ import typer
 from jobqueue import log
 from jobqueue.app import JobQueue
 from jobqueue.cli.errors import say
-from jobqueue.cli.options import App, DatabaseUrl, LogFormat, LogLevel
+from jobqueue.cli.options import App, DatabaseUrl, LogFormat, LogLevel, Schema
 from jobqueue.cli.session import note_broken_app, opened, refuse_memory
 from jobqueue.errors import ConfigurationError
 from jobqueue.web.access import Access, Auth, Role
@@ -53,6 +53,7 @@ def web(
     ] = None,
     app: App = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
@@ -73,6 +74,7 @@ def web(
     options = {
         "app": app,
         "database_url": database_url,
+        "schema": schema,
         "log_level": log_level,
         "log_format": log_format,
     }

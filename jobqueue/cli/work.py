@@ -28,6 +28,7 @@ from jobqueue.cli.options import (
     MaxRuntime,
     PollInterval,
     Queues,
+    Schema,
     WaitForDatabase,
     settings_among,
 )
@@ -90,6 +91,7 @@ def work(
     ttl: Ttl = None,
     app: App = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
     wait_for_database: WaitForDatabase = None,
     poll_interval: PollInterval = None,
     listen: Listen = None,
@@ -146,6 +148,7 @@ def workoff(
     concurrency: Concurrency = None,
     app: App = None,
     database_url: DatabaseUrl = None,
+    schema: Schema = None,
     wait_for_database: WaitForDatabase = None,
     lease: Lease = None,
     max_runtime: MaxRuntime = None,

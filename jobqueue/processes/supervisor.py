@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from jobqueue.adapters import Adapter
-from jobqueue.config import Settings, load_settings, setting_names
+from jobqueue.config import PLACE, Settings, load_settings, setting_names
 from jobqueue.defaults import default_configuration
 from jobqueue.ends import usual_ends
 from jobqueue.errors import ConfigurationError
@@ -76,10 +76,11 @@ class Workforce:
         """
         options = self._undertaking.options
         settings = replace(load_settings(options), **self._set_in_code)
-        if settings.database_url != self._settings.database_url:
+        changed = [n for n in PLACE if getattr(settings, n) != getattr(self._settings, n)]
+        if changed:
             raise ConfigurationError(
-                "`database_url` has changed, which a restart does not take over, since the old "
-                "workers have jobs of the other database; stop the workers and start them again"
+                f"`{changed[0]}` has changed, which a restart does not take over, since the old "
+                "workers have jobs of the other place; stop the workers and start them again"
             )
         groups = groups_of(self._undertaking.spec, settings, options)
         self.groups, self._settings = groups, settings

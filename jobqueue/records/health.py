@@ -17,6 +17,7 @@ class SchemaStatus:
         head: the revision that this release works with.
         missing: the tables of this release that are not there.
         trouble: why no migration can mend the tables, and how to mend them; None when one can.
+        schema: the schema that they are in, or are to be made in; None where there are no schemas.
     """
 
     server: str
@@ -24,6 +25,7 @@ class SchemaStatus:
     head: str
     missing: tuple[str, ...] = ()
     trouble: str | None = None
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

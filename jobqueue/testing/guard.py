@@ -13,6 +13,9 @@ from jobqueue.errors import ConfigurationError
 
 R = TypeVar("R")
 
+Place = tuple[str, str | None]
+"""A database, and the schema in it."""
+
 RELATIVE = "sqlite:///"
 IN_MEMORY = "memory:"
 REFUSED = (
@@ -37,7 +40,7 @@ class DatabaseGuard:
 
     def watch(self, adapter: Adapter, settings: Settings) -> None:
         """Guard an adapter that was made from settings, if those are the application's own."""
-        place = _place_of(settings.database_url, folder_of(settings.database_url))
+        place = _place_of(settings, folder_of(settings.database_url))
         if place is not None and place == _own_place(self._environ, self._directory):
             vars(adapter).update(
                 enqueue=self._guarding(adapter.enqueue, settings.database_url),
@@ -54,17 +57,22 @@ class DatabaseGuard:
         return guarded
 
 
-def _own_place(environ: Mapping[str, str], directory: Path) -> str | None:
+def _own_place(environ: Mapping[str, str], directory: Path) -> Place | None:
     try:
         settings = load_settings(environ=environ, directory=directory)
     except ConfigurationError:
         # Whoever needs them is told.
         return None
-    return _place_of(settings.database_url, directory)
+    return _place_of(settings, directory)
 
 
-def _place_of(url: str, directory: Path) -> str | None:
-    """The place of a database, by which two are compared; None for one in a process's memory."""
+def _place_of(settings: Settings, directory: Path) -> Place | None:
+    """The place of tables, by which two are compared; None for those of a process's memory."""
+    database = _database_of(settings.database_url, directory)
+    return None if database is None else (database, settings.schema)
+
+
+def _database_of(url: str, directory: Path) -> str | None:
     if url.startswith(IN_MEMORY):
         return None
     if url.startswith(RELATIVE):

@@ -73,6 +73,7 @@ class Table:
     def statement_of(self, run: Callable[[], Any]) -> Statement:
         """What the adapter sends when this is run."""
         sent: list[Statement] = []
+        self.adapter.database.schema()  # Else the first statement looks for it.
 
         def note(_c: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
             sent.append((statement, values))

@@ -202,7 +202,7 @@ def test_an_index_that_could_not_be_made(
         admin.execute("CREATE UNIQUE INDEX CONCURRENTLY one_of_each ON background_jobs (handler)")
     ailment = found(adapter)["invalid_index"]
     assert "the index one_of_each is invalid" in ailment.what
-    assert ailment.remedy == "DROP INDEX CONCURRENTLY one_of_each;"
+    assert ailment.remedy == "DROP INDEX CONCURRENTLY public.one_of_each;"
     admin.execute(ailment.remedy.encode())
     assert found(adapter) == {}
 
@@ -213,7 +213,7 @@ def test_an_index_of_ours_that_is_invalid_or_missing(
     name = min(str(index.name) for index in JOBS.indexes)
     admin.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", (name,))
     ailment = found(adapter)["invalid_index"]
-    assert ailment.remedy == f"REINDEX INDEX CONCURRENTLY {name};"
+    assert ailment.remedy == f"REINDEX INDEX CONCURRENTLY public.{name};"
     admin.execute(ailment.remedy.encode())
     assert found(adapter) == {}
     before = admin.execute("SELECT pg_get_indexdef(%s::regclass)", (name,)).fetchone()
@@ -246,7 +246,7 @@ def test_a_role_that_may_not_see_the_sessions_of_others(
 GOLDEN = """\
 Database
   answers          yes (PostgreSQL N)
-  tables           N (current)
+  tables           N (current) in the schema public
   jobs             N due, N waiting, N running, N succeeded, N failed, N cancelled
   workers          none
   rows             N live, N dead; last autovacuum: never

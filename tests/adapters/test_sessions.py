@@ -497,12 +497,16 @@ def test_the_same_database_by_another_way_is_none(adapter: Adapter, postgres_url
 
 
 @pytest.mark.parametrize("adapter", ["postgresql"], indirect=True)
-def test_another_schema_is_refused(adapter: Adapter, postgres_url: str) -> None:
-    with (
-        psycopg.connect(postgres_url, options="-c search_path=pg_catalog") as connection,
-        pytest.raises(ConfigurationError, match="another schema"),
-    ):
+def test_another_search_path_is_no_matter(adapter: Adapter, postgres_url: str) -> None:
+    """The statements name the schema of the jobs' tables."""
+    with psycopg.connect(postgres_url, options="-c search_path=pg_catalog") as connection:
         later(connection, 1)
+    url = make_url(postgres_url).set(drivername="postgresql+psycopg")
+    engine = create_engine(url.update_query_dict({"options": "-c search_path=pg_catalog"}))
+    with Session(engine) as session, session.begin():
+        later(session, 2)
+    engine.dispose()
+    assert kept() == [1, 2]
 
 
 @pytest.mark.parametrize("adapter", ["sqlite"], indirect=True)

@@ -8,6 +8,7 @@ announced in its own short transaction, which saves a round trip: `_insert_aloud
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 import weakref
@@ -31,8 +32,8 @@ from jobqueue.sinks import default_sinks
 
 # Tables of the same name may be in several schemas of a database; each has a channel of its own.
 CHANNEL = """
-'background_jobs_' || (SELECT relnamespace FROM pg_class
-                       WHERE oid = 'background_jobs'::regclass)"""
+'background_jobs_' || (SELECT relnamespace FROM pg_catalog.pg_class
+                       WHERE oid = {jobs}::regclass)"""
 NOTIFY = f"SELECT pg_notify({CHANNEL}, %(payload)s)"
 QUIET_SECONDS = 0.8 * ECHO_SECONDS
 # An application's commit waits no longer for the notification after it: workers look by themselves.
@@ -48,6 +49,7 @@ class PostgresAnnouncer(Announcer):
 
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
+        self._notify_in = functools.cache(lambda schema: schema.written_into(NOTIFY))
         self._pending: weakref.WeakKeyDictionary[Session, Wakeup | None]
         self._pending = weakref.WeakKeyDictionary()
         self._stream = Stream()
@@ -76,7 +78,8 @@ class PostgresAnnouncer(Announcer):
         elif not _is_two_phase(session):
             # Without a place, the notifications of one transaction are alike, and are sent as one.
             payload = Wakeup(queues=wakeup.queues).to_json()
-            _executing_on(session)(NOTIFY, {"payload": payload})
+            execute = _executing_on(session)
+            execute(self._notify_in(self._database.schema_for(execute)), {"payload": payload})
 
     def what_to_say(self, wakeup: Wakeup) -> Wakeup | None:
         """The wake-up for a job that its own transaction announces; None when it need not be.
@@ -95,7 +98,8 @@ class PostgresAnnouncer(Announcer):
         Raises:
             DatabaseError: it cannot be done now.
         """
-        self._database.write_alone(NOTIFY, {"payload": payload})
+        notify = self._notify_in(self._database.schema())
+        self._database.write_alone(notify, {"payload": payload})
 
     def _notify(self, wakeup: Wakeup) -> bool:
         """Send a wake-up if that is possible at once. The jobs are stored in any case.

@@ -9,15 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobqueue.adapters.postgres.limits import WITHIN_TURN
+from jobqueue.adapters.postgres.schema_name import SchemaName
 from jobqueue.adapters.sql.tables import DAWN, DUSK
 
-NOTHING_IS_PAUSED = "NOT EXISTS (SELECT FROM background_queues WHERE paused_at IS NOT NULL)"
+NOTHING_IS_PAUSED = """NOT EXISTS (
+    SELECT FROM {schema}.background_queues WHERE paused_at IS NOT NULL)"""
 # The value of `{but}` for a worker that passes over jobs that it does not know. A look walks over
 # such jobs, for no more than its share of the time.
 BUT = " AND handler <> ALL (%(passing_over)s::text[])"
 
 _IS_NOT_PAUSED = """NOT EXISTS (
-    SELECT FROM background_queues WHERE name = queue AND paused_at IS NOT NULL)"""
+    SELECT FROM {schema}.background_queues WHERE name = queue AND paused_at IS NOT NULL)"""
 
 # A look tells when its search began, which is after it has got its locks, and when it was over. The
 # parts of a UNION ALL come one after the other.
@@ -36,22 +38,22 @@ MOST_LANES = 2000
 # priority number waiting for tomorrow would be walked over.)
 LOOK_EVERYWHERE = f"""
 WITH RECURSIVE priorities (priority, run_at, id) AS (
-    (SELECT priority, run_at, id FROM background_jobs
+    (SELECT priority, run_at, id FROM {{schema}}.background_jobs
      WHERE state = 'ready' AND {NOTHING_IS_PAUSED}{{but}}
      ORDER BY priority, run_at, id LIMIT 1)
     UNION ALL
     SELECT following.* FROM priorities CROSS JOIN LATERAL (
-        SELECT job.priority, job.run_at, job.id FROM background_jobs AS job
+        SELECT job.priority, job.run_at, job.id FROM {{schema}}.background_jobs AS job
         WHERE job.state = 'ready' AND job.priority > priorities.priority{{but}}
         ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS following
 ),
 lanes (queue, priority, run_at, id) AS (
-    (SELECT queue, priority, run_at, id FROM background_jobs
+    (SELECT queue, priority, run_at, id FROM {{schema}}.background_jobs
      WHERE state = 'ready' AND NOT {NOTHING_IS_PAUSED}{{but}}
      ORDER BY queue, priority, run_at, id LIMIT 1)
     UNION ALL
     SELECT following.* FROM lanes CROSS JOIN LATERAL (
-        SELECT job.queue, job.priority, job.run_at, job.id FROM background_jobs AS job
+        SELECT job.queue, job.priority, job.run_at, job.id FROM {{schema}}.background_jobs AS job
         WHERE job.state = 'ready'
           AND (job.queue, job.priority) > (lanes.queue, lanes.priority){{but}}
         ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT 1) AS following
@@ -70,12 +72,12 @@ WITH RECURSIVE wanted (queue) AS (
 ),
 lanes (queue, priority, run_at, id) AS (
     SELECT first.* FROM wanted CROSS JOIN LATERAL (
-        SELECT job.queue, job.priority, job.run_at, job.id FROM background_jobs AS job
+        SELECT job.queue, job.priority, job.run_at, job.id FROM {{schema}}.background_jobs AS job
         WHERE job.state = 'ready' AND job.queue = wanted.queue{{but}}
         ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS first
     UNION ALL
     SELECT following.* FROM lanes CROSS JOIN LATERAL (
-        SELECT job.queue, job.priority, job.run_at, job.id FROM background_jobs AS job
+        SELECT job.queue, job.priority, job.run_at, job.id FROM {{schema}}.background_jobs AS job
         WHERE job.state = 'ready' AND job.queue = lanes.queue
           AND job.priority > lanes.priority{{but}}
         ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS following
@@ -88,7 +90,7 @@ lanes (queue, priority, run_at, id) AS (
 # row but one is where the next look goes on.
 LOOK_ALONG = f"""
 WITH walked AS MATERIALIZED (
-    SELECT queue, handler, priority, run_at, id FROM background_jobs
+    SELECT queue, handler, priority, run_at, id FROM {{schema}}.background_jobs
     WHERE state = 'ready'
       AND (priority, run_at, id)
         > (%(priority)s::int, %(run_at)s::timestamptz, %(id)s::bigint)
@@ -119,7 +121,7 @@ due AS MATERIALIZED (
          AS lane (priority, run_at, id)
     CROSS JOIN LATERAL (
         SELECT job.id, job.max_attempts, octet_length(job.args::text) AS bytes
-        FROM background_jobs AS job
+        FROM {schema}.background_jobs AS job
         WHERE job.state = 'ready' AND job.priority = lane.priority AND {in_queue}
           AND (job.run_at, job.id) >= (lane.run_at, lane.id) AND job.run_at <= {now}{but}
         ORDER BY job.run_at, job.id
@@ -139,7 +141,7 @@ candidates AS MATERIALIZED (
     FROM unnest(%(queues)s::text[], %(priorities)s::int[], %(run_ats)s::timestamptz[],
                 %(ids)s::bigint[], %(shares)s::int[]) AS lane (queue, priority, run_at, id, share)
     CROSS JOIN LATERAL (
-        SELECT job.id, job.priority, job.run_at FROM background_jobs AS job
+        SELECT job.id, job.priority, job.run_at FROM {schema}.background_jobs AS job
         WHERE job.state = 'ready' AND job.queue = lane.queue AND job.priority = lane.priority
           AND (job.run_at, job.id) >= (lane.run_at, lane.id) AND job.run_at <= {now}{but}
         ORDER BY job.run_at, job.id
@@ -149,7 +151,7 @@ candidates AS MATERIALIZED (
 ),
 due AS MATERIALIZED (
     SELECT job.id, job.max_attempts, octet_length(job.args::text) AS bytes
-    FROM background_jobs AS job
+    FROM {schema}.background_jobs AS job
     WHERE job.state = 'ready' AND job.run_at <= {now} AND job.id = ANY (ARRAY(
         SELECT id FROM candidates ORDER BY priority, run_at, id LIMIT %(limit)s * 2 + 10))
     ORDER BY job.priority, job.run_at, job.id
@@ -171,7 +173,7 @@ chosen AS (
        OR id IN (SELECT id FROM numbered
                  WHERE place <= %(free_slots)s OR (max_attempts > 1 AND bytes <= %(most_bytes)s))
 )
-UPDATE background_jobs
+UPDATE {{schema}}.background_jobs
 SET state = 'running', attempts = least(attempts, 2147483646) + 1, locked_by = %(worker_id)s,
     claim_token = %(token)s, locked_at = {{now}}, updated_at = {{now}}
 WHERE {WITHIN_TURN} AND id = ANY (ARRAY(SELECT id FROM chosen))
@@ -182,10 +184,13 @@ RETURNING id, handler, args::text, queue, priority, attempts, max_attempts, cras
 # A time written by hand may be '-infinity', or in 44 BC. The job is claimed, its time is `DAWN`.
 _TELLABLE = f"greatest(least({{}}, '{DUSK}'), '{DAWN}')"
 _MARK = _MARK_AS_RUNNING.format(
-    now="{now}", run_at=_TELLABLE.format("run_at"), created_at=_TELLABLE.format("created_at")
+    now="{now}",
+    schema="{schema}",
+    run_at=_TELLABLE.format("run_at"),
+    created_at=_TELLABLE.format("created_at"),
 )
 
-_LATER = {"now": "{now}", "but": "{but}"}
+_LATER = {"now": "{now}", "but": "{but}", "schema": "{schema}"}
 _NO_QUEUE = {"in_queue": "true", "may_run": NOTHING_IS_PAUSED, **_LATER}
 _ONE_QUEUE = {
     "in_queue": "job.queue = %(queue)s",
@@ -211,7 +216,7 @@ class ClaimStatements:
     claim_in_queues: str
 
     @classmethod
-    def of(cls, now: str, but: str = "") -> ClaimStatements:
+    def of(cls, schema: SchemaName, now: str, but: str = "") -> ClaimStatements:
         """The statements, with an expression for the time and one more condition on jobs."""
         templates = (
             LOOK_EVERYWHERE,
@@ -222,5 +227,5 @@ class ClaimStatements:
             CLAIM_IN_QUEUE,
             CLAIM_IN_QUEUES,
         )
-        values = {"now": now, "but": but, "in_queues": "", "most_rows": MOST_ROWS}
-        return cls(*(template.format(**values) for template in templates))
+        values = {"now": now, "but": but, "in_queues": "", "most_rows": str(MOST_ROWS)}
+        return cls(*(schema.written_into(template, **values) for template in templates))

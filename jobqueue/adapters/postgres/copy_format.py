@@ -21,12 +21,12 @@ from jobqueue.records import NewJob
 # Materialized, or the name of the sequence would be looked up for every id.
 RESERVE = """
 WITH ids AS MATERIALIZED (
-    SELECT pg_get_serial_sequence('background_jobs', 'id')::regclass AS sequence
+    SELECT pg_get_serial_sequence({jobs}, 'id')::regclass AS sequence
 )
 SELECT array_agg(nextval(ids.sequence)), {now} FROM ids, generate_series(1, %(number)s)
 """
 COPY = """
-COPY background_jobs (id, handler, args, queue, priority, max_attempts, run_at,
+COPY {schema}.background_jobs (id, handler, args, queue, priority, max_attempts, run_at,
                       created_at, updated_at) FROM STDIN (FORMAT binary)
 """
 ROWS_PER_CHUNK = 500

@@ -14,17 +14,21 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 
 from jobqueue.adapters.postgres.connection import CONNECT_OPTIONS, PatientConnection, connect
 from jobqueue.adapters.postgres.limits import LIMIT_SILENCE, LIMIT_WAIT, LONGEST_WAIT_MS
+from jobqueue.adapters.postgres.schema_name import SchemaName
+from jobqueue.adapters.postgres.schema_search import OwnSchema
 from jobqueue.adapters.sql.database import (
     ANSWER_SECONDS,
     LONGEST_LOOK_SECONDS,
     Database,
     parse_url,
 )
-from jobqueue.adapters.sql.execute import Execute
+from jobqueue.adapters.sql.execute import Execute, executing_on
+from jobqueue.adapters.sql.named import TRANSLATED
 from jobqueue.adapters.sql.readings import decoded
-from jobqueue.errors import InvalidDatabaseUrl, RowLocked
+from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl, RowLocked
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import IsolationLevel
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
@@ -42,8 +46,9 @@ LONGEST_LOOK_MS = round(LONGEST_LOOK_SECONDS * 1000)
 
 PREPARE_THRESHOLD = "prepare_threshold"
 
+ISOLATION: IsolationLevel = "READ COMMITTED"
 ENGINE_OPTIONS: dict[str, Any] = {
-    "isolation_level": "READ COMMITTED",
+    "isolation_level": ISOLATION,
     "hide_parameters": True,
     "json_deserializer": decoded,
     "pool_reset_on_return": None,  # it is done here
@@ -53,8 +58,12 @@ Statement = tuple[str, dict[str, Any]]
 """A statement in the driver's own style, and its values."""
 
 
-def open_database(url: str) -> PostgresDatabase:
+def open_database(url: str, schema: str | None = None) -> PostgresDatabase:
     """An engine for a PostgreSQL URL, whichever of its spellings is used.
+
+    Args:
+        url: where the database is.
+        schema: the schema that holds the tables; None to find it.
 
     Raises:
         InvalidDatabaseUrl: it cannot be taken apart.
@@ -64,12 +73,15 @@ def open_database(url: str) -> PostgresDatabase:
     parsed = parsed.difference_update_query([PREPARE_THRESHOLD])
     parsed = parsed.set(query={**CONNECT_OPTIONS, **parsed.query})
     engine = new_engine(parsed, own)
-    return PostgresDatabase(engine, engine.execution_options(isolation_level="AUTOCOMMIT"), own)
+    reader = engine.execution_options(isolation_level="AUTOCOMMIT")
+    return PostgresDatabase(engine, reader, own, OwnSchema(schema))
 
 
 def new_engine(url: URL, connect_args: dict[str, Any], **options: Any) -> Engine:
     """An engine whose connections recognize a pooler and limit their waits."""
     engine = create_engine(url, connect_args=connect_args, **ENGINE_OPTIONS, **options)
+    # The first connection finds that out. Another thread's, made meanwhile, would not have it.
+    engine.dialect.default_isolation_level = ISOLATION
     _reset_quietly(engine)
 
     @event.listens_for(engine, "do_connect")
@@ -123,11 +135,15 @@ class PostgresDatabase(Database):
         engine: for writes.
         reader: for single reads.
         connect_args: what each connection is made with, beside the URL.
+        own_schema: the schema that holds the tables.
     """
 
-    def __init__(self, engine: Engine, reader: Engine, connect_args: dict[str, Any]) -> None:
+    def __init__(
+        self, engine: Engine, reader: Engine, connect_args: dict[str, Any], own_schema: OwnSchema
+    ) -> None:
         super().__init__(engine, reader)
         self._connect_args = connect_args
+        self._own_schema = own_schema
         self._apart: list[PostgresDatabase] = []
 
     def new_engine_for_jobs(self) -> Engine:
@@ -162,7 +178,39 @@ class PostgresDatabase(Database):
     @contextmanager
     def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:
         with engine.connect() as connection, _driver_of(connection).patient(answer_seconds):
-            yield connection
+            schema = self._own_schema.of(executing_on(connection))
+            yield connection.execution_options(**{TRANSLATED: {None: schema.name}})
+
+    @property
+    def given_schema(self) -> SchemaName | None:
+        """The schema that is set; None where it is found."""
+        return self._own_schema.given
+
+    def schema(self, *, answer_seconds: float | None = ANSWER_SECONDS) -> SchemaName:
+        """The schema that holds the tables.
+
+        Raises:
+            SchemaError: they may be in several.
+        """
+        return self._own_schema.known or self.read(
+            lambda connection: self._own_schema.of(executing_on(connection)),
+            answer_seconds=answer_seconds,
+        )
+
+    def schema_for(self, execute: Execute) -> SchemaName:
+        """The same, for a transaction of the caller, which may hold a pooler's only connection."""
+        try:
+            return self.schema(answer_seconds=LONGEST_LOOK_SECONDS)
+        except DatabaseUnavailable:
+            return self._own_schema.presumed_by(execute)
+
+    def schema_to_migrate(self, connection: Connection) -> SchemaName:
+        """The schema to make or change tables in.
+
+        Raises:
+            SchemaError: it is not sure that the tables there are not somebody else's.
+        """
+        return self._own_schema.to_migrate(executing_on(connection))
 
     def look(self, work: Callable[[Connection], T]) -> T:
         def limited(connection: Connection) -> T:
@@ -196,7 +244,7 @@ class PostgresDatabase(Database):
         # pool is not there yet for another pool that connects at the same time.
         engine = new_engine(self.engine.url, self._connect_args)
         reader = engine.execution_options(isolation_level="AUTOCOMMIT")
-        database = PostgresDatabase(engine, reader, self._connect_args)
+        database = PostgresDatabase(engine, reader, self._connect_args, self._own_schema)
         self._apart.append(database)
         return database
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Dialect, Row
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
 
+from jobqueue.adapters.postgres.schema_name import SchemaName
 from jobqueue.adapters.sql.tables import Base
 from jobqueue.records import Ailment, Health
 
@@ -58,7 +59,7 @@ SELECT n_live_tup AS live, n_dead_tup AS dead, last_autovacuum,
        coalesce((SELECT option_value::bool FROM pg_class, pg_options_to_table(reloptions)
                  WHERE oid = relid AND option_name = 'autovacuum_enabled'), true) AS is_on_here,
        coalesce(extract(epoch FROM clock_timestamp() - last_autovacuum), 1e9)::float8 AS seconds
-FROM pg_stat_user_tables WHERE relid = 'background_jobs'::regclass
+FROM pg_stat_user_tables WHERE relid = {jobs}::regclass
 """
 INDEXES = """
 SELECT name.relname AS name, indisvalid AND indisready AS is_valid,
@@ -66,15 +67,16 @@ SELECT name.relname AS name, indisvalid AND indisready AS is_valid,
                WHERE progress.index_relid = indexrelid) AS is_being_made
 FROM pg_index JOIN pg_class AS name ON name.oid = indexrelid
 JOIN pg_class AS owner ON owner.oid = indrelid
-WHERE owner.relname = ANY (%(tables)s) AND pg_table_is_visible(indrelid)
+WHERE owner.relname = ANY (%(tables)s)
+  AND owner.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = {jobs}::regclass)
 ORDER BY name.relname
 """
 
 
-def examine(connection: Connection) -> Health:
-    """The state of the server, as far as the role may see it."""
+def examine(connection: Connection, schema: SchemaName) -> Health:
+    """The state of the server, as far as the role may see it, and of the tables in a schema."""
     sessions = connection.exec_driver_sql(SESSIONS).all()
-    table = connection.exec_driver_sql(TABLE).one()
+    table = connection.exec_driver_sql(schema.written_into(TABLE)).one()
     facts = {
         "oldest_snapshot": _oldest(sessions),
         "live_rows": table.live,
@@ -86,8 +88,8 @@ def examine(connection: Connection) -> Health:
         *_of_sessions(sessions),
         *_of_prepared(connection),
         *_of_slots(connection),
-        *_of_table(table),
-        *_of_indexes(connection),
+        *_of_table(table, f"{_quoted(schema.name)}.background_jobs"),
+        *_of_indexes(connection, schema),
         *_of_rights(connection),
     )
     return Health(facts, ailments)
@@ -169,7 +171,7 @@ def _of_slots(connection: Connection) -> Iterator[Ailment]:
 # --- the tables ----------------------------------------------------------------------------------
 
 
-def _of_table(table: Row[Any]) -> Iterator[Ailment]:
+def _of_table(table: Row[Any], name: str) -> Iterator[Ailment]:
     if not table.is_on:
         yield Ailment(
             "autovacuum_off",
@@ -180,7 +182,7 @@ def _of_table(table: Row[Any]) -> Iterator[Ailment]:
         yield Ailment(
             "autovacuum_off",
             "autovacuum is off for background_jobs: its dead rows are never removed",
-            "ALTER TABLE background_jobs RESET (autovacuum_enabled);",
+            f"ALTER TABLE {name} RESET (autovacuum_enabled);",
         )
     if table.dead >= max(MANY_DEAD_ROWS, table.live) and table.seconds >= OLD_SECONDS:
         when = "never" if table.last_autovacuum is None else f"{_span(table.seconds)} ago"
@@ -188,7 +190,7 @@ def _of_table(table: Row[Any]) -> Iterator[Ailment]:
             "dead_rows",
             f"background_jobs has {table.dead:,} dead rows beside {table.live:,} live ones; the "
             f"last autovacuum was {when}",
-            "VACUUM (VERBOSE) background_jobs; which says of rows that are `dead but not yet "
+            f"VACUUM (VERBOSE) {name}; which says of rows that are `dead but not yet "
             "removable` that something holds it back",
         )
 
@@ -199,14 +201,14 @@ class _Index:
     ddl: str
 
 
-def _of_indexes(connection: Connection) -> Iterator[Ailment]:
-    ours = {index.name: index for index in _our_indexes()}
+def _of_indexes(connection: Connection, schema: SchemaName) -> Iterator[Ailment]:
+    ours = {index.name: index for index in _our_indexes(schema)}
     tables = {"tables": list(Base.metadata.tables)}
-    found = connection.exec_driver_sql(INDEXES, tables).all()
+    found = connection.exec_driver_sql(schema.written_into(INDEXES), tables).all()
     for row in found:
         if row.is_valid or row.is_being_made:
             continue
-        name = _quoted(row.name)
+        name = f"{_quoted(schema.name)}.{_quoted(row.name)}"
         yield Ailment(
             "invalid_index",
             f"the index {row.name} is invalid: whoever made it was interrupted or refused; it is "
@@ -225,12 +227,18 @@ def _of_indexes(connection: Connection) -> Iterator[Ailment]:
             )
 
 
-def _our_indexes() -> Iterator[_Index]:
+def _our_indexes(schema: SchemaName) -> Iterator[_Index]:
     for table in Base.metadata.tables.values():
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            ddl = str(CreateIndex(index).compile(dialect=DIALECT))
+            ddl = str(
+                CreateIndex(index).compile(
+                    dialect=DIALECT,
+                    schema_translate_map={None: schema.name},
+                    render_schema_translate=True,
+                )
+            )
             ddl = " ".join(ddl.replace("INDEX", "INDEX CONCURRENTLY", 1).split())
-            yield _Index(str(index.name), f"{ddl};")
+            yield _Index(str(index.name), f"{_to_be_typed(ddl)};")
 
 
 # --- the role, and words -------------------------------------------------------------------------
@@ -255,7 +263,12 @@ def _name(session: Row[Any]) -> str:
 
 def _quoted(name: str) -> str:
     """A name as SQL has it."""
-    return str(DIALECT.identifier_preparer.quote(name))
+    return _to_be_typed(DIALECT.identifier_preparer.quote(name))
+
+
+def _to_be_typed(sql: str) -> str:
+    """A statement as people type it: for a driver, SQLAlchemy writes each % twice."""
+    return sql.replace("%%", "%")
 
 
 def _span(seconds: float) -> str:

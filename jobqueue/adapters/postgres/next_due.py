@@ -10,6 +10,7 @@ is a look.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ WITH RECURSIVE known (priority, run_at, id) AS (
     FROM unnest(%(priorities)s::int[], %(run_ats)s::timestamptz[], %(ids)s::bigint[])
          AS lane (priority, run_at, id)
     CROSS JOIN LATERAL (
-        SELECT job.priority, job.run_at, job.id FROM background_jobs AS job
+        SELECT job.priority, job.run_at, job.id FROM {schema}.background_jobs AS job
         WHERE job.state = 'ready' AND job.priority = lane.priority
           AND (job.run_at, job.id) >= (lane.run_at, lane.id)
         ORDER BY job.run_at, job.id LIMIT 1) AS first
@@ -53,20 +54,20 @@ others (below, priority, run_at, id) AS (
     SELECT gap.below, first.*
     FROM unnest(%(above)s::bigint[], %(below)s::bigint[]) AS gap (above, below)
     CROSS JOIN LATERAL (
-        SELECT job.priority, job.run_at, job.id FROM background_jobs AS job
+        SELECT job.priority, job.run_at, job.id FROM {schema}.background_jobs AS job
         WHERE job.state = 'ready' AND job.priority > gap.above AND job.priority < gap.below
           AND job.run_at >= %(since)s::timestamptz
         ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS first
     UNION ALL
     SELECT others.below, following.*
     FROM others CROSS JOIN LATERAL (
-        SELECT job.priority, job.run_at, job.id FROM background_jobs AS job
+        SELECT job.priority, job.run_at, job.id FROM {schema}.background_jobs AS job
         WHERE job.state = 'ready' AND job.priority > others.priority
           AND job.priority < others.below AND job.run_at >= %(since)s::timestamptz
         ORDER BY job.priority, job.run_at, job.id LIMIT 1) AS following
 )
 SELECT NULL AS priority, {now} AS run_at, NULL AS id,
-       pg_stat_get_dead_tuples('background_jobs'::regclass) AS dead
+       pg_stat_get_dead_tuples({jobs}::regclass) AS dead
 UNION ALL SELECT priority, run_at, id, NULL FROM known
 UNION ALL (SELECT priority, run_at, id, NULL FROM others LIMIT {most_lanes})
 """
@@ -103,9 +104,9 @@ class NextDue:
     def __init__(self, database: PostgresDatabase, time: DatabaseTime) -> None:
         self._database = database
         self._clock = time.clock
-        self._sql = FIRST_READY.format(
-            most_lanes=MOST_OTHERS,
-            now="%(now)s::timestamptz" if time.clock else "statement_timestamp()",
+        now = "%(now)s::timestamptz" if time.clock else "statement_timestamp()"
+        self._first_ready_in = functools.cache(
+            lambda schema: schema.written_into(FIRST_READY, now=now, most_lanes=str(MOST_OTHERS))
         )
         self.low_water = LowWater(None, look_again_seconds=LOOK_AGAIN_SECONDS)
         self._last: FirstReady
@@ -168,7 +169,8 @@ class NextDue:
         }
         if self._clock:
             values["now"] = self._clock.now()
-        rows = self._database.read(lambda c: c.exec_driver_sql(self._sql, values).all())
+        sql = self._first_ready_in(self._database.schema())
+        rows = self._database.read(lambda c: c.exec_driver_sql(sql, values).all())
         ((_, now, _, dead_rows),) = [row for row in rows if row[0] is None]
         places = [place for *place, _ in rows if place[0] is not None]
         if len(places) >= MOST_OTHERS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC
@@ -13,7 +14,7 @@ from sqlalchemy import Connection
 
 from jobqueue.adapters.postgres import copy_format
 from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
-from jobqueue.adapters.postgres.claim_statements import BUT, MOST_LANES, ClaimStatements
+from jobqueue.adapters.postgres.claim_statements import MOST_LANES, ClaimStatements
 from jobqueue.adapters.postgres.database import PostgresDatabase, Statement
 from jobqueue.adapters.postgres.limits import LONGEST_WAIT_MS, LONGEST_WAIT_OF_JOB_MS
 from jobqueue.adapters.postgres.low_water import (
@@ -27,13 +28,7 @@ from jobqueue.adapters.postgres.low_water import (
     moments_of,
     shares_of,
 )
-from jobqueue.adapters.postgres.statements import (
-    ENQUEUE,
-    ENQUEUE_ONE,
-    ENQUEUE_ONE_ALOUD,
-    STILL_HELD,
-    SettleStatements,
-)
+from jobqueue.adapters.postgres.statements import PathStatements, SettleStatements
 from jobqueue.adapters.settlement import (
     NOTHING_TO_SETTLE,
     Applied,
@@ -65,15 +60,17 @@ class PostgresPath(SqlPath):
     def __init__(self, parts: SqlParts) -> None:
         super().__init__(parts)
         now = "%(now)s::timestamptz" if self.time.clock else "statement_timestamp()"
-        self._enqueue_sql = ENQUEUE.format(now=now)
-        self._enqueue_one_sql = ENQUEUE_ONE.format(now=now)
-        self._enqueue_one_aloud_sql = ENQUEUE_ONE_ALOUD.format(now=now)
-        self._reserve_sql = copy_format.RESERVE.format(now=now)
-        self._settling = SettleStatements.within_turn(now)
-        self._settling_unlocked = SettleStatements.passing_over(now)
-        self._settling_within = SettleStatements.within_transaction(now)
-        self._claiming = {False: ClaimStatements.of(now), True: ClaimStatements.of(now, BUT)}
+        self._statements_in = functools.cache(lambda schema: PathStatements.of(schema, now))
         self.low_water_marks = LowWaterMarks()
+
+    @property
+    def _statements(self) -> PathStatements:
+        """The statements over our tables."""
+        return self._statements_in(self.database.schema())
+
+    def _statements_for(self, execute: Execute) -> PathStatements:
+        """The same, for a transaction of the caller."""
+        return self._statements_in(self.database.schema_for(execute))
 
     # --- enqueueing ------------------------------------------------------------------------------
 
@@ -88,9 +85,10 @@ class PostgresPath(SqlPath):
         self, jobs: Sequence[NewJob], said: Wakeup
     ) -> tuple[Sequence[StoredJob], bool]:
         """Insert a job, and announce it in the same transaction."""
+        sql = self._statements.enqueue_one_aloud
         values = {**_facts(jobs[0]), "more": said.more, **self._clock_value()}
         try:
-            ((*stored, _),) = self.database.write_alone(self._enqueue_one_aloud_sql, values)
+            ((*stored, _),) = self.database.write_alone(sql, values)
         except DatabaseUnavailable:
             self.announcer.forget()
             raise
@@ -106,17 +104,19 @@ class PostgresPath(SqlPath):
             return self.database.write(
                 lambda c: self._copy(executing_on(c), jobs), answer_seconds=FOR_EVER
             )
-        return _records(jobs, self.database.write_alone(*self._enqueue_statement(jobs)))
+        statement = self._enqueue_statement(self._statements, jobs)
+        return _records(jobs, self.database.write_alone(*statement))
 
     def insert(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
         if len(jobs) >= FEWEST_TO_COPY and isinstance(execute.driver, psycopg.Connection):
             return self._copy(execute, jobs)
-        return _records(jobs, execute(*self._enqueue_statement(jobs)))
+        statement = self._enqueue_statement(self._statements_for(execute), jobs)
+        return _records(jobs, execute(*statement))
 
-    def _enqueue_statement(self, jobs: Sequence[NewJob]) -> Statement:
+    def _enqueue_statement(self, statements: PathStatements, jobs: Sequence[NewJob]) -> Statement:
         if len(jobs) == 1:
-            return self._enqueue_one_sql, {**_facts(jobs[0]), **self._clock_value()}
-        return self._enqueue_sql, {
+            return statements.enqueue_one, {**_facts(jobs[0]), **self._clock_value()}
+        return statements.enqueue, {
             "handlers": [job.handler for job in jobs],
             "args": [job.args for job in jobs],
             "queues": [job.queue for job in jobs],
@@ -128,10 +128,14 @@ class PostgresPath(SqlPath):
         }
 
     def _copy(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        statements = self._statements_for(execute)
         values = {"number": len(jobs), **self._clock_value()}
-        ((reserved, stored_at),) = execute(self._reserve_sql, values)
+        ((reserved, stored_at),) = execute(statements.reserve, values)
         ids, now = sorted(reserved), to_utc(stored_at)
-        with psycopg.Cursor(execute.driver) as cursor, cursor.copy(copy_format.COPY) as copy:
+        with (
+            psycopg.Cursor(execute.driver) as cursor,
+            cursor.copy(statements.copy.encode()) as copy,
+        ):
             for chunk in copy_format.rows_of(jobs, ids, now, execute.driver.info.encoding):
                 copy.write(chunk)
         return Enqueued(self.adapter, jobs, ids, now)
@@ -220,7 +224,7 @@ class PostgresPath(SqlPath):
         passing_over: tuple[str, ...],
         beyond: Lane | None,
     ) -> FoundLanes:
-        statements, sql = self._claiming[bool(passing_over)], ""
+        statements = self._claiming(passing_over)
         values = self._clock_value() | {"passing_over": list(passing_over)}
         sql = statements.look_along if queues is None else statements.look_along_queues
         if queues is not None:
@@ -234,7 +238,7 @@ class PostgresPath(SqlPath):
         self, queues: tuple[str, ...] | None, passing_over: tuple[str, ...]
     ) -> FoundLanes:
         values = self._clock_value()
-        statements = self._claiming[bool(passing_over)]
+        statements = self._claiming(passing_over)
         sql = statements.look_everywhere
         if queues is not None:
             sql = statements.look_in_queues
@@ -242,6 +246,10 @@ class PostgresPath(SqlPath):
         if passing_over:
             values["passing_over"] = list(passing_over)
         return found_in(self.database.read(lambda c: c.exec_driver_sql(sql, values).all()))
+
+    def _claiming(self, passing_over: tuple[str, ...]) -> ClaimStatements:
+        statements = self._statements
+        return statements.claiming_but if passing_over else statements.claiming
 
     def _claim_from(
         self, low_water: LowWater, claim: Claim, settlements: Settlements, meanwhile: Meanwhile
@@ -275,7 +283,7 @@ class PostgresPath(SqlPath):
             "ids": [lane.id for lane in lanes],
             **self._clock_value(),
         }
-        statements = self._claiming[bool(claim.passing_over)]
+        statements = self._claiming(claim.passing_over)
         if claim.passing_over:
             values["passing_over"] = list(claim.passing_over)
         queues = [lane.queue for lane in lanes]
@@ -287,19 +295,20 @@ class PostgresPath(SqlPath):
         return statements.claim_in_queues, values | {"queues": queues, "shares": shares}
 
     def _settle_passing_over(self, settlements: Settlements) -> Applied:
-        statements = self._statements_of(self._settling_unlocked, settlements, LONGEST_WAIT_MS)
+        ours = self._statements
+        statements = self._statements_of(ours.settling_unlocked, settlements, LONGEST_WAIT_MS)
         pairs = [
             *settlements.removals,
             *((change.id, change.token) for change in settlements.changes),
         ]
         ids, tokens = [job_id for job_id, _ in pairs], [token for _, token in pairs]
-        statements.append((STILL_HELD, {"ids": ids, "tokens": tokens}))
+        statements.append((ours.still_held, {"ids": ids, "tokens": tokens}))
         *settled, locked = self.database.write_at_once(statements, lambda: None)
         return replace(_applied(settled, settlements), locked=locked)
 
     def settle_statements(self, settlements: Settlements) -> list[Statement]:
         """The statements that settle a batch in a turn, with their values."""
-        return self._statements_of(self._settling, settlements, LONGEST_WAIT_MS)
+        return self._statements_of(self._statements.settling, settlements, LONGEST_WAIT_MS)
 
     def _statements_of(
         self, settling: SettleStatements, settlements: Settlements, longest_wait_ms: int
@@ -316,7 +325,8 @@ class PostgresPath(SqlPath):
 
     def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
         execute, settled = executing_on(connection), list[Sequence[Any]]()
-        statements = self._statements_of(self._settling_within, settlements, LONGEST_WAIT_OF_JOB_MS)
+        settling = self._statements_for(execute).settling_within
+        statements = self._statements_of(settling, settlements, LONGEST_WAIT_OF_JOB_MS)
         for sql, values in statements:
             if isinstance(values["ids"], str):  # asyncpg takes no text for an array
                 values["ids"] = [job_id for job_id, _ in settlements.removals]

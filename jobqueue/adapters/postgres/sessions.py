@@ -16,8 +16,7 @@ from jobqueue.errors import ConfigurationError
 # The database that a connection leads to. Names and poolers may have many addresses.
 FIND_PLACE = """
 SELECT current_user, current_database(), coalesce(host(inet_server_addr()), ''),
-       current_setting('port'), pg_postmaster_start_time(),
-       to_regclass('background_jobs')::oid::text
+       current_setting('port'), pg_postmaster_start_time()
 """
 DEFAULT_PORT = 5432
 
@@ -48,10 +47,10 @@ class PostgresSessions(SqlSessions):
         return None if execute.url is None else _address_in(execute.url)
 
     def _destination_of(self, execute: Execute) -> Destination:
-        ((user, database, host, port, started, table),) = execute(FIND_PLACE, {})
+        ((user, database, host, port, started),) = execute(FIND_PLACE, {})
         return Destination(
             f"postgresql://{user}@{host}:{port}/{database}",
-            {"database": database, "server": (started, port), "schema": (table,)},
+            {"database": database, "server": (started, port)},
         )
 
 

@@ -4,7 +4,8 @@ Those that claim are in `claim_statements.py`.
 
 They are written out, and run in psycopg's own style, because their plans are what keeps a claim
 fast (`docs/architecture.md` explains each) and because a caller's bare psycopg connection has to
-be able to run them as well. `{now}` is the database's time or, in tests, a clock's.
+be able to run them as well. `{now}` is the database's time or, in tests, a clock's. `{schema}` is
+where the tables are.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobqueue.adapters.postgres.announcer import CHANNEL
+from jobqueue.adapters.postgres.claim_statements import BUT, ClaimStatements
+from jobqueue.adapters.postgres.copy_format import COPY, RESERVE
 from jobqueue.adapters.postgres.limits import WAITING_WITHIN_TRANSACTION, WAITING_WITHIN_TURN
+from jobqueue.adapters.postgres.schema_name import SchemaName
 
 # Identity values are given out in the order of the SELECT, so the ids ascend as the jobs do.
 ENQUEUE = """
-INSERT INTO background_jobs
+INSERT INTO {schema}.background_jobs
     (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at)
 SELECT handler, args::json, queue, priority, max_attempts,
        coalesce(run_at, {now} + delay * interval '1 second'), {now}, {now}
@@ -29,7 +33,7 @@ RETURNING id, run_at, created_at
 """
 
 ENQUEUE_ONE = """
-INSERT INTO background_jobs
+INSERT INTO {schema}.background_jobs
     (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at)
 VALUES (%(handler)s, %(args)s::json, %(queue)s, %(priority)s, %(max_attempts)s,
         coalesce(%(run_at)s::timestamptz, {now} + %(delay)s::float8 * interval '1 second'),
@@ -50,12 +54,13 @@ FROM stored
 # The rows to settle: all of them, or those that nobody else has locked.
 ROWS = "%(ids)s::bigint[]"
 ROWS_TO_REMOVE = """ARRAY(
-    SELECT id FROM background_jobs WHERE id = ANY (%(ids)s::bigint[]) FOR UPDATE SKIP LOCKED)"""
+    SELECT id FROM {schema}.background_jobs
+    WHERE id = ANY (%(ids)s::bigint[]) FOR UPDATE SKIP LOCKED)"""
 ROWS_TO_CHANGE = ROWS_TO_REMOVE.replace("FOR UPDATE", "FOR NO KEY UPDATE")
 
 # One statement for each token of a batch: a join with the pairs takes three times as long.
 REMOVE = """
-DELETE FROM background_jobs
+DELETE FROM {schema}.background_jobs
 WHERE {limited} AND id = ANY ({rows}) AND claim_token = %(token)s
 RETURNING id, claim_token
 """
@@ -64,7 +69,7 @@ RETURNING id, claim_token
 # outcomes. A job that becomes ready, and that somebody has cancelled, ends cancelled and keeps the
 # reason, which is in `last_error`.
 CHANGE = """
-UPDATE background_jobs AS job
+UPDATE {schema}.background_jobs AS job
 SET state = CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NULL
                  THEN 'cancelled' ELSE mine.state END,
     attempts = greatest(job.attempts, -2147483647) - mine.refund,
@@ -94,7 +99,7 @@ RETURNING mine.id, mine.token,
 STILL_HELD = """
 SELECT job.id, job.claim_token
 FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[]) AS mine (id, token)
-JOIN background_jobs AS job ON job.id = mine.id AND job.claim_token = mine.token
+JOIN {schema}.background_jobs AS job ON job.id = mine.id AND job.claim_token = mine.token
 WHERE job.id = ANY (%(ids)s::bigint[])
 """
 
@@ -107,22 +112,58 @@ class SettleStatements:
     change: str
 
     @classmethod
-    def within_turn(cls, now: str) -> SettleStatements:
+    def within_turn(cls, schema: SchemaName, now: str) -> SettleStatements:
         """The statements of a turn. `now` is the SQL expression for the time."""
         values = {"now": now, "rows": ROWS, "limited": WAITING_WITHIN_TURN}
-        return cls(REMOVE.format(**values), CHANGE.format(**values))
+        return cls(schema.written_into(REMOVE, **values), schema.written_into(CHANGE, **values))
 
     @classmethod
-    def passing_over(cls, now: str) -> SettleStatements:
+    def passing_over(cls, schema: SchemaName, now: str) -> SettleStatements:
         """The statements that pass over rows which somebody else has locked."""
         values = {"now": now, "limited": WAITING_WITHIN_TURN}
+        to_remove, to_change = map(schema.written_into, (ROWS_TO_REMOVE, ROWS_TO_CHANGE))
         return cls(
-            REMOVE.format(rows=ROWS_TO_REMOVE, **values),
-            CHANGE.format(rows=ROWS_TO_CHANGE, **values),
+            schema.written_into(REMOVE, rows=to_remove, **values),
+            schema.written_into(CHANGE, rows=to_change, **values),
         )
 
     @classmethod
-    def within_transaction(cls, now: str) -> SettleStatements:
+    def within_transaction(cls, schema: SchemaName, now: str) -> SettleStatements:
         """The statements that end a job's own transaction, which may take as long as the job."""
         values = {"now": now, "rows": ROWS, "limited": WAITING_WITHIN_TRANSACTION}
-        return cls(REMOVE.format(**values), CHANGE.format(**values))
+        return cls(schema.written_into(REMOVE, **values), schema.written_into(CHANGE, **values))
+
+
+@dataclass(frozen=True, slots=True)
+class PathStatements:
+    """The statements of a job's path, over the tables of a schema."""
+
+    enqueue: str
+    enqueue_one: str
+    enqueue_one_aloud: str
+    reserve: str
+    copy: str
+    still_held: str
+    settling: SettleStatements
+    settling_unlocked: SettleStatements
+    settling_within: SettleStatements
+    claiming: ClaimStatements
+    claiming_but: ClaimStatements
+
+    @classmethod
+    def of(cls, schema: SchemaName, now: str) -> PathStatements:
+        """The statements with an expression for the time."""
+        return cls(
+            enqueue=schema.written_into(ENQUEUE, now=now),
+            enqueue_one=schema.written_into(ENQUEUE_ONE, now=now),
+            enqueue_one_aloud=schema.written_into(ENQUEUE_ONE_ALOUD, now=now),
+            reserve=schema.written_into(RESERVE, now=now),
+            # It has no values, so that the driver takes nothing in it for a placeholder.
+            copy=schema.written_into(COPY).replace("%%", "%"),
+            still_held=schema.written_into(STILL_HELD),
+            settling=SettleStatements.within_turn(schema, now),
+            settling_unlocked=SettleStatements.passing_over(schema, now),
+            settling_within=SettleStatements.within_transaction(schema, now),
+            claiming=ClaimStatements.of(schema, now),
+            claiming_but=ClaimStatements.of(schema, now, BUT),
+        )

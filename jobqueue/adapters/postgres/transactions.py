@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from jobqueue.adapters.postgres.database import PostgresDatabase
+from jobqueue.adapters.roles.transactions import TransactionsRole
 from jobqueue.adapters.sql.database import ANSWER_SECONDS
 from jobqueue.adapters.sql.transactions import SqlTransaction, SqlTransactions
 from jobqueue.records import Succeeded
@@ -42,6 +43,14 @@ class PostgresTransactions(SqlTransactions):
     """The transactions in which jobs write to PostgreSQL."""
 
     database: PostgresDatabase
+
+    def is_same_database(self, other: TransactionsRole) -> bool:
+        database = getattr(other, "database", None)
+        return (
+            super().is_same_database(other)
+            and isinstance(database, PostgresDatabase)
+            and self.database.schema() == database.schema()
+        )
 
     def _new_transaction(self, session: Session) -> PostgresTransaction:
         return PostgresTransaction(session, self._parts, self._path)

@@ -71,7 +71,7 @@ class PostgresListener:
     """A listener: a connection of its own, which receives notifications.
 
     Args:
-        database: names the database in errors.
+        database: where the tables are; it is named in errors.
         url: of the connection, where it is not the adapter's own.
         say: sends a notification on another connection.
         hear: is called with each wake-up, on the thread that waits for it.
@@ -82,7 +82,7 @@ class PostgresListener:
 
     def __init__(
         self,
-        database: Database,
+        database: PostgresDatabase,
         url: str | None,
         say: Callable[[str], None],
         hear: Callable[[Wakeup], None],
@@ -99,13 +99,14 @@ class PostgresListener:
         self._interrupted, self._interrupt = map(Descriptor, os.pipe())
 
     def begin(self) -> None:
-        """Listen to the channel of the tables that this connection sees, and verify that.
+        """Listen to the channel of the tables, and verify that.
 
         Raises:
             DatabaseError: what is sent does not arrive within a second.
         """
+        find_channel = self._database.schema().written_into(FIND_CHANNEL)
         with self._database.errors_translated():
-            (channel,) = self._connection.execute(FIND_CHANNEL.encode()).fetchall()[0]
+            (channel,) = self._connection.execute(find_channel.encode(), {}).fetchall()[0]
             self._connection.execute(f'LISTEN "{channel}"'.encode())
         before = self._arrived
         self._say(_echo())

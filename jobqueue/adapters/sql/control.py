@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Mapping
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Delete, Update, bindparam, case, delete, select, text, update
+from sqlalchemy import Connection, Delete, Update, bindparam, case, delete, select, update
 
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.database import FOR_EVER
+from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.readings import decoded
 from jobqueue.adapters.sql.role import CANCEL_REQUESTED, SqlRole, held_by, rows_where
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
@@ -20,8 +21,8 @@ from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState, Wakeup
 from jobqueue.stored import StoredJob
 
 # The time is a placeholder: a queue that is not paused is given another in the same transaction.
-HAVE_QUEUE = text(
-    "INSERT INTO background_queues (name, updated_at) VALUES (:name, CURRENT_TIMESTAMP) "
+HAVE_QUEUE = Named(
+    "INSERT INTO {schema}.background_queues (name, updated_at) VALUES (:name, CURRENT_TIMESTAMP) "
     "ON CONFLICT (name) DO NOTHING"
 )
 
@@ -168,7 +169,7 @@ class SqlControl(SqlRole, ControlRole):
 
         def work(connection: Connection) -> set[str]:
             for name in _in_order(queues):
-                connection.execute(HAVE_QUEUE, {"name": name})
+                connection.execute(HAVE_QUEUE.on(connection), {"name": name})
             return self._set_paused(connection, queues, paused=True)
 
         return self.database.write(work)

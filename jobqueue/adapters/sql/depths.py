@@ -11,8 +11,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam
 
+from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.tables import UtcDateTime, to_name, to_utc
 from jobqueue.records import QueueDepth
 
@@ -22,20 +23,20 @@ FEWEST_OF_A_LANE = 100
 
 _LANES = """
 WITH RECURSIVE lanes (id, number) AS (
-    SELECT (SELECT job.id FROM background_jobs AS job WHERE job.state = 'ready'
+    SELECT (SELECT job.id FROM {schema}.background_jobs AS job WHERE job.state = 'ready'
             ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT 1), 1
     UNION ALL
-    SELECT (SELECT job.id FROM background_jobs AS job
+    SELECT (SELECT job.id FROM {schema}.background_jobs AS job
             WHERE job.state = 'ready' AND (job.queue, job.priority) > (head.queue, head.priority)
             ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT 1), lanes.number + 1
-    FROM lanes JOIN background_jobs AS head ON head.id = lanes.id
+    FROM lanes JOIN {schema}.background_jobs AS head ON head.id = lanes.id
     WHERE lanes.number < :most_lanes
 )"""
-COUNT_LANES = text(f"{_LANES} SELECT count(id) FROM lanes")  # noqa: S608 - of constants
+COUNT_LANES = Named(f"{_LANES} SELECT count(id) FROM lanes")  # noqa: S608 - of constants
 
 # Compared as rows, so that no index but that of the queues has the order.
 _COUNT = """(SELECT count(*) FROM (
-    SELECT job.id FROM background_jobs AS job
+    SELECT job.id FROM {{schema}}.background_jobs AS job
     WHERE job.state = 'ready' AND {of_lane}
     ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT :most) AS counted)"""
 _DUE = _COUNT.format(
@@ -47,24 +48,31 @@ _LATER = _COUNT.format(
       AND (job.queue, job.priority) <= (head.queue, head.priority)"""
 )
 
-LANES = text(f"""{_LANES}
+LANES = Named(
+    f"""{_LANES}
 SELECT head.queue, head.run_at AS oldest, {_DUE} AS due, {_LATER} AS later
-FROM lanes JOIN background_jobs AS head ON head.id = lanes.id
-""").bindparams(bindparam("now", type_=UtcDateTime))  # noqa: S608 - of constants
+FROM lanes JOIN {{schema}}.background_jobs AS head ON head.id = lanes.id
+""",  # noqa: S608 - of constants
+    bindparam("now", type_=UtcDateTime),
+)
 
 # Of more lanes than that, the jobs that come first in the index.
-FIRST_ROWS = text("""
+FIRST_ROWS = Named(
+    """
 SELECT first.queue, min(first.run_at) AS oldest,
        count(CASE WHEN first.run_at <= :now THEN 1 END) AS due,
        count(CASE WHEN first.run_at > :now THEN 1 END) AS later
-FROM (SELECT job.queue, job.run_at FROM background_jobs AS job WHERE job.state = 'ready'
+FROM (SELECT job.queue, job.run_at FROM {schema}.background_jobs AS job WHERE job.state = 'ready'
       ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT :most) AS first
 GROUP BY first.queue
-""").bindparams(bindparam("now", type_=UtcDateTime))
+""",
+    bindparam("now", type_=UtcDateTime),
+)
 
-RUNNING = text("""
+RUNNING = Named("""
 SELECT running.queue, count(*) FROM (
-    SELECT queue FROM background_jobs WHERE state = 'running' ORDER BY locked_by LIMIT :most
+    SELECT queue FROM {schema}.background_jobs
+    WHERE state = 'running' ORDER BY locked_by LIMIT :most
 ) AS running GROUP BY running.queue
 """)
 
@@ -74,15 +82,19 @@ def capped_depths(
 ) -> list[QueueDepth]:
     """The depth of each queue, counting at most `most` jobs of each lane."""
     limits = {"most_lanes": MOST_LANES}
-    lanes = connection.execute(COUNT_LANES, limits).scalar_one()
+    lanes = connection.execute(COUNT_LANES.on(connection), limits).scalar_one()
     each = min(most, max(FEWEST_OF_A_LANE, MOST_ROWS // max(lanes, 1)))
     cut = lanes >= MOST_LANES
     if cut:
         each = MOST_ROWS
-        counted = connection.execute(FIRST_ROWS, {"now": now, "most": MOST_ROWS}).all()
+        counted = connection.execute(
+            FIRST_ROWS.on(connection), {"now": now, "most": MOST_ROWS}
+        ).all()
     else:
-        counted = connection.execute(LANES, limits | {"now": now, "most": each + 1}).all()
-    running = connection.execute(RUNNING, {"most": most + 1}).all()
+        counted = connection.execute(
+            LANES.on(connection), limits | {"now": now, "most": each + 1}
+        ).all()
+    running = connection.execute(RUNNING.on(connection), {"most": most + 1}).all()
     depths = {name: _empty(name) for name in paused}
     for name, depth in [
         *((to_name(row.queue), _of_lane(row, now, each)) for row in counted),

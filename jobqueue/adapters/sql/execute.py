@@ -11,6 +11,8 @@ from sqlalchemy import URL, Connection
 from sqlalchemy import text as sql_text
 
 NAMED_VALUE = re.compile(r"%\((\w+)\)s")
+COLON = re.compile(r"(?<![:\w$]):(?=[\w$])")
+"""What SQLAlchemy would take for the beginning of a value's name. It is in the name of a schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ def executing_on(connection: Connection) -> Execute:
         return result.all() if result.returns_rows else ()
 
     def run_numbered(sql: str, values: Any) -> Sequence[Any]:
-        result = connection.execute(sql_text(NAMED_VALUE.sub(r"(:\1)", sql)), values)
+        numbered = NAMED_VALUE.sub(r"(:\1)", COLON.sub(r"\\:", sql)).replace("%%", "%")
+        result = connection.execute(sql_text(numbered), values)
         return result.all() if result.returns_rows else ()
 
     is_numbered = connection.dialect.paramstyle == "numeric_dollar"

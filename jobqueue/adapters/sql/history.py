@@ -7,6 +7,7 @@ leaves the other's tables alone: ours are those whose names begin with `backgrou
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,17 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
+from jobqueue.adapters.sql.named import search_path_set_to
 from jobqueue.adapters.sql.tables import VERSION_TABLE, Base
 from jobqueue.errors import SchemaError
 
 PACKAGE = Path(__file__).parents[2]
+
+# In a transaction of the application, and perhaps in a script of it: nothing can be read back.
+KEEP_SEARCH_PATH = "SELECT set_config('jobqueue.search_path', current_setting('search_path'), true)"
+RESTORE_SEARCH_PATH = (
+    "SELECT set_config('search_path', current_setting('jobqueue.search_path'), true)"
+)
 
 
 def upgrade(connection: Connection, revision: str) -> None:
@@ -41,26 +49,37 @@ def downgrade(connection: Connection, revision: str) -> None:
     alembic.command.downgrade(_config(connection=connection), revision)
 
 
-def upgrade_sql(dialect_name: str, start: str | None = None) -> str:
+def upgrade_sql(dialect_name: str, start: str | None = None, opening: Sequence[str] = ()) -> str:
     """The statements that bring the tables from a revision to this release's, in a transaction.
 
     Args:
         dialect_name: of SQLAlchemy, `postgresql` or `sqlite`.
         start: the revision that they are at; None where there are none.
+        opening: the statements that come first in the transaction.
 
     Raises:
         SchemaError: there is no such revision.
     """
     output = io.StringIO()
-    config = _config(dialect_name=dialect_name)
+    config = _config(dialect_name=dialect_name, opening=opening)
     config.output_buffer = output
     begin = _known(start) or "base"
     alembic.command.upgrade(config, f"{begin}:head", sql=True)
     return output.getvalue()
 
 
-def migrate_within(start: str | None, end: str | None) -> None:
+def migrate_within(start: str | None, end: str | None, schema: str | None) -> None:
     """Run the migrations between two revisions in the application's own migration."""
+    if schema is None:
+        _migrate_here(start, end)
+        return
+    op.execute(KEEP_SEARCH_PATH)
+    op.execute(search_path_set_to(schema))
+    _migrate_here(start, end)
+    op.execute(RESTORE_SEARCH_PATH)
+
+
+def _migrate_here(start: str | None, end: str | None) -> None:
     revisions = [None, *_revisions()]
     first, last = revisions.index(_known(start)), revisions.index(_known(end))
     scripts = ScriptDirectory.from_config(_config())

@@ -9,7 +9,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     select,
-    text,
     update,
 )
 
@@ -17,6 +16,7 @@ from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.announcer import wakeup_for
 from jobqueue.adapters.sql.execute import executing_on
+from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.path import SqlPath
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
 from jobqueue.adapters.sql.tables import (
@@ -35,15 +35,19 @@ from jobqueue.stored import StoredJob, kept_by
 
 # A second call waits here until the first commits, and then finds the key taken. A key from further
 # in the future than it would be remembered was used while the clock was ahead, and is free.
-TAKE_KEY = text("""
-INSERT INTO background_keys (key, job_id, fingerprint, expires_at, created_at)
+TAKE_KEY = Named(
+    """
+INSERT INTO {schema}.background_keys (key, job_id, fingerprint, expires_at, created_at)
 VALUES (:key, 0, :fingerprint, :expires_at, :now)
 ON CONFLICT (key) DO UPDATE
 SET job_id = 0, fingerprint = excluded.fingerprint, expires_at = excluded.expires_at,
     created_at = excluded.created_at
 WHERE background_keys.expires_at <= excluded.created_at
    OR background_keys.created_at > excluded.expires_at
-""").bindparams(bindparam("expires_at", type_=UtcDateTime), bindparam("now", type_=UtcDateTime))
+""",
+    bindparam("expires_at", type_=UtcDateTime),
+    bindparam("now", type_=UtcDateTime),
+)
 
 
 class SqlKeys(SqlRole, KeysRole):
@@ -69,7 +73,9 @@ class SqlKeys(SqlRole, KeysRole):
     ) -> EnqueuedOnce[StoredJob]:
         now = self.time.read(connection)
         facts = {"key": key.key, "fingerprint": key.fingerprint, "now": now}
-        taken = connection.execute(TAKE_KEY, facts | {"expires_at": now + key.lifetime})
+        taken = connection.execute(
+            TAKE_KEY.on(connection), facts | {"expires_at": now + key.lifetime}
+        )
         if not taken.rowcount:
             return self._made_before(connection, key)
         [record] = kept_by(self.adapter, self._path.insert(executing_on(connection), [job]))

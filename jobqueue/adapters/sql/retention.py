@@ -11,10 +11,11 @@ from collections.abc import Collection, Iterator
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, or_, select, text, update
+from sqlalchemy import Connection, Select, and_, delete, or_, select, update
 from sqlalchemy.sql.expression import ColumnElement
 
 from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import JOBS, to_name
 from jobqueue.records import JobState
@@ -24,12 +25,12 @@ AHEAD = timedelta(minutes=1)
 """A row that ended further in the future was dated by a clock that was ahead."""
 
 # One probe of the index for each name, however many rows it has.
-FINISHED_HANDLERS = text("""
+FINISHED_HANDLERS = Named("""
 WITH RECURSIVE finished (handler) AS (
-    SELECT (SELECT handler FROM background_jobs
+    SELECT (SELECT handler FROM {schema}.background_jobs
             WHERE state = :state AND finished_at IS NOT NULL ORDER BY handler LIMIT 1)
     UNION ALL
-    SELECT (SELECT job.handler FROM background_jobs AS job
+    SELECT (SELECT job.handler FROM {schema}.background_jobs AS job
             WHERE job.state = :state AND job.finished_at IS NOT NULL
               AND job.handler > finished.handler
             ORDER BY job.handler LIMIT 1)
@@ -44,7 +45,9 @@ class SqlRetention(SqlRole, RetentionRole):
 
     def finished_handlers(self, state: JobState) -> list[str]:
         values = {"state": state.value}
-        rows = self.database.read(lambda c: c.execute(FINISHED_HANDLERS, values).scalars().all())
+        rows = self.database.read(
+            lambda c: c.execute(FINISHED_HANDLERS.on(c), values).scalars().all()
+        )
         return sorted(set(map(to_name, rows)))
 
     def prune(self, state: JobState, handlers: Collection[str], keep: Keep, limit: int) -> int:

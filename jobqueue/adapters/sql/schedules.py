@@ -12,12 +12,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select, text, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 from sqlalchemy.sql.expression import ColumnElement
 
 from jobqueue.adapters.roles.schedules import SchedulesRole
 from jobqueue.adapters.sql.announcer import wakeup_for
 from jobqueue.adapters.sql.execute import executing_on
+from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.path import SqlPath
 from jobqueue.adapters.sql.readings import LARGEST, args_in, mapping, moment, whole
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
@@ -47,11 +48,12 @@ NO_MOMENT = DAWN
 BOTH_ENDS = 2
 
 # The rest of a new row is a placeholder: it is declared in the same transaction.
-HAVE_SCHEDULE = text(
-    "INSERT INTO background_schedules "
+HAVE_SCHEDULE = Named(
+    "INSERT INTO {schema}.background_schedules "
     "(app, name, handler, schedule, declared_at, created_at, updated_at) "
-    "VALUES (:app, :name, '', '{}', :now, :now, :now) ON CONFLICT (app, name) DO NOTHING"
-).bindparams(bindparam("now", type_=UtcDateTime))
+    "VALUES (:app, :name, '', '{}', :now, :now, :now) ON CONFLICT (app, name) DO NOTHING",
+    bindparam("now", type_=UtcDateTime),
+)
 
 
 class SqlSchedules(SqlRole, SchedulesRole):
@@ -77,7 +79,7 @@ class SqlSchedules(SqlRole, SchedulesRole):
 
     def _declare(self, connection: Connection, app: str, schedule: NewSchedule) -> None:
         key, now = {"app": app, "name": schedule.name}, self.time.read(connection)
-        is_new = connection.execute(HAVE_SCHEDULE, {**key, "now": now}).rowcount
+        is_new = connection.execute(HAVE_SCHEDULE.on(connection), {**key, "now": now}).rowcount
         row = connection.execute(_chosen(app, schedule.name).with_for_update()).one()
         change = update(Row).where(*_is(app, schedule.name)).values(declared_at=now)
         wanted = _definition(schedule)

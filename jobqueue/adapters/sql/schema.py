@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
@@ -21,6 +21,8 @@ from jobqueue.adapters.sql.odd_rows import odd_rows
 from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import TABLE_PREFIX, VERSION_TABLE, Base, MomentText
 from jobqueue.records import Health, JobFilter, SchemaStatus
+
+T = TypeVar("T")
 
 
 class SqlSchema(SqlRole, SchemaRole):
@@ -37,6 +39,21 @@ class SqlSchema(SqlRole, SchemaRole):
     @abstractmethod
     def _lock_migrations(self, connection: Connection) -> None:
         """Keep other migrations waiting until the transaction ends."""
+
+    def _enter_schema(self, connection: Connection) -> None:
+        """Have names mean our tables until the transaction ends, where there are schemas."""
+
+    def _read_in_schema(self, work: Callable[[Connection], T]) -> T:
+        """Read, while names mean our tables."""
+        return self.database.read(work)
+
+    def _schema_name(self) -> str | None:
+        """The schema that holds the tables; None where there are no schemas."""
+        return None
+
+    def _opening_sql(self, start: str | None) -> tuple[str, ...]:  # noqa: ARG002
+        """The statements that come first in a script, which begins at a revision."""
+        return ()
 
     @abstractmethod
     def _server_version(self, connection: Connection) -> str:
@@ -71,18 +88,20 @@ class SqlSchema(SqlRole, SchemaRole):
     def migration_sql(self, start: str | None = None) -> str:
         from jobqueue.adapters.sql import history
 
-        return history.upgrade_sql(self.database.engine.dialect.name, start)
+        opening = self._opening_sql(start)
+        return history.upgrade_sql(self.database.engine.dialect.name, start, opening)
 
     def schema_status(self) -> SchemaStatus:
         from jobqueue.adapters.sql import history
 
-        read = self.database.read
+        read = self._read_in_schema
         return SchemaStatus(
             server=read(self._server_version),
             current=read(history.current_revision),
             head=history.head_revision(),
             missing=read(history.missing_tables),
             trouble=read(history.why_not_upgradable),
+            schema=self._schema_name(),
         )
 
     def migrating(self, work: Callable[[Connection], None]) -> None:
@@ -90,6 +109,7 @@ class SqlSchema(SqlRole, SchemaRole):
 
         def locked(connection: Connection) -> None:
             self._lock_migrations(connection)
+            self._enter_schema(connection)
             work(connection)
 
         self.database.write(locked, answer_seconds=FOR_EVER)
@@ -125,7 +145,7 @@ def alembic_options() -> dict[str, Any]:
     }
 
 
-def migrate_within(start: str | None, end: str | None) -> None:
+def migrate_within(start: str | None, end: str | None, schema: str | None = None) -> None:
     """Change the tables in a migration of the application's own Alembic, as a part of it.
 
     To be called in the `upgrade` and in the `downgrade` of a revision. It runs in the transaction
@@ -134,13 +154,15 @@ def migrate_within(start: str | None, end: str | None) -> None:
     Args:
         start: the revision of jobqueue's that the tables are at; None where there are none.
         end: the one that they are to have; None to remove them, and every job in them.
+        schema: the schema of PostgreSQL that they are in, as in the setting of that name. It has to
+            be there. Without it they are where your migration makes other tables.
 
     Raises:
         SchemaError: there is no such revision.
     """
     from jobqueue.adapters.sql import history
 
-    history.migrate_within(start, end)
+    history.migrate_within(start, end, schema)
 
 
 def render_item(kind: str, item: Any, context: Any) -> str | Literal[False]:

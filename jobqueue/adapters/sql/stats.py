@@ -16,19 +16,20 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    text,
     tuple_,
 )
 
 from jobqueue.adapters.roles.stats import StatsRole
+from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.readings import span, whole
 from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import STATS, UtcDateTime, to_name, to_utc
 from jobqueue.records import LARGEST_ID, STATS_LIFETIME, Stat, StatOfMinute
 
 # The last flush of a worker may fall into the minute of the one before.
-ADD_STATS = text("""
-INSERT INTO background_stats
+ADD_STATS = Named(
+    """
+INSERT INTO {schema}.background_stats
     (minute, worker_id, handler, queue, succeeded, retried, failed, cancelled,
      run_seconds, longest_seconds, wait_seconds)
 VALUES (:minute, :worker_id, :handler, :queue, :succeeded, :retried, :failed, :cancelled,
@@ -43,7 +44,9 @@ SET succeeded = background_stats.succeeded + excluded.succeeded,
     longest_seconds = CASE WHEN background_stats.longest_seconds > excluded.longest_seconds
                            THEN background_stats.longest_seconds
                            ELSE excluded.longest_seconds END
-""").bindparams(bindparam("minute", type_=UtcDateTime))
+""",
+    bindparam("minute", type_=UtcDateTime),
+)
 
 MOST_SECONDS, MOST_ATTEMPTS = 1e15, 2**31 - 1
 MOST_IN_A_MINUTE = {
@@ -65,7 +68,7 @@ class SqlStats(SqlRole, StatsRole):
         def work(connection: Connection) -> None:
             minute = self.time.read(connection).replace(second=0, microsecond=0)
             rows = [_stat_row(stat) | {"minute": minute, "worker_id": worker_id} for stat in stats]
-            connection.execute(ADD_STATS, rows)
+            connection.execute(ADD_STATS.on(connection), rows)
 
         self.database.write(work)
 
