@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from jobqueue import Job, JobQueue
 from jobqueue.adapters import connect
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
-from jobqueue.adapters.postgres.announcer import CHANNEL
+from jobqueue.adapters.postgres.announcer import NOTIFY
 from jobqueue.adapters.postgres.low_water import MOST_LANES, LowWater
+from jobqueue.adapters.postgres.schema_name import SchemaName
 from jobqueue.records import LOOK_ANYWHERE, Claim, Wakeup, facts_of
 from tests.sample_jobs import Note, calls
 
@@ -111,10 +112,10 @@ def adapter(postgres_url: str) -> Iterator[PostgresAdapter]:
 
 
 def send(url: str, payloads: list[str]) -> None:
+    sql = SchemaName("public").written_into(NOTIFY).encode()
     with psycopg.connect(url, autocommit=True) as connection:
         for payload in payloads:
-            sql = f"SELECT pg_notify({CHANNEL}, %s)"
-            connection.execute(sql.encode(), (payload.replace("\0", ""),))
+            connection.execute(sql, {"payload": payload.replace("\0", "")})
 
 
 @pytest.mark.parametrize("queues", [None, "default,other"])
