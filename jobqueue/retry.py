@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-LONGEST_DELAY = timedelta(days=7)
+LONGEST_POLICY_DELAY = timedelta(days=7)
 LONGEST_WAIT = timedelta(days=365 * 1000)
 DISCARDED = "discarded by the job"
 JITTER = 0.1
@@ -80,7 +80,7 @@ def delay_before_retry(policy: RetryPolicy, attempt: int, error: BaseException) 
     seconds = as_seconds(answer)
     if math.isnan(seconds):
         raise ValueError(f"the retry policy {policy!r} answered {answer!r}, which is no duration")
-    return timedelta(seconds=min(max(seconds, 0.0), LONGEST_DELAY.total_seconds()))
+    return timedelta(seconds=min(max(seconds, 0.0), LONGEST_POLICY_DELAY.total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Polynomial:
     """
 
     power: float = 4
-    cap: timedelta | float = LONGEST_DELAY
+    cap: timedelta | float = LONGEST_POLICY_DELAY
     attempts: int | None = None
 
     def __call__(self, attempt: int, error: BaseException) -> timedelta:  # noqa: ARG002
@@ -117,7 +117,7 @@ class Exponential:
 
     base: timedelta | float = 1
     factor: float = 2
-    cap: timedelta | float = LONGEST_DELAY
+    cap: timedelta | float = LONGEST_POLICY_DELAY
     attempts: int | None = None
 
     def __call__(self, attempt: int, error: BaseException) -> timedelta:  # noqa: ARG002
@@ -142,7 +142,7 @@ class Constant:
 
 
 def _capped(seconds: Callable[[], float], cap: timedelta | float) -> timedelta:
-    longest = min(as_seconds(cap), LONGEST_DELAY.total_seconds())
+    longest = min(as_seconds(cap), LONGEST_POLICY_DELAY.total_seconds())
     try:
         delay = min(float(seconds()), longest)
     except OverflowError:

@@ -28,7 +28,7 @@ from jobqueue.config import Settings, load_settings
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.job import registry
 from jobqueue.maintenance import pruner
-from jobqueue.maintenance.pruner import MISSING_SECONDS, Pruner, RetentionService
+from jobqueue.maintenance.pruner import MISSING_SECONDS, Pruner, PrunerService
 from jobqueue.records import Claim, Failed, JobFilter, NewJob, NewWorker, Succeeded
 from jobqueue.retention import KeepRule, parse_keep
 from tests.conftest import Project
@@ -350,7 +350,7 @@ def test_trouble_is_left_for_another_time(
 
     monkeypatch.setattr(adapter, "finished_handlers", refuse)
     logger = logging.getLogger("jobqueue")
-    RetentionService(adapter, "me", registry, Settings(), logger).prune_once()
+    PrunerService(adapter, "me", registry, Settings(), logger).prune_once()
     assert [r.getMessage()[:26] for r in caplog.records] == said
 
 
@@ -359,7 +359,7 @@ def test_it_goes_on_by_itself(
 ) -> None:
     monkeypatch.setattr(pruner, "PRUNE_SECONDS", 0.01)
     logger = logging.getLogger("jobqueue")
-    thread = RetentionService(adapter, "me", registry, Settings(keep_succeeded=1), logger)
+    thread = PrunerService(adapter, "me", registry, Settings(keep_succeeded=1), logger)
     thread.start()
     try:
         for _ in range(2):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueue import Constant, Exponential, Polynomial, Retry
-from jobqueue.retry import LONGEST_DELAY, RetryPolicy, delay_before_retry
+from jobqueue.retry import LONGEST_POLICY_DELAY, RetryPolicy, delay_before_retry
 
 ERROR = ValueError("boom")
 attempts = st.integers(1, 10_000)
@@ -45,7 +45,7 @@ def test_constant_is_exact() -> None:
     attempts, st.sampled_from([Polynomial(), Exponential(), Exponential(base=1e300), Constant(1e9)])
 )
 def test_no_delay_is_longer_than_a_week(attempt: int, policy: RetryPolicy) -> None:
-    assert 0 <= seconds(policy, attempt) <= LONGEST_DELAY.total_seconds()
+    assert 0 <= seconds(policy, attempt) <= LONGEST_POLICY_DELAY.total_seconds()
 
 
 def test_jitter_spreads() -> None:
@@ -56,7 +56,7 @@ def test_a_callable_is_a_policy() -> None:
     assert seconds(lambda attempt, error: attempt * 2.0, 4) == 8
     assert seconds(lambda attempt, error: timedelta(minutes=1), 4) == 60
     assert seconds(lambda attempt, error: -5, 1) == 0
-    assert seconds(lambda attempt, error: float("inf"), 1) == LONGEST_DELAY.total_seconds()
+    assert seconds(lambda attempt, error: float("inf"), 1) == LONGEST_POLICY_DELAY.total_seconds()
     assert delay_before_retry(lambda attempt, error: None, 1, ERROR) is None
     seen: list[object] = []
     delay_before_retry(lambda attempt, error: seen.append((attempt, error)), 3, ERROR)

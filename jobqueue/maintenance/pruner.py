@@ -139,7 +139,7 @@ class Pruner:
         return Retention(keep_of(succeeded), keep_of(failed))
 
 
-class RetentionService:
+class PrunerService:
     """A service that prunes about twice a minute.
 
     Args:

@@ -22,7 +22,7 @@ from jobqueue.ends import EndReporter, logger_of
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
-from jobqueue.maintenance.pruner import RetentionService
+from jobqueue.maintenance.pruner import PrunerService
 from jobqueue.maintenance.rescue_reports import HooksInProcess, RescueReports
 from jobqueue.maintenance.rescue_service import RescueService
 from jobqueue.maintenance.rescuer import Rescuer
@@ -132,7 +132,7 @@ class Worker:
             self._reporter.restore_log = own_process.restore_log
             self._pump.own_process = own_process
         self._pump_error: BaseException | None = None
-        self._retention = RetentionService(
+        self._retention = PrunerService(
             adapter, self.id, registry, settings, logger, frugal=not self._keeps_lease
         )
         self._ticker = Ticker(adapter, settings.app, logger)
@@ -203,7 +203,7 @@ class Worker:
             on_rescue=rescues.note,
         )
 
-    def _lasting_services(self) -> Iterator[Stats | RetentionService | ListenerService]:
+    def _lasting_services(self) -> Iterator[Stats | PrunerService | ListenerService]:
         """The services of a worker that does not stop when it is idle."""
         if not self._until_idle:
             yield self._stats

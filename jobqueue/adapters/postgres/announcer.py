@@ -3,7 +3,7 @@
 NOTIFY locks the whole database when its transaction commits: with a notification inside every
 enqueueing transaction, all commits would wait for each other's disk writes. So the notification is
 sent after the commit, wherever the commit can be observed. (A single job that is due at once may be
-announced in its own short transaction, which saves a round trip: `_insert_aloud`.)
+announced in its own short transaction, which saves a round trip: `_insert_and_notify`.)
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class PostgresAnnouncer(Announcer):
         self._pending: weakref.WeakKeyDictionary[Session, Wakeup | None]
         self._pending = weakref.WeakKeyDictionary()
         self._stream = Stream()
-        self._overdue: Sending | None = None
+        self._overdue: NotifyThread | None = None
         self._is_silent = False
 
     def announce(self, wakeup: Wakeup | None) -> None:
@@ -109,7 +109,7 @@ class PostgresAnnouncer(Announcer):
         """
         if self._overdue is not None and self._overdue.is_alive():
             return False
-        sending = Sending(partial(self.say, wakeup.to_json()))
+        sending = NotifyThread(partial(self.say, wakeup.to_json()))
         error = sending.within(LONGEST_SECONDS)
         self._overdue = sending if sending.is_alive() else None
         self._note(error)
@@ -152,7 +152,7 @@ def _off_the_event_loop(say: Callable[[], None]) -> None:
         loop.run_in_executor(None, say)
 
 
-class Sending(threading.Thread):
+class NotifyThread(threading.Thread):
     """A thread that sends one notification, so that nobody has to wait until it is sent.
 
     Args:

@@ -78,14 +78,14 @@ class PostgresPath(SqlPath):
         if len(jobs) == 1 and _is_due_at_once(jobs[0]):
             said = self.announcer.what_to_say(Wakeup(queues=frozenset([jobs[0].queue])))
             if said is not None:
-                return self._insert_aloud(jobs, said)
-        return self._insert_quietly(jobs), False
+                return self._insert_and_notify(jobs, said)
+        return self._insert_only(jobs), False
 
-    def _insert_aloud(
+    def _insert_and_notify(
         self, jobs: Sequence[NewJob], said: Wakeup
     ) -> tuple[Sequence[StoredJob], bool]:
         """Insert a job, and announce it in the same transaction."""
-        sql = self._statements.enqueue_one_aloud
+        sql = self._statements.enqueue_one_and_notify
         values = {**_facts(jobs[0]), "more": said.more, **self._clock_value()}
         try:
             ((*stored, _),) = self.database.write_alone(sql, values)
@@ -96,10 +96,10 @@ class PostgresPath(SqlPath):
             # Nothing was stored. The server may refuse notifications, since its queue of them is
             # full. That is no reason to refuse a job.
             self.announcer.forget()
-            return self._insert_quietly(jobs), False
+            return self._insert_only(jobs), False
         return _records(jobs, [stored]), True
 
-    def _insert_quietly(self, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+    def _insert_only(self, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
         if len(jobs) >= FEWEST_TO_COPY:
             return self.database.write(
                 lambda c: self._copy(executing_on(c), jobs), answer_seconds=FOR_EVER

@@ -43,7 +43,7 @@ RETURNING id, run_at, created_at
 
 # The notification goes out with the commit: one disk write instead of two, and one way to the
 # server. Its lock is held for one job at a time only, since of a stream of jobs few are announced.
-ENQUEUE_ONE_ALOUD = f"""
+ENQUEUE_ONE_AND_NOTIFY = f"""
 WITH stored AS ({ENQUEUE_ONE})
 SELECT id, run_at, created_at, pg_notify({CHANNEL}, json_build_object(
     'queues', json_build_array(%(queue)s::text), 'jobs', 1, 'more', %(more)s::bool,
@@ -140,7 +140,7 @@ class PathStatements:
 
     enqueue: str
     enqueue_one: str
-    enqueue_one_aloud: str
+    enqueue_one_and_notify: str
     reserve: str
     copy: str
     still_held: str
@@ -156,7 +156,7 @@ class PathStatements:
         return cls(
             enqueue=schema.written_into(ENQUEUE, now=now),
             enqueue_one=schema.written_into(ENQUEUE_ONE, now=now),
-            enqueue_one_aloud=schema.written_into(ENQUEUE_ONE_ALOUD, now=now),
+            enqueue_one_and_notify=schema.written_into(ENQUEUE_ONE_AND_NOTIFY, now=now),
             reserve=schema.written_into(RESERVE, now=now),
             # It has no values, so that the driver takes nothing in it for a placeholder.
             copy=schema.written_into(COPY).replace("%%", "%"),

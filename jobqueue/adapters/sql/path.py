@@ -207,7 +207,7 @@ class SqlPath(SqlRole, PathRole):
         return self._settle_apart(first).plus(self._settle_apart(second))
 
     def _settle_without_text(self, settlements: Settlements, error: DatabaseRefused) -> Applied:
-        plain = [without_refused_text(change, error) for change in settlements.changes]
+        plain = [in_ascii(change, error) for change in settlements.changes]
         try:
             return self._settle_passing_over(Settlements(settlements.removals, plain))
         except DatabaseRefused:
@@ -313,7 +313,7 @@ def in_order_of_claim(jobs: list[ClaimedJob]) -> list[ClaimedJob]:
     return sorted(jobs, key=attrgetter("priority", "run_at", "id"))
 
 
-def without_refused_text(settlement: Settlement, error: DatabaseRefused) -> Settlement:
+def in_ascii(settlement: Settlement, error: DatabaseRefused) -> Settlement:
     """A settlement with its text in ASCII, which a database of any encoding takes."""
     text = settlement.error
     if text is not None:

@@ -64,7 +64,7 @@ class SqliteListener:
             self._last_id = self._read_last_id()
 
     def _open(self) -> None:
-        self._opened = self._database.file.about_to_be_opened()
+        self._opened = self._database.file.current_identity()
         self._connection = _own_connection(self._database)
         self._version = self._read_version()
 

@@ -56,7 +56,7 @@ class WatchedFile:
             SchemaError: there is no file.
             DatabaseUnavailable: the file was deleted, or replaced by one without tables.
         """
-        opened = _Opened(self.about_to_be_opened(), time.monotonic())
+        opened = _Opened(self.current_identity(), time.monotonic())
         connection = connect()
         try:
             self._note_opened(connection, opened.file)
@@ -78,7 +78,7 @@ class WatchedFile:
                 raise exc.DisconnectionError
             opened.seen_at = now
 
-    def about_to_be_opened(self) -> Identity:
+    def current_identity(self) -> Identity:
         """The identity of the file that is there now. SQLite itself would create a missing one.
 
         Raises:
