@@ -7,6 +7,7 @@ import logging
 import time
 from typing import cast
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from jobqueue import log
@@ -74,6 +75,20 @@ class _Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, and end what is being answered on this connection.
+
+        An answer to its beginning could not be sent any more, and would be an error in the log.
+        """
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:  # another answer has begun, or it must not have a body
+            self.transport.close()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Say nothing: uvicorn would advise to install a library, but there are no websockets."""
