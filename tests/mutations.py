@@ -92,7 +92,7 @@ MUTATIONS = (
     Mutation(
         "counting attempts, on SQLite",
         "adapters/sqlite",
-        "SET state = 'running', attempts = attempts + 1,",
+        "SET state = 'running', attempts = min(CAST(attempts AS INTEGER), 2147483646) + 1,",
         "SET state = 'running',",
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
@@ -114,8 +114,8 @@ MUTATIONS = (
     Mutation(
         "the third crash, which becomes the fourth",
         "adapters/sql",
-        "JOBS.c.crashes + freed.crashes >= freed.most_crashes",
-        "JOBS.c.crashes + freed.crashes > freed.most_crashes",
+        "JOBS.c.crashes >= freed.most_crashes - freed.crashes",
+        "JOBS.c.crashes > freed.most_crashes - freed.crashes",
         (CONTRACT, f"{SQLITE} and crash"),
     ),
     Mutation(
@@ -129,7 +129,7 @@ MUTATIONS = (
     Mutation(
         "the refund of what a dead worker had not started",
         "adapters/sql",
-        "attempts=JOBS.c.attempts - freed.refund,",
+        "attempts=_less(JOBS.c.attempts, freed.refund),",
         "attempts=JOBS.c.attempts,",
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
@@ -157,7 +157,7 @@ MUTATIONS = (
     Mutation(
         "the heartbeat that a rescue has seen",
         "adapters/sql",
-        "unchanged = WORKERS.c.heartbeat_at == seen.heartbeat_at",
+        "unchanged = _is_still_at(seen.heartbeat_at)",
         "unchanged = WORKERS.c.heartbeat_at == WORKERS.c.heartbeat_at",
         (CONTRACT, f"{SQLITE} and has_beaten_since"),
     ),
@@ -178,15 +178,15 @@ MUTATIONS = (
     Mutation(
         "pausing, on PostgreSQL",
         "adapters/postgres",
-        "SELECT FROM background_queues WHERE name = queue AND paused_at IS NOT NULL)",
-        "SELECT FROM background_queues WHERE false)",
+        "SELECT FROM {schema}.background_queues WHERE name = queue AND paused_at IS NOT NULL)",
+        "SELECT FROM {schema}.background_queues WHERE false)",
         (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
     ),
     Mutation(
         "pausing, on SQLite",
         "adapters/sqlite",
-        'PAUSED = "SELECT name FROM background_queues WHERE paused_at IS NOT NULL"',
-        'PAUSED = "SELECT name FROM background_queues WHERE paused_at IS NULL"',
+        'PAUSED = "SELECT CAST(name AS TEXT) FROM background_queues WHERE paused_at IS NOT NULL"',
+        'PAUSED = "SELECT CAST(name AS TEXT) FROM background_queues WHERE paused_at IS NULL"',
         (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
     ),
     Mutation(

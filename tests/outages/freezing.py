@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from jobqueue.adapters.postgres.connection import PatientConnection  # noqa: E40
 from jobqueue.records import Claim, ClaimedJob, NewJob, NewWorker, Succeeded  # noqa: E402
 
 FROZEN = "frozen"
+WITH_SCHEMA = re.compile(r"\S+\.background_")
 WORKER = NewWorker(FROZEN, "worker", "host", 1, None, 2, timedelta(seconds=30))
 
 Call = Callable[[PostgresAdapter, list[ClaimedJob]], object]
@@ -92,7 +94,7 @@ def freeze_after(statement: str, *, as_soon_as_sent: bool) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def executing(cursor: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-        text = query.decode() if isinstance(query, bytes) else str(query)
+        text = WITH_SCHEMA.sub("background_", query.decode() if isinstance(query, bytes) else query)
         result = execute(cursor, query, *args, **kwargs)
         if statement in text and (as_soon_as_sent or not cursor.connection.info.pipeline_status):
             freeze()

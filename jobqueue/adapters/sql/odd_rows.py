@@ -26,7 +26,7 @@ IsOdd = Callable[[Any], ColumnElement[bool]]
 
 
 def odd_rows(connection: Connection) -> Iterator[Ailment]:
-    """What is wrong with the rows of each table, and what to do about it."""
+    """The faults of the rows of each table, and what to do about them."""
     for table, conditions in CONDITIONS.items():
         for what, is_odd in conditions.items():
             keys = _keys_of(connection, table, is_odd)
