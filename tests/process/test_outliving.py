@@ -369,13 +369,13 @@ def status_of(port: int, path: str) -> int:
 @sqlite_alone
 def test_a_release_that_hangs_is_not_taken(detached: Project, wait_for: WaitFor) -> None:
     """The old workers go on, and its stacks are in the log. A restart mends it at once."""
-    environment = {"JOBS_BOOT_TIMEOUT": "2"}
+    environment = {"JOBS_BOOT_TIMEOUT": "8"}
     assert detached.jobs("start", *QUICK, env=environment).exit_code == 0
     (old,) = workers_of(pid_in(detached.folder))
     (detached.folder / "hang").touch()
     run = detached.jobs("restart", env=environment)
     assert run.exit_code == 1
-    assert "was not ready in 2 s (`boot_timeout`)" in run.err
+    assert "was not ready in 8 s (`boot_timeout`)" in run.err
     log = (detached.folder / ".jobs" / "workers.log").read_text()
     assert 'jobs.py", line' in log
     job_id = enqueue(detached, "Quick")

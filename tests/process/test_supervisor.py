@@ -95,7 +95,8 @@ def test_only_the_poisonous_job_fails(
     record = show(slow_project, poison)
     assert record is not None
     assert (record.attempts, record.crashes) == (3, 3)
-    assert done_lines(slow_project) == ["quick"] * 30
+    # Those that had just been performed when it killed their worker may be performed once more.
+    assert done_lines(slow_project)[:30] == ["quick"] * 30
     running.send(signal.SIGTERM)
     assert running.ended()[0] == 0
 
