@@ -198,6 +198,17 @@ def test_a_job_that_cannot_be_claimed_is_set_aside_alone(
     assert "not this one" in (failed.last_error or "")
 
 
+def test_no_job_is_failed_where_the_database_lets_none_be_claimed(
+    adapter: SqlAdapter, refusing: Callable[[str], None]
+) -> None:
+    """As by a trigger that somebody has made: it is not the fault of the rows."""
+    adapter.enqueue([NewJob(Note.name, "{}", "default", 50, 5)] * 3)
+    refusing("NEW.state = 'running'")
+    with pytest.raises(DatabaseRefused, match="not this one"):
+        JobQueue(adapter).work_off()
+    assert adapter.count_by_state() == {JobState.READY: 3}
+
+
 def test_no_refused_claim_ends_a_worker(
     adapter: SqlAdapter, refusing: Callable[[str], None], wait_for: WaitFor
 ) -> None:

@@ -244,12 +244,16 @@ class SqlPath(SqlRole, PathRole):
     def _set_aside(
         self, connection: Connection, claim: Claim, error: DatabaseRefused
     ) -> list[StoredJob]:
-        """Fail the first job that cannot be claimed."""
-        for job_id in connection.execute(self._first_due(claim)).scalars().all():
-            if not self._can_be_claimed(connection, claim, job_id):
-                failed = self._failing(job_id, f"{CANNOT_BE_CLAIMED}: {error}")
-                return [job_record(row) for row in connection.execute(failed)]
-        return []
+        """Fail the first job that cannot be claimed.
+
+        None, if no job of several can be claimed: then that is not the fault of their rows.
+        """
+        due = connection.execute(self._first_due(claim)).scalars().all()
+        refused = [job for job in due if not self._can_be_claimed(connection, claim, job)]
+        if not refused or len(refused) == len(due) > 1:
+            return []
+        failed = self._failing(refused[0], f"{CANNOT_BE_CLAIMED}: {error}")
+        return [job_record(row) for row in connection.execute(failed)]
 
     def _first_due(self, claim: Claim) -> Select[Any]:
         """The jobs that a claim comes to first, but those that somebody else is taking."""
