@@ -49,6 +49,8 @@ def serve() -> None:
             if answer == 0:
                 become(request, streams)
                 perform(jobqueue.cli.main)
+            # A former child may have had the same number: a system gives them out again and again.
+            ended.pop(answer, None)
             for stream in streams:
                 os.close(stream)
         os.write(1, f"{json.dumps(answer)}\n".encode())

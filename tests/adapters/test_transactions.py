@@ -218,7 +218,8 @@ def test_more_blocks_than_a_pool_has_connections(postgres: SqlAdapter) -> None:
     Act.within = staticmethod(lambda job, session: barrier.wait(20))
     for _ in range(25):
         Act.perform_later()
-    assert work_off(postgres, concurrency=25) == Tally(succeeded=25)
+    # Some go back and come again, where the machine takes long to start 25 threads.
+    assert replace(work_off(postgres, concurrency=25), released=0) == Tally(succeeded=25)
     assert len(effects(postgres)) == 25
 
 
