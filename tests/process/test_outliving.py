@@ -29,15 +29,19 @@ sqlite_alone = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True
 ODD = """
     import os
     import subprocess
+    import sys
     import threading
     import time
     from pathlib import Path
 
     from jobqueue import Job
 
-    Path("importing").touch()
     while Path("hang").exists():
         time.sleep(0.01)
+    if "worker_process" in sys.argv[0] and Path("worker-hangs").exists():
+        Path("importing").touch()
+        while Path("worker-hangs").exists():
+            time.sleep(0.01)
 
 
     class LeavesThread(Job):
@@ -73,7 +77,8 @@ def odd_project(project: Project) -> Project:
 @pytest.fixture
 def detached(odd_project: Project) -> Iterator[Project]:
     yield odd_project
-    (odd_project.folder / "hang").unlink(missing_ok=True)
+    for name in ("hang", "worker-hangs"):
+        (odd_project.folder / name).unlink(missing_ok=True)
     (odd_project.folder / "slow.go").touch()
     odd_project.jobs("stop")
 
@@ -162,6 +167,7 @@ def test_a_state_file_that_cannot_be_written_costs_nothing(
 @sqlite_alone
 def test_who_started_it_may_be_interrupted(detached: Project, wait_for: WaitFor) -> None:
     (detached.folder / "slow.go").touch()
+    (detached.folder / "worker-hangs").touch()
     starter = subprocess.Popen(
         [*JOBS.split(), "start", *QUICK],
         cwd=detached.folder,
@@ -169,15 +175,11 @@ def test_who_started_it_may_be_interrupted(detached: Project, wait_for: WaitFor)
         stdin=subprocess.DEVNULL,
     )
     try:
-        # Only the worker hangs, once the starter has imported the jobs.
-        wait_for(exists(detached, "importing"), "the starter to import the jobs")
-        (detached.folder / "importing").unlink()
-        (detached.folder / "hang").touch()
         wait_for(exists(detached, "importing"), "the worker to import the jobs")
     finally:
         starter.kill()
         starter.wait()
-    (detached.folder / "hang").unlink()
+    (detached.folder / "worker-hangs").unlink()
     job_id = enqueue(detached, "Quick")
     wait_for(lambda: is_done(detached, job_id), "the job")
     assert detached.jobs("restart").exit_code == 0
@@ -411,10 +413,8 @@ def test_workers_that_crash_while_they_start_and_are_mended_are_renewed_at_once(
 def test_a_worker_that_still_starts_is_not_ended_by_signals(
     odd: Project, start: Start, wait_for: WaitFor, number: signal.Signals
 ) -> None:
+    (odd.folder / "worker-hangs").touch()
     running = start("work", *QUICK)
-    wait_for(exists(odd, "importing"), "the supervisor to import the jobs")
-    (odd.folder / "importing").unlink()
-    (odd.folder / "hang").touch()
     wait_for(exists(odd, "importing"), "the worker to import the jobs")
     (worker,) = workers_of(running.pid)
     if number == signal.SIGUSR2:
@@ -422,7 +422,7 @@ def test_a_worker_that_still_starts_is_not_ended_by_signals(
         wait_for(lambda: 'jobs.py", line' in running.log, "the stacks of the worker")
     else:
         worker.send_signal(number)
-    (odd.folder / "hang").unlink()
+    (odd.folder / "worker-hangs").unlink()
     wait_for(lambda: "works on" in running.log, "the worker")
     assert worker.is_running()
     assert "died" not in running.log
