@@ -110,3 +110,13 @@ def test_all_hostile_rows_together_are_listed(adapter: SqlAdapter, database_url:
         assert depth.queue
     adapter.due_in()
     assert adapter.retry(JobFilter(states=(JobState.FAILED,))) == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_queue_whose_name_is_no_text_beside_a_paused_one(adapter: SqlAdapter) -> None:
+    Note.perform_later("honest")
+    adapter.pause_queues(["email"])
+    write(adapter, {"queue": b"\xff\x00"})
+    with adapter.database.engine.begin() as connection:
+        connection.execute(text("UPDATE background_jobs SET queue = CAST(queue AS TEXT)"))
+    assert JobQueue(adapter).work_off().succeeded == 2

@@ -222,7 +222,7 @@ class SqlitePath(SqlPath):
         connection.exec_driver_sql(MEND_QUEUES)
         wanted: Iterable[Any] | None = claim.queues
         if wanted is None:
-            wanted = connection.exec_driver_sql(READY_QUEUES).scalars()
+            wanted = map(_name_in, connection.exec_driver_sql(READY_QUEUES).scalars())
         return [queue for queue in dict.fromkeys(wanted) if queue not in paused]
 
     def _remove(self, connection: Connection, pairs: Sequence[Pair]) -> Sequence[Pair]:
@@ -272,6 +272,14 @@ class SqlitePath(SqlPath):
 
 def _paused(connection: Connection) -> set[str]:
     return set(connection.exec_driver_sql(PAUSED).scalars())
+
+
+def _name_in(text: bytes) -> str | bytes:
+    """The name of a queue; its bytes if they are no UTF-8, as somebody may write them by hand."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text
 
 
 def _can_be_listed(queues: Sequence[Any]) -> bool:

@@ -142,7 +142,7 @@ WITH RECURSIVE ready_queues (queue) AS (
     FROM ready_queues WHERE ready_queues.queue IS NOT NULL
     LIMIT {MOST_LANES}
 )
-SELECT queue FROM ready_queues WHERE queue IS NOT NULL
+SELECT CAST(queue AS BLOB) FROM ready_queues WHERE queue IS NOT NULL
 """  # noqa: S608 - composed of constants
 
 HELD = """
