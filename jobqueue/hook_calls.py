@@ -20,6 +20,7 @@ from jobqueue import log
 from jobqueue.errors import JobCancelled, JobTimeout
 from jobqueue.hooks import ATTEMPT_HOOKS, OBSERVER_FAILS, Around, Finish, Hooks, overridden
 from jobqueue.retry import Discard, Retry
+from jobqueue.signal_exits import is_raised_by_signal_handler
 
 InTime = Callable[[Any], Awaitable[Any]]
 EndIfForked = Callable[[BaseException | None], None]
@@ -251,6 +252,8 @@ class AttemptHooks:
             try:
                 _finished(hook())
             except OBSERVER_FAILS as error:
+                if is_raised_by_signal_handler(error):
+                    raise
                 log.hook_failed(call.job.logger, hook.func, error)
 
     # --- an async job ----------------------------------------------------------------------------
@@ -278,6 +281,8 @@ class AttemptHooks:
             try:
                 await _awaited(hook())
             except OBSERVER_FAILS as error:
+                if is_raised_by_signal_handler(error):
+                    raise
                 log.hook_failed(call.job.logger, hook.func, error)
 
     # --- both ------------------------------------------------------------------------------------

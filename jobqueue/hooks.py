@@ -36,6 +36,7 @@ from jobqueue.records import (
     Retried,
     Succeeded,
 )
+from jobqueue.signal_exits import is_raised_by_signal_handler
 from jobqueue.spelling import OR_YOUR_OWN, close_to
 
 Finish = Awaitable[None] | None
@@ -181,6 +182,8 @@ class Observers:
             try:
                 hook(*facts)
             except OBSERVER_FAILS as error:
+                if is_raised_by_signal_handler(error):
+                    raise
                 log.hook_failed(logger, hook, error)
 
     def call_for_outcomes(self, logger: logging.Logger, settled: Iterable[Outcome]) -> None:

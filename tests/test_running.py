@@ -313,7 +313,7 @@ def test_on_another_thread_no_signal_is_touched(queue: JobQueue) -> None:
 
 
 APPLICATION = """
-    import asyncio, logging, sys, threading
+    import asyncio, logging, signal, sys, threading
     from pathlib import Path
     from jobqueue import JobQueue
     from slow import Slow
@@ -322,6 +322,8 @@ APPLICATION = """
         def emit(self, record):
             if record.event == "worker_stopping":
                 Path("stopping").touch()
+                if sys.argv[1] == "interrupted":
+                    signal.raise_signal(signal.SIGTERM)
 
     logging.basicConfig(level="INFO", handlers=[Watch()])
     queue = JobQueue(poll_interval=0.02)
@@ -336,10 +338,10 @@ APPLICATION = """
             Slow.perform_later()
             await asyncio.Event().wait()
 
-    if sys.argv[1] == "sync":
-        application()
-    else:
+    if sys.argv[1] == "async":
         asyncio.run(application_async())
+    else:
+        application()
 """
 SLOW = """
     from pathlib import Path

@@ -9,6 +9,7 @@ from typing import Any
 
 from jobqueue.records import ClaimedJob, JobRecord, Outcome
 from jobqueue.redaction import error_line, printable
+from jobqueue.signal_exits import is_raised_by_signal_handler
 
 
 def is_enabled(logger: logging.Logger, level: int) -> bool:
@@ -69,7 +70,9 @@ def emit(
     traceback_of: BaseException | None = None,
     **facts: object,
 ) -> None:
-    """Log an event. It raises nothing: the handlers and filters of an application may do so.
+    """Log an event. What the handlers and filters of an application raise does not come out.
+
+    A signal may come meanwhile. The exit that its handler raises does come out.
 
     Args:
         logger: where to.
@@ -88,7 +91,9 @@ def emit(
         extra |= facts_of_job(job)
     try:
         logger.log(level, "%s", line, extra=extra, exc_info=traceback_of)
-    except (Exception, SystemExit) as error:  # noqa: BLE001
+    except (Exception, SystemExit) as error:
+        if is_raised_by_signal_handler(error):
+            raise
         line_lost(line, error)
 
 

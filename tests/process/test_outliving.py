@@ -436,7 +436,7 @@ def test_who_starts_in_a_supervisor_at_rest_takes_no_job(
     running = start("work", "-n", "2", *QUICK)
     wait_for(lambda: running.log.count("works on") == 2, "the workers")
     running.send(signal.SIGTSTP)
-    wait_for(lambda: "until CONT" in running.log, "it to say so")
+    wait_for(lambda: odd.jobs("status").out.count("resting") == 2, "both to rest")
     jobs = [enqueue(odd, "Quick") for _ in range(20)]
     for worker in workers_of(running.pid):
         worker.kill()

@@ -179,11 +179,12 @@ def test_quiet_and_awake_again(slow_project: Project, start: Start, wait_for: Wa
     running = start("work", *QUICK)
     wait_for(lambda: "works on" in running.log, "the worker")
     running.send(signal.SIGTSTP)
+    wait_for(lambda: "resting" in slow_project.jobs("status").out, "it to rest")
     enqueue(slow_project, "Slow")
     (slow_project.folder / "slow.go").touch()
     running.send(signal.SIGUSR2)
     wait_for(lambda: "Current thread" in running.log or "Thread 0x" in running.log, "the stacks")
-    assert states(slow_project) == {JobState.READY: 1}
+    wait_for(lambda: states(slow_project) == {JobState.READY: 1}, "the job to be given back")
     running.send(signal.SIGCONT)
     wait_for(lambda: done_lines(slow_project) == ["slow"], "the job")
 
