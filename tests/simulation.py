@@ -73,6 +73,10 @@ class WatchedHandoff(Handoff):
         self._world.start_what_can_be()
         assert sum(len(job.args) for _, job in self.unstarted.values()) <= MOST_BYTES, "bytes"
 
+    def note_settled(self, outcomes: int) -> None:
+        super().note_settled(outcomes)
+        self._world.start_what_can_be()
+
     def take_back(self, but: int = 0) -> list[ClaimedJob]:
         self.note_drain()
         jobs = super().take_back(but)
@@ -127,6 +131,7 @@ class WatchedAdapter(MemoryAdapter):
                 self._slot_was_free_at = self.world.time
         self.world.given_back += sum(isinstance(o, Released) for o in outcomes)
         turn, now = super().turn(outcomes, claim, meanwhile), self.world.time
+        self.world.unsettled -= {(o.job.id, o.job.token) for o in outcomes}
         assert not turn.rejected
         for job in turn.claimed:
             self.claimed_at[job.id, job.token] = now
@@ -156,6 +161,7 @@ class World:
         self.free_since = self.time
         self.looked_at = self.time
         self.called = False
+        self.unsettled: set[tuple[int, int]] = set()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
         self._is_taking = False
@@ -255,11 +261,13 @@ class World:
         del self.handoff.unstarted[job.id, job.token]
         self.singles.pop(job.id, None)
         self._check_that_none_is_kept_out(job)
+        assert not (job.crashes and self.unsettled), "a crash would have finished jobs repeated"
         seconds = json.loads(job.args)["seconds"]
         self.after(seconds + self.overhead_seconds, lambda: self._end(taken, seconds))
 
     def _end(self, taken: Taken, seconds: float) -> None:
         outcome = Succeeded(taken.job, timedelta(seconds=seconds))
+        self.unsettled.add((taken.job.id, taken.job.token))
         following = self.handoff.finish_and_take(taken, outcome)
         if following is not None:
             self._begin(following)

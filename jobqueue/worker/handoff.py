@@ -67,7 +67,8 @@ class Handoff:
     """The exchange of a worker's threads: claimed jobs go one way, outcomes come back.
 
     A job that has crashed before is performed alone: it is not taken before all others are
-    finished, and no other is taken before it is. So the next crash shows whose fault it is.
+    finished and settled, and no other is taken before it is. So the next crash shows whose fault
+    it is, and no finished job is performed again because of it.
 
     Args:
         slots: how many jobs can be performed at a time.
@@ -81,6 +82,7 @@ class Handoff:
         self._pump_may_go_on = threading.Condition(self._lock)
         self._waiting: deque[ClaimedJob] = deque()
         self._outcomes: list[Outcome] = []
+        self._being_settled = 0
         self._performing: dict[int, Taken] = {}
         self._free = list(reversed(range(slots)))
         self._loners = 0
@@ -180,9 +182,11 @@ class Handoff:
                 self.finish(taken, Released(taken.job, run_time))
 
     def _can_take(self) -> bool:
-        if not self._waiting or not self._free:
+        if not self._waiting or not self._free or self._loners:
             return False
-        return not self._performing or not (self._loners or self._waiting[0].crashes)
+        if self._waiting[0].crashes:
+            return not (self._performing or self._outcomes or self._being_settled)
+        return True
 
     # --- for the pump ----------------------------------------------------------------------------
 
@@ -206,7 +210,15 @@ class Handoff:
                 self._spent.seconds + self._spent_seconds,
             )
             self._never_performed, self._spent_seconds = 0, 0.0
+            self._being_settled += len(outcomes)
             return outcomes
+
+    def note_settled(self, outcomes: int) -> None:
+        """Note that so many of the outcomes that were taken are settled and reported."""
+        with self._lock:
+            self._being_settled -= outcomes
+            if not self._being_settled and self._can_take():
+                self._job_may_start.notify()
 
     def take_spent(self) -> Spent:
         """The time spent on jobs whose outcomes `take_outcomes` has taken since the last call."""
@@ -346,8 +358,9 @@ class Handoff:
         with self._lock:
             if not self._waiting or self._can_take():
                 return None
-            # The longest come first.
-            return next(reversed(self._performing.values())).since
+            # The one that was taken last; none where only outcomes have to be settled.
+            last = next(reversed(self._performing.values()), None)
+            return None if last is None else last.since
 
     def held_claims(self) -> set[tuple[int, int]]:
         """The (id, token) of every job in here, in whichever stage."""

@@ -270,6 +270,7 @@ class Pump:
         last, self._last = self._last, NOTHING_TO_PASS_ON
         # Reported before the next job begins, which may kill the process.
         self.reporter.report(last.outcomes, last.turn)
+        self.handoff.note_settled(len(last.outcomes))
         self.reporter.report_claimed(last.turn.claimed)
         claimed: Sequence[ClaimedJob] = last.turn.claimed
         if not self._drains.may_begin(self.timer.now()):
