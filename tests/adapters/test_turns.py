@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +13,13 @@ import psycopg
 import pytest
 from sqlalchemy import event, make_url
 
+from jobqueue import Job
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.adapters.postgres.low_water import (
     LOOK_AGAIN_SECONDS,
 )
 from jobqueue.adapters.sql.announcer import wakeup_for
+from jobqueue.defaults import default_configuration
 from jobqueue.errors import DatabaseRefused
 from jobqueue.records import (
     LOOK_ANYWHERE,
@@ -33,6 +36,7 @@ from jobqueue.records import (
 )
 from tests.adapters.claimants import TOKENS, Claimant, enqueued, ids
 from tests.adapters.explaining import Explained, Table
+from tests.sample_jobs import Note
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -53,6 +57,24 @@ def other(postgres_url: str) -> Iterator[Connection]:
 
 
 WORKERS = pytest.mark.parametrize("queues", [None, ("a",), ("a", "b")], ids=["all", "one", "two"])
+
+
+def test_many_jobs_are_stored_without_work_for_the_garbage_collector(
+    adapter: PostgresAdapter,
+) -> None:
+    """It looks through all objects that are left after every 700: no job leaves one."""
+    Job.config(adapter=adapter)
+    calls = [(str(number),) for number in range(20_000)]
+    Note.perform_all_later(calls[:2000])
+    collections: list[str] = []
+    gc.collect()
+    gc.callbacks.append(lambda phase, _: collections.append(phase))
+    try:
+        Note.perform_all_later(calls)
+    finally:
+        gc.callbacks.pop()
+        default_configuration.reset()
+    assert len(collections) <= 4
 
 
 def test_the_server_works_meanwhile(

@@ -116,6 +116,7 @@ class PostgresPath(SqlPath):
     def _enqueue_statement(self, statements: PathStatements, jobs: Sequence[NewJob]) -> Statement:
         if len(jobs) == 1:
             return statements.enqueue_one, {**_facts(jobs[0]), **self._clock_value()}
+        jobs = list(jobs)
         return statements.enqueue, {
             "handlers": [job.handler for job in jobs],
             "args": [job.args for job in jobs],

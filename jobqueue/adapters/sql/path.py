@@ -124,7 +124,6 @@ class SqlPath(SqlRole, PathRole):
     # --- enqueueing ------------------------------------------------------------------------------
 
     def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
-        jobs = list(jobs)
         records = self._store(jobs) if session is None else self._store_within(session, jobs)
         return records if isinstance(records, Enqueued) else kept_by(self.adapter, records)
 

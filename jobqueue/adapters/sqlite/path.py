@@ -76,6 +76,8 @@ class SqlitePath(SqlPath):
     # --- enqueueing ------------------------------------------------------------------------------
 
     def _insert_and_commit(self, jobs: Sequence[NewJob]) -> tuple[Sequence[StoredJob], bool]:
+        # Checked first, since nobody else can write to the file meanwhile.
+        jobs = list(jobs)
         return self.database.write(lambda c: self.insert(executing_on(c), jobs)), False
 
     def insert(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
