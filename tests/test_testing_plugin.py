@@ -570,7 +570,9 @@ def shop(pytester: pytest.Pytester) -> pytest.Pytester:
 
 def run(project: pytest.Pytester, *options: str) -> pytest.RunResult:
     """Run pytest as somebody would who has installed jobqueue."""
-    return project.runpytest_subprocess(*PLUGIN, "--strict-markers", *options)
+    # These two take two seconds to import. Pytester takes no options from the environment.
+    others = ("-p", "no:schemathesis", "-p", "no:hypothesispytest")
+    return project.runpytest_subprocess(*PLUGIN, *others, "--strict-markers", *options)
 
 
 def test_the_fixtures(shop: pytest.Pytester) -> None:
