@@ -45,7 +45,7 @@ def test_the_wheel_has_everything_it_needs(empty_project: Project, tmp_path: Pat
         names = archive.namelist()
     assert "jobqueue/py.typed" in names
     assert "jobqueue/_migrations/versions/0001_tables.py" in names
-    assert "jobqueue/_migrations/versions/0002_outside.py" in names
+    assert "jobqueue/_migrations/versions/0003_history.py" in names
     assert not [name for name in names if name.startswith(("tests", "migrations", "benchmarks"))]
     entry_points = next(installed.glob("*.dist-info/entry_points.txt")).read_text()
     assert "jobs = jobqueue.cli:main" in entry_points
@@ -59,7 +59,7 @@ def test_the_wheel_has_everything_it_needs(empty_project: Project, tmp_path: Pat
     )
     run = empty_project.python("-c", code)
     assert run.exit_code == 0, run.err
-    assert run.out.startswith("0002")
+    assert run.out.startswith("0003")
 
 
 def test_the_oldest_versions_allowed_are_those_tested() -> None:

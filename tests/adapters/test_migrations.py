@@ -41,6 +41,14 @@ TABLES = {
     "background_keys",
     "background_stats",
     "background_tokens",
+    "background_attempts",
+    "background_errors",
+    "background_error_counts",
+    "background_hours",
+    "background_samples",
+    "background_ended_workers",
+    "background_stacks",
+    "background_actions",
 }
 VERSION_TABLE = "background_jobs_version"
 JOB = NewJob("Work", '{"n": 1}', "default", 50, 5)

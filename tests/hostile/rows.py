@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger as Big
 from sqlalchemy import Boolean, Column, DateTime, Float, Integer, SmallInteger, Table, exc, text
 
 from jobqueue.adapters.sql.adapter import SqlAdapter
-from jobqueue.adapters.sql.tables import Base, JsonText
+from jobqueue.adapters.sql.tables import HISTOGRAM_COLUMNS, Base, JsonText
 from jobqueue.records import JobState
 
 TABLES: Mapping[str, Table] = Base.metadata.tables
@@ -103,7 +103,47 @@ STORED: Mapping[str, Mapping[str, Any]] = {
         "queue": "odd",
         **dict.fromkeys(("succeeded", "retried", "failed", "cancelled"), 1),
         **dict.fromkeys(("run_seconds", "longest_seconds", "wait_seconds"), 1.0),
+        **dict.fromkeys(HISTOGRAM_COLUMNS, 1),
     },
+    "background_hours": {
+        "hour": LATELY,
+        "handler": "odd",
+        "queue": "odd",
+        **dict.fromkeys(("succeeded", "retried", "failed", "cancelled"), 1),
+        **dict.fromkeys(("run_seconds", "longest_seconds", "wait_seconds"), 1.0),
+        **dict.fromkeys(HISTOGRAM_COLUMNS, 1),
+    },
+    "background_samples": {
+        "minute": LATELY,
+        "queue": "odd",
+        **dict.fromkeys(("due", "later", "running"), 1),
+        "oldest_seconds": 1.0,
+    },
+    "background_attempts": {
+        "job_id": 1,
+        "place": 1,
+        "number": 1,
+        "ended_at": LATELY,
+        "outcome": "retried",
+        "error": "odd",
+    },
+    "background_errors": {
+        **dict.fromkeys(("handler", "kind", "message", "sample"), "odd"),
+        **dict.fromkeys(("first_seen_at", "last_seen_at"), LATELY),
+        "key": "odd",
+    },
+    "background_error_counts": {"hour": LATELY, "number": 1, "key": "odd"},
+    "background_ended_workers": {
+        "id": "odd",
+        "name": "odd",
+        "host": "elsewhere",
+        "pid": 1,
+        "started_at": LATELY,
+        "ended_at": LATELY,
+        "reason": "odd",
+    },
+    "background_stacks": {"worker_id": "odd", "asked_at": LATELY},
+    "background_actions": {"done_at": LATELY, "done_by": "odd", "what": "retry"},
     "background_tokens": {
         "id": "odd",
         "name": "odd",
@@ -114,6 +154,7 @@ STORED: Mapping[str, Mapping[str, Any]] = {
 }
 """A good row of each table, with the columns that need a value."""
 
+COUNTED = ("background_jobs", "background_actions")
 Row = Mapping[str, Any]
 
 
@@ -135,7 +176,7 @@ class Hand:
     def values_for(self, column: Column[Any]) -> Sequence[Any]:
         """Values that a column takes, odd ones among them."""
         values = [*_of_type(column)]
-        if self.is_sqlite and column.name == "id" and column.table.name == "background_jobs":
+        if self.is_sqlite and column.name == "id" and column.table.name in COUNTED:
             return (-5, 4_000_000_000)  # after the highest id of all SQLite takes no other row
         if self.is_sqlite:
             values += ANY_ON_SQLITE
@@ -165,7 +206,7 @@ class Hand:
         """A good row with these values; its key is its own, unless that is what is odd."""
         row = {**STORED[table], **odd}
         for key in [c.name for c in TABLES[table].primary_key][-1:]:
-            if key in row and key not in odd:
+            if isinstance(row.get(key), str) and key not in odd:
                 row[key] = f"{row[key]} {what}"
         return row
 

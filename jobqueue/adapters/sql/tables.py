@@ -39,6 +39,13 @@ DUSK = datetime(9999, 12, 29, tzinfo=UTC)
 TABLE_PREFIX = "background_"
 VERSION_TABLE = "background_jobs_version"
 
+BUCKETS = (
+    *("10ms", "32ms", "100ms", "316ms", "1s", "3s", "10s", "32s", "100s", "316s", "1000s"),
+    "longer",
+)
+"""The buckets of a histogram of durations: each holds those up to its name, by half decades."""
+HISTOGRAM_COLUMNS = tuple(f"{what}_{bucket}" for what in ("ran", "waited") for bucket in BUCKETS)
+
 STATES = ", ".join(f"'{state}'" for state in JobState)
 
 # SQLAlchemy 2.0 has no `postgresql_with` for tables. It writes what comes after USING as it is, as
@@ -152,6 +159,11 @@ class BackgroundJob(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     progress: Mapped[Any | None] = mapped_column(JsonText)
     result: Mapped[Any | None] = mapped_column(JsonText)
+    meta: Mapped[Any | None] = mapped_column(JsonText)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    run_seconds: Mapped[float | None] = mapped_column(Float)
+    performed_by: Mapped[str | None] = mapped_column(Text)
+    error_key: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         CheckConstraint(f"state IN ({STATES})", name="state"),
@@ -195,6 +207,14 @@ class BackgroundJob(Base):
             postgresql_where=text("finished_at IS NOT NULL"),
             sqlite_where=text("finished_at IS NOT NULL"),
         ),
+        # The jobs of a group of errors; paid for by jobs that have failed at least once.
+        Index(
+            "background_jobs_error_idx",
+            "error_key",
+            "id",
+            postgresql_where=text("error_key IS NOT NULL"),
+            sqlite_where=text("error_key IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True, "postgresql_using": JOBS_STORAGE},
     )
 
@@ -216,6 +236,7 @@ class BackgroundWorker(Base):
     supervisor_id: Mapped[str | None] = mapped_column(Text)
     app: Mapped[str | None] = mapped_column(Text)
     details: Mapped[Any | None] = mapped_column(JsonText)
+    release: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = ({"postgresql_using": WORKERS_STORAGE},)
 
@@ -228,6 +249,9 @@ class BackgroundQueue(Base):
     name: Mapped[str] = mapped_column(Text, primary_key=True)
     paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    paused_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    paused_by: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
 
 
 class BackgroundSchedule(Base):
@@ -279,6 +303,152 @@ class BackgroundStat(Base):
     wait_seconds: Mapped[float] = mapped_column(Float)
 
 
+def _of_zero() -> Mapped[int]:
+    return mapped_column(Integer, server_default=text("0"), nullable=False)
+
+
+for _name in HISTOGRAM_COLUMNS:
+    setattr(BackgroundStat, _name, _of_zero())
+
+
+class BackgroundHour(Base):
+    """The statistics of the attempts of a class and a queue in one hour, of all workers."""
+
+    __tablename__ = "background_hours"
+
+    hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    handler: Mapped[str] = mapped_column(Text, primary_key=True)
+    queue: Mapped[str] = mapped_column(Text, primary_key=True)
+    succeeded: Mapped[int] = mapped_column(BigInteger)
+    retried: Mapped[int] = mapped_column(BigInteger)
+    failed: Mapped[int] = mapped_column(BigInteger)
+    cancelled: Mapped[int] = mapped_column(BigInteger)
+    run_seconds: Mapped[float] = mapped_column(Float)
+    longest_seconds: Mapped[float] = mapped_column(Float)
+    wait_seconds: Mapped[float] = mapped_column(Float)
+
+
+for _name in HISTOGRAM_COLUMNS:
+    setattr(BackgroundHour, _name, mapped_column(BigInteger, nullable=False))
+
+
+class BackgroundAttempt(Base):
+    """An attempt at a job that did not succeed. Its place counts those of the job, from 1."""
+
+    __tablename__ = "background_attempts"
+
+    job_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    place: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(Integer)
+    worker_id: Mapped[str | None] = mapped_column(Text)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    outcome: Mapped[str] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(Text)
+    error_key: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (Index("background_attempts_ended_idx", "ended_at"),)
+
+
+class BackgroundError(Base):
+    """A group of errors that are alike, of one job class."""
+
+    __tablename__ = "background_errors"
+
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    handler: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    place: Mapped[str | None] = mapped_column(Text)
+    message: Mapped[str] = mapped_column(Text)
+    sample: Mapped[str] = mapped_column(Text)
+    first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    first_release: Mapped[str | None] = mapped_column(Text)
+    last_release: Mapped[str | None] = mapped_column(Text)
+    last_job_id: Mapped[int | None] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(Text, server_default="open")
+    changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    changed_by: Mapped[str | None] = mapped_column(Text)
+    reopened_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (Index("background_errors_seen_idx", "last_seen_at", "key"),)
+
+
+class BackgroundErrorCount(Base):
+    """How many attempts ended with an error of a group in one hour."""
+
+    __tablename__ = "background_error_counts"
+
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (Index("background_error_counts_hour_idx", "hour"),)
+
+
+class BackgroundSample(Base):
+    """The depth of a queue at one minute."""
+
+    __tablename__ = "background_samples"
+
+    minute: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    queue: Mapped[str] = mapped_column(Text, primary_key=True)
+    due: Mapped[int] = mapped_column(BigInteger)
+    later: Mapped[int] = mapped_column(BigInteger)
+    running: Mapped[int] = mapped_column(BigInteger)
+    oldest_seconds: Mapped[float] = mapped_column(Float)
+
+
+class BackgroundEndedWorker(Base):
+    """A worker process that has ended, and why."""
+
+    __tablename__ = "background_ended_workers"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    host: Mapped[str] = mapped_column(Text)
+    pid: Mapped[int] = mapped_column(Integer)
+    release: Mapped[str | None] = mapped_column(Text)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    reason: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (Index("background_ended_workers_idx", "ended_at"),)
+
+
+class BackgroundStack(Base):
+    """A question for the stacks of a worker, and its answer."""
+
+    __tablename__ = "background_stacks"
+
+    worker_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    asked_by: Mapped[str | None] = mapped_column(Text)
+    answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    stacks: Mapped[Any | None] = mapped_column(JsonText)
+
+
+class BackgroundAction(Base):
+    """An action of somebody from outside. A bulk change has a cursor, from which it goes on."""
+
+    __tablename__ = "background_actions"
+
+    id: Mapped[int] = mapped_column(RowId, Identity(), primary_key=True, autoincrement=True)
+    done_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    done_by: Mapped[str] = mapped_column(Text)
+    what: Mapped[str] = mapped_column(Text)
+    target: Mapped[Any | None] = mapped_column(JsonText)
+    reason: Mapped[str | None] = mapped_column(Text)
+    number: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    state: Mapped[str] = mapped_column(Text, server_default="done")
+    cursor: Mapped[int | None] = mapped_column(BigInteger)
+    run_by: Mapped[str | None] = mapped_column(Text)
+    run_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
 class BackgroundToken(Base):
     """A bearer token for the API; its secret part is stored as a hash."""
 
@@ -298,3 +468,11 @@ WORKERS = cast("Table", BackgroundWorker.__table__)
 KEYS = cast("Table", BackgroundKey.__table__)
 STATS = cast("Table", BackgroundStat.__table__)
 TOKENS = cast("Table", BackgroundToken.__table__)
+ATTEMPTS = cast("Table", BackgroundAttempt.__table__)
+ERRORS = cast("Table", BackgroundError.__table__)
+ERROR_COUNTS = cast("Table", BackgroundErrorCount.__table__)
+HOURS = cast("Table", BackgroundHour.__table__)
+SAMPLES = cast("Table", BackgroundSample.__table__)
+ENDED_WORKERS = cast("Table", BackgroundEndedWorker.__table__)
+STACKS = cast("Table", BackgroundStack.__table__)
+ACTIONS = cast("Table", BackgroundAction.__table__)
