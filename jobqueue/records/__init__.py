@@ -19,6 +19,7 @@ from jobqueue.records.claims import (
     Succeeded,
     Turn,
 )
+from jobqueue.records.errors import ErrorGroup
 from jobqueue.records.health import Ailment, Health, SchemaStatus
 from jobqueue.records.jobs import (
     DEFAULT_PRIORITY,
@@ -70,6 +71,7 @@ __all__ = [
     "CrashedJob",
     "Discarded",
     "EnqueuedOnce",
+    "ErrorGroup",
     "Failed",
     "Health",
     "JobFilter",

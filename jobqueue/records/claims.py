@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from jobqueue.records.base import NO_DELAY, record
+from jobqueue.records.errors import ErrorGroup
 from jobqueue.records.jobs import JobRecord
 from jobqueue.records.wakeups import Wakeup
 
@@ -67,12 +68,14 @@ class ClaimedJob:
 class Outcome:
     """The end of a claimed job's attempt: one of the subclasses below.
 
-    `progress` is the last progress that the job reported, as JSON.
+    `progress` is the last progress that the job reported, as JSON. `error_group` is the group of
+    the error that the attempt ended with.
     """
 
     job: ClaimedJob
     run_time: timedelta = NO_DELAY
     progress: str | None = field(default=None, kw_only=True)
+    error_group: ErrorGroup | None = field(default=None, kw_only=True)
 
 
 @record
