@@ -101,6 +101,32 @@ def parse_keep(value: Any) -> KeepRule:
     return value  # type: ignore[no-any-return]
 
 
+MOST_SECONDS = 1e11
+"""About as long as our calendar: nothing is older."""
+
+
+def parse_age(value: Any) -> timedelta:
+    """Return the age that a setting gives: a duration such as `7d`, or a number of seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, timedelta):
+        age = value
+    elif isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError
+    elif isinstance(value, str) and value.strip()[-1:].isalpha():
+        limit = _parse_limit(value.strip())
+        if not isinstance(limit, timedelta):
+            raise ValueError
+        age = limit
+    else:
+        age = timedelta(seconds=min(float(value), MOST_SECONDS))
+    if not timedelta(0) < age:
+        raise ValueError
+    return age
+
+
 def _parse_limits(text: str) -> KeepRule:
     limits = [_parse_limit(part) for part in text.replace(",", " ").split()]
     if len(limits) == 1:

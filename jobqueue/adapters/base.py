@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from jobqueue.adapters.roles.attempts import AttemptsRole
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import LeasesRole
@@ -35,6 +36,7 @@ class Adapter(
     WakeupsRole,
     LeasesRole,
     ReadsRole,
+    AttemptsRole,
     ControlRole,
     RetentionRole,
     SchedulesRole,

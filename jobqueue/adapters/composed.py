@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.attempts import AttemptsRole
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import LeasesRole
@@ -21,6 +22,7 @@ from jobqueue.adapters.roles.tokens import TokensRole
 from jobqueue.adapters.roles.transactions import AsyncTransaction, Transaction, TransactionsRole
 from jobqueue.adapters.roles.wakeups import Listener, WakeupsRole
 from jobqueue.records import (
+    AttemptRecord,
     Claim,
     ClaimedJob,
     Count,
@@ -60,6 +62,7 @@ class Roles:
     wakeups: WakeupsRole
     leases: LeasesRole
     reads: ReadsRole
+    attempts: AttemptsRole
     control: ControlRole
     retention: RetentionRole
     schedules: SchedulesRole
@@ -189,6 +192,14 @@ class ComposedAdapter(Adapter):
 
     def now(self) -> datetime:
         return self.roles.reads.now()
+
+    # --- attempts that did not succeed ------------------------------------------------------------
+
+    def attempts(self, job_id: int) -> list[AttemptRecord]:
+        return self.roles.attempts.attempts(job_id)
+
+    def prune_attempts(self, keep: timedelta, limit: int) -> int:
+        return self.roles.attempts.prune_attempts(keep, limit)
 
     # --- control ----------------------------------------------------------------------------------
 

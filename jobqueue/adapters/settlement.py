@@ -7,12 +7,13 @@ become ready again. It ends cancelled, and its `last_error` keeps the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from jobqueue.records import (
     MOST_CRASHES,
+    AttemptOutcome,
     Cancelled,
     CrashedJob,
     Discarded,
@@ -49,6 +50,10 @@ class Settlement:
         progress: the progress, as JSON; None to leave it as it is.
         crashes: how many crashes to charge.
         is_freed: the worker is gone.
+        ended: how the attempt ended, which is noted; None for one that has succeeded, or that is
+            no attempt, since the job is given back as it was.
+        run_time: how long the attempt took; None where nobody knows, or where it is no attempt.
+        error_key: the key of the group of the error.
     """
 
     id: int
@@ -63,6 +68,9 @@ class Settlement:
     progress: str | None = None
     crashes: int = 0
     is_freed: bool = False
+    ended: AttemptOutcome | None = None
+    run_time: timedelta | None = None
+    error_key: str | None = None
 
     @property
     def heeds_cancel(self) -> bool:
@@ -86,6 +94,7 @@ class Freed:
         is_final: it fails, whatever attempts it has left.
         delay: how long until it is due; None to leave its `run_at` as it is.
         error: the new `last_error`; None to leave it as it is.
+        ended: how the attempt ended, which is noted; None for a job that was given back.
     """
 
     refund: int = 0
@@ -95,11 +104,12 @@ class Freed:
     is_final: bool = False
     delay: timedelta | None = None
     error: str | None = None
+    ended: AttemptOutcome | None = None
 
     @classmethod
     def lost(cls, error: str) -> Freed:
         """A job whose worker is lost: the attempt is spent."""
-        return cls(error=error)
+        return cls(error=error, ended=AttemptOutcome.LOST)
 
     @classmethod
     def crashed(cls, job: CrashedJob) -> Freed:
@@ -110,6 +120,7 @@ class Freed:
             is_final=job.final,
             delay=job.delay or None,
             error=job.error,
+            ended=AttemptOutcome.CRASHED if job.guilty else AttemptOutcome.TIMED_OUT,
         )
 
     def settlement_of(self, job: JobRecord, token: int) -> Settlement:
@@ -124,6 +135,7 @@ class Freed:
             keeps_error=self.error is None,
             crashes=self.crashes,
             is_freed=True,
+            ended=self.ended,
         )
 
     def _fails(self, job: JobRecord) -> bool:
@@ -140,10 +152,14 @@ GIVEN_BACK = Freed(refund=1, may_fail=False)
 
 @record
 class Settlements:
-    """The changes of a batch of outcomes: rows to remove, by (id, token), and rows to change."""
+    """The changes of a batch of outcomes: rows to remove, by (id, token), and rows to change.
+
+    Attempts may be noted of the removed jobs in `tried_before`: these are removed, too.
+    """
 
     removals: Sequence[Pair]
     changes: Sequence[Settlement]
+    tried_before: Collection[int] = ()
 
     def __len__(self) -> int:
         return len(self.removals) + len(self.changes)
@@ -151,11 +167,12 @@ class Settlements:
     def halves(self) -> tuple[Settlements, Settlements]:
         """The batch in two halves."""
         removed, changed = len(self.removals) // 2, len(self.changes) // 2
+        tried = self.tried_before
         if not changed and len(self.changes) == 1:
-            return Settlements(self.removals, ()), Settlements((), self.changes)
+            return Settlements(self.removals, (), tried), Settlements((), self.changes)
         return (
-            Settlements(self.removals[:removed], self.changes[:changed]),
-            Settlements(self.removals[removed:], self.changes[changed:]),
+            Settlements(self.removals[:removed], self.changes[:changed], tried),
+            Settlements(self.removals[removed:], self.changes[changed:], tried),
         )
 
 
@@ -220,16 +237,22 @@ def settlements_of(outcomes: Sequence[Outcome]) -> Settlements:
         outcomes = list(first.values())
     removals: list[Pair] = []
     changes: list[Settlement] = []
+    tried_before: list[int] = []
     for outcome in outcomes:
+        job = outcome.job
         if type(outcome) is Succeeded and not outcome.keep:
-            removals.append((outcome.job.id, outcome.job.token))
+            removals.append((job.id, job.token))
+            # One that asked to be tried again has another time, but not another number.
+            if job.attempts > 1 or job.run_at > job.created_at:
+                tried_before.append(job.id)
             continue
         settlement = settlement_of(outcome)
         if settlement.remove:
             removals.append((settlement.id, settlement.token))
+            tried_before.append(settlement.id)
         else:
             changes.append(settlement)
-    return Settlements(removals, changes)
+    return Settlements(removals, changes, tried_before)
 
 
 def settlement_of(outcome: Outcome) -> Settlement:
@@ -240,22 +263,58 @@ def settlement_of(outcome: Outcome) -> Settlement:
     return replace(settlement, progress=outcome.progress)
 
 
+def _ended(outcome: Retried | Failed) -> AttemptOutcome:
+    if isinstance(outcome, Retried) and outcome.refund:
+        return AttemptOutcome.RETRY_ASKED
+    return AttemptOutcome.TIMED_OUT if outcome.timed_out else AttemptOutcome.FAILED
+
+
+def _key_of(outcome: Outcome) -> str | None:
+    return None if outcome.error_group is None else outcome.error_group.key
+
+
 def _settlement_of(outcome: Outcome) -> Settlement:
-    job_id, token = outcome.job.id, outcome.job.token
+    job_id, token, run_time = outcome.job.id, outcome.job.token, outcome.run_time
     match outcome:
         case Succeeded(keep=keep, result=result, note=note):
             return Settlement(
-                job_id, token, JobState.SUCCEEDED, not keep, error=note, result=result
+                *(job_id, token, JobState.SUCCEEDED, not keep),
+                error=note,
+                result=result,
+                run_time=run_time,
             )
         case Failed(error=error, keep=keep):
-            return Settlement(job_id, token, JobState.FAILED, not keep, error=error)
-        case Cancelled(keep=keep):
-            return Settlement(job_id, token, JobState.CANCELLED, not keep, keeps_error=True)
+            return Settlement(
+                *(job_id, token, JobState.FAILED, not keep),
+                error=error,
+                ended=_ended(outcome),
+                run_time=run_time,
+                error_key=_key_of(outcome),
+            )
+        case Cancelled(keep=keep, error=error):
+            return Settlement(
+                *(job_id, token, JobState.CANCELLED, not keep),
+                error=error,
+                keeps_error=True,
+                ended=AttemptOutcome.CANCELLED,
+                run_time=run_time,
+            )
         case Discarded(reason=reason, keep=keep):
-            return Settlement(job_id, token, JobState.CANCELLED, not keep, error=reason)
+            return Settlement(
+                *(job_id, token, JobState.CANCELLED, not keep),
+                error=reason,
+                ended=AttemptOutcome.DISCARDED,
+                run_time=run_time,
+            )
         case Retried(error=error, delay=delay, refund=refund):
             return Settlement(
-                job_id, token, JobState.READY, refund=int(refund), delay=delay, error=error
+                *(job_id, token, JobState.READY),
+                refund=int(refund),
+                delay=delay,
+                error=error,
+                ended=_ended(outcome),
+                run_time=run_time,
+                error_key=_key_of(outcome),
             )
         case Released(error=error, delay=delay):
             return Settlement(

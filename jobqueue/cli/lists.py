@@ -29,12 +29,19 @@ from jobqueue.cli.output import (
 from jobqueue.cli.session import SECRETS_UNKNOWN, Session, note_broken_app, opened
 from jobqueue.cli.watch import watch
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
-from jobqueue.durations import from_now
+from jobqueue.durations import duration, from_now
 from jobqueue.errors import ConfigurationError, UnknownJob
-from jobqueue.records import FINISHED_STATES, LARGEST_ID, JobFilter, JobRecord, JobState
+from jobqueue.records import (
+    FINISHED_STATES,
+    LARGEST_ID,
+    AttemptRecord,
+    JobFilter,
+    JobRecord,
+    JobState,
+)
 from jobqueue.redaction import printable, summary_of
 from jobqueue.stored import not_found
-from jobqueue.views.jobs import hides_unknown, names_of_the_one_meant, shown_args
+from jobqueue.views.jobs import attempt_values, hides_unknown, names_of_the_one_meant, shown_args
 
 COLUMNS = (
     Column("ID", right=True),
@@ -44,6 +51,14 @@ COLUMNS = (
     Column("ATTEMPTS", right=True),
     Column("WHEN"),
     Column("ARGS", flexible=True),
+    Column("ERROR", flexible=True),
+)
+HISTORY_COLUMNS = (
+    Column("ATTEMPT", right=True),
+    Column("OUTCOME"),
+    Column("ENDED"),
+    Column("AFTER", right=True),
+    Column("WORKER"),
     Column("ERROR", flexible=True),
 )
 MASKED_NOTE = (
@@ -106,6 +121,8 @@ def show(
 ) -> None:
     """Show everything about one job.
 
+    Its attempts that did not succeed come last: the first one, and the newest.
+
     \b
     Examples:
       jobs show 42
@@ -125,10 +142,13 @@ def show(
         masked, now = not reveal and hides_unknown(record), session.adapter.now()
         if masked:
             note_broken_app(session, SECRETS_UNKNOWN)
+        attempts = session.adapter.attempts(job_id)
     if json_:
-        print_json(as_json(record, reveal=reveal))
+        history = [attempt_values(attempt) for attempt in attempts]
+        print_json(as_json(record, reveal=reveal) | {"history": history})
     else:
         _print_job(record, now, reveal=reveal)
+        _print_history(attempts, now)
     if masked:
         say_note(
             f"{record.handler} is not known here, so all its arguments are masked; "
@@ -251,6 +271,25 @@ def _print_job(record: JobRecord, now: datetime, *, reveal: bool) -> None:
     print_pairs([*pairs, ("args", compact_json(args)), *extra])
     if error:
         typer.echo(f"last_error\n{printable(_indented(error))}")
+
+
+def _print_history(attempts: Sequence[AttemptRecord], now: datetime) -> None:
+    """Print the attempts that did not succeed, the first one first."""
+    if attempts:
+        typer.echo("\nhistory")
+        print_table(HISTORY_COLUMNS, [_attempt_row(attempt, now) for attempt in attempts])
+
+
+def _attempt_row(attempt: AttemptRecord, now: datetime) -> list[str]:
+    began = attempt.started_at or attempt.ended_at
+    return [
+        str(attempt.number),
+        attempt.outcome.value,
+        from_now(attempt.ended_at, now),
+        duration((attempt.ended_at - began).total_seconds()),
+        attempt.worker_id or "",
+        summary_of(attempt.error),
+    ]
 
 
 def _indented(text: str) -> str:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from jobqueue import log
+from jobqueue.errors import JobTimeout
 from jobqueue.job import Job
 from jobqueue.perform.attempt import Attempt, StopNow, secrets_of, since, stored_secrets
 from jobqueue.perform.tracebacks import error_text
@@ -121,13 +122,14 @@ def _after_failure(
     secrets: Mapping[str, Any],
     keep: bool,
 ) -> Outcome:
+    timed_out = _is_a(error, JobTimeout)
     delay, policy_error = delay_after(policy, claimed, error)
     if policy_error is not None:
         why = error_text(policy_error, secrets)
         text = clean_error(f"{text}\nIts retry policy failed as well; the default is used:\n{why}")
     if delay is None:
-        return Failed(claimed, run_time, text, keep=keep)
-    return Retried(claimed, run_time, error=text, delay=delay)
+        return Failed(claimed, run_time, text, keep=keep, timed_out=timed_out)
+    return Retried(claimed, run_time, error=text, delay=delay, timed_out=timed_out)
 
 
 def _is_a(error: BaseException, *kinds: type[BaseException]) -> bool:

@@ -5,6 +5,12 @@ Treat all of it as frozen. Type checkers do, and `record` says why some of it is
 
 from __future__ import annotations
 
+from jobqueue.records.attempts import (
+    ATTEMPTS_LIFETIME,
+    MOST_ATTEMPTS_KEPT,
+    AttemptOutcome,
+    AttemptRecord,
+)
 from jobqueue.records.base import NO_DELAY, record
 from jobqueue.records.claims import (
     Cancelled,
@@ -49,6 +55,7 @@ from jobqueue.records.wakeups import (
 from jobqueue.records.workers import MOST_CRASHES, CrashedJob, NewWorker, Rescue, WorkerRecord
 
 __all__ = [
+    "ATTEMPTS_LIFETIME",
     "DEFAULT_PRIORITY",
     "DEFAULT_QUEUE",
     "ECHO_SECONDS",
@@ -57,12 +64,15 @@ __all__ = [
     "LARGEST_ID",
     "LARGEST_PAGE_CHARACTERS",
     "LOOK_ANYWHERE",
+    "MOST_ATTEMPTS_KEPT",
     "MOST_CRASHES",
     "MOST_QUEUES_SENT",
     "NO_DELAY",
     "STATS_LIFETIME",
     "UNFINISHED_STATES",
     "Ailment",
+    "AttemptOutcome",
+    "AttemptRecord",
     "Cancelled",
     "Claim",
     "ClaimedJob",

@@ -98,19 +98,27 @@ class Committed(Succeeded):
 
 @record
 class Retried(Outcome):
-    """The job is attempted again after `delay`. With `refund` the last attempt does not count."""
+    """The job is attempted again after `delay`. With `refund` the last attempt does not count.
+
+    With `timed_out` it took longer than it may.
+    """
 
     error: str = ""
     delay: timedelta = NO_DELAY
     refund: bool = False
+    timed_out: bool = field(default=False, kw_only=True)
 
 
 @record
 class Failed(Outcome):
-    """The job has no attempts left, or cannot be performed. The row is removed unless `keep`."""
+    """The job has no attempts left, or cannot be performed. The row is removed unless `keep`.
+
+    With `timed_out` its last attempt took longer than it may.
+    """
 
     error: str = ""
     keep: bool = True
+    timed_out: bool = field(default=False, kw_only=True)
 
 
 @record

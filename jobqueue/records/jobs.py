@@ -63,6 +63,10 @@ class NewJob:
 class JobRecord:
     """A job as its row in `background_jobs` has it. Times are aware and in UTC.
 
+    The last attempt that has ended began at `started_at`, took `run_time`, and was performed by the
+    worker `performed_by`. `run_time` is None when its process died. `error_key` is the key of the
+    group of its error.
+
     Its `repr` leaves the arguments out: they may be secret, and a `repr` ends up in logs.
     """
 
@@ -86,6 +90,10 @@ class JobRecord:
     progress: Any = None
     result: Any = None
     cancel_requested_at: datetime | None = None
+    started_at: datetime | None = None
+    run_time: timedelta | None = None
+    performed_by: str | None = None
+    error_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from jobqueue.job import Job, names_of, registry
-from jobqueue.records import JobRecord, ScheduleRecord
+from jobqueue.records import AttemptRecord, JobRecord, ScheduleRecord
 from jobqueue.redaction import MASK, Secrets
+
+PUBLISHED_AS = {"run_time": "run_seconds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,20 @@ class JobView:
     def values(self) -> dict[str, Any]:
         """Return every field of the row by its name, masked."""
         row = {field.name: getattr(self.record, field.name) for field in fields(JobRecord)}
+        row = {PUBLISHED_AS.get(name, name): value for name, value in row.items()}
+        run_time = self.record.run_time
+        row["run_seconds"] = None if run_time is None else run_time.total_seconds()
         return {**row, "args": self.args, "progress": self.progress, "result": self.result}
+
+
+def attempt_values(attempt: AttemptRecord) -> dict[str, Any]:
+    """Return an attempt that did not succeed, as it is shown. Its error was masked when it ended.
+
+    Without the id of its job.
+    """
+    values = {field.name: getattr(attempt, field.name) for field in fields(AttemptRecord)}
+    del values["job_id"]
+    return values
 
 
 def job_view(record: JobRecord, *, reveal: bool = False) -> JobView:

@@ -21,7 +21,7 @@ from jobqueue.log.phrases import title_of
 from jobqueue.records import EnqueuedOnce, JobFilter, JobRecord, JobState, NewJob, UsedKey
 from jobqueue.redaction import MASK, clean_error
 from jobqueue.stored import StoredJob, not_found
-from jobqueue.views.jobs import classes_meant, job_view
+from jobqueue.views.jobs import attempt_values, classes_meant, job_view
 from jobqueue.web.access import Scope
 from jobqueue.web.models import NewJobBody
 from jobqueue.web.operations import Answer, ApiCall
@@ -128,6 +128,13 @@ def _digest(value: Any) -> str:
 def show(call: ApiCall) -> Answer:
     """Answer a job as it is now."""
     return Answer(job_json(found(call)))
+
+
+def attempts(call: ApiCall) -> Answer:
+    """Answer the attempts at a job that did not succeed, the first one first."""
+    noted = map(attempt_values, call.adapter.attempts(found(call).id))
+    plain = [{name: _plain(value) for name, value in values.items()} for values in noted]
+    return Answer({"attempts": plain})
 
 
 def found(call: ApiCall) -> StoredJob:

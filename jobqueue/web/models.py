@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 from jobqueue.config import QUEUE_NAME
-from jobqueue.records import LARGEST_ID, JobState
+from jobqueue.records import LARGEST_ID, AttemptOutcome, JobState
 
 MOST_VALUES = 50
 MOST_IDS = 1_000
@@ -40,6 +40,19 @@ JOB_EXAMPLE: dict[str, Any] = {
     "progress": {"fraction": 0.4, "message": "rendering"},
     "result": None,
     "cancel_requested_at": None,
+    "started_at": None,
+    "run_seconds": None,
+    "performed_by": None,
+    "error_key": None,
+}
+ATTEMPT_EXAMPLE: dict[str, Any] = {
+    "number": 1,
+    "worker_id": "web-1:4711:8f3a61c2",
+    "started_at": "2026-01-31T12:00:01+00:00",
+    "ended_at": "2026-01-31T12:00:03+00:00",
+    "outcome": "failed",
+    "error": "ConnectionError: no route to host",
+    "error_key": "5f0c7b1a9e33",
 }
 
 
@@ -187,6 +200,34 @@ class JobAnswer(Answered):
     progress: Any = Field(description="The progress that it reported last, any JSON value.")
     result: Any = Field(description="The value that it returned, if its class keeps results.")
     cancel_requested_at: datetime | None
+    started_at: datetime | None = Field(description="When the last attempt that ended began.")
+    run_seconds: float | None = Field(
+        description="How long it took; null if its process ended with it."
+    )
+    performed_by: str | None = Field(description="The worker that performed it.")
+    error_key: str | None = Field(description="The key of the group of its error.")
+
+
+class AttemptAnswer(Answered):
+    """An attempt that did not succeed."""
+
+    number: int = Field(description="The number of the attempt, from 1.")
+    worker_id: str | None
+    started_at: datetime | None
+    ended_at: datetime
+    outcome: AttemptOutcome
+    error: str | None
+    error_key: str | None
+
+
+class AttemptsAnswer(Answered):
+    """The attempts at a job that did not succeed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"attempts": [ATTEMPT_EXAMPLE]}]})
+
+    attempts: list[AttemptAnswer] = Field(
+        description="The first one, and the newest; gone with the job, and after a week."
+    )
 
 
 class ChangedJobAnswer(RootModel[JobAnswer | JobStateAnswer]):

@@ -71,6 +71,15 @@ OPERATIONS = (
         answers={200: models.JobAnswer},
     ),
     _of_job(
+        "GET",
+        f"{JOB}/attempts",
+        "See the attempts at a job that did not succeed",
+        jobs.attempts,
+        scope=Scope.READ,
+        problems=(404,),
+        answers={200: models.AttemptsAnswer},
+    ),
+    _of_job(
         "PATCH",
         JOB,
         "Change the arguments of a job",

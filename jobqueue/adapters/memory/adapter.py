@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobqueue.adapters.composed import ComposedAdapter, Roles
+from jobqueue.adapters.memory.attempts import MemoryAttempts
 from jobqueue.adapters.memory.control import MemoryControl
 from jobqueue.adapters.memory.keys import MemoryKeys
 from jobqueue.adapters.memory.leases import MemoryLeases
@@ -39,6 +40,7 @@ class MemoryAdapter(ComposedAdapter):
                 wakeups=MemoryWakeups(store),
                 leases=MemoryLeases(store),
                 reads=MemoryReads(store),
+                attempts=MemoryAttempts(store),
                 control=MemoryControl(store),
                 retention=MemoryRetention(store),
                 schedules=MemorySchedules(store, self.path),

@@ -43,7 +43,7 @@ class MemoryRetention(MemoryRole, RetentionRole):
                 ]
                 too_many = max(too_many, too_old, key=len)
             for record in too_many[:limit]:
-                del self._store.rows[record.id]
+                self._store.remove(record.id)
             return len(too_many[:limit])
 
     def _end_now(self, state: JobState, handlers: Collection[str]) -> None:

@@ -9,13 +9,23 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.memory.listener import MemoryListener
 from jobqueue.adapters.settlement import Pair, Settlement
 from jobqueue.clock import Clock
 from jobqueue.forks import renewed_in_children
-from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState, Wakeup, WorkerRecord
+from jobqueue.records import (
+    FINISHED_STATES,
+    MOST_ATTEMPTS_KEPT,
+    AttemptRecord,
+    JobFilter,
+    JobRecord,
+    JobState,
+    Wakeup,
+    WorkerRecord,
+)
 from jobqueue.stored import StoredJob, kept_by
 
 Position = tuple[int, datetime, int]
@@ -51,6 +61,7 @@ class MemoryStore:
         self.later: list[tuple[datetime, int]] = []
         self.workers: dict[str, WorkerRecord] = {}
         self.paused: set[str] = set()
+        self.attempts: dict[int, list[AttemptRecord]] = {}
 
     def _begin_alone(self) -> None:
         """Begin with a new lock, which no thread holds, and without listeners."""
@@ -92,6 +103,7 @@ class MemoryStore:
         """Remove a row."""
         del self.rows[job_id]
         self.running.pop(job_id, None)
+        self.attempts.pop(job_id, None)
 
     def matching(self, where: JobFilter) -> Iterator[Row]:
         """The rows that match a filter, in the order of their ids."""
@@ -137,8 +149,29 @@ class MemoryStore:
         if settlement.remove:
             self.remove(settlement.id)
         else:
-            self.put(Row(self._settled(row.record, settlement), row.args))
+            settled = self._settled(row.record, settlement)
+            self.put(Row(settled, row.args))
+            self._note(row.record, settled, settlement)
         return True
+
+    def _note(self, running: StoredJob, settled: StoredJob, settlement: Settlement) -> None:
+        """Note an attempt that has not succeeded: the first of a job stays, and the newest."""
+        if settlement.ended is None:
+            return
+        noted = self.attempts.setdefault(running.id, [])
+        noted.append(
+            AttemptRecord(
+                job_id=running.id,
+                number=running.attempts,
+                worker_id=settled.performed_by,
+                started_at=settled.started_at,
+                ended_at=settled.updated_at,
+                outcome=settlement.ended,
+                error=settlement.error or settled.last_error,
+                error_key=settlement.error_key,
+            )
+        )
+        del noted[1 : max(len(noted) - MOST_ATTEMPTS_KEPT + 1, 1)]
 
     def _settled(self, record: StoredJob, settlement: Settlement) -> StoredJob:
         now, delay, progress = self.now(), settlement.delay, settlement.progress
@@ -159,7 +192,21 @@ class MemoryStore:
             progress=record.progress if progress is None else json.loads(progress),
             result=json.loads(settlement.result) if settlement.result else None,
             updated_at=now,
+            error_key=record.error_key if keeps_error else settlement.error_key,
+            **_performance(record, settlement, now),
         )
+
+
+def _performance(record: StoredJob, settlement: Settlement, now: datetime) -> dict[str, Any]:
+    """When the attempt began, how long it took, and who performed it."""
+    run_time = settlement.run_time
+    if run_time is None and settlement.ended is None:
+        return {}
+    return {
+        "started_at": record.locked_at if run_time is None else now - run_time,
+        "run_time": run_time,
+        "performed_by": record.locked_by,
+    }
 
 
 class MemoryRole:

@@ -319,9 +319,14 @@ class PostgresPath(SqlPath):
             (settling.remove, {"ids": _array(ids), "token": token, **wait})
             for token, ids in ids_by_token(settlements.removals).items()
         ]
+        if settlements.tried_before:
+            tried_before = {"tried_before": list(settlements.tried_before)}
+            statements = [(settling.remove_and_forget, v | tried_before) for _, v in statements]
         if settlements.changes:
+            is_noted = any(change.ended is not None for change in settlements.changes)
             values = _columns(settlements.changes) | wait | self._clock_value()
-            statements.append((settling.change, values))
+            change = settling.change_and_note if is_noted else settling.change
+            statements.append((change, values))
         return statements
 
     def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
@@ -396,4 +401,7 @@ def _columns(settlements: Sequence[Settlement]) -> dict[str, list[Any]]:
         "keeps_errors": [s.keeps_error for s in settlements],
         "results": [s.result for s in settlements],
         "progresses": [s.progress for s in settlements],
+        "run_seconds": [seconds(s.run_time) for s in settlements],
+        "error_keys": [s.error_key for s in settlements],
+        "ended": [None if s.ended is None else s.ended.value for s in settlements],
     }

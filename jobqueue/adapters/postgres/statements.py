@@ -17,6 +17,7 @@ from jobqueue.adapters.postgres.claim_statements import BUT, ClaimStatements
 from jobqueue.adapters.postgres.copy_format import COPY, RESERVE
 from jobqueue.adapters.postgres.limits import WAITING_WITHIN_TRANSACTION, WAITING_WITHIN_TURN
 from jobqueue.adapters.postgres.schema_name import SchemaName
+from jobqueue.records import MOST_ATTEMPTS_KEPT
 
 # Identity values are given out in the order of the SELECT, so the ids ascend as the jobs do.
 ENQUEUE = """
@@ -65,6 +66,16 @@ WHERE {limited} AND id = ANY ({rows}) AND claim_token = %(token)s
 RETURNING id, claim_token
 """
 
+# The attempts at a job go with it. Few jobs have any, so that most batches do not look for them.
+REMOVE_AND_FORGET = f"""
+WITH removed AS ({REMOVE}),
+forgotten AS (
+    DELETE FROM {{schema}}.background_attempts WHERE job_id = ANY (ARRAY(
+        SELECT id FROM removed WHERE id = ANY (%(tried_before)s::bigint[])))
+)
+SELECT id, claim_token FROM removed
+"""  # noqa: S608 - composed of constants
+
 # The rule of `settlement.py` is written out here for speed: a batch is one statement, whatever its
 # outcomes. A job that becomes ready, and that somebody has cancelled, ends cancelled and keeps the
 # reason, which is in `last_error`.
@@ -77,6 +88,13 @@ SET state = CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NU
     last_error = CASE WHEN mine.keeps_error OR mine.state = 'ready'
                            AND job.cancel_requested_at IS NOT NULL
                       THEN job.last_error ELSE mine.error END,
+    error_key = CASE WHEN mine.keeps_error OR mine.state = 'ready'
+                          AND job.cancel_requested_at IS NOT NULL
+                     THEN job.error_key ELSE mine.error_key END,
+    started_at = coalesce({now} - mine.run_seconds * interval '1 second', job.started_at),
+    run_seconds = coalesce(mine.run_seconds, job.run_seconds),
+    performed_by = CASE WHEN mine.run_seconds IS NULL THEN job.performed_by
+                        ELSE job.locked_by END,
     progress = coalesce(mine.progress::json, job.progress),
     result = mine.result::json,
     failed_at = CASE WHEN mine.state = 'failed' THEN {now} END,
@@ -85,15 +103,48 @@ SET state = CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NU
     locked_at = NULL, locked_by = NULL, claim_token = NULL, updated_at = {now}
 FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[], %(states)s::text[], %(refunds)s::int[],
             %(delays)s::float8[], %(errors)s::text[], %(keeps_errors)s::bool[],
-            %(results)s::text[], %(progresses)s::text[])
-     AS mine (id, token, state, refund, delay, error, keeps_error, result, progress)
+            %(results)s::text[], %(progresses)s::text[], %(run_seconds)s::float8[],
+            %(error_keys)s::text[], %(ended)s::text[])
+     AS mine (id, token, state, refund, delay, error, keeps_error, result, progress,
+              run_seconds, error_key, ended)
 WHERE {limited} AND job.id = ANY ({rows})
       AND job.id = mine.id AND job.claim_token = mine.token
 RETURNING mine.id, mine.token,
           CASE WHEN job.state = 'cancelled' AND job.cancel_requested_at IS NOT NULL
                     AND (mine.state = 'ready' OR mine.keeps_error)
-               THEN coalesce(job.last_error, '') END
+               THEN coalesce(job.last_error, '') END AS reason
 """
+
+# Each attempt that has not succeeded gets the place after the job's last one. The first attempt
+# stays, and the newest: the one that would be too many goes, found by its key.
+CHANGE_AND_NOTE = f"""
+WITH changed AS ({CHANGE},
+    least(job.attempts, 2147483646) + mine.refund AS number, job.performed_by, job.started_at,
+    job.updated_at, mine.ended, coalesce(mine.error, job.last_error) AS error, mine.error_key
+),
+noted AS (
+    SELECT *, 1 + coalesce((
+        SELECT max(place) FROM {{schema}}.background_attempts
+        WHERE job_id = changed.id AND place < 2147483647), 0) AS place
+    FROM changed WHERE ended IS NOT NULL
+),
+stored AS (
+    INSERT INTO {{schema}}.background_attempts
+        (job_id, place, number, worker_id, started_at, ended_at, outcome, error, error_key)
+    SELECT id, place, number, performed_by, started_at, updated_at, ended, error, error_key
+    FROM noted
+    ON CONFLICT DO NOTHING
+),
+forgotten AS (
+    DELETE FROM {{schema}}.background_attempts WHERE ctid = ANY (ARRAY(
+        SELECT one_too_many.ctid FROM noted CROSS JOIN LATERAL (
+            SELECT ctid FROM {{schema}}.background_attempts
+            WHERE job_id = noted.id AND place = noted.place - {MOST_ATTEMPTS_KEPT - 1}
+            LIMIT 1) AS one_too_many
+        WHERE noted.place > {MOST_ATTEMPTS_KEPT}))
+)
+SELECT id, token, reason FROM changed
+"""  # noqa: S608 - composed of constants
 
 # What is still held when what is not locked has been settled.
 STILL_HELD = """
@@ -109,29 +160,36 @@ class SettleStatements:
     """The statements that settle a batch of jobs."""
 
     remove: str
+    remove_and_forget: str
     change: str
+    change_and_note: str
+
+    @classmethod
+    def _of(
+        cls, schema: SchemaName, to_remove: str = ROWS, to_change: str = ROWS, **values: str
+    ) -> SettleStatements:
+        return cls(
+            remove=schema.written_into(REMOVE, rows=to_remove, **values),
+            remove_and_forget=schema.written_into(REMOVE_AND_FORGET, rows=to_remove, **values),
+            change=schema.written_into(CHANGE, rows=to_change, **values),
+            change_and_note=schema.written_into(CHANGE_AND_NOTE, rows=to_change, **values),
+        )
 
     @classmethod
     def within_turn(cls, schema: SchemaName, now: str) -> SettleStatements:
         """The statements of a turn. `now` is the SQL expression for the time."""
-        values = {"now": now, "rows": ROWS, "limited": WAITING_WITHIN_TURN}
-        return cls(schema.written_into(REMOVE, **values), schema.written_into(CHANGE, **values))
+        return cls._of(schema, now=now, limited=WAITING_WITHIN_TURN)
 
     @classmethod
     def passing_over(cls, schema: SchemaName, now: str) -> SettleStatements:
         """The statements that pass over rows which somebody else has locked."""
-        values = {"now": now, "limited": WAITING_WITHIN_TURN}
         to_remove, to_change = map(schema.written_into, (ROWS_TO_REMOVE, ROWS_TO_CHANGE))
-        return cls(
-            schema.written_into(REMOVE, rows=to_remove, **values),
-            schema.written_into(CHANGE, rows=to_change, **values),
-        )
+        return cls._of(schema, to_remove, to_change, now=now, limited=WAITING_WITHIN_TURN)
 
     @classmethod
     def within_transaction(cls, schema: SchemaName, now: str) -> SettleStatements:
         """The statements that end a job's own transaction, which may take as long as the job."""
-        values = {"now": now, "rows": ROWS, "limited": WAITING_WITHIN_TRANSACTION}
-        return cls(schema.written_into(REMOVE, **values), schema.written_into(CHANGE, **values))
+        return cls._of(schema, now=now, limited=WAITING_WITHIN_TRANSACTION)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from jobqueue.adapters.composed import ComposedAdapter, Roles
+from jobqueue.adapters.sql.attempts import SqlAttempts
 from jobqueue.adapters.sql.control import SqlControl
 from jobqueue.adapters.sql.keys import SqlKeys
 from jobqueue.adapters.sql.leases import SqlLeases
@@ -51,6 +52,7 @@ class SqlAdapter(ComposedAdapter):
                 wakeups=wakeups,
                 leases=leases,
                 reads=SqlReads(parts),
+                attempts=SqlAttempts(parts),
                 control=SqlControl(parts),
                 retention=SqlRetention(parts),
                 schedules=SqlSchedules(parts, path),

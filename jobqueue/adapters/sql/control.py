@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Delete, Update, bindparam, case, delete, sele
 
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.sql import queries
+from jobqueue.adapters.sql.attempts import forget_attempts
 from jobqueue.adapters.sql.database import FOR_EVER
 from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.readings import decoded
@@ -148,10 +149,25 @@ class SqlControl(SqlRole, ControlRole):
             raise RowLocked(f"{self.database.name}: somebody keeps rows of running jobs locked")
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
-        return self._execute(self._delete(where, include_running), answer_seconds=FOR_EVER)
+        statement = self._delete(where, include_running)
+
+        def work(connection: Connection) -> int:
+            number = connection.execute(statement).rowcount
+            if number:
+                forget_attempts(connection, where.ids)
+            return number
+
+        return self.database.write(work, answer_seconds=FOR_EVER)
 
     def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
-        return self._execute_for_records(self._delete(where, include_running))
+        statement = self._delete(where, include_running).returning(*queries.record_columns())
+
+        def work(connection: Connection) -> list[Any]:
+            rows = list(connection.execute(statement))
+            forget_attempts(connection, [row.id for row in rows])
+            return rows
+
+        return self._records(sorted(self.database.write(work), key=attrgetter("id")))
 
     def _delete(self, where: JobFilter, include_running: bool) -> Delete:
         statement = delete(JOBS).where(*queries.conditions(where, self.time.now()))
@@ -159,8 +175,8 @@ class SqlControl(SqlRole, ControlRole):
             return statement
         return statement.where(JOBS.c.state != JobState.RUNNING.value)
 
-    def _execute_for_records(self, statement: Update | Delete) -> list[StoredJob]:
-        """Run a statement; return the jobs that it changed or removed, ordered by id."""
+    def _execute_for_records(self, statement: Update) -> list[StoredJob]:
+        """Run a statement; return the jobs that it changed, ordered by id."""
         returning = statement.returning(*queries.record_columns())
         rows = self.database.write(lambda connection: connection.execute(returning).all())
         return self._records(sorted(rows, key=attrgetter("id")))

@@ -30,8 +30,9 @@ from sqlalchemy import (
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.settlement import GIVEN_BACK, Freed
 from jobqueue.adapters.sql import queries
+from jobqueue.adapters.sql.attempts import EndedAttempt, note_attempts
 from jobqueue.adapters.sql.database import BEAT_SECONDS
-from jobqueue.adapters.sql.readings import mapping, names
+from jobqueue.adapters.sql.readings import mapping, name_or_none, names, whole
 from jobqueue.adapters.sql.role import (
     CANCEL_REQUESTED,
     UNLOCKED,
@@ -40,8 +41,9 @@ from jobqueue.adapters.sql.role import (
     held_by,
     rows_where,
 )
-from jobqueue.adapters.sql.tables import DAWN, DUSK, JOBS, WORKERS, to_name
+from jobqueue.adapters.sql.tables import DAWN, DUSK, JOBS, WORKERS, to_name, to_utc
 from jobqueue.records import (
+    AttemptOutcome,
     CrashedJob,
     JobFilter,
     JobState,
@@ -111,7 +113,7 @@ class SqlLeases(SqlRole, LeasesRole):
 
         def work(connection: Connection, passing_over: bool) -> Rescue:
             connection.execute(_without(worker_id, passing_over))
-            rows = connection.execute(self._free(worker_id, GIVEN_BACK, passing_over))
+            rows = self._free(connection, worker_id, GIVEN_BACK, passing_over)
             return self._rescue(connection, worker_id, rows, passing_over)
 
         return self._announced(self.database.write_giving_way(work))
@@ -132,7 +134,7 @@ class SqlLeases(SqlRole, LeasesRole):
             if not removed:
                 is_locked = passing_over and _has_worker(connection, seen.id, unchanged)
                 return Rescue(seen.id, worker_is_locked=True) if is_locked else None
-            rows = connection.execute(self._free(seen.id, Freed.lost(error), passing_over))
+            rows = self._free(connection, seen.id, Freed.lost(error), passing_over)
             return self._rescue(connection, seen.id, rows, passing_over)
 
         return self._announced(self.database.write_giving_way(work))
@@ -146,11 +148,11 @@ class SqlLeases(SqlRole, LeasesRole):
             connection.execute(_without(worker_id, passing_over))
             rows: list[Any] = []
             for job, is_it in zip(performing, performed, strict=True):
-                crashed = self._free(worker_id, Freed.crashed(job), passing_over, is_it)
-                rows += connection.execute(crashed)
+                crashed = Freed.crashed(job)
+                rows += self._free(connection, worker_id, crashed, passing_over, is_it)
             # One that was performed and has been passed over may not be locked any more.
             others = not_(or_(false(), *performed))
-            rows += connection.execute(self._free(worker_id, GIVEN_BACK, passing_over, others))
+            rows += self._free(connection, worker_id, GIVEN_BACK, passing_over, others)
             return self._rescue(connection, worker_id, rows, passing_over)
 
         return self._announced(self.database.write_giving_way(work))
@@ -165,7 +167,7 @@ class SqlLeases(SqlRole, LeasesRole):
         def work(connection: Connection, passing_over: bool) -> Rescue | None:
             if _has_worker(connection, worker_id):
                 return None
-            rows = connection.execute(self._free(worker_id, Freed.lost(error), passing_over))
+            rows = self._free(connection, worker_id, Freed.lost(error), passing_over)
             return self._rescue(connection, worker_id, rows, passing_over)
 
         return self._announced(self.database.write_giving_way(work))
@@ -179,7 +181,7 @@ class SqlLeases(SqlRole, LeasesRole):
         def work(connection: Connection, passing_over: bool) -> Rescue:
             found = [tuple(row) for row in connection.execute(query)]
             strays = [(job_id, token) for job_id, token in found if (job_id, token) not in held]
-            free = self._free(worker_id, GIVEN_BACK, passing_over, is_it)
+            free = self._freeing(worker_id, GIVEN_BACK, passing_over, is_it)
             rows: list[Any] = []
             for job_id, token in strays:
                 rows += connection.execute(free, {"stray_id": job_id, "stray_token": token})
@@ -189,12 +191,26 @@ class SqlLeases(SqlRole, LeasesRole):
 
     def _free(
         self,
+        connection: Connection,
+        worker_id: str,
+        freed: Freed,
+        passing_over: bool,
+        which: ColumnElement[bool] = ALL,
+    ) -> list[Any]:
+        """Free the jobs of a worker, or some of them, and note the attempts that end by that."""
+        rows = list(connection.execute(self._freeing(worker_id, freed, passing_over, which)))
+        if freed.ended is not None:
+            note_attempts(connection, [_ended_attempt(row, worker_id, freed) for row in rows])
+        return rows
+
+    def _freeing(
+        self,
         worker_id: str,
         freed: Freed,
         passing_over: bool,
         which: ColumnElement[bool] = ALL,
     ) -> Update:
-        """Free the jobs of a worker, or some of them; returns (id, state) of each.
+        """The statement that frees the jobs of a worker, or some of them, and returns each.
 
         Each job changes in one statement. Somebody may cancel it at the same moment, and between
         two statements that would be missed.
@@ -217,15 +233,19 @@ class SqlLeases(SqlRole, LeasesRole):
                 failed_at=case((fails & ~CANCEL_REQUESTED, now)),
                 finished_at=case((fails | CANCEL_REQUESTED, now)),
                 updated_at=now,
+                **_performance(freed),
             )
-            .returning(JOBS.c.id, JOBS.c.state)
+            .returning(
+                *(JOBS.c.id, JOBS.c.state, JOBS.c.attempts, JOBS.c.started_at, JOBS.c.updated_at),
+                JOBS.c.last_error,
+            )
         )
 
     def _rescue(
         self, connection: Connection, worker_id: str, rows: Iterable[Any], passing_over: bool
     ) -> Rescue:
-        """The rescue of jobs that were just freed, from the (id, state) of each."""
-        states = {job_id: JobState(state) for job_id, state in rows}
+        """The rescue of jobs that were just freed, from the rows of `_freeing`."""
+        states = {row.id: JobState(row.state) for row in rows}
         ended = tuple(job_id for job_id, state in states.items() if state is not JobState.READY)
         records: list[StoredJob] = []
         if ended:
@@ -299,6 +319,30 @@ def _fails(freed: Freed) -> ColumnElement[bool]:
     if freed.most_crashes is not None:
         conditions.append(JOBS.c.crashes >= freed.most_crashes - freed.crashes)
     return or_(*conditions)
+
+
+def _performance(freed: Freed) -> dict[str, Any]:
+    """The columns that tell of an attempt, where one has ended. Nobody knows how long it took."""
+    if freed.ended is None:
+        return {}
+    return {
+        "performed_by": JOBS.c.locked_by,
+        "started_at": JOBS.c.locked_at,
+        "run_seconds": None,
+    }
+
+
+def _ended_attempt(row: Any, worker_id: str, freed: Freed) -> EndedAttempt:
+    return EndedAttempt(
+        job_id=row.id,
+        number=whole(row.attempts, 0),
+        worker_id=worker_id,
+        started_at=None if row.started_at is None else to_utc(row.started_at),
+        ended_at=to_utc(row.updated_at),
+        outcome=freed.ended or AttemptOutcome.LOST,
+        error=freed.error or name_or_none(row.last_error),
+        error_key=None,
+    )
 
 
 def _less(attempts: ColumnElement[int], refund: int) -> ColumnElement[int]:

@@ -49,7 +49,12 @@ _RECORD_COLUMNS = (
     "failed_at",
     "finished_at",
     "cancel_requested_at",
+    "started_at",
+    "run_seconds",
+    "performed_by",
+    "error_key",
 )
+_OPTIONAL_NAMES = ("locked_by", "last_error", "performed_by", "error_key")
 _NAME_COLUMNS = ("handler", "queue")
 _NUMBER_COLUMNS = ("priority", "attempts", "max_attempts", "crashes")
 _TIME_COLUMNS = tuple(name for name in _RECORD_COLUMNS if name.endswith("_at"))
@@ -172,7 +177,9 @@ def job_record(row: Row[Any]) -> StoredJob:
     for name in _TIME_COLUMNS:
         values[name] = None if values[name] is None else to_utc(values[name])
     values |= {name: to_name(values[name]) for name in _NAME_COLUMNS}
-    values |= {name: name_or_none(values[name]) for name in ("locked_by", "last_error")}
+    values |= {name: name_or_none(values[name]) for name in _OPTIONAL_NAMES}
+    run_seconds = values.pop("run_seconds")
+    values["run_time"] = None if run_seconds is None else span(run_seconds)
     for name in _NUMBER_COLUMNS:
         if type(values[name]) is not int:
             values[name] = whole(values[name], 0)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Select, and_, delete, or_, select, update
 from sqlalchemy.sql.expression import ColumnElement
 
 from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.adapters.sql.attempts import forget_attempts
 from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import JOBS, to_name
@@ -60,6 +61,7 @@ class SqlRetention(SqlRole, RetentionRole):
         def work(connection: Connection) -> int:
             ids = self._too_many(connection, of_class, keep, limit, locked=True)
             connection.execute(delete(JOBS).where(JOBS.c.id.in_(ids)))
+            forget_attempts(connection, ids)
             return len(ids)
 
         return self.database.write(work)

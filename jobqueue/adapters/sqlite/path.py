@@ -30,6 +30,8 @@ from jobqueue.adapters.sqlite.statements import (
     FIND_BY_WALKING,
     FIND_IN_ALL_QUEUES,
     FIND_IN_QUEUES,
+    FORGET,
+    FORGET_ONE_TOO_MANY,
     FURTHER,
     HELD,
     HELD_UNDER,
@@ -41,6 +43,7 @@ from jobqueue.adapters.sqlite.statements import (
     MEND_QUEUES,
     MOST_LANES,
     MOST_ROWS,
+    NOTE,
     PAUSED,
     PRIORITIES_SEEN,
     READY_QUEUES,
@@ -66,7 +69,9 @@ class SqlitePath(SqlPath):
         super().__init__(parts)
         now, later = self.time.now_sql, self.time.later_sql
         self._enqueue_sql = ENQUEUE.format(now=now, later=later("(value ->> 6)"))
-        self._change_sql = CHANGE.format(now=now, later=later(":delay"))
+        self._change_sql = CHANGE.format(
+            now=now, later=later(":delay"), started=later("-:run_seconds")
+        )
         self._find_in_all_sql, self._find_in_one_sql, self._find_in_some_sql = _finding(but="")
         self._find_but = _finding(but=BUT)
         self._walked_to: int | None = None
@@ -248,9 +253,26 @@ class SqlitePath(SqlPath):
         mine = [change for change in changes if (change.id, change.token) in held]
         if mine:
             connection.exec_driver_sql(self._change_sql, [self._columns(change) for change in mine])
+            self._note(connection, [change for change in mine if change.ended is not None])
         called_off = [(change.id, change.token) for change in mine if change.heeds_cancel]
         reasons = {pair: held[pair] for pair in called_off if held[pair] is not None}
         return Applied(list(held), reasons)
+
+    def _note(self, connection: Connection, ended: Sequence[Settlement]) -> None:
+        """Note attempts that have not succeeded."""
+        if ended:
+            attempts = [
+                {
+                    "id": change.id,
+                    "refund": change.refund,
+                    "ended": str(change.ended),
+                    "error": change.error,
+                    "error_key": change.error_key,
+                }
+                for change in ended
+            ]
+            connection.exec_driver_sql(NOTE, attempts)
+            connection.exec_driver_sql(FORGET_ONE_TOO_MANY, attempts)
 
     def _columns(self, settlement: Settlement) -> dict[str, Any]:
         return {
@@ -262,6 +284,8 @@ class SqlitePath(SqlPath):
             "keeps_error": settlement.keeps_error,
             "progress": settlement.progress,
             "result": settlement.result,
+            "run_seconds": seconds(settlement.run_time),
+            "error_key": settlement.error_key,
             "failed": settlement.state is JobState.FAILED,
             "finished": settlement.state in FINISHED_STATES,
             **self.time.values(),
@@ -269,6 +293,9 @@ class SqlitePath(SqlPath):
 
     def settle_within(self, connection: Connection, settlements: Settlements) -> Applied:
         removed = Applied(self._remove(connection, settlements.removals), {})
+        if settlements.tried_before:
+            gone = {job_id for job_id, _ in removed.pairs}.intersection(settlements.tried_before)
+            connection.exec_driver_sql(FORGET, {"ids": json.dumps(list(gone))})
         return removed.plus(self._change(connection, settlements.changes))
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from jobqueue.records import MOST_ATTEMPTS_KEPT
+
 # One parameter carries the whole batch, so its size does not matter. Rows are inserted in the
 # order of the SELECT, so the ids ascend as the jobs do.
 ENQUEUE = """
@@ -170,6 +172,11 @@ SET state = CASE WHEN :state = 'ready' AND cancel_requested_at IS NOT NULL
     run_at = CASE WHEN :delay IS NULL THEN run_at ELSE {later} END,
     last_error = CASE WHEN :keeps_error OR :state = 'ready' AND cancel_requested_at IS NOT NULL
                       THEN last_error ELSE :error END,
+    error_key = CASE WHEN :keeps_error OR :state = 'ready' AND cancel_requested_at IS NOT NULL
+                     THEN error_key ELSE :error_key END,
+    started_at = CASE WHEN :run_seconds IS NULL THEN started_at ELSE {started} END,
+    run_seconds = coalesce(:run_seconds, run_seconds),
+    performed_by = CASE WHEN :run_seconds IS NULL THEN performed_by ELSE locked_by END,
     progress = coalesce(:progress, progress),
     result = :result,
     failed_at = CASE WHEN :failed THEN {now} END,
@@ -177,3 +184,23 @@ SET state = CASE WHEN :state = 'ready' AND cancel_requested_at IS NOT NULL
     locked_at = NULL, locked_by = NULL, claim_token = NULL, updated_at = {now}
 WHERE id = :id
 """
+
+# Each attempt that has not succeeded gets the place after the job's last one. The first attempt
+# stays, and the newest.
+NOTE = """
+INSERT OR IGNORE INTO background_attempts
+    (job_id, place, number, worker_id, started_at, ended_at, outcome, error, error_key)
+SELECT id, 1 + coalesce((SELECT max(place) FROM background_attempts
+                         WHERE job_id = :id AND place < 2147483647), 0),
+       min(CAST(attempts AS INTEGER), 2147483646) + :refund, performed_by, started_at, updated_at,
+       :ended, coalesce(:error, last_error), :error_key
+FROM background_jobs WHERE id = :id
+"""
+FORGET_ONE_TOO_MANY = f"""
+DELETE FROM background_attempts
+WHERE job_id = :id AND place > 1
+  AND place <= (SELECT max(place) FROM background_attempts
+                WHERE job_id = :id AND place < 2147483647) - {MOST_ATTEMPTS_KEPT - 1}
+"""  # noqa: S608 - composed of constants
+FORGET = """
+DELETE FROM background_attempts WHERE job_id IN (SELECT value FROM json_each(:ids))"""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from jobqueue.testing.contract.announcements import AnnouncementsContract
 from jobqueue.testing.contract.any_order import AnyOrderContract
+from jobqueue.testing.contract.attempts import AttemptsContract
 from jobqueue.testing.contract.control import ControlContract
 from jobqueue.testing.contract.keys import KeysContract
 from jobqueue.testing.contract.leases import LeasesContract
@@ -25,6 +26,7 @@ __all__ = [
     "AdapterContract",
     "AnnouncementsContract",
     "AnyOrderContract",
+    "AttemptsContract",
     "ControlContract",
     "KeysContract",
     "LeasesContract",
@@ -45,6 +47,7 @@ class AdapterContract(
     WakeupsContract,
     LeasesContract,
     ReadsContract,
+    AttemptsContract,
     ControlContract,
     RetentionContract,
     SchedulesContract,

@@ -205,6 +205,8 @@ MAKES_NOTHING_READY = frozenset(
         "was_committed",
         "is_same_database",
         "claim",
+        "attempts",
+        "prune_attempts",
         "listen",
         "due_in",
         "register_worker",

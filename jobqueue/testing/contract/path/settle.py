@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -99,6 +100,7 @@ class SettleContract(ContractBase):
             state=JobState.SUCCEEDED,
             locked_at=None,
             locked_by=None,
+            **just_performed(clock),
             finished_at=clock.now(),
             updated_at=clock.now(),
             result={"b": [1, 2.5], "a": None},
@@ -114,6 +116,7 @@ class SettleContract(ContractBase):
             state=JobState.FAILED,
             locked_at=None,
             locked_by=None,
+            **just_performed(clock),
             last_error="Traceback: broken",
             failed_at=clock.now(),
             finished_at=clock.now(),
@@ -130,6 +133,7 @@ class SettleContract(ContractBase):
             state=JobState.CANCELLED,
             locked_at=None,
             locked_by=None,
+            **just_performed(clock),
             last_error="no longer wanted",
             finished_at=clock.now(),
             updated_at=clock.now(),
@@ -147,6 +151,7 @@ class SettleContract(ContractBase):
             run_at=clock.now() + delay,
             locked_at=None,
             locked_by=None,
+            **just_performed(clock),
             last_error="Traceback: again",
             updated_at=clock.now(),
         )
@@ -372,3 +377,12 @@ class SettleContract(ContractBase):
         assert (turn.rejected, turn.locked, turn.claimed) == ((stale,), (), ())
         assert adapter.get(done.id) is None
         assert record(adapter, failed.id).state is JobState.FAILED
+
+
+def just_performed(clock: ManualClock) -> dict[str, Any]:
+    """The columns of an attempt that has just ended and took no time."""
+    return {
+        "started_at": clock.now(),
+        "run_time": timedelta(0),
+        "performed_by": "worker-1",
+    }
