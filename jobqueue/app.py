@@ -81,6 +81,7 @@ def enqueue(
     queue: str | None = None,
     priority: int | None = None,
     session: Any = None,
+    meta: Mapping[str, Any] | None = None,
     unchecked: bool = False,
 ) -> StoredJob:
     """Store a job by its name, when its class is not at hand.
@@ -93,6 +94,7 @@ def enqueue(
         queue: instead of the class's own.
         priority: instead of the class's own.
         session: the caller's transaction; see `Job.set`.
+        meta: what travels with the job beside its arguments, a JSON object.
         unchecked: store it without looking at the job's code, for a service that does not have it.
             `name` has to be the full one then.
 
@@ -111,6 +113,7 @@ def enqueue(
         "queue": queue,
         "priority": priority,
         "session": session,
+        "meta": meta,
     }
     if unchecked:
         return _enqueue_unchecked(name, args or {}, EnqueueOptions().merged(**options))
@@ -345,6 +348,7 @@ def _enqueue_unchecked(name: str, args: Mapping[str, Any], options: EnqueueOptio
         max_attempts=default_configuration.settings.max_attempts,
         run_at=options.wait_until,
         delay=options.wait or NO_DELAY,
+        meta=options.meta,
     )
     [record] = store(
         [new_job],

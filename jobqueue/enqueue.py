@@ -16,6 +16,7 @@ from jobqueue.adapters.sessions import after_commit
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import InvalidArguments
 from jobqueue.hooks import Observers
+from jobqueue.meta import meta_text, with_meta_of_hooks
 from jobqueue.records import NO_DELAY, EnqueuedOnce, NewJob, UsedKey
 from jobqueue.retry import LONGEST_WAIT, as_timedelta
 from jobqueue.spelling import why_not_given
@@ -36,6 +37,7 @@ class EnqueueOptions:
     queue: str | None = None
     priority: int | None = None
     session: Any = None
+    meta: str | None = None
 
     def merged(self, **given: Any) -> EnqueueOptions:
         """These options with the given ones (those not None) in their place.
@@ -57,6 +59,8 @@ class EnqueueOptions:
             checked_queue(options["queue"])
         if "priority" in options:
             checked_priority(options["priority"])
+        if "meta" in options:
+            options["meta"] = meta_text(options["meta"])
         return replace(self, **options)
 
 
@@ -196,6 +200,7 @@ def store(
         logger: where a hook is logged that fails.
     """
     session = session or joined_session(adapter)
+    jobs = with_meta_of_hooks(jobs, observers, logger)
     records = adapter.enqueue(jobs, session=session)
     _call_hooks(records, session, observers, logger)
     return records
@@ -213,6 +218,7 @@ def store_once(
 
     The hook `job_enqueued` is called for a job that was stored.
     """
+    [job] = with_meta_of_hooks([job], observers, logger)
     once = adapter.enqueue_once(key, job)
     if once.is_new and once.job is not None:
         _call_hooks([once.job], None, observers, logger)

@@ -31,6 +31,7 @@ from jobqueue.records import (
     Discarded,
     Failed,
     JobRecord,
+    NewJob,
     NewWorker,
     Outcome,
     Retried,
@@ -90,6 +91,21 @@ class Hooks:
 
     def after_failure(self, job: Any, args: Mapping[str, Any], error: BaseException) -> Finish:
         """The attempt raised an error, other than `Retry`, `Discard` and `JobCancelled`."""
+
+    # --- a job that is about to be stored --------------------------------------------------------
+
+    def before_enqueue(self, job: NewJob, args: Mapping[str, Any], meta: dict[str, Any]) -> None:
+        """A job is about to be stored. Put into `meta` what is to travel with it.
+
+        It is called where the job is enqueued, for each job of a batch. A supervisor does not
+        import the application, so that the ticks of recurring jobs that it enqueues get nothing;
+        those of a worker without a supervisor do. `self.context.meta` has it in `perform`.
+
+        Args:
+            job: the new job, with its `handler`, `queue` and `priority`.
+            args: its arguments as they are stored, by name.
+            meta: what `.set(meta={…})` gave, to be added to.
+        """
 
     # --- what becomes of jobs --------------------------------------------------------------------
 

@@ -87,6 +87,7 @@ class StoredJob(JobRecord):
             run_at=run_at,
             created_at=created_at,
             updated_at=created_at,
+            meta=None if job.meta is None else json.loads(job.meta),
         )
 
     def refresh(self) -> StoredJob:

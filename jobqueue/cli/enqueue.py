@@ -21,6 +21,7 @@ from jobqueue.job import Job, registry
 from jobqueue.records import JobRecord
 
 EXPECTED_ARGS = """expected a JSON object by parameter name, such as '{"user_id": 42}'"""
+EXPECTED_META = """expected a JSON object, such as '{"tenant": 42}'"""
 
 
 def enqueue(
@@ -42,6 +43,10 @@ def enqueue(
         int | None,
         typer.Option(metavar="NUMBER", help="Instead of the job's own; lower comes first."),
     ] = None,
+    meta: Annotated[
+        str | None,
+        typer.Option(metavar="JSON", help="What travels with it beside its arguments."),
+    ] = None,
     unchecked: Annotated[
         bool,
         typer.Option(
@@ -61,8 +66,10 @@ def enqueue(
       jobs enqueue SendWelcomeEmail '{"user_id": 42}'
       jobs enqueue shop.jobs.Report --wait 3600 --queue slow --priority 10
       jobs enqueue Report --wait-until 2030-01-31T08:00:00+01:00
+      jobs enqueue Report --meta '{"tenant": 42}'
     """
-    values = _parsed_args(args)
+    values = _parsed(args, "the arguments", EXPECTED_ARGS)
+    beside = None if meta is None else _parsed(meta, "--meta", EXPECTED_META)
     moment = _parsed_moment(wait_until)
     options = {
         "max_attempts": max_attempts,
@@ -80,20 +87,22 @@ def enqueue(
                 wait_until=moment,
                 queue=queue,
                 priority=priority,
+                meta=beside,
                 unchecked=unchecked,
             )
     _print(record, json_)
 
 
-def _parsed_args(text: str) -> dict[str, Any]:
+def _parsed(text: str, what: str, expected: str) -> dict[str, Any]:
+    be = "is" if what.startswith("--") else "are"
     try:
         values = exact_loads(text)
     except RecursionError:
-        raise InvalidArguments(f"the arguments are nested too deeply; {EXPECTED_ARGS}") from None
+        raise InvalidArguments(f"{what} {be} nested too deeply; {expected}") from None
     except ValueError as error:
-        raise InvalidArguments(f"the arguments are no JSON ({error}); {EXPECTED_ARGS}") from None
+        raise InvalidArguments(f"{what} {be} no JSON ({error}); {expected}") from None
     if not isinstance(values, dict):
-        raise InvalidArguments(f"the arguments are {_kind(values)}; {EXPECTED_ARGS}")
+        raise InvalidArguments(f"{what} {be} {_kind(values)}; {expected}")
     return values
 
 

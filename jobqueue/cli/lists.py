@@ -261,11 +261,11 @@ def _print_job(record: JobRecord, now: datetime, *, reveal: bool) -> None:
     pairs = [
         (name, f"{value.isoformat()} ({from_now(value, now)})" if name in times else str(value))
         for name, value in values.items()
-        if value is not None and name not in {"progress", "result"}
+        if value is not None and name not in {"progress", "result", "meta"}
     ]
     extra = [
         (name, compact_json(values[name]))
-        for name in ("progress", "result")
+        for name in ("meta", "progress", "result")
         if values[name] is not None
     ]
     print_pairs([*pairs, ("args", compact_json(args)), *extra])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -39,6 +39,7 @@ class JobContext:
         max_attempts: how many there can be.
         queue: the queue that it came from.
         enqueued_at: when it was stored; None in `perform_now`.
+        meta: what travels with the job beside its arguments; empty where there is nothing.
     """
 
     job_id: int | None
@@ -46,6 +47,7 @@ class JobContext:
     max_attempts: int
     queue: str
     enqueued_at: datetime | None
+    meta: Mapping[str, Any] = field(default_factory=dict)
     _attempt: OngoingAttempt | None = field(default=None, repr=False, compare=False)
 
     @property

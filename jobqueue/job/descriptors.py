@@ -6,7 +6,7 @@ after `.set()`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
@@ -109,6 +109,7 @@ class OptionSetter(Protocol[J_co]):
         queue: str | None = None,
         priority: int | None = None,
         session: Any = None,
+        meta: Mapping[str, Any] | None = None,
     ) -> J_co:
         """The same job, to be enqueued with these options."""
         ...

@@ -37,6 +37,7 @@ from jobqueue.job.descriptors import (
     SetOptions,
 )
 from jobqueue.json_text import progress_text
+from jobqueue.meta import meta_in
 from jobqueue.records import DEFAULT_PRIORITY, DEFAULT_QUEUE, NO_DELAY, NewJob
 from jobqueue.registry import registry
 from jobqueue.retention import KeepRule
@@ -147,6 +148,7 @@ class Job(HookMethods):
             max_attempts=claimed.max_attempts,
             queue=claimed.queue,
             enqueued_at=claimed.created_at,
+            meta=meta_in(claimed.meta),
             _attempt=attempt,
         )
 
@@ -294,7 +296,10 @@ class Job(HookMethods):
         priority = self.priority if options.priority is None else options.priority
         max_attempts, run_at = self.attempts_allowed(), options.wait_until
         delay = options.wait or NO_DELAY
-        return lambda args: NewJob(handler, args, queue, priority, max_attempts, run_at, delay)
+        meta = options.meta
+        return lambda args: NewJob(
+            handler, args, queue, priority, max_attempts, run_at, delay, meta
+        )
 
     @classmethod
     def attempts_allowed(cls) -> int:

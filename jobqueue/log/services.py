@@ -191,6 +191,12 @@ def hook_failed(logger: logging.Logger, hook: object, error: BaseException) -> N
     emit(logger, logging.ERROR, line, "hook_failed", traceback_of=error, error=what)
 
 
+def meta_refused(logger: logging.Logger, handler: str, error: Exception) -> None:
+    """Hooks have added to the meta of a new job what cannot be stored; it is stored without."""
+    line = f"{handler} is stored without the meta that hooks have added: {error}"
+    emit(logger, logging.ERROR, line, "meta_refused", error=str(error))
+
+
 def hooks_troubled(logger: logging.Logger, error: Exception) -> None:
     """Hooks were not called for jobs that were freed, since the call or a read failed."""
     line = f"the hooks are not told of the jobs that were freed: {error}"

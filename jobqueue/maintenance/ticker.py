@@ -26,6 +26,7 @@ from jobqueue.background import Service
 from jobqueue.cron import Schedule, schedule_from
 from jobqueue.defaults import DefaultAdapter
 from jobqueue.errors import DatabaseRefused, InvalidJob, RowLocked
+from jobqueue.hooks import NO_OBSERVERS, Observers
 from jobqueue.job import Job, Registry, refuse_main
 from jobqueue.maintenance.due_ticks import (
     MOST_AT_ONCE,
@@ -35,6 +36,7 @@ from jobqueue.maintenance.due_ticks import (
     next_tick,
     put_back,
 )
+from jobqueue.meta import with_meta_of_hooks
 from jobqueue.records import NewJob, NewSchedule, ScheduleRecord
 
 DEFAULT_APP = "jobs"
@@ -120,6 +122,7 @@ class Ticks:
         app: the application that they belong to.
         logger: where ticks are logged.
         monotonic: seconds that only go up; for tests.
+        observers: the hooks that may add to the meta of a tick's job.
     """
 
     def __init__(
@@ -128,7 +131,9 @@ class Ticks:
         app: str | None,
         logger: logging.Logger,
         monotonic: Callable[[], float] = time.monotonic,
+        observers: Observers = NO_OBSERVERS,
     ) -> None:
+        self._observers = observers
         self._adapter = adapter
         self._app = app_key(app)
         self._logger = logger
@@ -234,6 +239,7 @@ class Ticks:
 
     def _enqueue(self, record: ScheduleRecord, schedule: Schedule, ticks: list[datetime]) -> None:
         jobs = [job_of(record, tick) for tick in ticks]
+        jobs = list(with_meta_of_hooks(jobs, self._observers, self._logger))
         enqueued = enqueued_with(record, schedule, ticks)
         stored = self._adapter.enqueue_ticks(record, jobs, ticks[-1], enqueued)
         for job in stored or ():
@@ -262,10 +268,17 @@ class Ticker:
         adapter: where the schedules are.
         app: the application that they belong to.
         logger: where ticks are logged.
+        observers: the hooks that may add to the meta of a tick's job.
     """
 
-    def __init__(self, adapter: TickerRoles, app: str | None, logger: logging.Logger) -> None:
-        self._ticks = Ticks(adapter, app, logger)
+    def __init__(
+        self,
+        adapter: TickerRoles,
+        app: str | None,
+        logger: logging.Logger,
+        observers: Observers = NO_OBSERVERS,
+    ) -> None:
+        self._ticks = Ticks(adapter, app, logger, observers=observers)
         self._given: tuple[NewSchedule, ...] = ()
         self._service = Service(
             "jobqueue-ticker",

@@ -42,7 +42,7 @@ class Claim:
 
 @record
 class ClaimedJob:
-    """A job that this worker holds. `args` is the JSON text of the row, not yet decoded."""
+    """A job that this worker holds. `args` and `meta` are the JSON text of the row, undecoded."""
 
     id: int
     token: int
@@ -56,6 +56,7 @@ class ClaimedJob:
     run_at: datetime
     created_at: datetime
     locked_at: datetime
+    meta: str | None = field(default=None, repr=False)
 
     @property
     def wait_time(self) -> timedelta:

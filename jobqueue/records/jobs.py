@@ -39,7 +39,7 @@ FINISHED_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 @record
 class NewJob:
-    """A job that is about to be stored. `args` is the text of a JSON object.
+    """A job that is about to be stored. `args` is the text of a JSON object, and so is `meta`.
 
     It is due at `run_at`. When that is None, it is due `delay` after the database's own time.
     """
@@ -51,6 +51,7 @@ class NewJob:
     max_attempts: int
     run_at: datetime | None = None
     delay: timedelta = NO_DELAY
+    meta: str | None = field(default=None, repr=False)
 
     def due_at(self, now: datetime) -> datetime:
         """The moment at which it is due, if it is stored at `now`."""
@@ -94,6 +95,7 @@ class JobRecord:
     run_time: timedelta | None = None
     performed_by: str | None = None
     error_key: str | None = None
+    meta: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

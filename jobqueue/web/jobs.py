@@ -56,7 +56,11 @@ def enqueue(call: ApiCall) -> Answer:
     body: NewJobBody = call.body
     job_class = open_class(body.name)
     job = job_class.set(
-        wait=body.wait, wait_until=body.run_at, queue=body.queue, priority=body.priority
+        wait=body.wait,
+        wait_until=body.run_at,
+        queue=body.queue,
+        priority=body.priority,
+        meta=body.meta,
     )
     new_job = job.new_job(body.args)
     key = call.request.headers.get("idempotency-key")
@@ -70,7 +74,10 @@ def _enqueue_once(call: ApiCall, job: Job, new_job: NewJob, key: str) -> Answer:
     if not 0 < len(key) <= LONGEST_KEY:
         raise Problem(422, f"Idempotency-Key has to have 1 to {LONGEST_KEY} characters")
     body: NewJobBody = call.body
-    written = {**body.model_dump(), "args": as_texts(body.args)}
+    # Without a meta, it is what former releases have stored.
+    written = {**body.model_dump(exclude={"meta"}), "args": as_texts(body.args)}
+    if body.meta is not None:
+        written["meta"] = as_texts(body.meta)
     fingerprint = _digest(to_jsonable_python(written))
     used = UsedKey(_digest([call.access.who, key]), fingerprint)
     once = store_once(

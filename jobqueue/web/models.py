@@ -44,6 +44,7 @@ JOB_EXAMPLE: dict[str, Any] = {
     "run_seconds": None,
     "performed_by": None,
     "error_key": None,
+    "meta": {"tenant": 42},
 }
 ATTEMPT_EXAMPLE: dict[str, Any] = {
     "number": 1,
@@ -93,6 +94,9 @@ class NewJobBody(Asked):
     )
     wait: Seconds | None = Field(None, description="How long until it is due, in seconds.")
     run_at: AwareDatetime | None = Field(None, description="When it is due.")
+    meta: dict[str, Any] | None = Field(
+        None, description="What travels with it beside its arguments; 8,192 bytes of JSON at most."
+    )
 
 
 class CancelBody(Asked):
@@ -206,6 +210,7 @@ class JobAnswer(Answered):
     )
     performed_by: str | None = Field(description="The worker that performed it.")
     error_key: str | None = Field(description="The key of the group of its error.")
+    meta: Any = Field(description="What travels with it beside its arguments, a JSON object.")
 
 
 class AttemptAnswer(Answered):

@@ -135,7 +135,7 @@ class Worker:
         self._retention = PrunerService(
             adapter, self.id, registry, settings, logger, frugal=not self._keeps_lease
         )
-        self._ticker = Ticker(adapter, settings.app, logger)
+        self._ticker = Ticker(adapter, settings.app, logger, self._observers)
         self._until_idle = until_idle
 
     def run(self) -> Tally:

@@ -232,6 +232,7 @@ def test_every_field_of_a_job_is_in_its_json(project: Project) -> None:
         "run_seconds",
         "performed_by",
         "error_key",
+        "meta",
     ]
     assert json.loads(project.jobs("show", "1", "--json").out) == job | {"history": []}
     assert listed(project) == [job]

@@ -28,7 +28,7 @@ JOB = [
     *("id", "handler", "args", "queue", "priority", "state", "attempts", "max_attempts"),
     *("run_at", "created_at", "updated_at", "locked_at", "locked_by", "crashes", "last_error"),
     *("failed_at", "finished_at", "progress", "result", "cancel_requested_at"),
-    *("started_at", "run_seconds", "performed_by", "error_key"),
+    *("started_at", "run_seconds", "performed_by", "error_key", "meta"),
 ]
 WORKER = ["id", "name", "host", "pid", "queues", "concurrency", "started_at", "heartbeat_at"]
 SCHEDULE = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC
@@ -128,6 +129,7 @@ class MemoryPath(MemoryRole, PathRole):
             run_at=record.run_at,
             created_at=record.created_at,
             locked_at=now,
+            meta=None if record.meta is None else json.dumps(record.meta),
         )
 
     def claim_job(self, job_id: int, claim: Claim) -> ClaimedJob | None:

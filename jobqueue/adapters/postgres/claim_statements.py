@@ -178,7 +178,7 @@ SET state = 'running', attempts = least(attempts, 2147483646) + 1, locked_by = %
     claim_token = %(token)s, locked_at = {{now}}, updated_at = {{now}}
 WHERE {WITHIN_TURN} AND id = ANY (ARRAY(SELECT id FROM chosen))
 RETURNING id, handler, args::text, queue, priority, attempts, max_attempts, crashes,
-          {{run_at}}, {{created_at}}, locked_at
+          {{run_at}}, {{created_at}}, meta::text, locked_at
 """  # noqa: S608 - composed of constants
 
 # A time written by hand may be '-infinity', or in 44 BC. The job is claimed, its time is `DAWN`.

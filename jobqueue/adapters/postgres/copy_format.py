@@ -27,13 +27,13 @@ SELECT array_agg(nextval(ids.sequence)), {now} FROM ids, generate_series(1, %(nu
 """
 COPY = """
 COPY {schema}.background_jobs (id, handler, args, queue, priority, max_attempts, run_at,
-                      created_at, updated_at) FROM STDIN (FORMAT binary)
+                      created_at, updated_at, meta) FROM STDIN (FORMAT binary)
 """
 ROWS_PER_CHUNK = 500
 
 BEGINNING = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 END = b"\xff\xff"
-COLUMNS = 9
+COLUMNS = 10
 YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -42,6 +42,7 @@ Encode = Callable[[str], bytes]
 # Before each value comes its length in bytes.
 _row_of_id = struct.Struct("!hiq").pack
 _length = struct.Struct("!i").pack
+NULL = _length(-1)
 _int = struct.Struct("!ii").pack
 _moments = struct.Struct("!iqiqiq").pack
 
@@ -64,7 +65,8 @@ def rows_of(
         args = job.args.encode(encoding)
         beginning = _row_of_id(COLUMNS, 8, job_id) + text(job.handler) + _length(len(args))
         run_at = job.due_at(now)
-        return beginning + args + facts(job.queue, job.priority, job.max_attempts, run_at)
+        rest = facts(job.queue, job.priority, job.max_attempts, run_at)
+        return beginning + args + rest + (NULL if job.meta is None else text(job.meta))
 
     yield BEGINNING
     rows = starmap(row, zip(jobs, ids, strict=True))

@@ -125,6 +125,7 @@ class PostgresPath(SqlPath):
             "max_attempts": [job.max_attempts for job in jobs],
             "run_ats": [job.run_at for job in jobs],
             "delays": [seconds(job.delay) for job in jobs],
+            "metas": [job.meta for job in jobs],
             **self._clock_value(),
         }
 
@@ -365,6 +366,7 @@ def _facts(job: NewJob) -> dict[str, Any]:
         "max_attempts": job.max_attempts,
         "run_at": job.run_at,
         "delay": seconds(job.delay),
+        "meta": job.meta,
     }
 
 
@@ -379,9 +381,10 @@ def claimed_jobs(token: int, rows: Sequence[Any]) -> list[ClaimedJob]:
     locked_at = rows[0][-1].astimezone(UTC)
     return [
         ClaimedJob(
-            a, token, b, c, d, e, f, g, h, run_at.astimezone(UTC), at.astimezone(UTC), locked_at
+            *(a, token, b, c, d, e, f, g, h),
+            *(run_at.astimezone(UTC), at.astimezone(UTC), locked_at, meta),
         )
-        for a, b, c, d, e, f, g, h, run_at, at, _ in rows
+        for a, b, c, d, e, f, g, h, run_at, at, meta, _ in rows
     ]
 
 

@@ -22,23 +22,24 @@ from jobqueue.records import MOST_ATTEMPTS_KEPT
 # Identity values are given out in the order of the SELECT, so the ids ascend as the jobs do.
 ENQUEUE = """
 INSERT INTO {schema}.background_jobs
-    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at)
+    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at, meta)
 SELECT handler, args::json, queue, priority, max_attempts,
-       coalesce(run_at, {now} + delay * interval '1 second'), {now}, {now}
+       coalesce(run_at, {now} + delay * interval '1 second'), {now}, {now}, meta::json
 FROM unnest(%(handlers)s::text[], %(args)s::text[], %(queues)s::text[], %(priorities)s::int[],
-            %(max_attempts)s::int[], %(run_ats)s::timestamptz[], %(delays)s::float8[])
+            %(max_attempts)s::int[], %(run_ats)s::timestamptz[], %(delays)s::float8[],
+            %(metas)s::text[])
      WITH ORDINALITY
-     AS job (handler, args, queue, priority, max_attempts, run_at, delay, place)
+     AS job (handler, args, queue, priority, max_attempts, run_at, delay, meta, place)
 ORDER BY place
 RETURNING id, run_at, created_at
 """
 
 ENQUEUE_ONE = """
 INSERT INTO {schema}.background_jobs
-    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at)
+    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at, meta)
 VALUES (%(handler)s, %(args)s::json, %(queue)s, %(priority)s, %(max_attempts)s,
         coalesce(%(run_at)s::timestamptz, {now} + %(delay)s::float8 * interval '1 second'),
-        {now}, {now})
+        {now}, {now}, %(meta)s::json)
 RETURNING id, run_at, created_at
 """
 

@@ -30,7 +30,7 @@ DEFAULT_LEASE = timedelta(seconds=30)
 NO_PID = 0
 
 # The JSON of a row is read as text and decoded here: one bad row must not spoil a whole list.
-_JSON_COLUMNS = ("args", "progress", "result")
+_JSON_COLUMNS = ("args", "progress", "result", "meta")
 _RECORD_COLUMNS = (
     "id",
     "handler",
@@ -185,7 +185,7 @@ def job_record(row: Row[Any]) -> StoredJob:
             values[name] = whole(values[name], 0)
     values["state"] = JobState(values["state"])
     values["args"] = decoded_args(row.args)
-    values |= {name: decoded(getattr(row, name)) for name in ("progress", "result")}
+    values |= {name: decoded(getattr(row, name)) for name in ("progress", "result", "meta")}
     return StoredJob(**values)
 
 

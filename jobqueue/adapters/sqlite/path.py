@@ -97,6 +97,7 @@ class SqlitePath(SqlPath):
                 job.max_attempts,
                 to_text(job.run_at) if job.run_at else None,
                 seconds(job.delay),
+                job.meta,
             )
             for job in jobs
         ]
@@ -118,6 +119,7 @@ class SqlitePath(SqlPath):
                 (
                     *(job.handler, job.args, job.queue, job.priority, job.max_attempts),
                     *(now_text if run_at is now else to_text(run_at), now_text, now_text),
+                    job.meta,
                 )
                 for job, run_at in zip(jobs, run_ats, strict=True)
             ],
@@ -340,7 +342,8 @@ def _decoded(connection: Connection, rows: bytes) -> list[Any]:
         found = json.loads(rows.decode(errors="surrogateescape"))
         for row in found:
             for place in TEXT_PLACES.values():
-                row[place] = readable(row[place].encode(errors="surrogateescape"))
+                if row[place] is not None:
+                    row[place] = readable(row[place].encode(errors="surrogateescape"))
         names = [{"id": row[0], **{n: row[TEXT_PLACES[n]] for n in NAMES}} for row in found]
         connection.exec_driver_sql(MEND_NAMES, names)
     return found
@@ -363,14 +366,15 @@ def claimed_jobs(token: int, now: str, rows: Sequence[Any]) -> list[ClaimedJob]:
         return [
             ClaimedJob(
                 *(a, token, b, c, d, e, f, g, h),
-                *(read(run_at + "Z"), read(created_at + "Z"), locked_at),
+                *(read(run_at + "Z"), read(created_at + "Z"), locked_at, meta),
             )
-            for a, b, c, d, e, f, g, h, run_at, created_at in rows
+            for a, b, c, d, e, f, g, h, run_at, created_at, meta in rows
         ]
     except (TypeError, ValueError):  # a time that was written by hand is none
         return [
             ClaimedJob(
-                *(a, token, b, c, d, e, f, g, h), to_utc(run_at), to_utc(created_at), locked_at
+                *(a, token, b, c, d, e, f, g, h),
+                *(to_utc(run_at), to_utc(created_at), locked_at, meta),
             )
-            for a, b, c, d, e, f, g, h, run_at, created_at in rows
+            for a, b, c, d, e, f, g, h, run_at, created_at, meta in rows
         ]

@@ -11,17 +11,17 @@ from jobqueue.records import MOST_ATTEMPTS_KEPT
 # order of the SELECT, so the ids ascend as the jobs do.
 ENQUEUE = """
 INSERT INTO background_jobs
-    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at)
+    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at, meta)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
-       coalesce(value ->> 5, {later}), {now}, {now}
+       coalesce(value ->> 5, {later}), {now}, {now}, value ->> 7
 FROM json_each(:jobs) ORDER BY key
 RETURNING id, run_at, created_at
 """
 
 INSERT = """
 INSERT INTO background_jobs
-    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at, meta)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 # The value of `{but}` for a worker that passes over jobs that it does not know.
@@ -105,7 +105,8 @@ _FIND = """
 SELECT CAST(json_group_array(json_array(
     id, CAST(handler AS TEXT), CAST(args AS TEXT), CAST(queue AS TEXT), CAST(priority AS INTEGER),
     min(CAST(attempts AS INTEGER), 2147483646) + 1, CAST(max_attempts AS INTEGER),
-    CAST(crashes AS INTEGER), CAST(run_at AS TEXT), CAST(created_at AS TEXT))) AS BLOB),
+    CAST(crashes AS INTEGER), CAST(run_at AS TEXT), CAST(created_at AS TEXT),
+    CAST(meta AS TEXT))) AS BLOB),
     {tally}
 FROM background_jobs
 WHERE id IN (
@@ -115,7 +116,7 @@ WHERE id IN (
         FROM due WINDOW one_by_one AS (ROWS UNBOUNDED PRECEDING))
     WHERE place <= :free_slots OR (max_attempts > 1 AND bytes <= :most_bytes))
 """
-TEXT_PLACES = {"handler": 1, "args": 2, "queue": 3}
+TEXT_PLACES = {"handler": 1, "args": 2, "queue": 3, "meta": 10}
 FIND_IN_ALL_QUEUES = f"WITH RECURSIVE {_PRIORITIES} {_FIND}"
 FIND_IN_QUEUES = f"WITH RECURSIVE {_LANES} {_FIND}"
 FIND_BY_WALKING = f"WITH {_WALK} {_FIND}"

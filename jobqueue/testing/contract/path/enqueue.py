@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -52,6 +53,19 @@ class EnqueueContract(ContractBase):
     def test_the_record_is_what_is_stored(self, adapter: Adapter) -> None:
         made = enqueue_one(adapter, new_job("Greet", '{"name": "Ada"}', queue="email", priority=7))
         assert adapter.get(made.id) == made
+
+    @pytest.mark.parametrize("number", [1, 3, MANY])
+    def test_what_travels_beside_the_arguments(self, adapter: Adapter, number: int) -> None:
+        """With some jobs of a batch, of any size, and in any text that JSON can have."""
+        texts = ['{"tenant": 42, "of": "Zo\u00eb \\" \U0001f600"}', None]
+        jobs = [replace(new_job(), meta=texts[n % 2]) for n in range(number)]
+        made = adapter.enqueue(jobs)
+        expected = [None if job.meta is None else json.loads(job.meta) for job in jobs]
+        assert [job.meta for job in made] == expected
+        stored = adapter.list_jobs(JobFilter(), number)[::-1]
+        assert [job.meta for job in stored] == expected
+        claimed = adapter.claim(a_claim(limit=number))
+        assert [None if c.meta is None else json.loads(c.meta) for c in claimed] == expected
 
     def test_nothing_is_enqueued_from_nothing(self, adapter: Adapter) -> None:
         assert adapter.enqueue([]) == []
