@@ -2,6 +2,7 @@
 
     JobqueueError
     ├── ConfigurationError          a setting, an option or the app cannot be used
+    │   └── InvalidQuery            a query for jobs that cannot be understood
     ├── InvalidJob                  a job class that cannot be registered (a TypeError)
     │   └── DuplicateJob            its name is taken by another class
     ├── InvalidArguments            arguments that do not fit `perform` (a TypeError)
@@ -40,6 +41,21 @@ class JobqueueError(Exception):
 
 class ConfigurationError(JobqueueError):
     """A setting, a command-line option or the application named by `app` cannot be used."""
+
+
+class InvalidQuery(ConfigurationError):
+    """A query for jobs cannot be understood. The message points at the word.
+
+    Args:
+        why: what is wrong, and what to write instead.
+        query: the query.
+        start: where the word begins in it, from 0.
+        length: how many characters the word has.
+    """
+
+    def __init__(self, why: str, query: str, start: int, length: int) -> None:
+        self.why, self.query, self.start, self.length = why, query, start, length
+        super().__init__(f"{why}\n  {query}\n  {' ' * start}{'^' * max(length, 1)}")
 
 
 class InvalidJob(JobqueueError, TypeError):

@@ -99,12 +99,42 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Between:
+    """A stretch of time, both ends included; None for an end that is open."""
+
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JsonValue:
+    """A value that a job's `args` or `meta` has to have.
+
+    Args:
+        path: the names that lead to it, from the outermost on.
+        value: a text, or a number, `true`, `false` or `null` as JSON writes it; None for any value.
+    """
+
+    path: tuple[str, ...]
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class JobFilter:
     """A choice of jobs. Every column that is given must match; None matches everything.
 
     Args:
         before_id: only jobs with a smaller id: the next page of a list, newest first.
         due: True for jobs whose time has come, False for those whose time is still to come.
+        workers: only jobs that one of these workers performs, or performed last.
+        created: when they were enqueued.
+        started: when their last attempt began.
+        finished: when they ended.
+        changed: when anything in their row changed last.
+        attempts: at least so many attempts have begun.
+        args: values that their arguments have.
+        meta: values that their meta has.
+        error: a text that their `last_error` has in it, in any case of its letters.
     """
 
     ids: tuple[int, ...] | None = None
@@ -113,6 +143,15 @@ class JobFilter:
     handlers: tuple[str, ...] | None = None
     before_id: int | None = None
     due: bool | None = None
+    workers: tuple[str, ...] | None = None
+    created: Between | None = None
+    started: Between | None = None
+    finished: Between | None = None
+    changed: Between | None = None
+    attempts: int | None = None
+    args: tuple[JsonValue, ...] = ()
+    meta: tuple[JsonValue, ...] = ()
+    error: str | None = None
 
 
 KEY_LIFETIME = timedelta(hours=24)
