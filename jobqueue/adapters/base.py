@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from jobqueue.adapters.roles.control import ControlRole
+from jobqueue.adapters.roles.errors import ErrorsRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.path import PathRole
@@ -39,6 +40,7 @@ class Adapter(
     RetentionRole,
     SchedulesRole,
     StatsRole,
+    ErrorsRole,
     TokensRole,
     KeysRole,
     SchemaRole,

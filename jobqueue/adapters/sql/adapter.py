@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from jobqueue.adapters.composed import ComposedAdapter, Roles
 from jobqueue.adapters.sql.control import SqlControl
+from jobqueue.adapters.sql.errors import SqlErrors
 from jobqueue.adapters.sql.keys import SqlKeys
 from jobqueue.adapters.sql.leases import SqlLeases
 from jobqueue.adapters.sql.path import SqlPath
@@ -55,6 +56,7 @@ class SqlAdapter(ComposedAdapter):
                 retention=SqlRetention(parts),
                 schedules=SqlSchedules(parts, path),
                 stats=SqlStats(parts),
+                errors=SqlErrors(parts),
                 tokens=SqlTokens(parts),
                 keys=SqlKeys(parts, path),
                 schema=schema,

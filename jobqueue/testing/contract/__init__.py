@@ -9,6 +9,7 @@ from __future__ import annotations
 from jobqueue.testing.contract.announcements import AnnouncementsContract
 from jobqueue.testing.contract.any_order import AnyOrderContract
 from jobqueue.testing.contract.control import ControlContract
+from jobqueue.testing.contract.errors import ErrorsContract
 from jobqueue.testing.contract.keys import KeysContract
 from jobqueue.testing.contract.leases import LeasesContract
 from jobqueue.testing.contract.path import PathContract
@@ -26,6 +27,7 @@ __all__ = [
     "AnnouncementsContract",
     "AnyOrderContract",
     "ControlContract",
+    "ErrorsContract",
     "KeysContract",
     "LeasesContract",
     "PathContract",
@@ -49,6 +51,7 @@ class AdapterContract(
     RetentionContract,
     SchedulesContract,
     StatsContract,
+    ErrorsContract,
     TokensContract,
     KeysContract,
     SchemaContract,
