@@ -95,6 +95,7 @@ class JobFilter:
     Args:
         before_id: only jobs with a smaller id: the next page of a list, newest first.
         due: True for jobs whose time has come, False for those whose time is still to come.
+        error_keys: only jobs whose last attempt ended with an error of one of these groups.
     """
 
     ids: tuple[int, ...] | None = None
@@ -103,6 +104,7 @@ class JobFilter:
     handlers: tuple[str, ...] | None = None
     before_id: int | None = None
     due: bool | None = None
+    error_keys: tuple[str, ...] | None = None
 
 
 KEY_LIFETIME = timedelta(hours=24)
