@@ -57,7 +57,14 @@ from jobqueue.records.wakeups import (
     Wakeup,
     facts_of,
 )
-from jobqueue.records.workers import MOST_CRASHES, CrashedJob, NewWorker, Rescue, WorkerRecord
+from jobqueue.records.workers import (
+    MOST_CRASHES,
+    ChargedJob,
+    CrashedJob,
+    NewWorker,
+    Rescue,
+    WorkerRecord,
+)
 
 __all__ = [
     "DEFAULT_PRIORITY",
@@ -77,6 +84,7 @@ __all__ = [
     "UNFINISHED_STATES",
     "Ailment",
     "Cancelled",
+    "ChargedJob",
     "Claim",
     "ClaimedJob",
     "Committed",

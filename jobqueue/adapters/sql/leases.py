@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     Delete,
     Insert,
+    Text,
     Update,
     bindparam,
     case,
@@ -42,6 +43,7 @@ from jobqueue.adapters.sql.role import (
 )
 from jobqueue.adapters.sql.tables import DAWN, DUSK, JOBS, WORKERS, to_name
 from jobqueue.records import (
+    ChargedJob,
     CrashedJob,
     JobFilter,
     JobState,
@@ -194,7 +196,7 @@ class SqlLeases(SqlRole, LeasesRole):
         passing_over: bool,
         which: ColumnElement[bool] = ALL,
     ) -> Update:
-        """Free the jobs of a worker, or some of them; returns (id, state) of each.
+        """Free the jobs of a worker, or some of them; returns id, state, handler, charge of each.
 
         Each job changes in one statement. Somebody may cancel it at the same moment, and between
         two statements that would be missed.
@@ -218,20 +220,21 @@ class SqlLeases(SqlRole, LeasesRole):
                 finished_at=case((fails | CANCEL_REQUESTED, now)),
                 updated_at=now,
             )
-            .returning(JOBS.c.id, JOBS.c.state)
+            .returning(JOBS.c.id, JOBS.c.state, JOBS.c.handler, _charge(freed))
         )
 
     def _rescue(
         self, connection: Connection, worker_id: str, rows: Iterable[Any], passing_over: bool
     ) -> Rescue:
-        """The rescue of jobs that were just freed, from the (id, state) of each."""
-        states = {job_id: JobState(state) for job_id, state in rows}
+        """The rescue of jobs that were just freed, from the rows of `_free`."""
+        rows = list(rows)
+        states = {row.id: JobState(row.state) for row in rows}
         ended = tuple(job_id for job_id, state in states.items() if state is not JobState.READY)
         records: list[StoredJob] = []
         if ended:
             query = queries.jobs_query(JobFilter(ids=ended), self.time.now(), len(ended))
             records = self._records(connection.execute(query).all())[::-1]
-        rescue = Rescue.of(worker_id, states, records)
+        rescue = replace(Rescue.of(worker_id, states, records), charged=_charged(rows))
         return _with_what_is_left(connection, rescue) if passing_over else rescue
 
     def _announced(self, rescue: Found) -> Found:
@@ -299,6 +302,19 @@ def _fails(freed: Freed) -> ColumnElement[bool]:
     if freed.most_crashes is not None:
         conditions.append(JOBS.c.crashes >= freed.most_crashes - freed.crashes)
     return or_(*conditions)
+
+
+def _charge(freed: Freed) -> ColumnElement[Any]:
+    """The error that jobs are charged with, beside each of them; NULL where they are given back."""
+    return literal(freed.error, Text()).label("charge")
+
+
+def _charged(rows: Iterable[Any]) -> tuple[ChargedJob, ...]:
+    return tuple(
+        ChargedJob(row.id, to_name(row.handler), row.charge)
+        for row in rows
+        if row.charge is not None
+    )
 
 
 def _less(attempts: ColumnElement[int], refund: int) -> ColumnElement[int]:
