@@ -322,3 +322,21 @@ def test_what_was_put_back_leaves_no_more_room(picky: Picky) -> None:
     counts.flush()
     assert len(numbers(picky)) <= MOST_GROUPS + 1
     assert sum(numbers(picky).values()) == len(words)
+
+
+# --- how long they are kept ----------------------------------------------------------------------
+
+
+def test_groups_stay_as_long_as_the_setting_says(
+    clocked_adapter: Adapter, clock: ManualClock
+) -> None:
+    counts = ErrorCounts(clocked_adapter, logging.getLogger())
+    note(counts, "old")
+    counts.flush()
+    clock.advance(timedelta(hours=30))
+    note(counts, "new")
+    counts.flush()
+    JobQueue(clocked_adapter).work_off()
+    assert set(groups(clocked_adapter)) == {"old", "new"}
+    JobQueue(clocked_adapter, keep_errors=timedelta(days=1)).work_off()
+    assert set(groups(clocked_adapter)) == {"new"}

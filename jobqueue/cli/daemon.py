@@ -22,6 +22,7 @@ from jobqueue.cli.options import (
     Concurrency,
     DatabaseUrl,
     Grace,
+    KeepErrors,
     KeepFailed,
     KeepSucceeded,
     KillAfter,
@@ -89,6 +90,7 @@ def start(
     max_attempts: MaxAttempts = None,
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
+    keep_errors: KeepErrors = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:

@@ -64,6 +64,7 @@ MaxRuntime = Annotated[str | None, setting_option("max_runtime", "SECONDS")]
 MaxAttempts = Annotated[str | None, setting_option("max_attempts", "NUMBER")]
 KeepSucceeded = Annotated[str | None, setting_option("keep_succeeded", "KEEP")]
 KeepFailed = Annotated[str | None, setting_option("keep_failed", "KEEP")]
+KeepErrors = Annotated[str | None, setting_option("keep_errors", "AGE")]
 LogLevel = Annotated[str | None, setting_option("log_level", "LEVEL")]
 LogFormat = Annotated[str | None, setting_option("log_format", "FORMAT")]
 

@@ -16,6 +16,7 @@ from jobqueue.cli.options import (
     Concurrency,
     DatabaseUrl,
     Grace,
+    KeepErrors,
     KeepFailed,
     KeepSucceeded,
     KillAfter,
@@ -107,6 +108,7 @@ def work(
     max_attempts: MaxAttempts = None,
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
+    keep_errors: KeepErrors = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
@@ -155,6 +157,7 @@ def workoff(
     max_attempts: MaxAttempts = None,
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
+    keep_errors: KeepErrors = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:

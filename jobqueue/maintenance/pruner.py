@@ -17,6 +17,7 @@ from functools import partial
 from typing import Protocol
 
 from jobqueue import log
+from jobqueue.adapters.roles.errors import ErrorsRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.retention import RetentionRole
@@ -35,12 +36,12 @@ MISSING_SECONDS = 600.0
 STOP_SECONDS = 5.0
 
 
-class PrunerRoles(RetentionRole, KeysRole, StatsRole, LeasesRole, SchemaRole, Protocol):
+class PrunerRoles(RetentionRole, KeysRole, StatsRole, ErrorsRole, LeasesRole, SchemaRole, Protocol):
     """The roles of an adapter that a pruner needs."""
 
 
 class Pruner:
-    """A pruner of finished jobs, old statistics and old idempotency keys, for one worker.
+    """A pruner of finished jobs, old statistics, errors and idempotency keys, for one worker.
 
     Args:
         adapter: where the jobs are.
@@ -90,6 +91,7 @@ class Pruner:
         removed = sum(self._prune_state(state, elsewhere) for state in FINISHED_STATES)
         self._in_batches(self._adapter.prune_keys)
         self._in_batches(self._adapter.prune_stats)
+        self._in_batches(partial(self._adapter.prune_errors, self._settings.keep_errors))
         return removed
 
     def _prune_state(self, state: JobState, elsewhere: Collection[str]) -> int:
