@@ -58,10 +58,16 @@ def refuse(message: str) -> None:
     raise ValueError(message)
 
 
+def groups_of(adapter: Adapter) -> list[ErrorGroupRecord]:
+    """All groups, with all that is known of them."""
+    page = adapter.error_groups(ErrorFilter(), 1_000)
+    found = [adapter.error_group(record.key) for record in page.groups]
+    return [record for record in found if record is not None]
+
+
 def groups(adapter: Adapter) -> dict[str, ErrorGroupRecord]:
     """The groups by their messages."""
-    page = adapter.error_groups(ErrorFilter(), 1_000)
-    return {record.group.message: record for record in page.groups}
+    return {record.group.message: record for record in groups_of(adapter)}
 
 
 def numbers(adapter: Adapter) -> dict[str, int]:
@@ -99,14 +105,10 @@ def test_a_worker_stores_the_errors_of_its_jobs_in_groups(
     assert "hunter2" not in repr(found)
 
 
-def groups_of(adapter: Adapter) -> Sequence[ErrorGroupRecord]:
-    return adapter.error_groups(ErrorFilter(), 1_000).groups
-
-
 def test_what_a_job_asks_for_is_no_error(adapter: Adapter, queue: JobQueue) -> None:
     Faulty.perform_all_later([("retry",), ("discard",), ("succeed",)])
     queue.work_off()
-    assert groups_of(adapter) == ()
+    assert groups_of(adapter) == []
 
 
 def test_arguments_that_do_not_fit_are_an_error(adapter: Adapter, queue: JobQueue) -> None:

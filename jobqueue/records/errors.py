@@ -80,7 +80,7 @@ class ErrorGroupRecord:
 
     Args:
         group: the key and what the errors have in common.
-        sample: the text of the last one, with its traceback.
+        sample: the text of the last one, with its traceback; empty in a list.
         first_seen_at: when the first one was.
         last_seen_at: when the last one was.
         first_release: the release of the application that it was first seen with, if that is known.

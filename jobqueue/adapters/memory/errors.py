@@ -48,7 +48,8 @@ class MemoryErrors(MemoryRole, ErrorsRole):
             matching = [group for group in self._groups.values() if _matches(group, where, now)]
             matching.sort(key=lambda group: (group.last_seen_at, group.key), reverse=True)
             since = now - timedelta(hours=SHOWN_HOURS)
-            found = tuple(self._with_hours(group, since) for group in matching[:limit])
+            shown = [replace(group, sample="") for group in matching[:limit]]
+            found = tuple(self._with_hours(group, since) for group in shown)
         return ErrorPage(found, found[-1].position if len(matching) > limit else None)
 
     def error_group(self, key: str) -> ErrorGroupRecord | None:

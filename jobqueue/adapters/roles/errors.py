@@ -27,7 +27,7 @@ class ErrorsRole(Protocol):
     def error_groups(self, where: ErrorFilter, limit: int) -> ErrorPage:
         """At most `limit` groups that match, those that were seen last first.
 
-        Each has the hours of the last day.
+        Each has the hours of the last day, and no sample.
         """
         ...
 

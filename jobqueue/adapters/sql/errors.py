@@ -14,6 +14,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     false,
+    literal,
     or_,
     select,
     tuple_,
@@ -93,6 +94,11 @@ SET number = CASE WHEN background_error_counts.number > {MOST_COUNTED}
 )
 
 _COUNT_KEY = (ERROR_COUNTS.c.key, ERROR_COUNTS.c.hour)
+# A sample may be long, and a list shows none.
+_LISTED = (
+    *(column for column in ERRORS.c if column.name != "sample"),
+    literal("").label("sample"),
+)
 _NOT_OPEN = (ErrorState.MUTED.value, ErrorState.RESOLVED.value)
 
 
@@ -115,7 +121,7 @@ class SqlErrors(SqlRole, ErrorsRole):
         self.database.write(work)
 
     def error_groups(self, where: ErrorFilter, limit: int) -> ErrorPage:
-        query = select(ERRORS).where(*self._conditions(where))
+        query = select(*_LISTED).where(*self._conditions(where))
         query = query.order_by(ERRORS.c.last_seen_at.desc(), ERRORS.c.key.desc()).limit(limit + 1)
 
         def read(connection: Connection) -> ErrorPage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -100,7 +101,8 @@ class ErrorsContract(ContractBase):
             last_job_id=42,
             hours=(ErrorHour(hour_of(now - minute), 3),),
         )
-        assert adapter.error_groups(ALL, 1).groups == (the_group(adapter, group.key),)
+        listed = replace(the_group(adapter, group.key), sample="")
+        assert adapter.error_groups(ALL, 1).groups == (listed,)
 
     def test_a_group_that_is_seen_again(self, adapter: Adapter, clock: ManualClock) -> None:
         first = clock.now()
