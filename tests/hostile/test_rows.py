@@ -43,7 +43,6 @@ LISTS = (
     "schedules",
     "stats?minutes=180",
     "errors?limit=200",
-    "errors/odd",
 )
 COMMANDS = (
     *("list", "list --json --limit 1000", "status", "status --json", "doctor", "doctor --json"),
