@@ -110,15 +110,15 @@ def _package_of(module: str) -> str:
 
 
 def _path_of(frame: FrameType) -> str:
-    """The path of a frame's file from where its top package is, or its name alone.
-
-    The name of its module says that, wherever the project is on this machine.
-    """
-    path = Path(frame.f_code.co_filename)
+    """The path of a frame's file from where its top package is, or its name alone."""
     module = frame.f_globals.get("__name__")
-    if type(module) is not str:
-        return path.name
-    names = module.split(".")
+    return _path_in_package(frame.f_code.co_filename, module if type(module) is str else "")
+
+
+@functools.lru_cache(maxsize=5_000)
+def _path_in_package(file: str, module: str) -> str:
+    """The path of a module's file: its name says where that begins, wherever the project is."""
+    path, names = Path(file), module.split(".")
     for parts in ((*names[:-1], f"{names[-1]}.py"), (*names, "__init__.py")):
         if path.parts[-len(parts) :] == parts:
             return "/".join(parts)
