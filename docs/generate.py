@@ -144,6 +144,8 @@ def shown_default(value: Any) -> str:
     """A default as one would write it."""
     if value is None:
         return "none"
+    if isinstance(value, timedelta) and value and not value % timedelta(days=1):
+        return f"`{value.days}d`"
     if isinstance(value, timedelta):
         return f"{value.total_seconds():g}"
     return str(value).lower() if isinstance(value, bool) else f"`{value}`"

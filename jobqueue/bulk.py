@@ -1,4 +1,4 @@
-"""Changes to many jobs at once: cancel and delete."""
+"""Changes to many jobs at once: cancel and delete, in batches."""
 
 from __future__ import annotations
 
@@ -27,6 +27,27 @@ def cancel_some(adapter: ControlRole, where: JobFilter, reason: str, ends: EndRe
     return len(cancelled)
 
 
+def cancel_any(adapter: ReadableControl, where: JobFilter, reason: str, ends: EndReporter) -> int:
+    """Cancel those of a few jobs that have not started, and ask running ones to end.
+
+    Args:
+        adapter: where they are.
+        where: their ids, and the states that are meant.
+        reason: becomes their `last_error`.
+        ends: reports jobs that have ended by it.
+    """
+    number = 0
+    if JobState.READY in (where.states or ()):
+        waiting = replace(where, states=(JobState.READY,))
+        number = cancel_some(adapter, waiting, reason, ends)
+    if JobState.RUNNING not in (where.states or ()):
+        return number
+    running = adapter.list_jobs(replace(where, states=(JobState.RUNNING,)), BATCH)
+    asked = [job for seen in running if (job := adapter.request_cancel(seen.id, reason))]
+    ends.report(job for job in asked if job.state is JobState.CANCELLED)
+    return number + len(asked)
+
+
 def delete_some(adapter: ControlRole, where: JobFilter, reason: str, ends: EndReporter) -> int:
     """Remove those of a few jobs, given by their ids, that are not running; return how many."""
     if not ends.reaches_anybody("job_deleted"):
@@ -52,7 +73,7 @@ def delete_all(
     if not ends.reaches_anybody("job_deleted"):
         return adapter.delete(where, include_running=include_running)
     number = 0
-    for found in _in_batches(adapter, _among(where, UNFINISHED_STATES, include_running)):
+    for found in in_batches(adapter, _among(where, UNFINISHED_STATES, include_running)):
         deleted = adapter.delete_each(found, include_running=include_running)
         ends.report_deleted(deleted, reason)
         number += len(deleted)
@@ -65,7 +86,7 @@ def _among(where: JobFilter, states: Sequence[JobState], include_running: bool) 
     return replace(where, states=tuple(s for s in states if s in wanted and s not in spared))
 
 
-def _in_batches(adapter: ReadsRole, where: JobFilter) -> Iterator[JobFilter]:
+def in_batches(adapter: ReadsRole, where: JobFilter) -> Iterator[JobFilter]:
     """The same filter for a few jobs at a time, the newest first."""
     following: int | None = where.before_id
     while where.states:

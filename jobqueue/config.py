@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import ATTEMPTS_LIFETIME
-from jobqueue.retention import KEEP_EXPECTED, KeepRule, parse_age, parse_keep
+from jobqueue.retention import AGE_EXPECTED, KEEP_EXPECTED, KeepRule, parse_age, parse_keep
 from jobqueue.spelling import did_you_mean
 
 DEFAULT_DATABASE_URL = "sqlite:///jobs.sqlite3"
@@ -164,7 +164,7 @@ SCHEMA = Kind(
 )
 QUEUES = Kind(f"queue names with commas between them (each {QUEUE_NAME_RULE}), or *", _queues)
 KEEP = Kind(KEEP_EXPECTED, parse_keep)
-AGE = Kind("an age such as 7d or 12h, or a number of seconds", parse_age)
+AGE = Kind(AGE_EXPECTED, parse_age)
 LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _one_of(LOG_LEVELS))
 FORMAT = Kind("one of " + ", ".join(LOG_FORMATS), _one_of(LOG_FORMATS))
 
@@ -259,6 +259,11 @@ class Settings:
         ATTEMPTS_LIFETIME,
         AGE,
         "How long attempts that did not succeed stay, if their job does.",
+    )
+    keep_errors: timedelta = _setting(
+        timedelta(days=30),
+        AGE,
+        "How long a group of errors stays after it was seen last, and how far its counts go back.",
     )
     log_level: str = _setting("info", LEVEL, "The least important log lines that are shown.")
     log_format: str = _setting("text", FORMAT, "Log lines for people, or one JSON object a line.")

@@ -8,6 +8,7 @@
     ├── InvalidArguments            arguments that do not fit `perform` (a TypeError)
     ├── UnknownJob                  no job class of that name here (a LookupError)
     ├── JobNotFound                 no job row of that id (a LookupError)
+    ├── ErrorGroupNotFound          no group of errors of that key (a LookupError)
     ├── StateConflict               the job is in a state that does not allow it
     ├── ClaimLost                   a job's transaction was rolled back: the job is another's now
     ├── InvalidTransaction          `self.transaction()` is used in a way that it does not allow
@@ -79,6 +80,10 @@ class UnknownJob(JobqueueError, LookupError):
 
 class JobNotFound(JobqueueError, LookupError):
     """No job with that id is in the database. There never was one, or its row was removed."""
+
+
+class ErrorGroupNotFound(JobqueueError, LookupError):
+    """No group of errors of that key is in the database. There never was one, or it was removed."""
 
 
 class StateConflict(JobqueueError):

@@ -42,6 +42,7 @@ def test_the_defaults(tmp_path: Path) -> None:
         max_attempts=24,
         keep_succeeded=False,
         keep_failed=True,
+        keep_errors=timedelta(days=30),
         log_level="info",
         log_format="text",
     )
@@ -108,6 +109,7 @@ def test_every_setting_has_one_name_in_all_three_places(tmp_path: Path, name: st
         "keep_succeeded": "true",
         "keep_failed": "false",
         "keep_attempts": "12h",
+        "keep_errors": "7d",
         "log_level": "error",
         "log_format": "json",
     }

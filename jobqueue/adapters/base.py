@@ -13,6 +13,7 @@ from typing import Protocol
 
 from jobqueue.adapters.roles.attempts import AttemptsRole
 from jobqueue.adapters.roles.control import ControlRole
+from jobqueue.adapters.roles.errors import ErrorsRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.path import PathRole
@@ -41,6 +42,7 @@ class Adapter(
     RetentionRole,
     SchedulesRole,
     StatsRole,
+    ErrorsRole,
     TokensRole,
     KeysRole,
     SchemaRole,

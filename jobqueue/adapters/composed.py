@@ -10,6 +10,7 @@ from typing import Any
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.roles.attempts import AttemptsRole
 from jobqueue.adapters.roles.control import ControlRole
+from jobqueue.adapters.roles.errors import ErrorsRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.path import PathRole
@@ -28,9 +29,14 @@ from jobqueue.records import (
     Count,
     CrashedJob,
     EnqueuedOnce,
+    ErrorFilter,
+    ErrorGroupRecord,
+    ErrorPage,
+    ErrorState,
     Health,
     JobFilter,
     JobState,
+    NewErrors,
     NewJob,
     NewSchedule,
     NewWorker,
@@ -67,6 +73,7 @@ class Roles:
     retention: RetentionRole
     schedules: SchedulesRole
     stats: StatsRole
+    errors: ErrorsRole
     tokens: TokensRole
     keys: KeysRole
     schema: SchemaRole
@@ -294,6 +301,23 @@ class ComposedAdapter(Adapter):
 
     def prune_stats(self, limit: int) -> int:
         return self.roles.stats.prune_stats(limit)
+
+    # --- errors -----------------------------------------------------------------------------------
+
+    def add_errors(self, errors: Sequence[NewErrors], release: str | None = None) -> None:
+        self.roles.errors.add_errors(errors, release)
+
+    def error_groups(self, where: ErrorFilter, limit: int) -> ErrorPage:
+        return self.roles.errors.error_groups(where, limit)
+
+    def error_group(self, key: str) -> ErrorGroupRecord | None:
+        return self.roles.errors.error_group(key)
+
+    def set_error_state(self, key: str, state: ErrorState, by: str) -> bool:
+        return self.roles.errors.set_error_state(key, state, by)
+
+    def prune_errors(self, keep: timedelta, limit: int) -> int:
+        return self.roles.errors.prune_errors(keep, limit)
 
     # --- tokens -----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+from jobqueue.fingerprints import group_of_rescued
 from jobqueue.records import (
     MOST_CRASHES,
     AttemptOutcome,
@@ -136,7 +137,14 @@ class Freed:
             crashes=self.crashes,
             is_freed=True,
             ended=self.ended,
+            error_key=self.error_key_of(job.handler),
         )
+
+    def error_key_of(self, handler: str) -> str | None:
+        """The key of the group of its error; None for a job that was given back."""
+        if self.ended is None or self.error is None:
+            return None
+        return group_of_rescued(handler, self.error).key
 
     def _fails(self, job: JobRecord) -> bool:
         is_used_up = self.may_fail and job.attempts >= job.max_attempts

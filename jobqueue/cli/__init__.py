@@ -13,6 +13,7 @@ from jobqueue.cli import (
     daemon,
     doctor,
     enqueue,
+    error_groups,
     lists,
     new,
     queues,
@@ -61,6 +62,7 @@ for command in (
     cls = StartsWorkers if command in (work.work, work.workoff, daemon.start) else None
     app.command(name, cls=cls, help=examples_as_typed(command.__doc__))(command)
 app.add_typer(schedules.schedules)
+app.add_typer(error_groups.errors)
 app.add_typer(tokens.token)
 
 
@@ -76,6 +78,7 @@ Examples:
   jobs start -n default:2,email:1       perform them in the background
   jobs status                           see who does what
   jobs list --state failed              see what went wrong
+  jobs errors                           see what fails most, and since when
   jobs web                              serve the REST API
   jobs doctor                           see what is set up and what is not
 

@@ -23,6 +23,7 @@ from jobqueue.cli.options import (
     DatabaseUrl,
     Grace,
     KeepAttempts,
+    KeepErrors,
     KeepFailed,
     KeepSucceeded,
     KillAfter,
@@ -91,6 +92,7 @@ def start(
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
     keep_attempts: KeepAttempts = None,
+    keep_errors: KeepErrors = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:

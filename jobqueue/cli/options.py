@@ -65,6 +65,7 @@ MaxAttempts = Annotated[str | None, setting_option("max_attempts", "NUMBER")]
 KeepSucceeded = Annotated[str | None, setting_option("keep_succeeded", "KEEP")]
 KeepFailed = Annotated[str | None, setting_option("keep_failed", "KEEP")]
 KeepAttempts = Annotated[str | None, setting_option("keep_attempts", "AGE")]
+KeepErrors = Annotated[str | None, setting_option("keep_errors", "AGE")]
 LogLevel = Annotated[str | None, setting_option("log_level", "LEVEL")]
 LogFormat = Annotated[str | None, setting_option("log_format", "FORMAT")]
 

@@ -17,6 +17,7 @@ from jobqueue.cli.options import (
     DatabaseUrl,
     Grace,
     KeepAttempts,
+    KeepErrors,
     KeepFailed,
     KeepSucceeded,
     KillAfter,
@@ -109,6 +110,7 @@ def work(
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
     keep_attempts: KeepAttempts = None,
+    keep_errors: KeepErrors = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
@@ -158,6 +160,7 @@ def workoff(
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
     keep_attempts: KeepAttempts = None,
+    keep_errors: KeepErrors = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:

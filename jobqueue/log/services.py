@@ -103,6 +103,12 @@ def stats_troubled(logger: logging.Logger, error: Exception) -> None:
     emit(logger, logging.ERROR, line, "stats_troubled", error=str(error))
 
 
+def errors_troubled(logger: logging.Logger, error: Exception) -> None:
+    """The database refused the errors in groups; those of a minute are lost."""
+    line = f"the errors of jobs could not be counted: {error}"
+    emit(logger, logging.ERROR, line, "errors_troubled", error=str(error))
+
+
 def tick_enqueued(logger: logging.Logger, schedule: str, job: JobRecord) -> None:
     """A tick of a schedule is due, and its job is enqueued."""
     line = f"schedule {schedule}: job {job.id} is enqueued for {job.run_at.isoformat()}"

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from jobqueue import log
 from jobqueue.adapters.roles.attempts import AttemptsRole
+from jobqueue.adapters.roles.errors import ErrorsRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.retention import RetentionRole
@@ -37,13 +38,20 @@ STOP_SECONDS = 5.0
 
 
 class PrunerRoles(
-    RetentionRole, KeysRole, StatsRole, AttemptsRole, LeasesRole, SchemaRole, Protocol
+    RetentionRole,
+    KeysRole,
+    StatsRole,
+    AttemptsRole,
+    ErrorsRole,
+    LeasesRole,
+    SchemaRole,
+    Protocol,
 ):
     """The roles of an adapter that a pruner needs."""
 
 
 class Pruner:
-    """A pruner of finished jobs, and of old attempts, statistics and keys, for one worker.
+    """A pruner of finished jobs, and of old attempts, errors, statistics and keys, for one worker.
 
     Args:
         adapter: where the jobs are.
@@ -93,8 +101,8 @@ class Pruner:
         removed = sum(self._prune_state(state, elsewhere) for state in FINISHED_STATES)
         self._in_batches(self._adapter.prune_keys)
         self._in_batches(self._adapter.prune_stats)
-        keep_attempts = self._settings.keep_attempts
-        self._in_batches(lambda limit: self._adapter.prune_attempts(keep_attempts, limit))
+        self._in_batches(partial(self._adapter.prune_attempts, self._settings.keep_attempts))
+        self._in_batches(partial(self._adapter.prune_errors, self._settings.keep_errors))
         return removed
 
     def _prune_state(self, state: JobState, elsewhere: Collection[str]) -> int:

@@ -12,6 +12,8 @@ from jobqueue.background import Service
 from jobqueue.bulk import BATCH
 from jobqueue.ends import EndReporter
 from jobqueue.errors import DatabaseError
+from jobqueue.fingerprints import group_of_rescued
+from jobqueue.maintenance.error_counts import ErrorCounts
 from jobqueue.records import JobFilter, JobRecord, Rescue
 
 EVENTS = ("job_rescued", "job_failed", "job_cancelled")
@@ -77,11 +79,13 @@ class RescueReports:
     Args:
         ends: logs the jobs that have ended.
         hooks: calls the hooks.
+        errors: counts the attempts that were lost, in groups.
     """
 
-    def __init__(self, ends: EndReporter, hooks: RescueHooks) -> None:
+    def __init__(self, ends: EndReporter, hooks: RescueHooks, errors: ErrorCounts) -> None:
         self._ends = ends
         self._hooks = hooks
+        self._errors = errors
         self._rescues: queue.SimpleQueue[Rescue] = queue.SimpleQueue()
         self._service = Service(
             "jobqueue-hooks", self._step, ends.logger, until=self._rescues.empty
@@ -90,14 +94,17 @@ class RescueReports:
     def note(self, rescue: Rescue) -> None:
         """Report a rescue. It returns at once, and may be called from one thread only."""
         self._ends.log(rescue.ended)
+        for job in rescue.charged:
+            self._errors.note(group_of_rescued(job.handler, job.error), job.error, job.id)
         if rescue and self._hooks.are_wanted():
             self._rescues.put(rescue)
             self._service.start()
             self._service.wake()
 
     def stop(self, timeout_seconds: float) -> None:
-        """Return when all has been reported, or after so long."""
+        """Return when all has been reported and counted, or after so long."""
         self._service.stop(timeout_seconds)
+        self._errors.stop()
 
     def _step(self) -> None:
         rescues: list[Rescue] = []

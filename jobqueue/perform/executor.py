@@ -32,16 +32,20 @@ from jobqueue.perform.attempt import (
     NoMonitor,
     StopNow,
     Uninterrupted,
-    since,
     stored_secrets,
     timeout_error,
 )
 from jobqueue.perform.foreign_jobs import ForeignJobs, LeftFor
 from jobqueue.perform.forked_process import end_forked_process
-from jobqueue.perform.outcomes import after_error, after_fault, after_success, delay_after
+from jobqueue.perform.outcomes import (
+    after_error,
+    after_fault,
+    after_refusal,
+    after_success,
+    delay_after,
+)
 from jobqueue.perform.plan import Plan, new_plan
-from jobqueue.perform.tracebacks import error_text
-from jobqueue.records import NO_DELAY, ClaimedJob, Failed, Outcome
+from jobqueue.records import NO_DELAY, ClaimedJob, Outcome
 from jobqueue.redaction import redact_args
 from jobqueue.retry import DEFAULT_RETRY, POLICIES
 from jobqueue.transactions import COMMIT_TASK
@@ -246,8 +250,7 @@ class Executor:
         except Misfit as error:
             return LeftFor(plan, claimed, str(error), started)
         except BaseException as error:  # noqa: BLE001 - somebody's validators may raise anything
-            text = error_text(error, stored_secrets(plan.job_class, claimed))
-            return Failed(claimed, since(started), text, keep=plan.keep_failed)
+            return after_refusal(plan, claimed, error, started)
         attempt = Attempt(plan, claimed, args, kwargs, started, self._monitor, forks.pid)
         _log_start(attempt)
         return attempt

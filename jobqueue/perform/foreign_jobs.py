@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from jobqueue.adapters.roles.reads import ReadsRole
-from jobqueue.errors import JobqueueError
+from jobqueue.errors import InvalidArguments, JobqueueError
+from jobqueue.fingerprints import group_of
 from jobqueue.job import Registry
 from jobqueue.perform.attempt import since
 from jobqueue.perform.plan import Plan
@@ -87,7 +88,9 @@ class ForeignJobs:
         waited = claimed.locked_at - first
         if waited >= ROLLOUT:
             error = f"{left.why}. No worker came by within {ROLLOUT} whose release takes them"
-            return Failed(claimed, since(left.started), error, keep=left.plan.keep_failed)
+            group = group_of(claimed.handler, InvalidArguments.__name__, None, left.why)
+            run_time, keep = since(left.started), left.plan.keep_failed
+            return Failed(claimed, run_time, error, keep=keep, error_group=group)
         delay = min(max(waited / 2, SHORTEST_WAIT_FOR_RELEASE), LONGEST_RETURN)
         return Released(
             claimed,

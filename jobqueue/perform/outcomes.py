@@ -12,6 +12,8 @@ from jobqueue import log
 from jobqueue.errors import JobTimeout
 from jobqueue.job import Job
 from jobqueue.perform.attempt import Attempt, StopNow, secrets_of, since, stored_secrets
+from jobqueue.perform.error_groups import group_of_error
+from jobqueue.perform.plan import Plan
 from jobqueue.perform.tracebacks import error_text
 from jobqueue.records import (
     NO_DELAY,
@@ -76,6 +78,14 @@ def after_error(attempt: Attempt, error: BaseException) -> Outcome:
     return replace(outcome, progress=attempt.progress)
 
 
+def after_refusal(plan: Plan, claimed: ClaimedJob, error: BaseException, started: float) -> Outcome:
+    """The outcome of a job whose stored arguments its class refuses: it can never be performed."""
+    secrets = stored_secrets(plan.job_class, claimed)
+    group = group_of_error(claimed.handler, plan.job_class, error, secrets)
+    text = error_text(error, secrets)
+    return Failed(claimed, since(started), text, keep=plan.keep_failed, error_group=group)
+
+
 def after_fault(
     job_class: type[Job] | None, claimed: ClaimedJob, error: BaseException, keep: bool
 ) -> Outcome:
@@ -93,7 +103,7 @@ def after_fault(
     secrets = {} if job_class is None else stored_secrets(job_class, claimed)
     text = f"{COULD_NOT_PERFORM}:\n{error_text(error, secrets)}"
     policy = DEFAULT_RETRY if job_class is None else job_class.retry
-    return _after_failure(claimed, policy, error, NO_DELAY, text, secrets, keep)
+    return _after_failure(claimed, job_class, policy, error, NO_DELAY, text, secrets, keep)
 
 
 def _outcome_of_error(attempt: Attempt, error: BaseException) -> Outcome:
@@ -109,12 +119,14 @@ def _outcome_of_error(attempt: Attempt, error: BaseException) -> Outcome:
         if delay is not None:
             return Retried(claimed, run_time, error=text, delay=delay, refund=True)
         text = clean_error(f"{text}\n{NO_DELAY_GIVEN}")
-    policy = attempt.plan.job_class.retry
-    return _after_failure(claimed, policy, error, run_time, text, secrets, keep)
+    job_class = attempt.plan.job_class
+    policy = job_class.retry
+    return _after_failure(claimed, job_class, policy, error, run_time, text, secrets, keep)
 
 
 def _after_failure(
     claimed: ClaimedJob,
+    job_class: type[Job] | None,
     policy: RetryPolicy,
     error: BaseException,
     run_time: timedelta,
@@ -127,9 +139,12 @@ def _after_failure(
     if policy_error is not None:
         why = error_text(policy_error, secrets)
         text = clean_error(f"{text}\nIts retry policy failed as well; the default is used:\n{why}")
+    group = group_of_error(claimed.handler, job_class, error, secrets)
     if delay is None:
-        return Failed(claimed, run_time, text, keep=keep, timed_out=timed_out)
-    return Retried(claimed, run_time, error=text, delay=delay, timed_out=timed_out)
+        return Failed(claimed, run_time, text, keep=keep, timed_out=timed_out, error_group=group)
+    return Retried(
+        claimed, run_time, error=text, delay=delay, timed_out=timed_out, error_group=group
+    )
 
 
 def _is_a(error: BaseException, *kinds: type[BaseException]) -> bool:

@@ -14,6 +14,7 @@ from jobqueue.config import PLACE, Settings, load_settings, setting_names
 from jobqueue.defaults import default_configuration
 from jobqueue.ends import usual_ends
 from jobqueue.errors import ConfigurationError
+from jobqueue.maintenance.error_counts import ErrorCounts
 from jobqueue.maintenance.rescue_reports import RescueReports
 from jobqueue.maintenance.ticker import Ticker
 from jobqueue.runner.groups import Undertaking, WorkerGroup, groups_of
@@ -146,6 +147,8 @@ def supervise(
         if not reach_database():
             return 0
         lasting = not undertaking.until_idle
+        errors = ErrorCounts(adapter, default_configuration.logger)
+        errors.start()
         hooks = HooksInSubprocess(HOOKS_COMMAND, workforce.given, default_configuration.logger)
         supervisor = probed.supervisor = Supervisor(
             workforce.groups,
@@ -160,7 +163,7 @@ def supervise(
             max_memory_bytes=undertaking.max_memory_bytes,
             regroup=workforce.reloaded if lasting else None,
             boot_timeout=settings.boot_timeout,
-            rescues=RescueReports(usual_ends(), hooks),
+            rescues=RescueReports(usual_ends(), hooks, errors),
         )
         supervisor.on_new_code = hooks.forget
         with (

@@ -25,7 +25,18 @@ from jobqueue.records.claims import (
     Succeeded,
     Turn,
 )
-from jobqueue.records.errors import ErrorGroup
+from jobqueue.records.errors import (
+    MOST_ERROR_GROUPS,
+    SHOWN_HOURS,
+    ErrorFilter,
+    ErrorGroup,
+    ErrorGroupRecord,
+    ErrorHour,
+    ErrorPage,
+    ErrorPosition,
+    ErrorState,
+    NewErrors,
+)
 from jobqueue.records.health import Ailment, Health, SchemaStatus
 from jobqueue.records.jobs import (
     DEFAULT_PRIORITY,
@@ -54,7 +65,14 @@ from jobqueue.records.wakeups import (
     Wakeup,
     facts_of,
 )
-from jobqueue.records.workers import MOST_CRASHES, CrashedJob, NewWorker, Rescue, WorkerRecord
+from jobqueue.records.workers import (
+    MOST_CRASHES,
+    ChargedJob,
+    CrashedJob,
+    NewWorker,
+    Rescue,
+    WorkerRecord,
+)
 
 __all__ = [
     "ATTEMPTS_LIFETIME",
@@ -68,8 +86,10 @@ __all__ = [
     "LOOK_ANYWHERE",
     "MOST_ATTEMPTS_KEPT",
     "MOST_CRASHES",
+    "MOST_ERROR_GROUPS",
     "MOST_QUEUES_SENT",
     "NO_DELAY",
+    "SHOWN_HOURS",
     "STATS_LIFETIME",
     "UNFINISHED_STATES",
     "Ailment",
@@ -77,6 +97,7 @@ __all__ = [
     "AttemptRecord",
     "Between",
     "Cancelled",
+    "ChargedJob",
     "Claim",
     "ClaimedJob",
     "Committed",
@@ -84,13 +105,20 @@ __all__ = [
     "CrashedJob",
     "Discarded",
     "EnqueuedOnce",
+    "ErrorFilter",
     "ErrorGroup",
+    "ErrorGroupRecord",
+    "ErrorHour",
+    "ErrorPage",
+    "ErrorPosition",
+    "ErrorState",
     "Failed",
     "Health",
     "JobFilter",
     "JobRecord",
     "JobState",
     "JsonValue",
+    "NewErrors",
     "NewJob",
     "NewSchedule",
     "NewWorker",

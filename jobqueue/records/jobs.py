@@ -135,6 +135,7 @@ class JobFilter:
         args: values that their arguments have.
         meta: values that their meta has.
         error: a text that their `last_error` has in it, in any case of its letters.
+        error_keys: only jobs whose last attempt ended with an error of one of these groups.
     """
 
     ids: tuple[int, ...] | None = None
@@ -152,6 +153,7 @@ class JobFilter:
     args: tuple[JsonValue, ...] = ()
     meta: tuple[JsonValue, ...] = ()
     error: str | None = None
+    error_keys: tuple[str, ...] | None = None
 
 
 KEY_LIFETIME = timedelta(hours=24)

@@ -68,6 +68,15 @@ class CrashedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class ChargedJob:
+    """A job that lost an attempt with its worker, and the error that its row was given for that."""
+
+    id: int
+    handler: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rescue:
     """The jobs of a worker that is gone, after they were freed.
 
@@ -82,6 +91,7 @@ class Rescue:
         ended: the records of the jobs that have failed or are cancelled.
         locked: the ids of the jobs that are not free yet, since their rows are locked.
         worker_is_locked: whether the row of the worker is.
+        charged: those of the jobs that lost an attempt. Of all rescues, a single one has each.
     """
 
     worker_id: str
@@ -91,6 +101,7 @@ class Rescue:
     ended: tuple[JobRecord, ...] = field(default=(), compare=False, repr=False)
     locked: tuple[int, ...] = ()
     worker_is_locked: bool = False
+    charged: tuple[ChargedJob, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def has_freed_all(self) -> bool:

@@ -18,11 +18,12 @@ class Scope(StrEnum):
     """A kind of operation that somebody may be allowed."""
 
     READ = "read"
-    """See jobs, queues, workers, schedules and stats."""
+    """See jobs, errors, queues, workers, schedules and stats."""
     ENQUEUE = "enqueue"
     """Enqueue jobs of the classes that are open to it."""
     OPERATE = "operate"
-    """Change, retry, cancel and delete jobs, set their progress, pause and resume queues."""
+    """Change, retry, cancel and delete jobs, set their progress, pause and resume queues, set the
+    state of errors."""
 
 
 class Role(StrEnum):

@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.bulk import cancel_some, delete_some
+from jobqueue.bulk import BATCH, cancel_any, delete_some
 from jobqueue.records import JobFilter, JobState
 from jobqueue.web.jobs import cancel_reason, delete_reason
-from jobqueue.web.models import BulkBody
+from jobqueue.web.models import BulkBody, GroupBody
 from jobqueue.web.operations import Answer, ApiCall
 from jobqueue.web.pages import filter_of
 from jobqueue.web.problems import Problem
 
-BATCH = 200
 MOST_CHANGED = 10_000
 LONGEST_SECONDS = 10.0
 
@@ -33,16 +32,7 @@ def cancel_all(call: ApiCall) -> Answer:
     states, reason = (JobState.READY, JobState.RUNNING), cancel_reason(call)
 
     def cancel(adapter: Adapter, where: JobFilter) -> int:
-        number = 0
-        if JobState.READY in (where.states or ()):
-            waiting = replace(where, states=(JobState.READY,))
-            number = cancel_some(adapter, waiting, reason, call.queue.ends)
-        if JobState.RUNNING not in (where.states or ()):
-            return number
-        running = adapter.list_jobs(replace(where, states=(JobState.RUNNING,)), BATCH)
-        asked = [job for seen in running if (job := adapter.request_cancel(seen.id, reason))]
-        call.queue.ends.report(job for job in asked if job.state is JobState.CANCELLED)
-        return number + len(asked)
+        return cancel_any(adapter, where, reason, call.queue.ends)
 
     return _in_bulk(call, "cancelled", states, states, cancel)
 
@@ -76,6 +66,21 @@ def _in_bulk(
     """
     body: BulkBody = call.body
     where = _bulk_filter(body, usual, possible, done)
+    said = body.filter.model_dump_json(exclude_none=True)
+    return change_jobs(call, where, done, said, change)
+
+
+def change_jobs(call: ApiCall, where: JobFilter, done: str, said: str, change: Change) -> Answer:
+    """Count or change all jobs that match a filter, as the body of a request asks.
+
+    Args:
+        call: the request; its body says whether to count only.
+        where: the filter, from where the body says that it goes on.
+        done: the word for the log.
+        said: which jobs they are, for the log.
+        change: changes jobs, in one transaction, and returns how many it changed.
+    """
+    body: BulkBody | GroupBody = call.body
     if body.dry_run:
         count = call.adapter.count_up_to(where, MOST_CHANGED)
         return _bulk_answer(body, count.number, count.more, None)
@@ -84,7 +89,7 @@ def _in_bulk(
         for changed, following in _change_in_batches(call.adapter, where, change):
             number, going_on = number + changed, following
     finally:  # even if the database fails in between, since earlier batches stay changed
-        call.note(done, f"{number:,} jobs: {body.filter.model_dump_json(exclude_none=True)}")
+        call.note(done, f"{number:,} jobs: {said}")
     return _bulk_answer(body, number, going_on is not None, going_on)
 
 
@@ -117,5 +122,7 @@ def _change_in_batches(
         where = replace(where, before_id=found.next_before_id)
 
 
-def _bulk_answer(body: BulkBody, count: int, more: bool, following: int | None) -> Answer:
+def _bulk_answer(
+    body: BulkBody | GroupBody, count: int, more: bool, following: int | None
+) -> Answer:
     return Answer({"dry_run": body.dry_run, "count": count, "more": more, "next": following})

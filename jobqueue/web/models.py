@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 from jobqueue.config import QUEUE_NAME
-from jobqueue.records import LARGEST_ID, AttemptOutcome, JobState
+from jobqueue.records import LARGEST_ID, AttemptOutcome, ErrorState, JobState
 
 MOST_VALUES = 50
 MOST_IDS = 1_000
@@ -54,6 +54,26 @@ ATTEMPT_EXAMPLE: dict[str, Any] = {
     "outcome": "failed",
     "error": "ConnectionError: no route to host",
     "error_key": "5f0c7b1a9e33",
+}
+
+
+ERROR_EXAMPLE: dict[str, Any] = {
+    "key": "9ba3c588714f",
+    "name": "jobs.SendWelcomeEmail",
+    "kind": "ConnectionRefusedError",
+    "place": "shop/mail.py:send",
+    "message": "no route to <ip>",
+    "state": "open",
+    "number_of_day": 12,
+    "hours": [{"hour": "2026-01-31T12:00:00+00:00", "number": 12}],
+    "first_seen_at": "2026-01-31T12:00:00+00:00",
+    "last_seen_at": "2026-01-31T12:40:00+00:00",
+    "first_release": "1.5.0",
+    "last_release": "1.5.0",
+    "last_job_id": 42,
+    "changed_at": None,
+    "changed_by": None,
+    "reopened_at": None,
 }
 
 
@@ -140,6 +160,42 @@ class BulkCancelBody(BulkBody):
     """The jobs to cancel, and the reason."""
 
     reason: str | None = Field(None, max_length=10_000, description="Becomes their `last_error`.")
+
+
+class GroupBody(Asked):
+    """How to change the jobs of a group of errors."""
+
+    dry_run: bool = Field(False, description="Only count them.")
+    before: JobId | None = Field(None, description="The `next` of the answer before: go on there.")
+
+
+class GroupCancelBody(GroupBody):
+    """How to cancel the jobs of a group of errors, and the reason."""
+
+    reason: str | None = Field(None, max_length=10_000, description="Becomes their `last_error`.")
+
+
+class ErrorsQuery(Asked):
+    """The groups of errors to list."""
+
+    state: list[ErrorState] | None = Field(
+        None, max_length=MOST_VALUES, description="Several with commas, or given repeatedly."
+    )
+    name: list[JobName] | None = Field(
+        None,
+        max_length=MOST_VALUES,
+        description="Full or short names of job classes; several with commas, or given repeatedly.",
+    )
+    hours: int | None = Field(
+        None, ge=1, le=24 * 365, description="Only groups that were seen in so many hours."
+    )
+    limit: int = Field(50, ge=1, le=200, description="How many at most.")
+    before: str | None = Field(
+        None,
+        max_length=200,
+        pattern=r"^-?[0-9]{1,18}\.[A-Za-z0-9_.:\-]{1,100}$",
+        description="The `next` of the page before.",
+    )
 
 
 class JobsQuery(Asked):
@@ -264,6 +320,74 @@ class BulkAnswer(Answered):
     next: int | None = Field(
         description="Where to go on, as `before`, since one request changes 10,000 jobs at most."
     )
+
+
+class ErrorHourAnswer(Answered):
+    """The number of errors of a group in an hour."""
+
+    hour: datetime
+    number: int
+
+
+class ErrorDayAnswer(Answered):
+    """The number of errors of a group on a day, in UTC."""
+
+    day: date
+    number: int
+
+
+class ErrorGroupAnswer(Answered):
+    """A group of errors that are alike."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [ERROR_EXAMPLE]})
+
+    key: str
+    name: str = Field(description="The name of the job class.")
+    kind: str = Field(description="The type of the exception.")
+    place: str | None = Field(
+        description="The innermost frame of the application's own code, as `file.py:function`."
+    )
+    message: str = Field(description="With numbers, ids, quoted text and addresses replaced.")
+    state: ErrorState
+    number_of_day: int = Field(description="How many there were in the last 24 hours.")
+    hours: list[ErrorHourAnswer] = Field(description="The last 24 hours, the oldest first.")
+    first_seen_at: datetime
+    last_seen_at: datetime
+    first_release: str | None = Field(
+        description="The release of the application that it was first seen with."
+    )
+    last_release: str | None
+    last_job_id: int | None
+    changed_at: datetime | None = Field(description="When somebody changed the state.")
+    changed_by: str | None
+    reopened_at: datetime | None = Field(
+        description="When it came back after it was resolved; null if it did not."
+    )
+
+
+class ErrorsAnswer(Answered):
+    """Some groups of errors, those that were seen last first."""
+
+    errors: list[ErrorGroupAnswer]
+    next: str | None = Field(description="The `before` of the next page; null on the last.")
+
+
+class WholeErrorGroupAnswer(ErrorGroupAnswer):
+    """Everything about a group of errors."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": []})
+
+    days: list[ErrorDayAnswer] = Field(description="The last 30 days, the oldest first.")
+    sample: str = Field(description="The text of the last error, with its traceback.")
+    jobs: list[JobAnswer] = Field(description="The last jobs whose last error is of the group.")
+
+
+class ErrorStateAnswer(Answered):
+    """A group of errors whose state was set."""
+
+    key: str
+    state: ErrorState
+    changed: bool = Field(description="Whether it was another state before.")
 
 
 class QueueAnswer(Answered):

@@ -19,6 +19,7 @@ REFERENCE = "#/components/schemas/{model}"
 PROBLEM = "application/problem+json"
 PARAMETERS: Mapping[str, dict[str, Any]] = {
     "id": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID},
+    "key": {"type": "string", "pattern": r"^[A-Za-z0-9_.:\-]{1,100}$"},
     "name": {"type": "string", "pattern": r"^[A-Za-z0-9_.:\-]{1,128}$"},
 }
 ABOUT = (

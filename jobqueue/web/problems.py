@@ -13,6 +13,7 @@ from starlette.responses import Response
 from jobqueue.errors import (
     DatabaseRefused,
     DatabaseUnavailable,
+    ErrorGroupNotFound,
     InvalidArguments,
     JobNotFound,
     JobqueueError,
@@ -34,6 +35,7 @@ KNOWN: tuple[tuple[type[JobqueueError], int, str | None], ...] = (
     (InvalidArguments, 422, None),
     (UnknownJob, 422, None),
     (JobNotFound, 404, None),
+    (ErrorGroupNotFound, 404, None),
     (StateConflict, 409, None),
     (DatabaseRefused, 422, REFUSED),
     (DatabaseUnavailable, 503, AWAY),

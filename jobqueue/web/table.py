@@ -6,6 +6,7 @@ from typing import Any
 
 from jobqueue.web import (
     bulk,
+    error_groups,
     events,
     health,
     jobs,
@@ -44,6 +45,20 @@ def _of_job(method: str, path: str, summary: str, handle: Any, **more: Any) -> O
         more.pop("answers", {200: models.ChangedJobAnswer}),
         problems=more.pop("problems", (404, 409)),
         aliases=(path.replace("/api/job/", "/api/jobs/", 1),),
+        **more,
+    )
+
+
+def _of_group(path: str, summary: str, handle: Any, **more: Any) -> Operation:
+    """Return an operation that changes a group of errors, or all of its jobs."""
+    return Operation(
+        "POST",
+        f"/api/errors/{{key}}/{path}",
+        summary,
+        handle,
+        Scope.OPERATE,
+        more.pop("answers", {200: models.ErrorStateAnswer}),
+        problems=(404,),
         **more,
     )
 
@@ -171,6 +186,57 @@ OPERATIONS = (
         {200: models.BulkAnswer},
         body=models.BulkBody,
         description="Without a state: those that do not run.",
+    ),
+    Operation(
+        "GET",
+        "/api/errors",
+        "List errors in groups",
+        error_groups.list_errors,
+        Scope.READ,
+        {200: models.ErrorsAnswer},
+        query=models.ErrorsQuery,
+        description="Those that were seen last come first. Workers store what they have seen about "
+        "once a minute.",
+    ),
+    Operation(
+        "GET",
+        "/api/errors/{key}",
+        "See a group of errors",
+        error_groups.show_error,
+        Scope.READ,
+        {200: models.WholeErrorGroupAnswer},
+        problems=(404,),
+    ),
+    _of_group(
+        "mute",
+        "Mute a group of errors",
+        error_groups.mute,
+        description="It is muted until it is reopened; its errors are counted as before.",
+    ),
+    _of_group(
+        "resolve",
+        "Resolve a group of errors",
+        error_groups.resolve,
+        description="When it comes back, it is open again, and `reopened_at` says when.",
+    ),
+    _of_group("reopen", "Reopen a group of errors", error_groups.reopen),
+    _of_group(
+        "retry",
+        "Retry the jobs of a group of errors",
+        error_groups.retry,
+        answers={200: models.BulkAnswer},
+        body=models.GroupBody,
+        needs_body=False,
+        description="Those that failed, and those that wait for another attempt.",
+    ),
+    _of_group(
+        "cancel",
+        "Cancel the jobs of a group of errors",
+        error_groups.cancel,
+        answers={200: models.BulkAnswer},
+        body=models.GroupCancelBody,
+        needs_body=False,
+        description="Those that wait for another attempt, or run.",
     ),
     Operation(
         "GET",

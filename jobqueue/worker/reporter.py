@@ -13,6 +13,7 @@ from jobqueue.hooks import NO_OBSERVERS, Observers
 from jobqueue.records import (
     ClaimedJob,
     Discarded,
+    ErrorGroup,
     Failed,
     Outcome,
     Released,
@@ -63,6 +64,8 @@ class Reporter:
         observers: the hooks for all jobs.
         count: is called with the outcomes that each turn has settled.
         tally: the counts.
+        count_error: is called with the group, the text and the job of each error that an attempt
+            ended with.
         restore_log: is called before something is logged that jobs have done.
     """
 
@@ -72,6 +75,7 @@ class Reporter:
     observers: Observers = NO_OBSERVERS
     count: Callable[[Sequence[Outcome]], None] = lambda _settled: None
     tally: Tally = field(default_factory=Tally)
+    count_error: Callable[[ErrorGroup, str, int], None] = lambda _group, _error, _job_id: None
     restore_log: Callable[[], None] = lambda: None
 
     def calls_others(self, handlers: Iterable[str]) -> bool:
@@ -122,6 +126,8 @@ class Reporter:
 
     def _report_one(self, outcome: Outcome) -> None:
         self.tally.count(outcome)
+        if isinstance(outcome, Retried | Failed) and outcome.error_group is not None:
+            self.count_error(outcome.error_group, outcome.error, outcome.job.id)
         if not _is_silent(outcome):
             log.job_settled(self.logger_of(outcome.job.handler), outcome)
 

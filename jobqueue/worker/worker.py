@@ -22,6 +22,7 @@ from jobqueue.ends import EndReporter, logger_of
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
+from jobqueue.maintenance.error_counts import ErrorCounts
 from jobqueue.maintenance.pruner import PrunerService
 from jobqueue.maintenance.rescue_reports import HooksInProcess, RescueReports
 from jobqueue.maintenance.rescue_service import RescueService
@@ -109,10 +110,12 @@ class Worker:
         self._executor = self._new_executor(slots)
         self._performer = self._new_performer(alarm)
         self._stats = Stats(adapter, self.id, logger)
+        self._errors = ErrorCounts(adapter, logger)
         self._ends = EndReporter(logger, self._observers, registry)
         self._reporter = Reporter(
             logger, self._logger_of, self._ends, self._observers, self._stats.note
         )
+        self._reporter.count_error = self._errors.note
         self._pump = Pump(
             adapter=adapter,
             handoff=self._handoff,
@@ -176,8 +179,11 @@ class Worker:
 
     def _start_lease(self, started: ExitStack) -> None:
         """Register this worker and keep its lease, unless a supervisor does so."""
-        rescues = RescueReports(self._ends, HooksInProcess(self._adapter, self._ends))
+        hooks = HooksInProcess(self._adapter, self._ends)
+        rescues = RescueReports(self._ends, hooks, self._errors)
         worker = self._new_worker()
+        if not self._until_idle:
+            self._errors.start()  # they are stopped with the reports
         if self._keeps_lease:
             log.worker_started(self._logger, self.id, os.getpid())
             self._adapter.register_worker(worker)
@@ -221,6 +227,7 @@ class Worker:
     def _tidy_up_if_idle(self) -> None:
         if self._until_idle and self._pump_error is None:
             self._stats.flush()
+            self._errors.flush()
             self._retention.prune_once()
 
     def stop(self, why: str = "it was asked to") -> None:

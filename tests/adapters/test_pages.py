@@ -49,17 +49,23 @@ FILTERS = {
     "no such class": JobFilter(handlers=("None",)),
     "a class that failed in a queue": JobFilter(None, (FAILED,), ("b",), ("A",)),
     "due": JobFilter(due=True),
+    "a group of errors": JobFilter(error_keys=("many",)),
+    "what failed of a group": JobFilter(states=(FAILED,), error_keys=("many",)),
+    "a rare group": JobFilter(error_keys=("few",), before_id=14_000),
+    "two groups": JobFilter(error_keys=("few", "many"), queues=("a",)),
+    "no such group": JobFilter(error_keys=("none",)),
+    "by ids of a group": JobFilter(ids=tuple(range(1, 15_000, 250)), error_keys=("many",)),
     "by ids": JobFilter(ids=tuple(range(1, 15_000, 250))),
 }
-# What was enqueued first comes first. In each: class, queue, state, how many.
+# What was enqueued first comes first. In each: class, queue, state, group of errors, how many.
 KINDS = (
-    ("Rare", "a", "cancelled", 3),
-    ("A", "a", "failed", 5_000),
-    ("Rare", "a", "failed", 4),
-    ("A", "b", "ready", 5_000),
-    ("Rare", "rare", "ready", 5),
-    ("A", "b", "running", 5),
-    ("B", "a", "succeeded", 5_000),
+    ("Rare", "a", "cancelled", "NULL", 3),
+    ("A", "a", "failed", "'many'", 5_000),
+    ("Rare", "a", "failed", "'few'", 4),
+    ("A", "b", "ready", "'many'", 5_000),
+    ("Rare", "rare", "ready", "NULL", 5),
+    ("A", "b", "running", "NULL", 5),
+    ("B", "a", "succeeded", "NULL", 5_000),
 )
 
 
@@ -71,7 +77,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fill(connection: Any, placeholder: str) -> None:
     """The kinds, written with a placeholder of the driver's; the same on both databases."""
-    for handler, queue, state, number in KINDS:
+    for handler, queue, state, error_key, number in KINDS:
         finished = "NULL" if state in {"ready", "running"} else "'2026-01-31 12:00:00.000000'"
         worker = "'w'" if state == "running" else "NULL"
         connection.execute(
@@ -79,8 +85,9 @@ def fill(connection: Any, placeholder: str) -> None:
             WITH RECURSIVE numbers (n) AS (
                 SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {placeholder})
             INSERT INTO background_jobs
-                (handler, queue, state, finished_at, locked_by, run_at, created_at, updated_at)
-            SELECT '{handler}', '{queue}', '{state}', {finished}, {worker},
+                (handler, queue, state, finished_at, locked_by, error_key, run_at, created_at,
+                 updated_at)
+            SELECT '{handler}', '{queue}', '{state}', {finished}, {worker}, {error_key},
                    '2026-01-31 12:00:00.000000', '2026-01-31 12:00:00.000000',
                    '2026-01-31 12:00:00.000000'
             FROM numbers
@@ -155,7 +162,12 @@ def test_depths_and_single_jobs_look_at_little(table: PostgresAdapter) -> None:
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [("what failed, long ago", 50), ("the few cancelled", 3), ("what runs", 5)],
+    [
+        ("a rare group", 4),
+        ("what failed, long ago", 50),
+        ("the few cancelled", 3),
+        ("what runs", 5),
+    ],
 )
 def test_what_is_buried_is_found_at_once(table: PostgresAdapter, name: str, number: int) -> None:
     assert len(table.page_jobs(FILTERS[name], 50).jobs) == number
@@ -210,7 +222,16 @@ def all_ids(adapter: SqlAdapter, where: JobFilter) -> list[int]:
 
 MISSING_NOTHING = {
     name: FILTERS[name]
-    for name in ("a rare queue", "a rare class", "no such class", "a class that failed in a queue")
+    for name in (
+        "a rare group",
+        "two groups",
+        "no such group",
+        "what failed of a group",
+        "a rare queue",
+        "a rare class",
+        "no such class",
+        "a class that failed in a queue",
+    )
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -16,8 +17,12 @@ from jobqueue.maintenance.pruner import Pruner
 from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.maintenance.ticker import Ticks
 from jobqueue.records import (
+    ErrorFilter,
+    ErrorGroup,
+    ErrorState,
     JobFilter,
     JobState,
+    NewErrors,
     NewJob,
     NewSchedule,
     NewWorker,
@@ -52,6 +57,7 @@ def _of_workers(adapter: Adapter) -> Iterator[Step]:
     yield "tick", lambda: _tick(adapter)
     yield "prune", lambda: _prune(adapter)
     yield "stats", lambda: adapter.add_stats("honest", [Stat("honest", "honest", succeeded=1)])
+    yield "errors", lambda: _add_errors(adapter)
     yield "rescue", lambda: _rescue(adapter)
     yield "strays", lambda: adapter.release_strays("honest", ())
     yield "due in", adapter.due_in
@@ -78,6 +84,9 @@ def _of_lookers(adapter: Adapter) -> Iterator[Step]:
     yield "unattended", lambda: _unattended(adapter)
     yield "schedules", lambda: all_schedules(adapter)
     yield "all stats", lambda: all_stats(adapter, timedelta(hours=1), 1000)
+    for states in (None, *((state,) for state in ErrorState)):
+        yield f"errors {states}", partial(_read_errors, adapter, ErrorFilter(states=states))
+    yield "lately", lambda: _read_errors(adapter, ErrorFilter(period=timedelta(hours=1)))
     yield "tokens", adapter.tokens
     yield "health", adapter.health
 
@@ -114,6 +123,31 @@ def _rescue(adapter: Adapter) -> None:
     rescuer.rescue()
     now[0] = 10_000.0
     rescuer.rescue()
+
+
+def _add_errors(adapter: Adapter) -> None:
+    """Add errors of groups that are there, and of an honest one."""
+    keys = [record.key for record in adapter.error_groups(ErrorFilter(), 1_000).groups]
+    groups = [ErrorGroup(key, "honest", "ValueError", None, "no") for key in (*keys, "honest")]
+    adapter.add_errors([NewErrors(group, 1, "no", 1) for group in groups if group.key])
+    honest = adapter.error_group("honest")
+    assert honest is not None
+    assert honest.hours[-1].number >= 1
+    assert adapter.set_error_state("honest", ErrorState.RESOLVED, "honest")
+
+
+def _read_errors(adapter: Adapter, where: ErrorFilter) -> None:
+    seen = set[str]()
+    while True:
+        page = adapter.error_groups(where, 7)
+        for record in page.groups:
+            adapter.error_group(record.key)
+            record.since(record.last_seen_at)
+            seen.add(record.key)
+        if page.next_before is None:
+            return
+        assert len(seen) < 10_000
+        where = replace(where, before=page.next_before)
 
 
 def _use_key(adapter: Adapter) -> None:

@@ -36,10 +36,17 @@ WaitFor = Callable[[Callable[[], bool], str], None]
 SEED = 15
 ROWS = 30
 OTHERS = [table for table in TABLES if table != "background_jobs"]
-LISTS = ("jobs?limit=200", "queues", "workers", "schedules", "stats?minutes=180")
+LISTS = (
+    "jobs?limit=200",
+    "queues",
+    "workers",
+    "schedules",
+    "stats?minutes=180",
+    "errors?limit=200",
+)
 COMMANDS = (
     *("list", "list --json --limit 1000", "status", "status --json", "doctor", "doctor --json"),
-    *("schedules list --json", "token list"),
+    *("schedules list --json", "token list", "errors --state all", "errors --state all --json"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobqueue.adapters.composed import ComposedAdapter, Roles
 from jobqueue.adapters.memory.attempts import MemoryAttempts
 from jobqueue.adapters.memory.control import MemoryControl
+from jobqueue.adapters.memory.errors import MemoryErrors
 from jobqueue.adapters.memory.keys import MemoryKeys
 from jobqueue.adapters.memory.leases import MemoryLeases
 from jobqueue.adapters.memory.path import MemoryPath
@@ -45,6 +46,7 @@ class MemoryAdapter(ComposedAdapter):
                 retention=MemoryRetention(store),
                 schedules=MemorySchedules(store, self.path),
                 stats=MemoryStats(store),
+                errors=MemoryErrors(store),
                 tokens=MemoryTokens(store),
                 keys=MemoryKeys(store, self.path),
                 schema=MemorySchema(),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.settlement import GIVEN_BACK, Freed
-from jobqueue.records import CrashedJob, JobState, NewWorker, Rescue, WorkerRecord
+from jobqueue.records import ChargedJob, CrashedJob, JobState, NewWorker, Rescue, WorkerRecord
 from jobqueue.stored import kept_by
+
+NOTHING_CHARGED: Mapping[int, str] = MappingProxyType({})
 
 
 class MemoryLeases(MemoryRole, LeasesRole):
@@ -61,14 +64,16 @@ class MemoryLeases(MemoryRole, LeasesRole):
             if known is None or known.heartbeat_at != seen.heartbeat_at:
                 return None
             del self._store.workers[seen.id]
-            return self._rescue(seen.id, self._free_jobs_of(seen.id, Freed.lost(error)))
+            freed = self._free_jobs_of(seen.id, Freed.lost(error))
+            return self._rescue(seen.id, freed, dict.fromkeys(freed, error))
 
     def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
         with self._store.lock:
             self._store.workers.pop(worker_id, None)
-            ended = [job.id for job in performing if self._end_crashed(worker_id, job)]
+            ended = [job for job in performing if self._end_crashed(worker_id, job)]
+            charged = {job.id: job.error for job in ended}
             given_back = self._free_jobs_of(worker_id, GIVEN_BACK)
-            return self._rescue(worker_id, ended + given_back)
+            return self._rescue(worker_id, [*charged, *given_back], charged)
 
     def _end_crashed(self, worker_id: str, job: CrashedJob) -> bool:
         row = self._store.rows.get(job.id)
@@ -85,7 +90,8 @@ class MemoryLeases(MemoryRole, LeasesRole):
         with self._store.lock:
             if worker_id in self._store.workers:
                 return None
-            return self._rescue(worker_id, self._free_jobs_of(worker_id, Freed.lost(error)))
+            freed = self._free_jobs_of(worker_id, Freed.lost(error))
+            return self._rescue(worker_id, freed, dict.fromkeys(freed, error))
 
     def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
         with self._store.lock:
@@ -100,12 +106,19 @@ class MemoryLeases(MemoryRole, LeasesRole):
             self._store.apply(freed.settlement_of(record, token))
         return [record.id for _, record in claims]
 
-    def _rescue(self, worker_id: str, job_ids: Iterable[int]) -> Rescue:
-        """The rescue of these jobs of a worker, which were just freed, with their new states."""
+    def _rescue(
+        self, worker_id: str, job_ids: Iterable[int], errors: Mapping[int, str] = NOTHING_CHARGED
+    ) -> Rescue:
+        """The rescue of these jobs of a worker, which were just freed, with their new states.
+
+        Those that lost an attempt have their error in `errors`, by their ids.
+        """
         records = [self._store.rows[job_id].record for job_id in sorted(job_ids)]
         states = {record.id: record.state for record in records}
         ended = [record for record in records if record.state is not JobState.READY]
-        return Rescue.of(worker_id, states, kept_by(self._store.adapter, ended))
+        rescue = Rescue.of(worker_id, states, kept_by(self._store.adapter, ended))
+        charged = [ChargedJob(r.id, r.handler, errors[r.id]) for r in records if r.id in errors]
+        return replace(rescue, charged=tuple(charged))
 
     def declare_handlers(self, worker_id: str, handlers: Collection[str]) -> None:
         with self._store.lock:

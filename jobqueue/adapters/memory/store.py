@@ -224,4 +224,5 @@ def _matches(record: JobRecord, where: JobFilter, now: datetime) -> bool:
         and (where.handlers is None or record.handler in where.handlers)
         and (where.before_id is None or record.id < where.before_id)
         and (where.due is None or where.due == (record.run_at <= now))
+        and (where.error_keys is None or record.error_key in where.error_keys)
     )

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from jobqueue.adapters.composed import ComposedAdapter, Roles
 from jobqueue.adapters.sql.attempts import SqlAttempts
 from jobqueue.adapters.sql.control import SqlControl
+from jobqueue.adapters.sql.errors import SqlErrors
 from jobqueue.adapters.sql.keys import SqlKeys
 from jobqueue.adapters.sql.leases import SqlLeases
 from jobqueue.adapters.sql.path import SqlPath
@@ -57,6 +58,7 @@ class SqlAdapter(ComposedAdapter):
                 retention=SqlRetention(parts),
                 schedules=SqlSchedules(parts, path),
                 stats=SqlStats(parts),
+                errors=SqlErrors(parts),
                 tokens=SqlTokens(parts),
                 keys=SqlKeys(parts, path),
                 schema=schema,

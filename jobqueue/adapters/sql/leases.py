@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     Delete,
     Insert,
+    Text,
     Update,
     bindparam,
     case,
@@ -44,6 +45,7 @@ from jobqueue.adapters.sql.role import (
 from jobqueue.adapters.sql.tables import DAWN, DUSK, JOBS, WORKERS, to_name, to_utc
 from jobqueue.records import (
     AttemptOutcome,
+    ChargedJob,
     CrashedJob,
     JobFilter,
     JobState,
@@ -200,7 +202,9 @@ class SqlLeases(SqlRole, LeasesRole):
         """Free the jobs of a worker, or some of them, and note the attempts that end by that."""
         rows = list(connection.execute(self._freeing(worker_id, freed, passing_over, which)))
         if freed.ended is not None:
-            note_attempts(connection, [_ended_attempt(row, worker_id, freed) for row in rows])
+            attempts = [_ended_attempt(row, worker_id, freed) for row in rows]
+            note_attempts(connection, attempts)
+            _set_error_keys(connection, attempts)
         return rows
 
     def _freeing(
@@ -237,7 +241,7 @@ class SqlLeases(SqlRole, LeasesRole):
             )
             .returning(
                 *(JOBS.c.id, JOBS.c.state, JOBS.c.attempts, JOBS.c.started_at, JOBS.c.updated_at),
-                JOBS.c.last_error,
+                *(JOBS.c.last_error, JOBS.c.handler, _charge(freed)),
             )
         )
 
@@ -245,13 +249,14 @@ class SqlLeases(SqlRole, LeasesRole):
         self, connection: Connection, worker_id: str, rows: Iterable[Any], passing_over: bool
     ) -> Rescue:
         """The rescue of jobs that were just freed, from the rows of `_freeing`."""
+        rows = list(rows)
         states = {row.id: JobState(row.state) for row in rows}
         ended = tuple(job_id for job_id, state in states.items() if state is not JobState.READY)
         records: list[StoredJob] = []
         if ended:
             query = queries.jobs_query(JobFilter(ids=ended), self.time.now(), len(ended))
             records = self._records(connection.execute(query).all())[::-1]
-        rescue = Rescue.of(worker_id, states, records)
+        rescue = replace(Rescue.of(worker_id, states, records), charged=_charged(rows))
         return _with_what_is_left(connection, rescue) if passing_over else rescue
 
     def _announced(self, rescue: Found) -> Found:
@@ -341,7 +346,33 @@ def _ended_attempt(row: Any, worker_id: str, freed: Freed) -> EndedAttempt:
         ended_at=to_utc(row.updated_at),
         outcome=freed.ended or AttemptOutcome.LOST,
         error=freed.error or name_or_none(row.last_error),
-        error_key=None,
+        error_key=freed.error_key_of(to_name(row.handler)),
+    )
+
+
+def _set_error_keys(connection: Connection, attempts: Sequence[EndedAttempt]) -> None:
+    """Set the group of the error of jobs that were just freed, unless somebody cancelled them."""
+    statement = update(JOBS).where(
+        JOBS.c.id == bindparam("job_id"), JOBS.c.last_error == bindparam("error")
+    )
+    rows = [
+        {"job_id": attempt.job_id, "error": attempt.error, "key": attempt.error_key}
+        for attempt in attempts
+    ]
+    if rows:
+        connection.execute(statement.values(error_key=bindparam("key")), rows)
+
+
+def _charge(freed: Freed) -> ColumnElement[Any]:
+    """The error that jobs are charged with, beside each of them; NULL where they are given back."""
+    return literal(freed.error, Text()).label("charge")
+
+
+def _charged(rows: Iterable[Any]) -> tuple[ChargedJob, ...]:
+    return tuple(
+        ChargedJob(row.id, to_name(row.handler), row.charge)
+        for row in rows
+        if row.charge is not None
     )
 
 

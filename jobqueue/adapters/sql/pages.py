@@ -45,7 +45,10 @@ WINDOW = 10_000
 FIRST_BATCH = 4
 """How many jobs of a page are read before it is known how large they are."""
 
-_FILTERED = (JOBS.c.id, JOBS.c.queue, JOBS.c.handler, JOBS.c.run_at, JOBS.c.state)
+_FILTERED = (
+    *(JOBS.c.id, JOBS.c.queue, JOBS.c.handler, JOBS.c.run_at, JOBS.c.state),
+    JOBS.c.error_key,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +76,25 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """A way to read the rows of a state by descending id.
+    """A way to read the rows of a state, or of a group of errors, by descending id.
 
-    Finished states have an index for that. For others all rows are read, those of other states too.
+    Finished states have an index for that, and so have groups of errors. For others all rows are
+    read, those of other states too.
     """
 
     state: JobState | None = None
+    error_key: str | None = None
 
     def window(self, before: int, size: int) -> Select[Any]:
         """The next rows below an id."""
+        if self.error_key is not None:
+            here = tuple_(literal(self.error_key), literal(before))
+            rows = select(*_FILTERED).where(
+                JOBS.c.error_key.is_not(None),
+                JOBS.c.error_key >= self.error_key,
+                tuple_(JOBS.c.error_key, JOBS.c.id) < here,
+            )
+            return rows.order_by(JOBS.c.error_key.desc(), JOBS.c.id.desc()).limit(size)
         if self.state in FINISHED_STATES:
             here = tuple_(literal(self.state.value), literal(before))
             rows = select(*_FILTERED).where(
@@ -95,6 +108,8 @@ class Walk:
 
     def rest(self, where: JobFilter) -> JobFilter:
         """The part of a filter that is left to be checked on each row."""
+        if self.error_key is not None:
+            return replace(where, error_keys=None)
         passes_others = self.state is not None and self.state not in FINISHED_STATES
         return replace(where, states=(self.state,) if passes_others and self.state else None)
 
@@ -234,6 +249,10 @@ def scans_of(where: JobFilter) -> list[Scan]:
         return [Scan(((JOBS.c.id.in_(ids),),), (JOBS.c.id,), where, Walk())]
     if where == JobFilter(before_id=where.before_id):
         return [Scan((), (), where, Walk())]
+    if where.error_keys is not None:
+        rest = replace(where, error_keys=None)
+        keys = dict.fromkeys(where.error_keys)
+        return [Scan((), (), rest, Walk(error_key=key)) for key in keys]
     states = tuple(JobState) if where.states is None else dict.fromkeys(where.states)
     return [_scan_of_state(state, where) for state in states]
 

@@ -156,6 +156,7 @@ def conditions(
         (of.state, where.states),
         (of.queue, where.queues),
         (of.handler, where.handlers),
+        (of.error_key, where.error_keys),
     ):
         if values is not None:
             found.append(column.in_([getattr(value, "value", value) for value in values]))

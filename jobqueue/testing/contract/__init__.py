@@ -10,6 +10,7 @@ from jobqueue.testing.contract.announcements import AnnouncementsContract
 from jobqueue.testing.contract.any_order import AnyOrderContract
 from jobqueue.testing.contract.attempts import AttemptsContract
 from jobqueue.testing.contract.control import ControlContract
+from jobqueue.testing.contract.errors import ErrorsContract
 from jobqueue.testing.contract.keys import KeysContract
 from jobqueue.testing.contract.leases import LeasesContract
 from jobqueue.testing.contract.path import PathContract
@@ -28,6 +29,7 @@ __all__ = [
     "AnyOrderContract",
     "AttemptsContract",
     "ControlContract",
+    "ErrorsContract",
     "KeysContract",
     "LeasesContract",
     "PathContract",
@@ -52,6 +54,7 @@ class AdapterContract(
     RetentionContract,
     SchedulesContract,
     StatsContract,
+    ErrorsContract,
     TokensContract,
     KeysContract,
     SchemaContract,

@@ -9,6 +9,7 @@ import pytest
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
+from jobqueue.fingerprints import group_of_rescued
 from jobqueue.records import (
     ATTEMPTS_LIFETIME,
     MOST_ATTEMPTS_KEPT,
@@ -172,12 +173,14 @@ class AttemptsContract(ContractBase):
             CrashedJob(late.id, late.token, "too late", guilty=False, final=True),
         ]
         adapter.rescue_crashed("worker-1", died)
+        key = group_of_rescued("Work", "it died").key
         assert adapter.attempts(crashed.id) == [
             AttemptRecord(
                 *(crashed.id, 1, "worker-1", claimed_at, clock.now()),
-                *(AttemptOutcome.CRASHED, "it died"),
+                *(AttemptOutcome.CRASHED, "it died", key),
             )
         ]
+        assert _of(adapter, crashed).error_key == key
         (attempt,) = adapter.attempts(late.id)
         assert (attempt.outcome, attempt.error) == (AttemptOutcome.TIMED_OUT, "too late")
         assert adapter.attempts(beside.id) == []

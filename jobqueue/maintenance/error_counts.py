@@ -1,0 +1,159 @@
+"""Errors in groups, added up in this process and stored about once a minute.
+
+Whoever sees an attempt end with an error adds it to the sum of its group, in memory. A service
+stores the sums, in a transaction of its own. No job is ever read for them, and jobs that succeed
+cost nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+
+from jobqueue import log
+from jobqueue.adapters.roles.errors import ErrorsRole
+from jobqueue.background import Service
+from jobqueue.errors import DatabaseRefused, DatabaseUnavailable
+from jobqueue.fingerprints import OTHER, in_ascii
+from jobqueue.records import ErrorGroup, NewErrors
+
+FLUSH_SECONDS = 60.0
+STOP_SECONDS = 5.0
+MOST_GROUPS = 200
+"""How many groups a process keeps until it stores them. The rest is in the group `OTHER`."""
+
+
+@dataclass(slots=True)
+class ErrorSum:
+    """The errors of a group so far, with the first and the last moment by a monotonic clock."""
+
+    number: int
+    sample: str
+    job_id: int | None
+    first: float
+    last: float
+
+
+class ErrorCounts:
+    """A service that adds up errors by their groups, and stores the sums about once a minute.
+
+    Its thread starts with the first error.
+
+    Args:
+        adapter: where the sums are stored.
+        logger: where it is logged that the database refuses them.
+        release: the release of the application that the errors are seen with, if that is known.
+        monotonic: seconds that only go up; for tests.
+    """
+
+    def __init__(
+        self,
+        adapter: ErrorsRole,
+        logger: logging.Logger,
+        release: str | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._adapter = adapter
+        self._release = release
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._sums: dict[ErrorGroup, ErrorSum] = {}
+        self._is_started = False
+        self._service = Service(
+            "jobqueue-errors",
+            self._step,
+            logger,
+            on_trouble=partial(log.errors_troubled, logger),
+            retry_seconds=FLUSH_SECONDS,
+            until=lambda: True,
+        )
+
+    def note(self, group: ErrorGroup, error: str, job_id: int) -> None:
+        """Count an error. It does not wait for the database, and may be called from any thread.
+
+        Args:
+            group: its group.
+            error: its text, as it is stored with the job.
+            job_id: the job.
+        """
+        now = self._monotonic()
+        with self._lock:
+            self._add(group, ErrorSum(1, error, job_id, now, now))
+        if self._is_started:
+            with suppress(RuntimeError):  # no more threads now; the next error tries it again
+                self._service.start()
+
+    def _add(self, group: ErrorGroup, new: ErrorSum) -> None:
+        known = self._sums.get(group)
+        if known is None and len(self._sums) >= MOST_GROUPS:
+            group = OTHER
+            known = self._sums.get(group)
+        if known is None:
+            self._sums[group] = new
+            return
+        known.number += new.number
+        known.first = min(known.first, new.first)
+        if new.last >= known.last:
+            known.sample, known.job_id, known.last = new.sample, new.job_id, new.last
+
+    def start(self) -> None:
+        """Begin to store the sums, a first time with the first error."""
+        self._is_started = True
+
+    def stop(self) -> None:
+        """Store the sums that are left. A database that does not answer is not waited for."""
+        self._service.stop(STOP_SECONDS)
+
+    def flush(self) -> None:
+        """Store the sums now. When the database is unavailable, they are kept for the next time."""
+        self._service.run_step()
+
+    def _step(self) -> float:
+        with self._lock:
+            taken, self._sums = self._sums, {}
+        if taken:
+            self._store(taken)
+        return FLUSH_SECONDS * random.uniform(0.9, 1.0)  # noqa: S311 - spreads load
+
+    def _store(self, taken: Mapping[ErrorGroup, ErrorSum]) -> None:
+        now = self._monotonic()
+        errors = [_new_errors(group, summed, now) for group, summed in taken.items()]
+        try:
+            self._store_in_any_encoding(errors)
+        except DatabaseUnavailable:
+            with self._lock:
+                for group, before in taken.items():
+                    self._add(group, before)
+            raise
+
+    def _store_in_any_encoding(self, errors: Iterable[NewErrors]) -> None:
+        """Store sums, in ASCII where the database's encoding has not all of their characters."""
+        try:
+            self._adapter.add_errors(list(errors), self._release)
+        except DatabaseRefused:
+            self._adapter.add_errors(list(map(_in_ascii, errors)), self._release)
+
+
+def _new_errors(group: ErrorGroup, summed: ErrorSum, now: float) -> NewErrors:
+    return NewErrors(
+        group,
+        summed.number,
+        summed.sample,
+        summed.job_id,
+        first_ago=timedelta(seconds=now - summed.first),
+        last_ago=timedelta(seconds=now - summed.last),
+    )
+
+
+def _in_ascii(errors: NewErrors) -> NewErrors:
+    group = errors.group
+    place = None if group.place is None else in_ascii(group.place)
+    texts = (in_ascii(group.handler), in_ascii(group.kind), place, in_ascii(group.message))
+    return replace(errors, group=ErrorGroup(group.key, *texts), sample=in_ascii(errors.sample))

@@ -1,0 +1,112 @@
+"""Errors in groups over HTTP: lists, single ones, and changes to all jobs of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.bulk import cancel_any
+from jobqueue.records import ErrorFilter, ErrorState, JobFilter, JobState
+from jobqueue.views.errors import (
+    CANCELLED_STATES,
+    RETRIED_STATES,
+    error_group_view,
+    found_error_group,
+    jobs_of_group,
+    position_in,
+    text_of,
+)
+from jobqueue.views.jobs import names_meant
+from jobqueue.web.bulk import Change, change_jobs
+from jobqueue.web.jobs import cancel_reason, job_json
+from jobqueue.web.models import ErrorsQuery, GroupBody
+from jobqueue.web.operations import Answer, ApiCall
+from jobqueue.web.problems import Problem
+
+LAST_JOBS = 10
+
+
+def list_errors(call: ApiCall) -> Answer:
+    """Answer a page of groups, those that were seen last first."""
+    query: ErrorsQuery = call.query
+    page = call.adapter.error_groups(_filter_of(query), query.limit)
+    now = call.adapter.now()
+    shown = [_plain(error_group_view(record, now).facts()) for record in page.groups]
+    following = None if page.next_before is None else text_of(page.next_before)
+    return Answer({"errors": shown, "next": following})
+
+
+def _filter_of(query: ErrorsQuery) -> ErrorFilter:
+    before = None if query.before is None else position_in(query.before)
+    if query.before is not None and before is None:
+        raise Problem(422, "before is no place in a list; expected the `next` of the page before")
+    names = [full for name in query.name or () for full in names_meant(name)]
+    return ErrorFilter(
+        states=tuple(query.state or ErrorState),
+        handlers=None if query.name is None else tuple(dict.fromkeys(names)),
+        period=None if query.hours is None else timedelta(hours=query.hours),
+        before=before,
+    )
+
+
+def show_error(call: ApiCall) -> Answer:
+    """Answer everything about a group, with its last jobs."""
+    record = found_error_group(call.adapter, call.path["key"])
+    view = error_group_view(record, call.adapter.now())
+    jobs = call.adapter.page_jobs(jobs_of_group(record.key), LAST_JOBS).jobs
+    return Answer({**_plain(view.all_facts()), "jobs": list(map(job_json, jobs))})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return list(map(_plain, value))
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def mute(call: ApiCall) -> Answer:
+    """Leave a group out of lists until it is reopened."""
+    return _set_state(call, ErrorState.MUTED)
+
+
+def resolve(call: ApiCall) -> Answer:
+    """Say that a group is mended. When it comes back, it is open again."""
+    return _set_state(call, ErrorState.RESOLVED)
+
+
+def reopen(call: ApiCall) -> Answer:
+    """Put a muted or resolved group back into lists."""
+    return _set_state(call, ErrorState.OPEN)
+
+
+def _set_state(call: ApiCall, state: ErrorState) -> Answer:
+    record = found_error_group(call.adapter, call.path["key"])
+    call.adapter.set_error_state(record.key, state, call.access.who)
+    call.note(f"set to {state}", f"errors {record.key}")
+    return Answer({"key": record.key, "state": state, "changed": record.state is not state})
+
+
+def retry(call: ApiCall) -> Answer:
+    """Make all jobs of a group due now: those that failed, and those that wait for a retry."""
+    return _change(call, "retried", RETRIED_STATES, lambda adapter, where: adapter.retry(where))
+
+
+def cancel(call: ApiCall) -> Answer:
+    """Cancel all jobs of a group that wait for a retry, and ask running ones to end."""
+    reason, ends = cancel_reason(call), call.queue.ends
+
+    def change(adapter: Adapter, where: JobFilter) -> int:
+        return cancel_any(adapter, where, reason, ends)
+
+    return _change(call, "cancelled", CANCELLED_STATES, change)
+
+
+def _change(call: ApiCall, done: str, states: tuple[JobState, ...], change: Change) -> Answer:
+    body: GroupBody = call.body
+    record = found_error_group(call.adapter, call.path["key"])
+    where = replace(jobs_of_group(record.key, states), before_id=body.before)
+    return change_jobs(call, where, done, f"errors {record.key}", change)
