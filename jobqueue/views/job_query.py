@@ -79,10 +79,10 @@ def job_filter_of(query: str, now: datetime, names_of: Callable[[str], Sequence[
     Raises:
         InvalidQuery: it cannot be understood; nothing is guessed.
     """
-    found = Found(now, names_of)
+    reader = QueryReader(now, names_of)
     for word in words_of(query):
-        found.take(word)
-    return found.where
+        reader.take(word)
+    return reader.where
 
 
 def words_of(query: str) -> Iterator[Word]:
@@ -124,8 +124,8 @@ def _unquoted(text: str) -> str:
     )
 
 
-class Found:
-    """The filter of the words that were read.
+class QueryReader:
+    """A reader of the words of a query, one after the other, into a filter.
 
     Args:
         now: the time from which ages count.

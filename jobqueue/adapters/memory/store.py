@@ -20,9 +20,11 @@ from jobqueue.records import (
     FINISHED_STATES,
     MOST_ATTEMPTS_KEPT,
     AttemptRecord,
+    Between,
     JobFilter,
     JobRecord,
     JobState,
+    JsonValue,
     Wakeup,
     WorkerRecord,
 )
@@ -225,4 +227,45 @@ def _matches(record: JobRecord, where: JobFilter, now: datetime) -> bool:
         and (where.before_id is None or record.id < where.before_id)
         and (where.due is None or where.due == (record.run_at <= now))
         and (where.error_keys is None or record.error_key in where.error_keys)
+        and _matches_further(record, where)
     )
+
+
+def _matches_further(record: JobRecord, where: JobFilter) -> bool:
+    workers, error = where.workers, where.error
+    return (
+        (workers is None or not {record.locked_by, record.performed_by}.isdisjoint(workers))
+        and (where.attempts is None or record.attempts >= where.attempts)
+        and _is_within(record.created_at, where.created)
+        and _is_within(record.locked_at or record.started_at, where.started)
+        and _is_within(record.finished_at, where.finished)
+        and _is_within(record.updated_at, where.changed)
+        and all(_has_value(record.args, wanted) for wanted in where.args)
+        and all(_has_value(record.meta, wanted) for wanted in where.meta)
+        and (error is None or error.lower() in (record.last_error or "").lower())
+    )
+
+
+def _is_within(moment: datetime | None, between: Between | None) -> bool:
+    if between is None or (between.first is None and between.last is None):
+        return True
+    if moment is None:
+        return False
+    is_late_enough = between.first is None or moment >= between.first
+    return is_late_enough and (between.last is None or moment <= between.last)
+
+
+def _has_value(found: Any, wanted: JsonValue) -> bool:
+    for name in wanted.path:
+        if isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+            found = found[int(name)]
+        elif isinstance(found, dict) and name in found:
+            found = found[name]
+        else:
+            return False
+    if wanted.value is None:
+        return True
+    if isinstance(found, dict | list):
+        return False
+    written = found if isinstance(found, str) else json.dumps(found)
+    return bool(written == wanted.value)

@@ -49,6 +49,11 @@ _FILTERED = (
     *(JOBS.c.id, JOBS.c.queue, JOBS.c.handler, JOBS.c.run_at, JOBS.c.state),
     JOBS.c.error_key,
 )
+_SELDOM_FILTERED = (
+    *(JOBS.c.created_at, JOBS.c.updated_at, JOBS.c.locked_at, JOBS.c.started_at),
+    *(JOBS.c.finished_at, JOBS.c.attempts, JOBS.c.locked_by, JOBS.c.performed_by),
+)
+"""Columns that are read only where a filter needs them; large ones are named one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +72,11 @@ class Scan:
     order: tuple[Any, ...]
     rest: JobFilter
     by_id: Walk
+    columns: tuple[Any, ...] = _FILTERED
 
     def windows(self, size: int) -> list[Select[Any]]:
         """The first rows of each part, in the order of the index."""
-        rows = select(*_FILTERED).order_by(*self.order).limit(size)
+        rows = select(*self.columns).order_by(*self.order).limit(size)
         return [rows.where(*part) for part in self.parts]
 
 
@@ -84,12 +90,13 @@ class Walk:
 
     state: JobState | None = None
     error_key: str | None = None
+    columns: tuple[Any, ...] = _FILTERED
 
     def window(self, before: int, size: int) -> Select[Any]:
         """The next rows below an id."""
         if self.error_key is not None:
             here = tuple_(literal(self.error_key), literal(before))
-            rows = select(*_FILTERED).where(
+            rows = select(*self.columns).where(
                 JOBS.c.error_key.is_not(None),
                 JOBS.c.error_key >= self.error_key,
                 tuple_(JOBS.c.error_key, JOBS.c.id) < here,
@@ -97,13 +104,13 @@ class Walk:
             return rows.order_by(JOBS.c.error_key.desc(), JOBS.c.id.desc()).limit(size)
         if self.state in FINISHED_STATES:
             here = tuple_(literal(self.state.value), literal(before))
-            rows = select(*_FILTERED).where(
+            rows = select(*self.columns).where(
                 JOBS.c.finished_at.is_not(None),
                 JOBS.c.state >= self.state.value,
                 tuple_(JOBS.c.state, JOBS.c.id) < here,
             )
             return rows.order_by(JOBS.c.state.desc(), JOBS.c.id.desc()).limit(size)
-        rows = select(*_FILTERED).where(JOBS.c.id < before)
+        rows = select(*self.columns).where(JOBS.c.id < before)
         return rows.order_by(JOBS.c.id.desc()).limit(size)
 
     def rest(self, where: JobFilter) -> JobFilter:
@@ -244,6 +251,27 @@ def _fitting(room: int, taken: int, read: int) -> int:
 
 def scans_of(where: JobFilter) -> list[Scan]:
     """The scans that together find every matching job once."""
+    columns = _columns_for(where)
+    return [
+        replace(scan, columns=columns, by_id=replace(scan.by_id, columns=columns))
+        for scan in _scans_of(where)
+    ]
+
+
+def _columns_for(where: JobFilter) -> tuple[Any, ...]:
+    """The columns that the conditions of a filter read."""
+    times = (where.created, where.started, where.finished, where.changed)
+    seldom = where.workers is not None or where.attempts is not None or any(times)
+    return (
+        *_FILTERED,
+        *(_SELDOM_FILTERED if seldom else ()),
+        *((JOBS.c.args,) if where.args else ()),
+        *((JOBS.c.meta,) if where.meta else ()),
+        *((JOBS.c.last_error,) if where.error is not None else ()),
+    )
+
+
+def _scans_of(where: JobFilter) -> list[Scan]:
     if where.ids is not None:
         ids = [job_id for job_id in where.ids if queries.can_be_id(job_id)]
         return [Scan(((JOBS.c.id.in_(ids),),), (JOBS.c.id,), where, Walk())]

@@ -6,8 +6,20 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    or_,
+    select,
+)
 
+from jobqueue.adapters.sql.json_at import has_value
 from jobqueue.adapters.sql.readings import (
     decoded,
     decoded_args,
@@ -17,8 +29,15 @@ from jobqueue.adapters.sql.readings import (
     span,
     whole,
 )
-from jobqueue.adapters.sql.tables import JOBS, WORKERS, BackgroundQueue, to_name, to_utc
-from jobqueue.records import LARGEST_ID, JobFilter, JobState, QueueDepth, WorkerRecord
+from jobqueue.adapters.sql.tables import (
+    JOBS,
+    WORKERS,
+    BackgroundQueue,
+    UtcDateTime,
+    to_name,
+    to_utc,
+)
+from jobqueue.records import LARGEST_ID, Between, JobFilter, JobState, QueueDepth, WorkerRecord
 from jobqueue.stored import StoredJob
 
 MOST_QUEUES = 1000
@@ -164,6 +183,39 @@ def conditions(
         found.append(of.id < min(max(where.before_id, 0), LARGEST_ID))
     if where.due is not None:
         found.append(of.run_at <= now if where.due else of.run_at > now)
+    return found + _further_conditions(where, of)
+
+
+def _further_conditions(where: JobFilter, of: Any) -> list[ColumnElement[bool]]:
+    """The conditions on columns that no index has."""
+    found: list[ColumnElement[bool]] = []
+    if where.workers is not None:
+        found.append(or_(of.locked_by.in_(where.workers), of.performed_by.in_(where.workers)))
+    if where.attempts is not None:
+        found.append(of.attempts >= where.attempts)
+    if where.started is not None:
+        found += _within(func.coalesce(of.locked_at, of.started_at), where.started)
+    for name, between in (
+        ("created_at", where.created),
+        ("finished_at", where.finished),
+        ("updated_at", where.changed),
+    ):
+        if between is not None:
+            found += _within(of[name], between)
+    found += [has_value(of.args, wanted) for wanted in where.args]
+    found += [has_value(of.meta, wanted) for wanted in where.meta]
+    if where.error is not None:
+        lowered = func.lower(of.last_error)
+        found.append(lowered.contains(where.error.lower(), autoescape=True))
+    return found
+
+
+def _within(column: ColumnElement[Any], between: Between) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if between.first is not None:
+        found.append(column >= bindparam(None, between.first, type_=UtcDateTime))
+    if between.last is not None:
+        found.append(column <= bindparam(None, between.last, type_=UtcDateTime))
     return found
 
 

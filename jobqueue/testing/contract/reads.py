@@ -11,11 +11,13 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
     LARGEST_PAGE_CHARACTERS,
+    Between,
     Count,
     Discarded,
     Failed,
     JobFilter,
     JobState,
+    JsonValue,
     QueueDepth,
     Succeeded,
 )
@@ -30,7 +32,7 @@ from jobqueue.testing.contract.base import (
     settle_all,
 )
 
-HOUR = timedelta(hours=1)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 NO_IDS = (0, -1, 999_999_999, 2**31, 2**63 - 1, 2**63, 10**30, -(10**30))
 
 
@@ -103,6 +105,98 @@ class ReadsContract(ContractBase):
         assert adapter.delete(JobFilter(ids=(job_id,))) == 0
         below = adapter.list_jobs(JobFilter(before_id=job_id), 10)
         assert ids(below) == ([made.id] if job_id > made.id else [])
+
+    @pytest.mark.parametrize(
+        ("wanted", "found"),
+        [
+            (JsonValue(("user", "id"), "42"), [0, 1]),
+            (JsonValue(("user", "id"), "43"), []),
+            (JsonValue(("user", "id")), [0, 1, 2]),
+            (JsonValue(("user", "no"), "42"), []),
+            (JsonValue(("name",), "Zo\u00eb \U0001f600"), [0]),
+            (JsonValue(("name",), 'a "b" \\ c'), [1]),
+            (JsonValue(("ok",), "true"), [0]),
+            (JsonValue(("ok",), "false"), [1]),
+            (JsonValue(("ok",), "null"), [2]),
+            (JsonValue(("ok",)), [0, 1, 2]),
+            (JsonValue(("list", "1"), "2"), [3]),
+            (JsonValue(("list",), "[1,2]"), []),
+            (JsonValue(("7",), "seven"), [3]),
+            (JsonValue(("a b.c",), "1.5"), [3]),
+            (JsonValue(("user",), "; DROP TABLE background_jobs --"), []),
+        ],
+    )
+    def test_values_of_the_arguments_and_of_the_meta(
+        self, adapter: Adapter, wanted: JsonValue, found: list[int]
+    ) -> None:
+        texts = [
+            '{"user": {"id": 42}, "name": "Zo\u00eb \U0001f600", "ok": true}',
+            '{"user": {"id": "42"}, "name": "a \\"b\\" \\\\ c", "ok": false}',
+            '{"user": {"id": 4.2}, "ok": null}',
+            '{"list": [1, 2], "7": "seven", "a b.c": 1.5}',
+        ]
+        by_args = ids(adapter.enqueue([new_job(args=text) for text in texts]))
+        by_meta = ids(adapter.enqueue([replace(new_job(), meta=text) for text in texts]))
+        expected = ([by_args[n] for n in found], [by_meta[n] for n in found])
+        assert asked(adapter, JobFilter(args=(wanted,))) == expected[0]
+        assert asked(adapter, JobFilter(meta=(wanted,))) == expected[1]
+
+    def test_several_values_have_to_match(self, adapter: Adapter) -> None:
+        one, two = JsonValue(("a",), "1"), JsonValue(("b",), "2")
+        both = enqueue_one(adapter, new_job(args='{"a": 1, "b": 2}'))
+        enqueue_one(adapter, new_job(args='{"a": 1}'))
+        assert asked(adapter, JobFilter(args=(one, two))) == [both.id]
+        assert asked(adapter, JobFilter(args=(one,), queues=("default",))) != [both.id]
+
+    def test_times_of_a_job(self, adapter: Adapter, clock: ManualClock) -> None:
+        start = clock.now()
+        enqueue_one(adapter)
+        clock.advance(MINUTE)
+        job = claim_one(adapter)
+        clock.advance(MINUTE)
+        settle_all(adapter, Failed(job, error="no"))
+        clock.advance(MINUTE)
+        waiting = enqueue_one(adapter).id
+        moments = {
+            "created": start,
+            "started": start + 2 * MINUTE,  # it took no time
+            "finished": start + 2 * MINUTE,
+            "changed": start + 2 * MINUTE,
+        }
+        second = timedelta(seconds=1)
+        for name, moment in moments.items():
+            for between, matches in (
+                (Between(moment, moment), True),
+                (Between(moment + second), False),
+                (Between(None, moment - second), False),
+                (Between(moment - second, moment + second), True),
+                (Between(), True),
+            ):
+                found = asked(adapter, JobFilter(**{name: between}))  # type: ignore[arg-type]
+                assert (job.id in found) is matches, (name, between)
+        assert waiting not in asked(adapter, JobFilter(finished=Between(start)))
+        assert waiting in asked(adapter, JobFilter(created=Between(start)))
+
+    def test_workers_attempts_and_errors(self, adapter: Adapter) -> None:
+        adapter.enqueue([new_job(priority=n) for n in range(4)])
+        first, second = adapter.claim(a_claim("worker-1", limit=2))
+        (third,) = adapter.claim(a_claim("worker-2", limit=1))
+        settle_all(
+            adapter,
+            Failed(first, error="No route to 100% of_hosts"),
+            Failed(second, error="no ROUTE"),
+        )
+        for where, jobs in (
+            (JobFilter(workers=("worker-1",)), [first, second]),
+            (JobFilter(workers=("worker-2", "worker-3")), [third]),
+            (JobFilter(workers=("worker-2",), states=(JobState.FAILED,)), []),
+            (JobFilter(attempts=1), [first, second, third]),
+            (JobFilter(attempts=2), []),
+            (JobFilter(error="no route"), [first, second]),
+            (JobFilter(error="100% OF_"), [first]),
+            (JobFilter(error="100%_of"), []),
+        ):
+            assert asked(adapter, where) == ids(jobs), where
 
     def test_the_newest_first_and_no_more_than_the_limit(self, adapter: Adapter) -> None:
         made = ids(adapter.enqueue([new_job(priority=n) for n in range(10)]))
@@ -260,3 +354,11 @@ class ReadsContract(ContractBase):
         assert before == clock.now()
         clock.advance(timedelta(minutes=1))
         assert adapter.now() - before == timedelta(minutes=1)
+
+
+def asked(adapter: Adapter, where: JobFilter) -> list[int]:
+    """The ids of the jobs that match, as lists, pages and counts have them."""
+    listed = ids(adapter.list_jobs(where, 1000))
+    assert ids(adapter.page_jobs(where, 1000).jobs) == listed
+    assert adapter.count_jobs(where) == adapter.count_up_to(where, 1000).number == len(listed)
+    return listed[::-1]
