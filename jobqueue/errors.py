@@ -45,7 +45,7 @@ class ConfigurationError(JobqueueError):
 
 
 class InvalidQuery(ConfigurationError):
-    """A query for jobs cannot be understood. The message points at the word.
+    """A query for jobs cannot be understood. Two notes point at the word.
 
     Args:
         why: what is wrong, and what to write instead.
@@ -56,7 +56,9 @@ class InvalidQuery(ConfigurationError):
 
     def __init__(self, why: str, query: str, start: int, length: int) -> None:
         self.why, self.query, self.start, self.length = why, query, start, length
-        super().__init__(f"{why}\n  {query}\n  {' ' * start}{'^' * max(length, 1)}")
+        super().__init__(why)
+        self.add_note("  " + "".join(c if c.isprintable() else " " for c in query))
+        self.add_note("  " + " " * start + "^" * max(length, 1))
 
 
 class InvalidJob(JobqueueError, TypeError):

@@ -13,7 +13,15 @@ from jobqueue.adapters import Adapter
 from jobqueue.bulk import delete_all
 from jobqueue.cli.errors import WORK_FAILED, say_error
 from jobqueue.cli.lists import job_filter
-from jobqueue.cli.options import App, DatabaseUrl, OnlyHandlers, OnlyQueues, OnlyStates, Schema
+from jobqueue.cli.options import (
+    App,
+    ByQuery,
+    DatabaseUrl,
+    OnlyHandlers,
+    OnlyQueues,
+    OnlyStates,
+    Schema,
+)
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import OTHER_DATABASE, note_broken_app, opened
 from jobqueue.ends import usual_ends
@@ -36,6 +44,7 @@ def retry(
     ] = False,
     queue: OnlyQueues = None,
     handler: OnlyHandlers = None,
+    query: ByQuery = None,
     app: App = None,
     database_url: DatabaseUrl = None,
     schema: Schema = None,
@@ -49,17 +58,21 @@ def retry(
       jobs retry 42
       jobs retry --failed
       jobs retry --failed --queue email --job SendWelcomeEmail
+      jobs retry --failed --query 'args.user_id:42 since:2h'
     """
     if bool(job_ids) == failed:
         raise ConfigurationError("give either the ids of jobs or --failed")
-    if job_ids and (queue or handler):
-        raise ConfigurationError("--queue and --job narrow down --failed; ids need neither")
+    if job_ids and (queue or handler or query):
+        raise ConfigurationError(
+            "--queue, --job and --query narrow down --failed; ids need none of them"
+        )
     with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         note_broken_app(session, OTHER_DATABASE)
         if job_ids:
             _each(session.adapter, job_ids, _retry_one)
         else:
-            number = session.adapter.retry(job_filter(session, ["failed"], queue, handler))
+            where = job_filter(session, ["failed"], queue, handler, query=query)
+            number = session.adapter.retry(where)
             typer.echo(f"{counted(number, 'failed job')} made due now.")
 
 
@@ -85,6 +98,7 @@ def clear(
     state: OnlyStates = None,
     queue: OnlyQueues = None,
     handler: OnlyHandlers = None,
+    query: ByQuery = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Remove running jobs too; their workers go on.")
@@ -97,7 +111,7 @@ def clear(
 
     Without --state it removes jobs of every state but running. On a terminal it asks first,
     unless --yes is given. Without a terminal, as in a script, it does not ask; it then needs
-    --state, --queue or --job to say which jobs are meant, or --yes for all of them.
+    --state, --queue, --job or --query to say which jobs are meant, or --yes for all of them.
 
     \b
     Examples:
@@ -108,7 +122,7 @@ def clear(
     """
     with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         note_broken_app(session, OTHER_DATABASE)
-        where = job_filter(session, state, queue, handler)
+        where = job_filter(session, state, queue, handler, query=query)
         if where.states is not None and JobState.RUNNING in where.states and not force:
             raise ConfigurationError("--state running needs --force: somebody performs these jobs")
         if not yes:

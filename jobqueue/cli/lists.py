@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from jobqueue.cli.options import (
     OnlyHandlers,
     OnlyQueues,
     OnlyStates,
+    Query,
     Schema,
 )
 from jobqueue.cli.output import (
@@ -41,6 +43,7 @@ from jobqueue.records import (
 )
 from jobqueue.redaction import printable, summary_of
 from jobqueue.stored import not_found
+from jobqueue.views.job_query import narrowed
 from jobqueue.views.jobs import attempt_values, hides_unknown, names_of_the_one_meant, shown_args
 
 COLUMNS = (
@@ -67,6 +70,7 @@ MASKED_NOTE = (
 
 
 def list_jobs(
+    query: Query = None,
     state: OnlyStates = None,
     queue: OnlyQueues = None,
     handler: OnlyHandlers = None,
@@ -86,17 +90,20 @@ def list_jobs(
 
     WHEN is when a ready job is due, when a running one began, and when any other ended. --job
     takes the names that `jobqueue enqueue` takes, and the full name of a job whose class is gone.
+    A QUERY is words that a job has to match: state: queue: job: worker: attempts: created: started:
+    finished: since: until: args.NAME: meta.NAME: and text of its error.
 
     \b
     Examples:
       jobs list
+      jobs list 'state:failed args.user_id:42 since:2h "no route"'
       jobs list --state failed,ready --queue email
       jobs list --job SendWelcomeEmail --limit 10 --json
     """
     with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         if handler:
             note_broken_app(session, "its jobs are not known then")
-        where = job_filter(session, state, queue, handler, before)
+        where = job_filter(session, state, queue, handler, before, query)
         found, now = session.adapter.list_jobs(where, limit), session.adapter.now()
         if not handler and any(map(hides_unknown, found)):
             note_broken_app(session, SECRETS_UNKNOWN)
@@ -162,19 +169,30 @@ def job_filter(
     queues: Iterable[str] | None,
     handlers: Iterable[str] | None,
     before: int | None = None,
+    query: Sequence[str] | None = None,
 ) -> JobFilter:
-    """Return the filter that the options of a command ask for.
+    """Return the filter that the options of a command ask for, and its query.
 
     Raises:
-        ConfigurationError: a state or a queue's name cannot be one.
+        ConfigurationError: a state or a queue's name cannot be one, or the query is none.
         UnknownJob: a job's name means none, or several.
     """
-    return JobFilter(
+    where = JobFilter(
         states=_states(states),
         queues=_queues(queues),
         handlers=_handlers(session, handlers),
         before_id=before,
     )
+    if not query:
+        return where
+    written = " ".join(map(_as_written, query))
+    return narrowed(where, written, session.adapter.now(), partial(_full_names, session))
+
+
+def _as_written(argument: str) -> str:
+    """An argument as a part of a query: the shell has taken the quotes of a text."""
+    is_text = " " in argument and ":" not in argument and '"' not in argument
+    return f'"{argument}"' if is_text else argument
 
 
 def _states(given: Iterable[str] | None) -> tuple[JobState, ...] | None:

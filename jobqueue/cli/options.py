@@ -82,6 +82,16 @@ OnlyQueues = Annotated[
         "--queue", metavar="NAME", help="Only these queues; commas, or the option again, for more."
     ),
 ]
+Query = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[QUERY]", help="Words that a job has to match: 'state:failed since:2h'."
+    ),
+]
+ByQuery = Annotated[
+    list[str] | None,
+    typer.Option("--query", metavar="QUERY", help="Those that match, as `jobqueue list` takes it."),
+]
 OnlyStates = Annotated[
     list[str] | None,
     typer.Option(

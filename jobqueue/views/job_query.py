@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,8 +37,10 @@ KEYS = {
     "until": "until:2026-01-31T08:00Z",
     "args.…": "args.user_id:42",
     "meta.…": "meta.tenant:42",
+    "error": 'error:"no route", or "no route"',
 }
 """Each key, with an example."""
+NAMES_OF_FIELDS = {"handlers": "jobs"}
 JSON_KEYS = ("args", "meta")
 _WORD = re.compile(r'(?:[^\s"]|"(?:[^"\\]|\\.)*")+')
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
@@ -83,6 +85,35 @@ def job_filter_of(query: str, now: datetime, names_of: Callable[[str], Sequence[
     for word in words_of(query):
         reader.take(word)
     return reader.where
+
+
+def narrowed(
+    where: JobFilter, query: str, now: datetime, names_of: Callable[[str], Sequence[str]]
+) -> JobFilter:
+    """Return a filter that options give, with what a query asks for beside them.
+
+    Args:
+        where: what the options give.
+        query: what somebody has written.
+        now: the time from which ages count.
+        names_of: the names that rows may carry of a job that a name means.
+
+    Raises:
+        InvalidQuery: it cannot be understood, or both say which states, queues or jobs.
+    """
+    found = job_filter_of(query, now, names_of)
+    nothing = JobFilter()
+    given = {
+        field.name: getattr(found, field.name)
+        for field in fields(JobFilter)
+        if getattr(found, field.name) != getattr(nothing, field.name)
+    }
+    for name in given:
+        if getattr(where, name) != getattr(nothing, name):
+            what = NAMES_OF_FIELDS.get(name, name)
+            why = f"the query and an option both say which {what}; leave one of them out"
+            raise InvalidQuery(why, query, 0, len(query))
+    return replace(where, **given)
 
 
 def words_of(query: str) -> Iterator[Word]:
@@ -148,14 +179,15 @@ class QueryReader:
         if kind in JSON_KEYS and "." in word.key:
             self._take_json(kind, word)
             return
-        read = getattr(self, f"_read_{word.key or 'error'}", None)
+        key = word.key or "error"
+        read = getattr(self, f"_read_{key}", None)
         if read is None:
             raise word.refused(_why_unknown(word))
-        if word.key in self._seen:
+        if key in self._seen:
             raise word.refused(f"{_name(word)} comes twice; {_how_to_join(word)}")
-        self._seen.add(word.key)
+        self._seen.add(key)
         if not word.value:
-            raise word.refused(f"{word.key}: has no value; write {KEYS[word.key]}, for example")
+            raise word.refused(f"{key}: has no value; write {KEYS[key]}, for example")
         self.where = replace(self.where, **read(word))
 
     # --- one key each ----------------------------------------------------------------------------
@@ -170,11 +202,11 @@ class QueryReader:
         return {"ids": tuple(int(part) for part in parts)}
 
     def _read_state(self, word: Word) -> dict[str, Any]:
+        known = [state.value for state in JobState]
         for part in _parts(word):
-            if part not in set(JobState):
-                hint = did_you_mean(part, list(JobState)) or ";"
-                known = ", ".join(JobState)
-                raise word.refused(f"{part!r} is no state{hint} there are: {known}")
+            if part not in known:
+                hint = did_you_mean(part, known) or ";"
+                raise word.refused(f"{part!r} is no state{hint} there are: {', '.join(known)}")
         return {"states": tuple(JobState(part) for part in _parts(word))}
 
     def _read_queue(self, word: Word) -> dict[str, Any]:

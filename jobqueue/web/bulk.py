@@ -65,7 +65,7 @@ def _in_bulk(
         change: changes jobs, in one transaction, and returns how many it changed.
     """
     body: BulkBody = call.body
-    where = _bulk_filter(body, usual, possible, done)
+    where = _bulk_filter(call.adapter, body, usual, possible, done)
     said = body.filter.model_dump_json(exclude_none=True)
     return change_jobs(call, where, done, said, change)
 
@@ -94,14 +94,18 @@ def change_jobs(call: ApiCall, where: JobFilter, done: str, said: str, change: C
 
 
 def _bulk_filter(
-    body: BulkBody, usual: tuple[JobState, ...], possible: tuple[JobState, ...], done: str
+    adapter: Adapter,
+    body: BulkBody,
+    usual: tuple[JobState, ...],
+    possible: tuple[JobState, ...],
+    done: str,
 ) -> JobFilter:
     if not body.filter.model_dump(exclude_none=True):
-        raise Problem(422, "an empty filter would mean every job; say which: state, queue, name")
-    impossible = [state for state in body.filter.state or () if state not in possible]
+        raise Problem(422, "an empty filter would mean every job; say which: state, queue, name, q")
+    where = filter_of(body.filter, adapter)
+    impossible = [state for state in where.states or () if state not in possible]
     if impossible:
         raise Problem(422, f"{impossible[0]} jobs cannot be {done} in bulk")
-    where = filter_of(body.filter)
     return replace(where, before_id=body.before, states=where.states or usual)
 
 

@@ -131,6 +131,12 @@ class JobFilterBody(Asked):
     An empty list is refused, since it could mean all jobs, or none.
     """
 
+    q: str | None = Field(
+        None,
+        min_length=1,
+        max_length=2000,
+        description="Words that a job has to match, as in `GET /api/jobs`.",
+    )
     ids: list[JobId] | None = Field(None, min_length=1, max_length=MOST_IDS)
     state: list[JobState] | None = Field(None, min_length=1, max_length=MOST_VALUES)
     queue: list[QueueName] | None = Field(None, min_length=1, max_length=MOST_VALUES)
@@ -201,6 +207,12 @@ class ErrorsQuery(Asked):
 class JobsQuery(Asked):
     """The jobs to list."""
 
+    q: str | None = Field(
+        None,
+        max_length=2000,
+        description="Words that a job has to match, as `jobqueue list` takes them: "
+        "`state:failed args.user_id:42 since:2h`.",
+    )
     state: list[JobState] | None = Field(
         None, max_length=MOST_VALUES, description="Several with commas, or given repeatedly."
     )

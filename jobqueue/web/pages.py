@@ -9,6 +9,7 @@ from typing import Any
 
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.records import JobFilter
+from jobqueue.views.job_query import narrowed
 from jobqueue.views.jobs import names_meant
 from jobqueue.web.jobs import job_json
 from jobqueue.web.models import JobFilterBody, JobsQuery
@@ -20,7 +21,7 @@ FILLING_SECONDS = 0.05
 def list_jobs(call: ApiCall) -> Answer:
     """Answer a page of jobs, the newest first."""
     query: JobsQuery = call.query
-    where = replace(filter_of(query), before_id=query.before)
+    where = replace(filter_of(query, call.adapter), before_id=query.before)
     shown, following = _some(call.adapter, where, query.limit)
     return Answer({"jobs": shown, "next": following})
 
@@ -40,15 +41,20 @@ def _some(
             return shown, page.next_before_id
 
 
-def filter_of(asked: JobsQuery | JobFilterBody) -> JobFilter:
-    """Return the filter that a query or a body asks for."""
+def filter_of(asked: JobsQuery | JobFilterBody, adapter: ReadsRole) -> JobFilter:
+    """Return the filter that a query or a body asks for.
+
+    Raises:
+        InvalidQuery: its `q` cannot be understood.
+    """
     names = [full for name in asked.name or () for full in names_meant(name)]
-    return JobFilter(
+    where = JobFilter(
         ids=_tuple(getattr(asked, "ids", None)),
         states=_tuple(asked.state),
         queues=_tuple(asked.queue),
         handlers=None if asked.name is None else _tuple(names),
     )
+    return narrowed(where, asked.q, adapter.now(), names_meant) if asked.q else where
 
 
 def _tuple(values: Collection[Any] | None) -> tuple[Any, ...] | None:

@@ -15,6 +15,7 @@ from jobqueue.errors import (
     DatabaseUnavailable,
     ErrorGroupNotFound,
     InvalidArguments,
+    InvalidQuery,
     JobNotFound,
     JobqueueError,
     SchemaError,
@@ -33,6 +34,7 @@ ROUTING = {404: "there is nothing at this path", 405: "this path does not take t
 # Errors without a text have their own, which tells nothing of this machine or its database.
 KNOWN: tuple[tuple[type[JobqueueError], int, str | None], ...] = (
     (InvalidArguments, 422, None),
+    (InvalidQuery, 422, None),
     (UnknownJob, 422, None),
     (JobNotFound, 404, None),
     (ErrorGroupNotFound, 404, None),
