@@ -28,6 +28,7 @@ from sqlalchemy import make_url
 from jobqueue import Job
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.memory.adapter import MemoryAdapter
+from jobqueue.adapters.sql.tables import Base
 from jobqueue.clock import ManualClock
 from jobqueue.defaults import default_configuration
 from jobqueue.job import registry
@@ -42,10 +43,7 @@ ADAPTERS = ("memory", *DATABASES)
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
-TABLES = (
-    "background_jobs, background_workers, background_queues, background_schedules, "
-    "background_keys, background_stats, background_tokens"
-)
+TABLES = ", ".join(sorted(Base.metadata.tables))
 
 
 # --- PostgreSQL ----------------------------------------------------------------------------------
