@@ -281,8 +281,23 @@ class ComposedAdapter(Adapter):
     def stats(self, period: timedelta) -> list[StatOfMinute]:
         return self.roles.stats.stats(period)
 
+    def class_stats(
+        self,
+        since: timedelta,
+        until: timedelta = timedelta(0),
+        handlers: Collection[str] | None = None,
+        queues: Collection[str] | None = None,
+    ) -> list[Stat]:
+        return self.roles.stats.class_stats(since, until, handlers, queues)
+
+    def roll_up_stats(self, limit: int) -> int:
+        return self.roles.stats.roll_up_stats(limit)
+
     def prune_stats(self, limit: int) -> int:
         return self.roles.stats.prune_stats(limit)
+
+    def prune_hours(self, age: timedelta, limit: int) -> int:
+        return self.roles.stats.prune_hours(age, limit)
 
     # --- tokens -----------------------------------------------------------------------------------
 

@@ -21,6 +21,13 @@ from jobqueue.records.claims import (
 )
 from jobqueue.records.errors import ErrorGroup
 from jobqueue.records.health import Ailment, Health, SchemaStatus
+from jobqueue.records.histograms import (
+    BUCKET_BOUNDS,
+    NUMBER_OF_BUCKETS,
+    SHORTEST_BOUND,
+    Histogram,
+    Quantile,
+)
 from jobqueue.records.jobs import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
@@ -49,6 +56,7 @@ from jobqueue.records.wakeups import (
 from jobqueue.records.workers import MOST_CRASHES, CrashedJob, NewWorker, Rescue, WorkerRecord
 
 __all__ = [
+    "BUCKET_BOUNDS",
     "DEFAULT_PRIORITY",
     "DEFAULT_QUEUE",
     "ECHO_SECONDS",
@@ -60,6 +68,8 @@ __all__ = [
     "MOST_CRASHES",
     "MOST_QUEUES_SENT",
     "NO_DELAY",
+    "NUMBER_OF_BUCKETS",
+    "SHORTEST_BOUND",
     "STATS_LIFETIME",
     "UNFINISHED_STATES",
     "Ailment",
@@ -74,6 +84,7 @@ __all__ = [
     "ErrorGroup",
     "Failed",
     "Health",
+    "Histogram",
     "JobFilter",
     "JobRecord",
     "JobState",
@@ -82,6 +93,7 @@ __all__ = [
     "NewWorker",
     "Outcome",
     "Page",
+    "Quantile",
     "QueueDepth",
     "Released",
     "Rescue",

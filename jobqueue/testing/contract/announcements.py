@@ -237,6 +237,8 @@ MAKES_NOTHING_READY = frozenset(
         "prune",
         "prune_keys",
         "prune_stats",
+        "prune_hours",
+        "roll_up_stats",
         "declare_handlers",
         "declared_handlers",
         # A schedule's jobs come by `enqueue_ticks`.
@@ -249,6 +251,7 @@ MAKES_NOTHING_READY = frozenset(
         "resume_schedule",
         "add_stats",
         "stats",
+        "class_stats",
         "store_token",
         "find_token",
         "tokens",
