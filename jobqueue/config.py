@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from jobqueue.errors import ConfigurationError
-from jobqueue.retention import KEEP_EXPECTED, KeepRule, parse_keep
+from jobqueue.retention import AGE_EXPECTED, KEEP_EXPECTED, KeepRule, parse_age, parse_keep
 from jobqueue.spelling import did_you_mean
 
 DEFAULT_DATABASE_URL = "sqlite:///jobs.sqlite3"
@@ -163,6 +163,7 @@ SCHEMA = Kind(
 )
 QUEUES = Kind(f"queue names with commas between them (each {QUEUE_NAME_RULE}), or *", _queues)
 KEEP = Kind(KEEP_EXPECTED, parse_keep)
+AGE = Kind(AGE_EXPECTED, parse_age)
 LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _one_of(LOG_LEVELS))
 FORMAT = Kind("one of " + ", ".join(LOG_FORMATS), _one_of(LOG_FORMATS))
 
@@ -252,6 +253,14 @@ class Settings:
         True,
         KEEP,
         "Which rows of failed and of cancelled jobs stay, of each class; a class can set its own.",
+    )
+    keep_stats: timedelta = _setting(
+        timedelta(days=90),
+        AGE,
+        "How long the statistics of attempts are kept: by the minute for a week, then by the hour.",
+    )
+    keep_samples: timedelta = _setting(
+        timedelta(days=7), AGE, "How long the depths of queues are kept, one for each minute."
     )
     log_level: str = _setting("info", LEVEL, "The least important log lines that are shown.")
     log_format: str = _setting("text", FORMAT, "Log lines for people, or one JSON object a line.")

@@ -16,6 +16,7 @@ WORDS |= {"false": False, "no": False, "off": False, "0": False}
 KEEP_EXPECTED = (
     "true or false, a count (1000), an age with its unit (90s, 30m, 12h, 7d, 2w), or both (1000 7d)"
 )
+AGE_EXPECTED = "an age with its unit (90s, 30m, 12h, 7d, 2w), or a number of seconds above 0"
 KEEP_EXPECTED_IN_CODE = "True, False, a count, a timedelta, or Keep(count=…, age=…)"
 
 
@@ -101,6 +102,25 @@ def parse_keep(value: Any) -> KeepRule:
     return value  # type: ignore[no-any-return]
 
 
+def parse_age(value: Any) -> timedelta:
+    """Read an age as settings and options write it: seconds, or a number with its unit.
+
+    Raises:
+        ValueError: it is none, or it is not above 0.
+    """
+    age = value if isinstance(value, timedelta) else _age_of(str(value).strip().lower())
+    if isinstance(value, bool) or not timedelta(0) < age <= LONGEST_AGE:
+        raise ValueError(value)
+    return age
+
+
+def _age_of(text: str) -> timedelta:
+    found = AGE.fullmatch(text)
+    if found is None:
+        return timedelta(seconds=float(text))
+    return timedelta(**{UNITS[found[2]]: float(found[1])})
+
+
 def _parse_limits(text: str) -> KeepRule:
     limits = [_parse_limit(part) for part in text.replace(",", " ").split()]
     if len(limits) == 1:
@@ -114,10 +134,9 @@ def _parse_limits(text: str) -> KeepRule:
 def _parse_limit(text: str) -> int | timedelta:
     if text.isdecimal():
         return int(text)
-    found = AGE.fullmatch(text)
-    if found is None:
+    if AGE.fullmatch(text) is None:
         raise ValueError(text)
-    age = timedelta(**{UNITS[found[2]]: float(found[1])})
+    age = _age_of(text)
     keep_of(age)
     return age
 

@@ -14,6 +14,7 @@ from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.adapters.roles.samples import SamplesRole
 from jobqueue.adapters.roles.schedules import SchedulesRole
 from jobqueue.adapters.roles.schema import SchemaRole
 from jobqueue.adapters.roles.stats import StatsRole
@@ -36,6 +37,7 @@ from jobqueue.records import (
     Page,
     QueueDepth,
     Rescue,
+    Sample,
     ScheduleRecord,
     SchemaStatus,
     Stat,
@@ -64,6 +66,7 @@ class Roles:
     retention: RetentionRole
     schedules: SchedulesRole
     stats: StatsRole
+    samples: SamplesRole
     tokens: TokensRole
     keys: KeysRole
     schema: SchemaRole
@@ -298,6 +301,20 @@ class ComposedAdapter(Adapter):
 
     def prune_hours(self, age: timedelta, limit: int) -> int:
         return self.roles.stats.prune_hours(age, limit)
+
+    # --- samples ----------------------------------------------------------------------------------
+
+    def begin_sample(self) -> datetime | None:
+        return self.roles.samples.begin_sample()
+
+    def store_sample(self, minute: datetime, depths: Sequence[QueueDepth]) -> None:
+        self.roles.samples.store_sample(minute, depths)
+
+    def samples(self, period: timedelta, queue: str | None = None) -> list[Sample]:
+        return self.roles.samples.samples(period, queue)
+
+    def prune_samples(self, age: timedelta, limit: int) -> int:
+        return self.roles.samples.prune_samples(age, limit)
 
     # --- tokens -----------------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ from jobqueue.cli.options import (
     DatabaseUrl,
     Grace,
     KeepFailed,
+    KeepSamples,
+    KeepStats,
     KeepSucceeded,
     KillAfter,
     Lease,
@@ -89,6 +91,8 @@ def start(
     max_attempts: MaxAttempts = None,
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
+    keep_stats: KeepStats = None,
+    keep_samples: KeepSamples = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:

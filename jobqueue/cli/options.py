@@ -64,6 +64,8 @@ MaxRuntime = Annotated[str | None, setting_option("max_runtime", "SECONDS")]
 MaxAttempts = Annotated[str | None, setting_option("max_attempts", "NUMBER")]
 KeepSucceeded = Annotated[str | None, setting_option("keep_succeeded", "KEEP")]
 KeepFailed = Annotated[str | None, setting_option("keep_failed", "KEEP")]
+KeepStats = Annotated[str | None, setting_option("keep_stats", "AGE")]
+KeepSamples = Annotated[str | None, setting_option("keep_samples", "AGE")]
 LogLevel = Annotated[str | None, setting_option("log_level", "LEVEL")]
 LogFormat = Annotated[str | None, setting_option("log_format", "FORMAT")]
 

@@ -17,6 +17,8 @@ from jobqueue.cli.options import (
     DatabaseUrl,
     Grace,
     KeepFailed,
+    KeepSamples,
+    KeepStats,
     KeepSucceeded,
     KillAfter,
     Lease,
@@ -107,6 +109,8 @@ def work(
     max_attempts: MaxAttempts = None,
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
+    keep_stats: KeepStats = None,
+    keep_samples: KeepSamples = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
@@ -155,6 +159,8 @@ def workoff(
     max_attempts: MaxAttempts = None,
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
+    keep_stats: KeepStats = None,
+    keep_samples: KeepSamples = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:

@@ -43,6 +43,7 @@ from jobqueue.records.jobs import (
     UsedKey,
 )
 from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, Page, QueueDepth
+from jobqueue.records.samples import Sample, SampledDepth
 from jobqueue.records.schedules import NewSchedule, ScheduleRecord, TickSpan
 from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute, duration_of, sum_of
 from jobqueue.records.tokens import TokenRecord
@@ -98,6 +99,8 @@ __all__ = [
     "Released",
     "Rescue",
     "Retried",
+    "Sample",
+    "SampledDepth",
     "ScheduleRecord",
     "SchemaStatus",
     "Stat",

@@ -14,6 +14,7 @@ from jobqueue.testing.contract.leases import LeasesContract
 from jobqueue.testing.contract.path import PathContract
 from jobqueue.testing.contract.reads import ReadsContract
 from jobqueue.testing.contract.retention import RetentionContract
+from jobqueue.testing.contract.samples import SamplesContract
 from jobqueue.testing.contract.schedules import SchedulesContract
 from jobqueue.testing.contract.schema import SchemaContract
 from jobqueue.testing.contract.stats import StatsContract
@@ -31,6 +32,7 @@ __all__ = [
     "PathContract",
     "ReadsContract",
     "RetentionContract",
+    "SamplesContract",
     "SchedulesContract",
     "SchemaContract",
     "StatsContract",
@@ -49,6 +51,7 @@ class AdapterContract(
     RetentionContract,
     SchedulesContract,
     StatsContract,
+    SamplesContract,
     TokensContract,
     KeysContract,
     SchemaContract,
