@@ -14,6 +14,7 @@ from jobqueue.cron import Every
 from jobqueue.job import registry
 from jobqueue.maintenance.pruner import Pruner
 from jobqueue.maintenance.rescuer import Rescuer
+from jobqueue.maintenance.sampler import take_sample
 from jobqueue.maintenance.ticker import Ticks
 from jobqueue.records import (
     JobFilter,
@@ -52,6 +53,8 @@ def _of_workers(adapter: Adapter) -> Iterator[Step]:
     yield "tick", lambda: _tick(adapter)
     yield "prune", lambda: _prune(adapter)
     yield "stats", lambda: adapter.add_stats("honest", [Stat("honest", "honest", succeeded=1)])
+    yield "sample", lambda: take_sample(adapter)
+    yield "roll up", lambda: adapter.roll_up_stats(1000)
     yield "rescue", lambda: _rescue(adapter)
     yield "strays", lambda: adapter.release_strays("honest", ())
     yield "due in", adapter.due_in
@@ -78,6 +81,10 @@ def _of_lookers(adapter: Adapter) -> Iterator[Step]:
     yield "unattended", lambda: _unattended(adapter)
     yield "schedules", lambda: all_schedules(adapter)
     yield "all stats", lambda: all_stats(adapter, timedelta(hours=1), 1000)
+    yield "stats of a day", lambda: adapter.class_stats(timedelta(days=1))
+    yield "stats of all time", lambda: adapter.class_stats(timedelta(days=10_000))
+    yield "samples", lambda: adapter.samples(timedelta(days=10_000))
+    yield "samples of a queue", lambda: adapter.samples(timedelta(days=10_000), "odd")
     yield "tokens", adapter.tokens
     yield "health", adapter.health
 
