@@ -18,6 +18,7 @@ from jobqueue.cli import (
     queues,
     schedules,
     setup,
+    stats,
     status,
     tokens,
     web,
@@ -44,6 +45,7 @@ for command in (
     daemon.stop,
     daemon.restart,
     status.status,
+    stats.stats,
     enqueue.enqueue,
     lists.list_jobs,
     lists.show,
@@ -75,6 +77,7 @@ Examples:
   jobs work                             perform jobs until Ctrl-C
   jobs start -n default:2,email:1       perform them in the background
   jobs status                           see who does what
+  jobs stats --since 1h                 see how long jobs took and waited
   jobs list --state failed              see what went wrong
   jobs web                              serve the REST API
   jobs doctor                           see what is set up and what is not

@@ -16,6 +16,7 @@ class SampledDepth:
         later: ready jobs whose time had not come.
         running: jobs that workers held.
         oldest_age: how long the oldest due job had been due; 0 when none was.
+        more: whether the numbers may be too small, since counting stopped there.
     """
 
     queue: str
@@ -23,6 +24,7 @@ class SampledDepth:
     later: int = 0
     running: int = 0
     oldest_age: timedelta = timedelta(0)
+    more: bool = False
 
     @property
     def unfinished(self) -> int:

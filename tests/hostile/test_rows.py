@@ -36,8 +36,18 @@ WaitFor = Callable[[Callable[[], bool], str], None]
 SEED = 15
 ROWS = 30
 OTHERS = [table for table in TABLES if table != "background_jobs"]
-LISTS = ("jobs?limit=200", "queues", "workers", "schedules", "stats?minutes=180")
+HISTORY = "queues/odd/history?minutes=10080"
+LISTS = (
+    "jobs?limit=200",
+    "queues",
+    "workers",
+    "schedules",
+    "stats?minutes=180",
+    "stats?minutes=129600",
+    HISTORY,
+)
 COMMANDS = (
+    *("stats", "stats --since 1000d --json", "stats --job odd --since 1000d"),
     *("list", "list --json --limit 1000", "status", "status --json", "doctor", "doctor --json"),
     *("schedules list --json", "token list"),
 )

@@ -27,8 +27,8 @@ class MemorySamples(MemoryRole, SamplesRole):
 
     def store_sample(self, minute: datetime, depths: Sequence[QueueDepth]) -> None:
         sampled = (
-            SampledDepth(depth.queue, depth.due, depth.later, depth.running, depth.oldest_age)
-            for depth in depths
+            SampledDepth(one.queue, one.due, one.later, one.running, one.oldest_age, one.more)
+            for one in depths
         )
         kept = sorted((one for one in sampled if one.unfinished), key=lambda one: one.queue)
         with self._store.lock:

@@ -27,19 +27,19 @@ MOST_ROWS = 100_000
 
 BEGIN = Named(
     """
-INSERT INTO {schema}.background_samples (minute, queue, due, later, running, oldest_seconds)
-VALUES (:minute, :queue, :due, 0, 0, 0)
+INSERT INTO {schema}.background_samples (minute, queue, due, later, running, oldest_seconds, more)
+VALUES (:minute, :queue, :due, 0, 0, 0, false)
 ON CONFLICT (minute, queue) DO NOTHING
 """,
     bindparam("minute", type_=UtcDateTime),
 )
 STORE = Named(
     """
-INSERT INTO {schema}.background_samples (minute, queue, due, later, running, oldest_seconds)
-VALUES (:minute, :queue, :due, :later, :running, :oldest_seconds)
+INSERT INTO {schema}.background_samples (minute, queue, due, later, running, oldest_seconds, more)
+VALUES (:minute, :queue, :due, :later, :running, :oldest_seconds, :more)
 ON CONFLICT (minute, queue) DO UPDATE
 SET due = excluded.due, later = excluded.later, running = excluded.running,
-    oldest_seconds = excluded.oldest_seconds
+    oldest_seconds = excluded.oldest_seconds, more = excluded.more
 """,
     bindparam("minute", type_=UtcDateTime),
 )
@@ -104,6 +104,7 @@ def _row(minute: datetime, depth: QueueDepth) -> dict[str, Any]:
         "later": depth.later,
         "running": depth.running,
         "oldest_seconds": depth.oldest_age.total_seconds(),
+        "more": depth.more,
     }
 
 
@@ -123,4 +124,5 @@ def _depth(queue: str, row: Row[Any]) -> SampledDepth:
         later=whole(row.later, 0, LARGEST_ID),
         running=whole(row.running, 0, LARGEST_ID),
         oldest_age=span(row.oldest_seconds),
+        more=bool(row.more),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 from jobqueue.adapters.base import Adapter
@@ -36,13 +37,14 @@ class SamplesContract(ContractBase):
     ) -> None:
         first = adapter.begin_sample()
         assert first is not None
-        adapter.store_sample(first, [_depth("b", 3, 2, 1), _depth("a", 1)])
+        more = replace(_depth("b", 3, 2, 1), more=True)
+        adapter.store_sample(first, [more, _depth("a", 1)])
         clock.advance(MINUTE)
         second = adapter.begin_sample()
         assert second is not None
         adapter.store_sample(second, [])
         a = SampledDepth("a", 1, 0, 0, MINUTE)
-        b = SampledDepth("b", 3, 2, 1, 3 * MINUTE)
+        b = SampledDepth("b", 3, 2, 1, 3 * MINUTE, more=True)
         assert adapter.samples(HOUR) == [Sample(first, (a, b)), Sample(second, ())]
         assert adapter.samples(HOUR, "b") == [Sample(first, (b,)), Sample(second, ())]
         assert adapter.samples(HOUR, "c") == [Sample(first, ()), Sample(second, ())]
