@@ -65,7 +65,7 @@ class SamplesContract(ContractBase):
     def test_a_sample_that_was_begun_and_not_stored_is_none(
         self, adapter: Adapter, clock: ManualClock
     ) -> None:
-        """Who has begun it may have died: that is not the same as that all queues were empty."""
+        """Its process may have died. That is not the same as that all queues were empty."""
         assert adapter.begin_sample() is not None
         assert adapter.samples(HOUR) == []
         clock.advance(MINUTE)
