@@ -23,6 +23,7 @@ from jobqueue.records.errors import ErrorGroup
 from jobqueue.records.health import Ailment, Health, SchemaStatus
 from jobqueue.records.histograms import (
     BUCKET_BOUNDS,
+    NO_DURATIONS,
     NUMBER_OF_BUCKETS,
     SHORTEST_BOUND,
     Histogram,
@@ -69,6 +70,7 @@ __all__ = [
     "MOST_CRASHES",
     "MOST_QUEUES_SENT",
     "NO_DELAY",
+    "NO_DURATIONS",
     "NUMBER_OF_BUCKETS",
     "SHORTEST_BOUND",
     "STATS_LIFETIME",

@@ -26,7 +26,7 @@ def show_history(call: ApiCall) -> Answer:
     """Answer how much there was to do in a queue at each minute, and how it goes on."""
     name, minutes = _queue_name(call), call.query.minutes
     step = -(-minutes // MOST_SAMPLES)
-    samples = call.adapter.samples(timedelta(minutes=minutes), name)
+    samples = call.adapter.samples(timedelta(minutes=minutes), name, step)
     depths = call.adapter.queue_depths(MOST_COUNTED)
     depth = next((one for one in depths if one.queue == name), _empty(name))
     return Answer(
@@ -35,11 +35,7 @@ def show_history(call: ApiCall) -> Answer:
             "minutes": minutes,
             "step_minutes": step,
             **outlook_json(all_outlooks(call.adapter, [depth])[name]),
-            "samples": [
-                _sample_json(sample.minute, sample.depth_of(name))
-                for sample in samples
-                if int(sample.minute.timestamp()) // 60 % step == 0
-            ],
+            "samples": [_sample_json(sample.minute, sample.depth_of(name)) for sample in samples],
         }
     )
 

@@ -85,6 +85,7 @@ def _of_lookers(adapter: Adapter) -> Iterator[Step]:
     yield "stats of all time", lambda: adapter.class_stats(timedelta(days=10_000))
     yield "samples", lambda: adapter.samples(timedelta(days=10_000))
     yield "samples of a queue", lambda: adapter.samples(timedelta(days=10_000), "odd")
+    yield "some samples", lambda: adapter.samples(timedelta(days=10_000), "odd", 7)
     yield "tokens", adapter.tokens
     yield "health", adapter.health
 

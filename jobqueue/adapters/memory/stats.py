@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
@@ -14,7 +15,7 @@ from jobqueue.adapters.stats_window import (
     roll_up_span,
     window_between,
 )
-from jobqueue.records import STATS_LIFETIME, Stat, StatOfMinute
+from jobqueue.records import NO_DURATIONS, STATS_LIFETIME, Stat, StatOfMinute
 
 MOST_CLASSES = 1_000
 
@@ -41,7 +42,8 @@ class MemoryStats(MemoryRole, StatsRole):
             for (minute, _, handler, queue), stat in self._stats.items():
                 if now - period < minute <= now:
                     key = (minute, handler, queue)
-                    found[key] = found.get(key, Stat(handler, queue)).plus(stat)
+                    counted = replace(stat, ran=NO_DURATIONS, waited=NO_DURATIONS)
+                    found[key] = found.get(key, Stat(handler, queue)).plus(counted)
         return [StatOfMinute(key[0], found[key]) for key in sorted(found)]
 
     def class_stats(

@@ -17,7 +17,10 @@ class StatsRole(Protocol):
         ...
 
     def stats(self, period: timedelta) -> list[StatOfMinute]:
-        """The statistics of all workers over a period, the latest minute last. Reads no jobs."""
+        """Return the statistics of all workers over a period, the latest minute last.
+
+        They are without histograms, which `class_stats` has. No jobs are read.
+        """
         ...
 
     def class_stats(

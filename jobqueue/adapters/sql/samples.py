@@ -8,11 +8,21 @@ says of how many queues. A sample that was begun and not stored counts for nothi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Row, bindparam, delete, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Row,
+    bindparam,
+    delete,
+    or_,
+    select,
+    tuple_,
+)
 
 from jobqueue.adapters.roles.samples import SamplesRole
 from jobqueue.adapters.sql.named import Named
@@ -23,7 +33,8 @@ from jobqueue.records import LARGEST_ID, QueueDepth, Sample, SampledDepth
 
 NO_QUEUE = ""
 NOT_STORED = -1
-MOST_ROWS = 100_000
+MOST_ROWS, MOST_NAMED = 100_000, 10_000
+MINUTE, EPOCH = timedelta(minutes=1), datetime.fromtimestamp(0, UTC)
 
 BEGIN = Named(
     """
@@ -69,16 +80,17 @@ class SqlSamples(SqlRole, SamplesRole):
         stored = _row(minute, QueueDepth(NO_QUEUE, len(rows), 0, 0, timedelta(0), paused=False))
         self.database.write(lambda c: c.execute(STORE.on(c), [*rows, stored]))
 
-    def samples(self, period: timedelta, queue: str | None = None) -> list[Sample]:
-        query = select(SAMPLES).where(
-            SAMPLES.c.minute > self.time.later(-period), SAMPLES.c.minute <= self.time.now()
-        )
-        if queue is not None:
-            query = query.where(SAMPLES.c.queue.in_((NO_QUEUE, queue)))
-        # The latest ones, if there are more than anybody has honestly stored.
-        query = query.order_by(*(column.desc() for column in _KEY)).limit(MOST_ROWS)
-        rows = self.database.look(lambda connection: connection.execute(query).all())
-        return list(_samples(rows))[::-1]
+    def samples(self, period: timedelta, queue: str | None = None, every: int = 1) -> list[Sample]:
+        def work(connection: Connection) -> Sequence[Row[Any]]:
+            now = self.time.read(connection)
+            query = select(SAMPLES).where(_among(now - period, now, every))
+            if queue is not None:
+                query = query.where(SAMPLES.c.queue.in_((NO_QUEUE, queue)))
+            # The latest ones, if there are more than anybody has honestly stored.
+            query = query.order_by(*(column.desc() for column in _KEY)).limit(MOST_ROWS)
+            return connection.execute(query).all()
+
+        return list(_samples(self.database.look(work)))[::-1]
 
     def prune_samples(self, age: timedelta, limit: int) -> int:
         minute = SAMPLES.c.minute
@@ -94,6 +106,18 @@ class SqlSamples(SqlRole, SamplesRole):
         is_this = SAMPLES.c.minute == bindparam(None, minute, UtcDateTime)
         found = connection.execute(select(*_KEY).where(is_this, SAMPLES.c.queue == NO_QUEUE))
         return minute, found.first() is not None
+
+
+def _among(since: datetime, until: datetime, every: int) -> ColumnElement[bool]:
+    """The condition for minutes of a time: for all of them, or for every so many."""
+    minute = SAMPLES.c.minute
+    if every == 1:
+        begin, end = (bindparam(None, bound, UtcDateTime) for bound in (since, until))
+        return (minute > begin) & (minute <= end)
+    step = MINUTE * every
+    number = min((until - since) // step + 1, MOST_NAMED)
+    last = until - (until - EPOCH) % step
+    return minute.in_(one for n in range(number) if (one := last - n * step) > since)
 
 
 def _row(minute: datetime, depth: QueueDepth) -> dict[str, Any]:

@@ -7,17 +7,19 @@ together. Both have the same columns, apart from that.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Float,
     Row,
     Table,
     bindparam,
     case,
+    cast,
     delete,
     func,
     or_,
@@ -49,7 +51,7 @@ from jobqueue.records import LARGEST_ID, STATS_LIFETIME, Histogram, Stat, StatOf
 
 MOST_CLASSES = 1_000
 MOST_ODD_HOURS = 100
-MOST_SECONDS, MOST_IN_A_MINUTE, MOST_IN_AN_HOUR = 1e15, 2**31 - 1, 2**40
+MOST_SECONDS, MOST_IN_A_MINUTE = 1e15, 2**31 - 1
 """How much a row may have of what is added up, so that a sum stays in range."""
 
 ENDS = ("succeeded", "retried", "failed", "cancelled")
@@ -101,29 +103,30 @@ _HOURS_KEY = (HOURS.c.hour, HOURS.c.handler, HOURS.c.queue)
 
 @dataclass(frozen=True, slots=True)
 class KeptStats:
-    """A table of stats, the column with their time, and how much a number in a row may be."""
+    """A table of stats, and the column with their time."""
 
     table: Table
     moment: ColumnElement[Any]
-    most: int
 
-    def sums(self) -> list[ColumnElement[Any]]:
+    def sums(self, names: Iterable[str] = SUMMED) -> list[ColumnElement[Any]]:
         """Return the sum of each column that is added up, and the longest duration."""
         longest = func.max(self._within(LONGEST))
-        return [*(self.sum_of(name).label(name) for name in SUMMED), longest.label(LONGEST)]
+        return [*(self.sum_of(name).label(name) for name in names), longest.label(LONGEST)]
 
     def sum_of(self, name: str) -> ColumnElement[Any]:
-        """Return the sum of a column."""
+        """Return the sum of a column. Of numbers as floats, since no such sum is out of range."""
+        if name in NUMBERS:
+            return func.sum(cast(self.table.c[name], Float))
         return func.sum(self._within(name))
 
     def _within(self, name: str) -> ColumnElement[Any]:
-        """The number in a column, or the nearest that a row may have."""
-        column, most = self.table.c[name], self.most if name in NUMBERS else MOST_SECONDS
-        return case((column > most, most), (column < 0, 0), else_=column)
+        """The duration in a column, or the nearest that a row may have."""
+        column = self.table.c[name]
+        return case((column > MOST_SECONDS, MOST_SECONDS), (column < 0, 0), else_=column)
 
 
-BY_MINUTE = KeptStats(STATS, STATS.c.minute, MOST_IN_A_MINUTE)
-BY_HOUR = KeptStats(HOURS, HOURS.c.hour, MOST_IN_AN_HOUR)
+BY_MINUTE = KeptStats(STATS, STATS.c.minute)
+BY_HOUR = KeptStats(HOURS, HOURS.c.hour)
 
 
 class SqlStats(SqlRole, StatsRole):
@@ -144,10 +147,10 @@ class SqlStats(SqlRole, StatsRole):
         kinds = (STATS.c.minute, STATS.c.handler, STATS.c.queue)
         # Minutes in the future were written by a clock that was ahead.
         lately = (STATS.c.minute > self.time.later(-period), STATS.c.minute <= self.time.now())
-        query = select(*kinds, *BY_MINUTE.sums()).where(*lately)
+        query = select(*kinds, *BY_MINUTE.sums((*ENDS, *DURATIONS))).where(*lately)
         query = query.group_by(*kinds).order_by(*kinds)
         rows = self.database.look(lambda connection: connection.execute(query).all())
-        return [StatOfMinute(to_utc(row.minute), _stat(row)) for row in rows]
+        return [StatOfMinute(to_utc(row.minute), _ends(row)) for row in rows]
 
     def class_stats(
         self,
@@ -272,6 +275,11 @@ def _stat_row(stat: Stat) -> dict[str, Any]:
 
 
 def _stat(row: Row[Any]) -> Stat:
+    return replace(_ends(row), ran=_histogram(row, "ran"), waited=_histogram(row, "waited"))
+
+
+def _ends(row: Row[Any]) -> Stat:
+    """The stat of a row, without its histograms."""
     return Stat(
         handler=to_name(row.handler),
         queue=to_name(row.queue),
@@ -282,8 +290,6 @@ def _stat(row: Row[Any]) -> Stat:
         run_time=span(row.run_seconds),
         longest=span(row.longest_seconds),
         wait_time=span(row.wait_seconds),
-        ran=_histogram(row, "ran"),
-        waited=_histogram(row, "waited"),
     )
 
 

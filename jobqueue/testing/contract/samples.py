@@ -71,6 +71,21 @@ class SamplesContract(ContractBase):
         clock.advance(MINUTE)
         assert adapter.begin_sample() is not None
 
+    def test_every_so_many_samples(self, adapter: Adapter, clock: ManualClock) -> None:
+        for _ in range(30):
+            minute = adapter.begin_sample()
+            assert minute is not None
+            adapter.store_sample(minute, [_depth("a", 1), _depth("b", 1)])
+            clock.advance(MINUTE)
+        every = adapter.samples(HOUR, "a", 7)
+        assert every == [
+            sample
+            for sample in adapter.samples(HOUR, "a")
+            if sample.minute.timestamp() // 60 % 7 == 0
+        ]
+        assert len(every) in {4, 5}
+        assert adapter.samples(MINUTE, "a", 7) == [s for s in every if s.minute == clock.now()]
+
     def test_samples_are_removed_when_they_are_old(
         self, adapter: Adapter, clock: ManualClock
     ) -> None:
