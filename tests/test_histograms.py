@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from jobqueue import MemoryAdapter
 from jobqueue.adapters.sql.tables import BUCKETS
 from jobqueue.clock import ManualClock
+from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import (
     BUCKET_BOUNDS,
     NUMBER_OF_BUCKETS,
@@ -114,3 +116,27 @@ def test_a_worker_counts_how_long_attempts_took_and_jobs_waited(
     none = timedelta(0)
     assert found.ran == Histogram.of([ran, ran, none, none])
     assert found.waited == Histogram.of([none, none, ran, none])
+
+
+class Away(MemoryAdapter):
+    is_away = True
+
+    def add_stats(self, worker_id: str, stats: Sequence[Stat]) -> None:
+        if self.is_away:
+            raise DatabaseUnavailable("away")
+        super().add_stats(worker_id, stats)
+
+
+def test_no_duration_is_lost_while_the_database_is_away(clock: ManualClock) -> None:
+    adapter = Away(clock=clock)
+    stats = Stats(adapter, "worker-1", logging.getLogger())
+    adapter.enqueue([NewJob("Work", "{}", "default", 50, 5)])
+    [job] = adapter.claim(Claim("w", 1, 1, 1))
+    stats.note([Succeeded(job, run_time=SECOND)])
+    stats.flush()
+    stats.note([Succeeded(job, run_time=MILLISECOND)])
+    adapter.is_away = False
+    stats.flush()
+    [found] = adapter.class_stats(timedelta(hours=1))
+    assert found.ran == Histogram.of([MILLISECOND, SECOND])
+    assert found.waited.total == 2
