@@ -9,6 +9,8 @@ from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
 from jobqueue.adapters.roles.samples import SamplesRole
 from jobqueue.records import QueueDepth, Sample, SampledDepth
 
+MINUTE = timedelta(minutes=1)
+
 
 class MemorySamples(MemoryRole, SamplesRole):
     """The depths of queues, by the minute, in memory."""
@@ -48,7 +50,7 @@ class MemorySamples(MemoryRole, SamplesRole):
     def prune_samples(self, age: timedelta, limit: int) -> int:
         with self._store.lock:
             now = self._store.now()
-            too_far = sorted(key for key in self._samples if not now - age < key <= now + age)
+            too_far = sorted(key for key in self._samples if not now - age < key <= now + MINUTE)
             for minute in too_far[:limit]:
                 del self._samples[minute]
             return len(too_far[:limit])

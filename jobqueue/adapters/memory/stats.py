@@ -82,11 +82,11 @@ class MemoryStats(MemoryRole, StatsRole):
 
     def prune_stats(self, limit: int) -> int:
         with self._store.lock:
-            return _prune(self._stats, self._store.now(), STATS_LIFETIME, limit)
+            return _prune(self._stats, self._store.now(), STATS_LIFETIME, STATS_LIFETIME, limit)
 
     def prune_hours(self, age: timedelta, limit: int) -> int:
         with self._store.lock:
-            return _prune(self._hours, self._store.now(), age, limit)
+            return _prune(self._hours, self._store.now(), age, HOUR, limit)
 
     def _rolled_up_until(self, now: datetime) -> datetime | None:
         last = max((key[0] for key in self._hours if key[0] < hour_of(now)), default=None)
@@ -112,10 +112,11 @@ def _prune(
     rows: dict[tuple[datetime, str, str], Stat] | dict[tuple[datetime, str, str, str], Stat],
     now: datetime,
     age: timedelta,
+    ahead: timedelta,
     limit: int,
 ) -> int:
-    """Remove the oldest rows, and those that a clock which was far ahead has written."""
-    too_far = sorted(key for key in rows if not now - age < key[0] <= now + age)[:limit]
+    """Remove the oldest rows, and those that a clock which was ahead has written."""
+    too_far = sorted(key for key in rows if not now - age < key[0] <= now + ahead)[:limit]
     for key in too_far:
         del rows[key]  # type: ignore[arg-type]
     return len(too_far)

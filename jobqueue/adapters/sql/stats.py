@@ -82,6 +82,7 @@ def _within_sql(name: str) -> str:
     return f"CASE WHEN {name} > {most} THEN {most} WHEN {name} < 0 THEN 0 ELSE {name} END"
 
 
+# In order, so that two that do it at the same time wait for each other's rows in one direction.
 ROLL_UP = Named(
     f"""
 INSERT INTO {{schema}}.background_hours (hour, handler, queue, {", ".join(COLUMNS)})
@@ -90,6 +91,7 @@ SELECT :hour, handler, queue, {", ".join(f"sum({_within_sql(name)})" for name in
 FROM {{schema}}.background_stats
 WHERE minute >= :hour AND minute < :next_hour
 GROUP BY handler, queue
+ORDER BY handler, queue
 ON CONFLICT (hour, handler, queue) DO UPDATE
 SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS)}
 """,  # noqa: S608 - of constants
@@ -186,10 +188,10 @@ class SqlStats(SqlRole, StatsRole):
         return rolled_up
 
     def prune_stats(self, limit: int) -> int:
-        return self._prune(STATS, _STATS_KEY, STATS_LIFETIME, limit)
+        return self._prune(STATS, _STATS_KEY, STATS_LIFETIME, STATS_LIFETIME, limit)
 
     def prune_hours(self, age: timedelta, limit: int) -> int:
-        return self._prune(HOURS, _HOURS_KEY, age, limit)
+        return self._prune(HOURS, _HOURS_KEY, age, HOUR, limit)
 
     def _left_to_roll_up(self, connection: Connection) -> Span:
         now = self.time.read(connection)
@@ -209,10 +211,15 @@ class SqlStats(SqlRole, StatsRole):
         self.database.write(lambda c: c.execute(ROLL_UP.on(c), values))
 
     def _prune(
-        self, table: Table, key: Sequence[ColumnElement[Any]], age: timedelta, limit: int
+        self,
+        table: Table,
+        key: Sequence[ColumnElement[Any]],
+        age: timedelta,
+        ahead: timedelta,
+        limit: int,
     ) -> int:
-        """Remove the oldest rows, and those that a clock which was far ahead has written."""
-        too_far = or_(key[0] <= self.time.later(-age), key[0] > self.time.later(age))
+        """Remove the oldest rows, and those that a clock which was ahead has written."""
+        too_far = or_(key[0] <= self.time.later(-age), key[0] > self.time.later(ahead))
         rows = select(*key).where(too_far).order_by(*key).limit(limit)
         if not self.database.read(lambda c: c.execute(rows.limit(1)).first()):
             return 0

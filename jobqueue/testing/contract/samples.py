@@ -71,6 +71,18 @@ class SamplesContract(ContractBase):
         clock.advance(MINUTE)
         assert adapter.begin_sample() is not None
 
+    def test_samples_of_a_clock_that_was_ahead_are_taken_again(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        ahead = clock.advance(HOUR).replace(second=0, microsecond=0)
+        assert adapter.begin_sample() == ahead
+        adapter.store_sample(ahead, [_depth("a", 1)])
+        clock.advance(-HOUR)
+        assert adapter.samples(9 * HOUR) == []
+        assert adapter.prune_samples(HOUR, 10) > 0
+        clock.advance(HOUR)
+        assert adapter.begin_sample() == ahead
+
     def test_every_so_many_samples(self, adapter: Adapter, clock: ManualClock) -> None:
         for _ in range(30):
             minute = adapter.begin_sample()

@@ -164,6 +164,23 @@ class StatsContract(ContractBase):
         assert adapter.prune_hours(90 * DAY, 10) == 1
         assert adapter.class_stats(99 * DAY) == []
 
+    def test_hours_that_a_clock_which_was_ahead_rolled_up_are_rolled_up_again(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        _go_to_full_hour(clock)
+        clock.advance(5 * HOUR)
+        adapter.add_stats("worker-1", [Stat("One", "a", 1)])
+        clock.advance(2 * HOUR)
+        assert adapter.roll_up_stats(10) == 1
+        clock.advance(-7 * HOUR)
+        assert adapter.class_stats(HOUR) == []
+        assert adapter.prune_hours(90 * DAY, 10) == 1
+        clock.advance(5 * HOUR + MINUTE)
+        adapter.add_stats("worker-2", [Stat("One", "a", 1)])
+        clock.advance(2 * HOUR)
+        assert adapter.roll_up_stats(10) == 1
+        assert _numbers(adapter.class_stats(4 * HOUR)) == {("One", "a"): 2}
+
     def test_hours_without_attempts_are_passed_over(
         self, adapter: Adapter, clock: ManualClock
     ) -> None:
