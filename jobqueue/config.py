@@ -265,6 +265,14 @@ class Settings:
         AGE,
         "How long a group of errors stays after it was seen last, and how far its counts go back.",
     )
+    keep_stats: timedelta = _setting(
+        timedelta(days=90),
+        AGE,
+        "How long the statistics of attempts are kept: by the minute for a week, then by the hour.",
+    )
+    keep_samples: timedelta = _setting(
+        timedelta(days=7), AGE, "How long the depths of queues are kept, one for each minute."
+    )
     log_level: str = _setting("info", LEVEL, "The least important log lines that are shown.")
     log_format: str = _setting("text", FORMAT, "Log lines for people, or one JSON object a line.")
 

@@ -19,6 +19,7 @@ from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.adapters.roles.samples import SamplesRole
 from jobqueue.adapters.roles.schedules import SchedulesRole
 from jobqueue.adapters.roles.schema import SchemaRole
 from jobqueue.adapters.roles.stats import StatsRole
@@ -43,6 +44,7 @@ class Adapter(
     SchedulesRole,
     StatsRole,
     ErrorsRole,
+    SamplesRole,
     TokensRole,
     KeysRole,
     SchemaRole,

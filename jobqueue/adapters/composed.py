@@ -16,6 +16,7 @@ from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.adapters.roles.samples import SamplesRole
 from jobqueue.adapters.roles.schedules import SchedulesRole
 from jobqueue.adapters.roles.schema import SchemaRole
 from jobqueue.adapters.roles.stats import StatsRole
@@ -44,6 +45,7 @@ from jobqueue.records import (
     Page,
     QueueDepth,
     Rescue,
+    Sample,
     ScheduleRecord,
     SchemaStatus,
     Stat,
@@ -74,6 +76,7 @@ class Roles:
     schedules: SchedulesRole
     stats: StatsRole
     errors: ErrorsRole
+    samples: SamplesRole
     tokens: TokensRole
     keys: KeysRole
     schema: SchemaRole
@@ -299,8 +302,23 @@ class ComposedAdapter(Adapter):
     def stats(self, period: timedelta) -> list[StatOfMinute]:
         return self.roles.stats.stats(period)
 
+    def class_stats(
+        self,
+        since: timedelta,
+        until: timedelta = timedelta(0),
+        handlers: Collection[str] | None = None,
+        queues: Collection[str] | None = None,
+    ) -> list[Stat]:
+        return self.roles.stats.class_stats(since, until, handlers, queues)
+
+    def roll_up_stats(self, limit: int) -> int:
+        return self.roles.stats.roll_up_stats(limit)
+
     def prune_stats(self, limit: int) -> int:
         return self.roles.stats.prune_stats(limit)
+
+    def prune_hours(self, age: timedelta, limit: int) -> int:
+        return self.roles.stats.prune_hours(age, limit)
 
     # --- errors -----------------------------------------------------------------------------------
 
@@ -318,6 +336,20 @@ class ComposedAdapter(Adapter):
 
     def prune_errors(self, keep: timedelta, limit: int) -> int:
         return self.roles.errors.prune_errors(keep, limit)
+
+    # --- samples ----------------------------------------------------------------------------------
+
+    def begin_sample(self) -> datetime | None:
+        return self.roles.samples.begin_sample()
+
+    def store_sample(self, minute: datetime, depths: Sequence[QueueDepth]) -> None:
+        self.roles.samples.store_sample(minute, depths)
+
+    def samples(self, period: timedelta, queue: str | None = None, every: int = 1) -> list[Sample]:
+        return self.roles.samples.samples(period, queue, every)
+
+    def prune_samples(self, age: timedelta, limit: int) -> int:
+        return self.roles.samples.prune_samples(age, limit)
 
     # --- tokens -----------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from jobqueue.cli import (
     queues,
     schedules,
     setup,
+    stats,
     status,
     tokens,
     web,
@@ -45,6 +46,7 @@ for command in (
     daemon.stop,
     daemon.restart,
     status.status,
+    stats.stats,
     enqueue.enqueue,
     lists.list_jobs,
     lists.show,
@@ -77,6 +79,7 @@ Examples:
   jobs work                             perform jobs until Ctrl-C
   jobs start -n default:2,email:1       perform them in the background
   jobs status                           see who does what
+  jobs stats --since 1h                 see how long jobs took and waited
   jobs list --state failed              see what went wrong
   jobs errors                           see what fails most, and since when
   jobs web                              serve the REST API

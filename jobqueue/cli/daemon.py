@@ -25,6 +25,8 @@ from jobqueue.cli.options import (
     KeepAttempts,
     KeepErrors,
     KeepFailed,
+    KeepSamples,
+    KeepStats,
     KeepSucceeded,
     KillAfter,
     Lease,
@@ -93,6 +95,8 @@ def start(
     keep_failed: KeepFailed = None,
     keep_attempts: KeepAttempts = None,
     keep_errors: KeepErrors = None,
+    keep_stats: KeepStats = None,
+    keep_samples: KeepSamples = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:

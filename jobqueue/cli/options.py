@@ -66,6 +66,8 @@ KeepSucceeded = Annotated[str | None, setting_option("keep_succeeded", "KEEP")]
 KeepFailed = Annotated[str | None, setting_option("keep_failed", "KEEP")]
 KeepAttempts = Annotated[str | None, setting_option("keep_attempts", "AGE")]
 KeepErrors = Annotated[str | None, setting_option("keep_errors", "AGE")]
+KeepStats = Annotated[str | None, setting_option("keep_stats", "AGE")]
+KeepSamples = Annotated[str | None, setting_option("keep_samples", "AGE")]
 LogLevel = Annotated[str | None, setting_option("log_level", "LEVEL")]
 LogFormat = Annotated[str | None, setting_option("log_format", "FORMAT")]
 

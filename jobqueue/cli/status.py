@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -14,10 +15,12 @@ from jobqueue.cli.session import Session, opened
 from jobqueue.durations import duration
 from jobqueue.records import QueueDepth
 from jobqueue.runner.groups import RESTING
+from jobqueue.views.outlooks import Outlook, all_outlooks, outlook_json, outlook_text
 from jobqueue.views.workers import WorkerView, all_workers
 
 MOST_JOBS_OF_A_WORKER = 3
 WATCH_SECONDS = 2.0
+SMALL_RATE = 9.95
 CLEAR_SCREEN = "\x1b[2J\x1b[H"
 
 Watch = Annotated[
@@ -36,7 +39,8 @@ def status(
     It shows the workers of all machines, and the memory of those on this one. A worker is lost when
     its process is gone, or when it has been silent for longer than its lease: others free its jobs.
     A worker of this machine is resting when it takes no jobs: after Ctrl-Z or TSTP, until `fg` or
-    CONT. AGE is how long the oldest due job has been due.
+    CONT. AGE is how long the oldest due job has been due, IN and OUT how many jobs came and ended a
+    minute in the last quarter of an hour, and EMPTY when no job will be due if it goes on so.
 
     \b
     Examples:
@@ -56,17 +60,18 @@ def status(
 
 def _show(session: Session, *, as_json: bool) -> None:
     workers, queues = all_workers(session.adapter), session.adapter.queue_depths()
+    outlooks = all_outlooks(session.adapter, queues)
     if as_json:
         print_json(
             {
                 "workers": [_worker_json(worker) for worker in workers],
-                "queues": [_queue_json(queue) for queue in queues],
+                "queues": [_queue_json(queue, outlooks[queue.queue]) for queue in queues],
             }
         )
         return
     _print_workers(workers)
     typer.echo("")
-    _print_queues(queues)
+    _print_queues(queues, outlooks, session.adapter.now())
 
 
 def _worker_json(worker: WorkerView) -> dict[str, Any]:
@@ -90,7 +95,7 @@ def _worker_json(worker: WorkerView) -> dict[str, Any]:
     }
 
 
-def _queue_json(queue: QueueDepth) -> dict[str, Any]:
+def _queue_json(queue: QueueDepth, outlook: Outlook) -> dict[str, Any]:
     return {
         "queue": queue.queue,
         "due": queue.due,
@@ -98,6 +103,7 @@ def _queue_json(queue: QueueDepth) -> dict[str, Any]:
         "running": queue.running,
         "oldest_age_seconds": queue.oldest_age.total_seconds(),
         "paused": queue.paused,
+        **outlook_json(outlook),
     }
 
 
@@ -143,23 +149,34 @@ def _megabytes(size: int | None) -> str:
     return "" if size is None else f"{size / 1024**2:.0f} MB"
 
 
-def _print_queues(queues: list[QueueDepth]) -> None:
+def _print_queues(queues: list[QueueDepth], outlooks: Mapping[str, Outlook], now: datetime) -> None:
     if not queues:
         typer.echo("Nothing to do in any queue.")
         return
-    names = ("QUEUE", "DUE", "LATER", "RUNNING", "AGE", "")
-    print_table([Column(name) for name in names], [_queue_row(queue) for queue in queues])
+    names = ("QUEUE", "DUE", "LATER", "RUNNING", "AGE", "IN", "OUT", "EMPTY", "")
+    rows = [_queue_row(queue, outlooks[queue.queue], now) for queue in queues]
+    print_table([Column(name) for name in names], rows)
 
 
-def _queue_row(queue: QueueDepth) -> list[str]:
+def _queue_row(queue: QueueDepth, outlook: Outlook, now: datetime) -> list[str]:
     return [
         queue.queue,
         f"{queue.due:,}",
         f"{queue.later:,}",
         f"{queue.running:,}",
         _duration(queue.oldest_age) if queue.due else "",
+        _rate(outlook.in_per_minute),
+        _rate(outlook.out_per_minute),
+        "" if queue.paused else outlook_text(outlook, now),
         "paused" if queue.paused else "",
     ]
+
+
+def _rate(number: float | None) -> str:
+    """Return a number a minute; with a digit after the point where it is small."""
+    if number is None:
+        return ""
+    return f"{number:,.0f}" if number >= SMALL_RATE or not number else f"{number:.1f}"
 
 
 def _duration(length: timedelta) -> str:

@@ -19,6 +19,8 @@ from jobqueue.cli.options import (
     KeepAttempts,
     KeepErrors,
     KeepFailed,
+    KeepSamples,
+    KeepStats,
     KeepSucceeded,
     KillAfter,
     Lease,
@@ -111,6 +113,8 @@ def work(
     keep_failed: KeepFailed = None,
     keep_attempts: KeepAttempts = None,
     keep_errors: KeepErrors = None,
+    keep_stats: KeepStats = None,
+    keep_samples: KeepSamples = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
@@ -161,6 +165,8 @@ def workoff(
     keep_failed: KeepFailed = None,
     keep_attempts: KeepAttempts = None,
     keep_errors: KeepErrors = None,
+    keep_stats: KeepStats = None,
+    keep_samples: KeepSamples = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:

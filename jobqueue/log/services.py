@@ -160,6 +160,12 @@ def pruning_troubled(logger: logging.Logger, error: Exception) -> None:
     emit(logger, logging.ERROR, line, "pruning_troubled", error=str(error))
 
 
+def samples_troubled(logger: logging.Logger, error: Exception) -> None:
+    """The database refused to count or to store the depths of queues; it is tried again."""
+    line = f"the depths of queues could not be sampled: {error}"
+    emit(logger, logging.ERROR, line, "samples_troubled", error=str(error))
+
+
 def changed_from_outside(
     logger: logging.Logger, who: str, action: str, what: str, job_id: int | None = None
 ) -> None:

@@ -22,6 +22,7 @@ from jobqueue.adapters.roles.errors import ErrorsRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.adapters.roles.samples import SamplesRole
 from jobqueue.adapters.roles.schema import SchemaRole
 from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.background import Service
@@ -32,6 +33,7 @@ from jobqueue.records import FINISHED_STATES, JobState
 from jobqueue.retention import Retention, keep_of, retention_of
 
 BATCH = 500
+HOURS_AT_ONCE = 24
 PRUNE_SECONDS = 40.0
 MISSING_SECONDS = 600.0
 STOP_SECONDS = 5.0
@@ -41,6 +43,7 @@ class PrunerRoles(
     RetentionRole,
     KeysRole,
     StatsRole,
+    SamplesRole,
     AttemptsRole,
     ErrorsRole,
     LeasesRole,
@@ -52,6 +55,8 @@ class PrunerRoles(
 
 class Pruner:
     """A pruner of finished jobs, and of old attempts, errors, statistics and keys, for one worker.
+
+    Statistics by the minute are rolled up by the hour before they are removed.
 
     Args:
         adapter: where the jobs are.
@@ -100,10 +105,17 @@ class Pruner:
         elsewhere = self.declare()
         removed = sum(self._prune_state(state, elsewhere) for state in FINISHED_STATES)
         self._in_batches(self._adapter.prune_keys)
-        self._in_batches(self._adapter.prune_stats)
+        self._prune_stats()
         self._in_batches(partial(self._adapter.prune_attempts, self._settings.keep_attempts))
         self._in_batches(partial(self._adapter.prune_errors, self._settings.keep_errors))
         return removed
+
+    def _prune_stats(self) -> None:
+        keep_stats, keep_samples = self._settings.keep_stats, self._settings.keep_samples
+        self._adapter.roll_up_stats(HOURS_AT_ONCE)
+        self._in_batches(self._adapter.prune_stats)
+        self._in_batches(partial(self._adapter.prune_hours, keep_stats))
+        self._in_batches(partial(self._adapter.prune_samples, keep_samples))
 
     def _prune_state(self, state: JobState, elsewhere: Collection[str]) -> int:
         there = set(self._adapter.finished_handlers(state))

@@ -38,6 +38,14 @@ from jobqueue.records.errors import (
     NewErrors,
 )
 from jobqueue.records.health import Ailment, Health, SchemaStatus
+from jobqueue.records.histograms import (
+    BUCKET_BOUNDS,
+    NO_DURATIONS,
+    NUMBER_OF_BUCKETS,
+    SHORTEST_BOUND,
+    Histogram,
+    Quantile,
+)
 from jobqueue.records.jobs import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
@@ -55,6 +63,7 @@ from jobqueue.records.jobs import (
     UsedKey,
 )
 from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, Page, QueueDepth
+from jobqueue.records.samples import Sample, SampledDepth
 from jobqueue.records.schedules import NewSchedule, ScheduleRecord, TickSpan
 from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute, duration_of, sum_of
 from jobqueue.records.tokens import TokenRecord
@@ -76,6 +85,7 @@ from jobqueue.records.workers import (
 
 __all__ = [
     "ATTEMPTS_LIFETIME",
+    "BUCKET_BOUNDS",
     "DEFAULT_PRIORITY",
     "DEFAULT_QUEUE",
     "ECHO_SECONDS",
@@ -89,6 +99,9 @@ __all__ = [
     "MOST_ERROR_GROUPS",
     "MOST_QUEUES_SENT",
     "NO_DELAY",
+    "NO_DURATIONS",
+    "NUMBER_OF_BUCKETS",
+    "SHORTEST_BOUND",
     "SHOWN_HOURS",
     "STATS_LIFETIME",
     "UNFINISHED_STATES",
@@ -114,6 +127,7 @@ __all__ = [
     "ErrorState",
     "Failed",
     "Health",
+    "Histogram",
     "JobFilter",
     "JobRecord",
     "JobState",
@@ -124,10 +138,13 @@ __all__ = [
     "NewWorker",
     "Outcome",
     "Page",
+    "Quantile",
     "QueueDepth",
     "Released",
     "Rescue",
     "Retried",
+    "Sample",
+    "SampledDepth",
     "ScheduleRecord",
     "SchemaStatus",
     "Stat",

@@ -1,9 +1,11 @@
-"""Counts and durations of attempts, by the minute."""
+"""Counts and durations of attempts, by the minute and by the hour."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from jobqueue.records.histograms import NO_DURATIONS, Histogram, Quantile
 
 STATS_LIFETIME = timedelta(days=7)
 
@@ -41,6 +43,8 @@ class Stat:
         run_time: how long all of these attempts took together.
         longest: how long the longest of them took.
         wait_time: how long their jobs together had been due before they were claimed.
+        ran: how many of these attempts took how long. Workers of former releases count none.
+        waited: how many of their jobs had been due for how long before they were claimed.
     """
 
     handler: str
@@ -52,11 +56,21 @@ class Stat:
     run_time: timedelta = timedelta(0)
     longest: timedelta = timedelta(0)
     wait_time: timedelta = timedelta(0)
+    ran: Histogram = NO_DURATIONS
+    waited: Histogram = NO_DURATIONS
 
     @property
     def attempts(self) -> int:
         """How many attempts ended."""
         return self.succeeded + self.retried + self.failed + self.cancelled
+
+    def run_quantile(self, share: float) -> Quantile | None:
+        """Return how long a share of these attempts took at most, as far as that is known."""
+        return self.ran.quantile(share, self.longest)
+
+    def wait_quantile(self, share: float) -> Quantile | None:
+        """Return how long a share of the jobs had been due at most, as far as that is known."""
+        return self.waited.quantile(share)
 
     def plus(self, other: Stat) -> Stat:
         """Add another stat to this one. The class and the queue stay those of this one."""
@@ -69,6 +83,8 @@ class Stat:
             run_time=sum_of(self.run_time, other.run_time),
             longest=max(self.longest, other.longest),
             wait_time=sum_of(self.wait_time, other.wait_time),
+            ran=self.ran.plus(other.ran),
+            waited=self.waited.plus(other.waited),
         )
 
 

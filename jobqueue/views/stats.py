@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.records import Count, JobFilter, JobState, Stat, StatOfMinute
+from jobqueue.records import (
+    BUCKET_BOUNDS,
+    Count,
+    Histogram,
+    JobFilter,
+    JobState,
+    Quantile,
+    Stat,
+    StatOfMinute,
+)
+
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+LONGEST_SERIES = timedelta(hours=3)
+DIGITS = 6
 
 K = TypeVar("K", tuple[str, str], datetime)
 
@@ -28,20 +41,52 @@ class StatsView:
     minutes: Mapping[datetime, Stat]
 
 
-def all_stats(adapter: Adapter, age: timedelta, most: int) -> StatsView:
+def all_stats(
+    adapter: Adapter, age: timedelta, most: int, until: timedelta = timedelta(0)
+) -> StatsView:
     """Return the numbers of all jobs and attempts.
 
     Args:
         adapter: where they are.
-        age: how far to look back on attempts.
+        age: how far to look back on attempts. Of more than three hours, the minutes are the last.
         most: how many jobs of each state to count at most.
+        until: how long ago to stop looking.
     """
-    found = adapter.stats(age)
+    last = adapter.now() - until
+    minutes = [one for one in adapter.stats(min(age, LONGEST_SERIES)) if one.minute <= last]
     return StatsView(
         {state: adapter.count_up_to(JobFilter(states=(state,)), most) for state in JobState},
-        tuple(_sums(found, lambda one: (one.stat.handler, one.stat.queue)).values()),
-        _sums(found, lambda one: one.minute),
+        tuple(adapter.class_stats(age, until)),
+        _sums(minutes, lambda one: one.minute),
     )
+
+
+def bucket_seconds() -> list[float]:
+    """Return the longest duration of each bucket of a histogram; the last bucket has none."""
+    return [bound.total_seconds() for bound in BUCKET_BOUNDS]
+
+
+def run_times_json(stat: Stat) -> dict[str, Any]:
+    """Return how long attempts took, as the JSON of commands and of the API has it."""
+    return _distribution_json(stat.run_quantile, stat.ran)
+
+
+def wait_times_json(stat: Stat) -> dict[str, Any]:
+    """Return how long jobs had been due, as the JSON of commands and of the API has it."""
+    return _distribution_json(stat.wait_quantile, stat.waited)
+
+
+def _distribution_json(
+    quantile: Callable[[float], Quantile | None], histogram: Histogram
+) -> dict[str, Any]:
+    shares = {name: _quantile_json(quantile(share)) for name, share in QUANTILES.items()}
+    return {**shares, "counts": list(histogram.counts)}
+
+
+def _quantile_json(found: Quantile | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"seconds": round(found.duration.total_seconds(), DIGITS), "more": found.more}
 
 
 def _sums(found: Iterable[StatOfMinute], key_of: Callable[[StatOfMinute], K]) -> dict[K, Stat]:

@@ -9,9 +9,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 from jobqueue.config import QUEUE_NAME
 from jobqueue.records import LARGEST_ID, AttemptOutcome, ErrorState, JobState
+from jobqueue.views.outlooks import Course
 
 MOST_VALUES = 50
 MOST_IDS = 1_000
+MOST_MINUTES = 90 * 24 * 60
 
 QueueName = Annotated[str, Field(pattern=f"^{QUEUE_NAME.pattern}$", examples=["email"])]
 JobName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
@@ -231,7 +233,23 @@ class JobsQuery(Asked):
 class StatsQuery(Asked):
     """The time to look back on."""
 
-    minutes: int = Field(60, ge=1, le=180, description="How many minutes to look back.")
+    minutes: int = Field(
+        60, ge=1, le=MOST_MINUTES, description="How many minutes to look back, up to 90 days."
+    )
+    minutes_ago: int = Field(
+        0,
+        ge=0,
+        le=MOST_MINUTES,
+        description="How many minutes ago to begin with that, as 1440 for the same of yesterday.",
+    )
+
+
+class HistoryQuery(Asked):
+    """The time to look back on."""
+
+    minutes: int = Field(
+        60, ge=1, le=7 * 24 * 60, description="How many minutes to look back, up to a week."
+    )
 
 
 # --- answered ------------------------------------------------------------------------------------
@@ -402,7 +420,21 @@ class ErrorStateAnswer(Answered):
     changed: bool = Field(description="Whether it was another state before.")
 
 
-class QueueAnswer(Answered):
+class OutlookAnswer(Answered):
+    """How fast jobs came into a queue and ended in the last quarter of an hour."""
+
+    course: Course = Field(description="The way that the queue is going.")
+    in_per_minute: float | None = Field(description="Null as long as it is not known.")
+    out_per_minute: float
+    growth_per_minute: float | None = Field(
+        description="By how many its due jobs become more; null as long as it is not known."
+    )
+    empty_at: datetime | None = Field(
+        description="When no job will be due if it goes on so; null unless it is emptying."
+    )
+
+
+class QueueAnswer(OutlookAnswer):
     """A queue. Counts stop at 10,000, or before."""
 
     name: str
@@ -412,6 +444,26 @@ class QueueAnswer(Answered):
     more: bool = Field(description="Whether there may be more than was counted.")
     oldest_age_seconds: float = Field(description="How long the oldest due job has been due.")
     paused: bool
+
+
+class SampleAnswer(Answered):
+    """The depth of a queue at a minute. Counts stop at 200,000, or before."""
+
+    minute: datetime
+    due: int
+    later: int
+    running: int
+    more: bool = Field(description="Whether there may be more than was counted.")
+    oldest_age_seconds: float
+
+
+class HistoryAnswer(OutlookAnswer):
+    """The depths of a queue over time, and its outlook."""
+
+    name: str
+    minutes: int = Field(description="How many minutes it is about.")
+    step_minutes: int = Field(description="Of how many minutes there is one: 1,440 at most.")
+    samples: list[SampleAnswer] = Field(description="Minutes without a sample are left out.")
 
 
 class QueuesAnswer(Answered):
@@ -492,6 +544,25 @@ class CountAnswer(Answered):
     more: bool = Field(description="Whether there are more: counting stops at 10,000.")
 
 
+class QuantileAnswer(Answered):
+    """A duration that a share of durations does not exceed, read off the buckets."""
+
+    seconds: float
+    more: bool = Field(description="Whether it is longer than that, which is as far as is known.")
+
+
+class DistributionAnswer(Answered):
+    """How long something took."""
+
+    p50: QuantileAnswer | None = Field(description="Half of them took no longer.")
+    p95: QuantileAnswer | None
+    p99: QuantileAnswer | None
+    counts: list[int] = Field(
+        description="How many there are in each bucket, which is as long as `bucket_seconds` says; "
+        "the last one has all that are longer."
+    )
+
+
 class ClassStatsAnswer(Answered):
     """The attempts at the jobs of a class in a queue, by their outcomes."""
 
@@ -505,6 +576,8 @@ class ClassStatsAnswer(Answered):
     mean_seconds: float = Field(description="How long an attempt took.")
     longest_seconds: float
     mean_wait_seconds: float = Field(description="How long a due job waited for a worker.")
+    run: DistributionAnswer = Field(description="How long attempts took.")
+    wait: DistributionAnswer = Field(description="How long due jobs waited for a worker.")
 
 
 class MinuteAnswer(Answered):
@@ -522,8 +595,9 @@ class StatsAnswer(Answered):
 
     states: dict[str, CountAnswer]
     minutes: int = Field(description="How many minutes the rest is about.")
+    bucket_seconds: list[float] = Field(description="The longest duration of each bucket.")
     classes: list[ClassStatsAnswer]
-    series: list[MinuteAnswer]
+    series: list[MinuteAnswer] = Field(description="Of the last three hours at most.")
 
 
 class HealthAnswer(Answered):

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
-from jobqueue.records import QueueDepth
+from jobqueue.records import QueueDepth, SampledDepth
+from jobqueue.views.outlooks import Outlook, all_outlooks, outlook_json
 from jobqueue.web.operations import Answer, ApiCall
 from jobqueue.web.problems import Problem
 
 MOST_COUNTED = 10_000
+MOST_SAMPLES = 1_440
 
 
 def list_queues(call: ApiCall) -> Answer:
     """Answer how much there is to do in each queue."""
+    depths = call.adapter.queue_depths(MOST_COUNTED)
+    outlooks = all_outlooks(call.adapter, depths)
+    return Answer({"queues": [_as_json(depth, outlooks[depth.queue]) for depth in depths]})
+
+
+def show_history(call: ApiCall) -> Answer:
+    """Answer how much there was to do in a queue at each minute, and how it goes on."""
+    name, minutes = _queue_name(call), call.query.minutes
+    step = -(-minutes // MOST_SAMPLES)
+    samples = call.adapter.samples(timedelta(minutes=minutes), name, step)
+    depths = call.adapter.queue_depths(MOST_COUNTED)
+    depth = next((one for one in depths if one.queue == name), _empty(name))
     return Answer(
-        {"queues": [_as_json(queue) for queue in call.adapter.queue_depths(MOST_COUNTED)]}
+        {
+            "name": name,
+            "minutes": minutes,
+            "step_minutes": step,
+            **outlook_json(all_outlooks(call.adapter, [depth])[name]),
+            "samples": [_sample_json(sample.minute, sample.depth_of(name)) for sample in samples],
+        }
     )
 
 
@@ -42,7 +63,22 @@ def _queue_name(call: ApiCall) -> str:
     return name
 
 
-def _as_json(queue: QueueDepth) -> dict[str, Any]:
+def _empty(name: str) -> QueueDepth:
+    return QueueDepth(name, 0, 0, 0, timedelta(0), paused=False)
+
+
+def _sample_json(minute: datetime, depth: SampledDepth) -> dict[str, Any]:
+    return {
+        "minute": minute.isoformat(),
+        "due": depth.due,
+        "later": depth.later,
+        "running": depth.running,
+        "more": depth.more,
+        "oldest_age_seconds": depth.oldest_age.total_seconds(),
+    }
+
+
+def _as_json(queue: QueueDepth, outlook: Outlook) -> dict[str, Any]:
     return {
         "name": queue.queue,
         "due": queue.due,
@@ -51,4 +87,5 @@ def _as_json(queue: QueueDepth) -> dict[str, Any]:
         "more": queue.more,
         "oldest_age_seconds": queue.oldest_age.total_seconds(),
         "paused": queue.paused,
+        **outlook_json(outlook),
     }

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobqueue.records import Count, Stat
-from jobqueue.views.stats import all_stats
+from jobqueue.views.stats import all_stats, bucket_seconds, run_times_json, wait_times_json
 from jobqueue.web.operations import Answer, ApiCall
 
 MOST_COUNTED = 10_000
@@ -15,12 +15,13 @@ DIGITS = 6
 
 def show_stats(call: ApiCall) -> Answer:
     """Answer how many jobs there are, and the attempts at them of the last minutes."""
-    minutes: int = call.query.minutes
-    stats = all_stats(call.adapter, timedelta(minutes=minutes), MOST_COUNTED)
+    minutes, ago = call.query.minutes, timedelta(minutes=call.query.minutes_ago)
+    stats = all_stats(call.adapter, timedelta(minutes=minutes) + ago, MOST_COUNTED, ago)
     return Answer(
         {
             "states": {state: _count_json(count) for state, count in stats.states.items()},
             "minutes": minutes,
+            "bucket_seconds": bucket_seconds(),
             "classes": [_class_json(stat, minutes) for stat in stats.classes],
             "series": [_minute_json(minute, stat) for minute, stat in stats.minutes.items()],
         }
@@ -41,6 +42,8 @@ def _class_json(stat: Stat, minutes: int) -> dict[str, Any]:
         "mean_seconds": round(stat.run_time.total_seconds() / attempts, DIGITS),
         "longest_seconds": round(stat.longest.total_seconds(), DIGITS),
         "mean_wait_seconds": round(stat.wait_time.total_seconds() / attempts, DIGITS),
+        "run": run_times_json(stat),
+        "wait": wait_times_json(stat),
     }
 
 

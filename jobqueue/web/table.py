@@ -247,6 +247,17 @@ OPERATIONS = (
         {200: models.QueuesAnswer},
     ),
     Operation(
+        "GET",
+        "/api/queues/{name}/history",
+        "See the depths of a queue over time",
+        queues.show_history,
+        Scope.READ,
+        {200: models.HistoryAnswer},
+        query=models.HistoryQuery,
+        description="Depths are counted once a minute and kept for a week. Of more than a day, "
+        "every other minute or fewer are answered.",
+    ),
+    Operation(
         "POST",
         "/api/queues/{name}/pause",
         "Pause a queue",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
@@ -19,9 +20,13 @@ from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.background import Service
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import (
+    BUCKET_BOUNDS,
     NO_DELAY,
+    NUMBER_OF_BUCKETS,
+    SHORTEST_BOUND,
     Discarded,
     Failed,
+    Histogram,
     Outcome,
     Released,
     Retried,
@@ -32,6 +37,10 @@ from jobqueue.records import (
 
 FLUSH_SECONDS = 60.0
 STOP_SECONDS = 5.0
+
+
+def _no_counts() -> list[int]:
+    return [0] * NUMBER_OF_BUCKETS
 
 
 @dataclass(slots=True)
@@ -45,21 +54,29 @@ class Sum:
     run_time: timedelta = NO_DELAY
     longest: timedelta = NO_DELAY
     wait_time: timedelta = NO_DELAY
+    ran: list[int] = field(default_factory=_no_counts)
+    waited: list[int] = field(default_factory=_no_counts)
 
     def add(self, outcome: Outcome) -> None:
-        """Count an attempt."""
-        run_time = outcome.run_time
+        """Count an attempt. This is called for every job: a call saved is worth a line."""
+        run_time, job = outcome.run_time, outcome.job
         if type(outcome) is Succeeded:
             self.succeeded += 1
         else:
             self._count(outcome)
         self.run_time += run_time
+        wait_time = job.locked_at - job.run_at  # as `ClaimedJob.wait_time`, without a call
+        if wait_time.days < 0:
+            wait_time = NO_DELAY
         try:
-            self.wait_time += outcome.job.wait_time
+            self.wait_time += wait_time
         except OverflowError:  # a call of `sum_of` would cost more than the sum
             self.wait_time = timedelta.max
         if run_time > self.longest:  # noqa: PLR1730 - `max` takes three times as long
             self.longest = run_time
+        # Where many jobs are performed, each is short.
+        self.ran[0 if run_time <= SHORTEST_BOUND else bisect_left(BUCKET_BOUNDS, run_time)] += 1
+        self.waited[bisect_left(BUCKET_BOUNDS, wait_time)] += 1
 
     def _count(self, outcome: Outcome) -> None:
         match outcome:
@@ -84,6 +101,8 @@ class Sum:
             self.run_time,
             self.longest,
             self.wait_time,
+            Histogram(tuple(self.ran)),
+            Histogram(tuple(self.waited)),
         )
 
     def merge(self, other: Sum) -> None:
@@ -95,6 +114,8 @@ class Sum:
         self.run_time = sum_of(self.run_time, other.run_time)
         self.wait_time = sum_of(self.wait_time, other.wait_time)
         self.longest = max(self.longest, other.longest)
+        self.ran = list(map(int.__add__, self.ran, other.ran))
+        self.waited = list(map(int.__add__, self.waited, other.waited))
 
 
 class Stats:

@@ -27,6 +27,7 @@ from jobqueue.maintenance.pruner import PrunerService
 from jobqueue.maintenance.rescue_reports import HooksInProcess, RescueReports
 from jobqueue.maintenance.rescue_service import RescueService
 from jobqueue.maintenance.rescuer import Rescuer
+from jobqueue.maintenance.sampler import SamplerService
 from jobqueue.maintenance.ticker import Ticker, schedules_in
 from jobqueue.perform.executor import Executor
 from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewSchedule, NewWorker, Wakeup
@@ -138,6 +139,7 @@ class Worker:
         self._retention = PrunerService(
             adapter, self.id, registry, settings, logger, frugal=not self._keeps_lease
         )
+        self._sampler = SamplerService(adapter, logger, frugal=not self._keeps_lease)
         self._ticker = Ticker(adapter, settings.app, logger, self._observers)
         self._until_idle = until_idle
 
@@ -209,11 +211,14 @@ class Worker:
             on_rescue=rescues.note,
         )
 
-    def _lasting_services(self) -> Iterator[Stats | PrunerService | ListenerService]:
+    def _lasting_services(
+        self,
+    ) -> Iterator[Stats | PrunerService | SamplerService | ListenerService]:
         """The services of a worker that does not stop when it is idle."""
         if not self._until_idle:
             yield self._stats
             yield self._retention
+            yield self._sampler
             if self._settings.listen and self._keeps_lease:
                 url = self._settings.listen_url
                 yield ListenerService(self._adapter, url, self.wake, self._logger)

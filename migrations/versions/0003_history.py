@@ -114,6 +114,7 @@ def upgrade() -> None:
         sa.Column("later", sa.BigInteger(), nullable=False),
         sa.Column("running", sa.BigInteger(), nullable=False),
         sa.Column("oldest_seconds", sa.Float(), nullable=False),
+        sa.Column("more", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("minute", "queue", name="background_samples_pkey"),
     )
     op.create_table(

@@ -158,6 +158,8 @@ def test_depths_and_single_jobs_look_at_little(table: PostgresAdapter) -> None:
     assert_looks_at_little(plans_of(table, lambda: table.running_jobs(100)))
     # What becomes of attempts is read beside the jobs.
     assert plans_of(table, lambda: table.stats(HOUR)) == []
+    assert plans_of(table, lambda: table.class_stats(HOUR)) == []
+    assert plans_of(table, lambda: table.samples(HOUR)) == []
 
 
 @pytest.mark.parametrize(

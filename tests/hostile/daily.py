@@ -15,6 +15,7 @@ from jobqueue.cron import Every
 from jobqueue.job import registry
 from jobqueue.maintenance.pruner import Pruner
 from jobqueue.maintenance.rescuer import Rescuer
+from jobqueue.maintenance.sampler import take_sample
 from jobqueue.maintenance.ticker import Ticks
 from jobqueue.records import (
     ErrorFilter,
@@ -58,6 +59,8 @@ def _of_workers(adapter: Adapter) -> Iterator[Step]:
     yield "prune", lambda: _prune(adapter)
     yield "stats", lambda: adapter.add_stats("honest", [Stat("honest", "honest", succeeded=1)])
     yield "errors", lambda: _add_errors(adapter)
+    yield "sample", lambda: take_sample(adapter)
+    yield "roll up", lambda: adapter.roll_up_stats(1000)
     yield "rescue", lambda: _rescue(adapter)
     yield "strays", lambda: adapter.release_strays("honest", ())
     yield "due in", adapter.due_in
@@ -87,6 +90,11 @@ def _of_lookers(adapter: Adapter) -> Iterator[Step]:
     for states in (None, *((state,) for state in ErrorState)):
         yield f"errors {states}", partial(_read_errors, adapter, ErrorFilter(states=states))
     yield "lately", lambda: _read_errors(adapter, ErrorFilter(period=timedelta(hours=1)))
+    yield "stats of a day", lambda: adapter.class_stats(timedelta(days=1))
+    yield "stats of all time", lambda: adapter.class_stats(timedelta(days=10_000))
+    yield "samples", lambda: adapter.samples(timedelta(days=10_000))
+    yield "samples of a queue", lambda: adapter.samples(timedelta(days=10_000), "odd")
+    yield "some samples", lambda: adapter.samples(timedelta(days=10_000), "odd", 7)
     yield "tokens", adapter.tokens
     yield "health", adapter.health
 

@@ -118,6 +118,7 @@ STORED: Mapping[str, Mapping[str, Any]] = {
         "queue": "odd",
         **dict.fromkeys(("due", "later", "running"), 1),
         "oldest_seconds": 1.0,
+        "more": False,
     },
     "background_attempts": {
         "job_id": 1,

@@ -36,6 +36,7 @@ WaitFor = Callable[[Callable[[], bool], str], None]
 SEED = 15
 ROWS = 30
 OTHERS = [table for table in TABLES if table != "background_jobs"]
+HISTORY = "queues/odd/history?minutes=10080"
 LISTS = (
     "jobs?limit=200",
     "queues",
@@ -43,8 +44,11 @@ LISTS = (
     "schedules",
     "stats?minutes=180",
     "errors?limit=200",
+    "stats?minutes=129600",
+    HISTORY,
 )
 COMMANDS = (
+    *("stats", "stats --since 1000d --json", "stats --job odd --since 1000d"),
     *("list", "list --json --limit 1000", "status", "status --json", "doctor", "doctor --json"),
     *("schedules list --json", "token list", "errors --state all", "errors --state all --json"),
 )

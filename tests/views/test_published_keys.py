@@ -31,6 +31,13 @@ JOB = [
     *("started_at", "run_seconds", "performed_by", "error_key", "meta"),
 ]
 WORKER = ["id", "name", "host", "pid", "queues", "concurrency", "started_at", "heartbeat_at"]
+OUTLOOK = {
+    "course": "unknown",
+    "in_per_minute": None,
+    "out_per_minute": 0.0,
+    "growth_per_minute": None,
+    "empty_at": None,
+}
 SCHEDULE = [
     *("app", "name", "job", "args", "schedule", "tz", "catch_up", "queue", "priority", "state"),
     *("paused", "next_tick", "last_tick"),
@@ -113,6 +120,7 @@ def test_a_queue(jobs: Read, api: Read) -> None:
         "running": 1,
         "oldest_age_seconds": 0.0,
         "paused": False,
+        **OUTLOOK,
     }
     assert by_api == {
         "name": "email",
@@ -122,6 +130,7 @@ def test_a_queue(jobs: Read, api: Read) -> None:
         "more": False,
         "oldest_age_seconds": 0.0,
         "paused": False,
+        **OUTLOOK,
     }
 
 

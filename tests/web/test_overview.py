@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,8 +11,20 @@ from starlette.testclient import TestClient
 
 from jobqueue import JobQueue
 from jobqueue.adapters import Adapter
-from jobqueue.records import Claim, JobFilter, NewJob, NewSchedule, NewWorker, Stat
+from jobqueue.adapters.memory.adapter import MemoryAdapter
+from jobqueue.clock import ManualClock
+from jobqueue.maintenance.sampler import take_sample
+from jobqueue.records import (
+    Claim,
+    Histogram,
+    JobFilter,
+    NewJob,
+    NewSchedule,
+    NewWorker,
+    Stat,
+)
 from tests.web import sample
+from tests.web.conftest import client_of
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -42,6 +55,11 @@ def test_queues(client: TestClient, adapter: Adapter) -> None:
         "more": False,
         "oldest_age_seconds": 0,
         "paused": False,
+        "course": "unknown",
+        "in_per_minute": None,
+        "out_per_minute": 0.0,
+        "growth_per_minute": None,
+        "empty_at": None,
     }
     assert (b["due"], c["due"], c["paused"]) == (2, 0, True)
     resumed = client.post("/api/queues/c/resume").json()
@@ -93,6 +111,8 @@ def test_stats(client: TestClient, adapter: Adapter, queue: JobQueue) -> None:
         "mean_seconds": round(8 / 6, 6),
         "longest_seconds": 5.0,
         "mean_wait_seconds": round(2 / 6, 6),
+        "run": {"p50": None, "p95": None, "p99": None, "counts": [0] * 12},
+        "wait": {"p50": None, "p95": None, "p99": None, "counts": [0] * 12},
     }
     assert [minute["succeeded"] for minute in found["series"]] == [5]
 
@@ -105,7 +125,68 @@ def test_stats_of_what_a_worker_performed(client: TestClient, queue: JobQueue) -
     assert (found["name"], found["succeeded"], found["retried"]) == ("websample.Hello", 1, 1)
 
 
-@pytest.mark.parametrize("query", ["minutes=0", "minutes=181", "minutes=x", "hours=1"])
+def test_distributions_of_a_window(client: TestClient, adapter: Adapter) -> None:
+    ran = Histogram.of([SECOND / 20] * 99 + [2000 * SECOND])
+    waited = Histogram.of([2000 * SECOND] * 2)
+    adapter.add_stats("w1", [Stat("Work", "a", 100, longest=HOUR, ran=ran, waited=waited)])
+    found = read(client, f"/api/stats?minutes={90 * 24 * 60}")
+    assert found["bucket_seconds"][::5] == [0.01, 3.162278, 1000.0]
+    [work] = found["classes"]
+    assert work["run"]["p50"] == {"seconds": pytest.approx(0.0661, abs=0.001), "more": False}
+    assert work["run"]["counts"] == [0, 0, 99, *[0] * 8, 1]
+    assert work["wait"]["p99"] == {"seconds": 1000.0, "more": True}
+    assert len(found["series"]) == 1
+    before = read(client, "/api/stats?minutes=60&minutes_ago=5")
+    assert (before["classes"], before["series"]) == ([], [])
+
+
+def test_the_history_of_a_queue(client: TestClient, adapter: Adapter) -> None:
+    adapter.enqueue([*new_jobs(3), *new_jobs(1, delay=HOUR), *new_jobs(2, "b")])
+    assert take_sample(adapter)
+    found = read(client, "/api/queues/a/history")
+    [sample] = found.pop("samples")
+    assert found == {
+        "name": "a",
+        "minutes": 60,
+        "step_minutes": 1,
+        "course": "unknown",
+        "in_per_minute": None,
+        "out_per_minute": 0.0,
+        "growth_per_minute": None,
+        "empty_at": None,
+    }
+    minute = sample.pop("minute")
+    assert {**sample, "oldest_age_seconds": 0} == {
+        "due": 3,
+        "later": 1,
+        "running": 0,
+        "more": False,
+        "oldest_age_seconds": 0,
+    }
+    [of_nobody] = read(client, "/api/queues/nobody/history")["samples"]
+    assert (of_nobody["minute"], of_nobody["due"]) == (minute, 0)
+    assert client.get("/api/queues/not%20a%20queue/history").status_code == 422
+    assert client.get("/api/queues/a/history?minutes=10081").status_code == 422
+
+
+def test_a_long_history_has_every_so_many_minutes() -> None:
+    clock = ManualClock(datetime(2030, 1, 1, tzinfo=UTC))
+    adapter = MemoryAdapter(clock=clock)
+    for _ in range(30):
+        take_sample(adapter)
+        clock.advance(60)
+    with client_of(JobQueue(adapter)) as client:
+        found = read(client, "/api/queues/a/history?minutes=10080")
+        assert found["step_minutes"] == 7
+        minutes = [datetime.fromisoformat(sample["minute"]) for sample in found["samples"]]
+        assert len(minutes) in {4, 5}
+        assert {(later - earlier).seconds for earlier, later in pairwise(minutes)} == {7 * 60}
+        assert len(read(client, "/api/queues/a/history?minutes=1440")["samples"]) == 30
+
+
+@pytest.mark.parametrize(
+    "query", ["minutes=0", "minutes=129601", "minutes=x", "hours=1", "minutes_ago=-1"]
+)
 def test_times_that_are_not_looked_back_on(client: TestClient, query: str) -> None:
     assert client.get(f"/api/stats?{query}").status_code == 422
 

@@ -11,6 +11,7 @@ from jobqueue.adapters.memory.leases import MemoryLeases
 from jobqueue.adapters.memory.path import MemoryPath
 from jobqueue.adapters.memory.reads import MemoryReads
 from jobqueue.adapters.memory.retention import MemoryRetention
+from jobqueue.adapters.memory.samples import MemorySamples
 from jobqueue.adapters.memory.schedules import MemorySchedules
 from jobqueue.adapters.memory.schema import MemorySchema
 from jobqueue.adapters.memory.stats import MemoryStats
@@ -47,6 +48,7 @@ class MemoryAdapter(ComposedAdapter):
                 schedules=MemorySchedules(store, self.path),
                 stats=MemoryStats(store),
                 errors=MemoryErrors(store),
+                samples=MemorySamples(store),
                 tokens=MemoryTokens(store),
                 keys=MemoryKeys(store, self.path),
                 schema=MemorySchema(),

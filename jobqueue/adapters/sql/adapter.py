@@ -16,6 +16,7 @@ from jobqueue.adapters.sql.path import SqlPath
 from jobqueue.adapters.sql.reads import SqlReads
 from jobqueue.adapters.sql.retention import SqlRetention
 from jobqueue.adapters.sql.role import SqlParts
+from jobqueue.adapters.sql.samples import SqlSamples
 from jobqueue.adapters.sql.schedules import SqlSchedules
 from jobqueue.adapters.sql.schema import SqlSchema
 from jobqueue.adapters.sql.stats import SqlStats
@@ -59,6 +60,7 @@ class SqlAdapter(ComposedAdapter):
                 schedules=SqlSchedules(parts, path),
                 stats=SqlStats(parts),
                 errors=SqlErrors(parts),
+                samples=SqlSamples(parts),
                 tokens=SqlTokens(parts),
                 keys=SqlKeys(parts, path),
                 schema=schema,

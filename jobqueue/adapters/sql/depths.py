@@ -83,7 +83,7 @@ def capped_depths(
     """The depth of each queue, counting at most `most` jobs of each lane."""
     limits = {"most_lanes": MOST_LANES}
     lanes = connection.execute(COUNT_LANES.on(connection), limits).scalar_one()
-    each = min(most, max(FEWEST_OF_A_LANE, MOST_ROWS // max(lanes, 1)))
+    each = min(most, max(FEWEST_OF_A_LANE, max(MOST_ROWS, most) // max(lanes, 1)))
     cut = lanes >= MOST_LANES
     if cut:
         each = MOST_ROWS

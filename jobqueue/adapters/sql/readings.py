@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from jobqueue.adapters.sql.tables import to_name
@@ -44,7 +45,7 @@ def args_in(found: Any, text: Any = None) -> Mapping[str, Any]:
 
 def whole(found: Any, least: int, most: int = LARGEST) -> int:
     """A whole number of that range, the nearest one; the least where there is no number."""
-    if not isinstance(found, int | float) or math.isnan(found):
+    if not isinstance(found, int | float | Decimal) or math.isnan(found):
         return least
     return int(min(max(found, least), most))
 

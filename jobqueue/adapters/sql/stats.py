@@ -1,17 +1,25 @@
-"""Statistics of attempts, by the minute: portable SQLAlchemy Core."""
+"""Statistics of attempts, by the minute and by the hour: portable SQLAlchemy Core.
+
+Minutes are kept by worker, since each worker adds to rows of its own. Hours are kept of all workers
+together. Both have the same columns, apart from that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Float,
     Row,
+    Table,
     bindparam,
     case,
+    cast,
     delete,
     func,
     or_,
@@ -23,43 +31,108 @@ from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.readings import span, whole
 from jobqueue.adapters.sql.role import SqlRole
-from jobqueue.adapters.sql.tables import STATS, UtcDateTime, to_name, to_utc
-from jobqueue.records import LARGEST_ID, STATS_LIFETIME, Stat, StatOfMinute
+from jobqueue.adapters.sql.tables import (
+    BUCKETS,
+    HISTOGRAM_COLUMNS,
+    HOURS,
+    STATS,
+    UtcDateTime,
+    to_name,
+    to_utc,
+)
+from jobqueue.adapters.stats_window import (
+    HOUR,
+    Span,
+    hour_of,
+    roll_up_span,
+    window_between,
+)
+from jobqueue.records import LARGEST_ID, STATS_LIFETIME, Histogram, Stat, StatOfMinute
+
+MOST_CLASSES = 1_000
+MOST_ODD_HOURS = 100
+MOST_SECONDS, MOST_IN_A_MINUTE = 1e15, 2**31 - 1
+"""How much a row may have of what is added up, so that a sum stays in range."""
+
+ENDS = ("succeeded", "retried", "failed", "cancelled")
+NUMBERS = (*ENDS, *HISTOGRAM_COLUMNS)
+DURATIONS = ("run_seconds", "wait_seconds")
+SUMMED = (*NUMBERS, *DURATIONS)
+LONGEST = "longest_seconds"
+COLUMNS = (*SUMMED, LONGEST)
 
 # The last flush of a worker may fall into the minute of the one before.
 ADD_STATS = Named(
-    """
-INSERT INTO {schema}.background_stats
-    (minute, worker_id, handler, queue, succeeded, retried, failed, cancelled,
-     run_seconds, longest_seconds, wait_seconds)
-VALUES (:minute, :worker_id, :handler, :queue, :succeeded, :retried, :failed, :cancelled,
-        :run_seconds, :longest_seconds, :wait_seconds)
+    f"""
+INSERT INTO {{schema}}.background_stats (minute, worker_id, handler, queue, {", ".join(COLUMNS)})
+VALUES (:minute, :worker_id, :handler, :queue, {", ".join(f":{name}" for name in COLUMNS)})
 ON CONFLICT (minute, worker_id, handler, queue) DO UPDATE
-SET succeeded = background_stats.succeeded + excluded.succeeded,
-    retried = background_stats.retried + excluded.retried,
-    failed = background_stats.failed + excluded.failed,
-    cancelled = background_stats.cancelled + excluded.cancelled,
-    run_seconds = background_stats.run_seconds + excluded.run_seconds,
-    wait_seconds = background_stats.wait_seconds + excluded.wait_seconds,
+SET {", ".join(f"{name} = background_stats.{name} + excluded.{name}" for name in SUMMED)},
     longest_seconds = CASE WHEN background_stats.longest_seconds > excluded.longest_seconds
                            THEN background_stats.longest_seconds
                            ELSE excluded.longest_seconds END
-""",
+""",  # noqa: S608 - of constants
     bindparam("minute", type_=UtcDateTime),
 )
 
-MOST_SECONDS, MOST_ATTEMPTS = 1e15, 2**31 - 1
-MOST_IN_A_MINUTE = {
-    **dict.fromkeys(("succeeded", "retried", "failed", "cancelled"), MOST_ATTEMPTS),
-    **dict.fromkeys(("run_seconds", "wait_seconds"), MOST_SECONDS),
-}
-"""What is summed up, and how much a row may have of it, so that a sum stays in range."""
+
+def _within_sql(name: str) -> str:
+    """The number in a column of a minute, or the nearest that a row may have."""
+    most = MOST_IN_A_MINUTE if name in NUMBERS else MOST_SECONDS
+    return f"CASE WHEN {name} > {most} THEN {most} WHEN {name} < 0 THEN 0 ELSE {name} END"
+
+
+# In order, so that two that do it at the same time wait for each other's rows in one direction.
+ROLL_UP = Named(
+    f"""
+INSERT INTO {{schema}}.background_hours (hour, handler, queue, {", ".join(COLUMNS)})
+SELECT :hour, handler, queue, {", ".join(f"sum({_within_sql(name)})" for name in SUMMED)},
+       max({_within_sql(LONGEST)})
+FROM {{schema}}.background_stats
+WHERE minute >= :hour AND minute < :next_hour
+GROUP BY handler, queue
+ORDER BY handler, queue
+ON CONFLICT (hour, handler, queue) DO UPDATE
+SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS)}
+""",  # noqa: S608 - of constants
+    bindparam("hour", type_=UtcDateTime),
+    bindparam("next_hour", type_=UtcDateTime),
+)
 
 _STATS_KEY = (STATS.c.minute, STATS.c.worker_id, STATS.c.handler, STATS.c.queue)
+_HOURS_KEY = (HOURS.c.hour, HOURS.c.handler, HOURS.c.queue)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStats:
+    """A table of stats, and the column with their time."""
+
+    table: Table
+    moment: ColumnElement[Any]
+
+    def sums(self, names: Iterable[str] = SUMMED) -> list[ColumnElement[Any]]:
+        """Return the sum of each column that is added up, and the longest duration."""
+        longest = func.max(self._within(LONGEST))
+        return [*(self.sum_of(name).label(name) for name in names), longest.label(LONGEST)]
+
+    def sum_of(self, name: str) -> ColumnElement[Any]:
+        """Return the sum of a column. Of numbers as floats, since no such sum is out of range."""
+        if name in NUMBERS:
+            return func.sum(cast(self.table.c[name], Float))
+        return func.sum(self._within(name))
+
+    def _within(self, name: str) -> ColumnElement[Any]:
+        """The duration in a column, or the nearest that a row may have."""
+        column = self.table.c[name]
+        return case((column > MOST_SECONDS, MOST_SECONDS), (column < 0, 0), else_=column)
+
+
+BY_MINUTE = KeptStats(STATS, STATS.c.minute)
+BY_HOUR = KeptStats(HOURS, HOURS.c.hour)
 
 
 class SqlStats(SqlRole, StatsRole):
-    """The statistics of attempts, by the minute, in a SQL database."""
+    """The statistics of attempts, by the minute and by the hour, in a SQL database."""
 
     def add_stats(self, worker_id: str, stats: Sequence[Stat]) -> None:
         if not stats:
@@ -73,39 +146,127 @@ class SqlStats(SqlRole, StatsRole):
         self.database.write(work)
 
     def stats(self, period: timedelta) -> list[StatOfMinute]:
-        summed = [
-            func.sum(_within(name, most)).label(name) for name, most in MOST_IN_A_MINUTE.items()
-        ]
-        longest = func.max(_within("longest_seconds", MOST_SECONDS))
-        summed.append(longest.label("longest_seconds"))
         kinds = (STATS.c.minute, STATS.c.handler, STATS.c.queue)
         # Minutes in the future were written by a clock that was ahead.
         lately = (STATS.c.minute > self.time.later(-period), STATS.c.minute <= self.time.now())
-        query = select(*kinds, *summed).where(*lately)
+        query = select(*kinds, *BY_MINUTE.sums((*ENDS, *DURATIONS))).where(*lately)
         query = query.group_by(*kinds).order_by(*kinds)
         rows = self.database.look(lambda connection: connection.execute(query).all())
-        return [StatOfMinute(to_utc(row.minute), _stat(row)) for row in rows]
+        return [StatOfMinute(to_utc(row.minute), _ends(row)) for row in rows]
+
+    def class_stats(
+        self,
+        since: timedelta,
+        until: timedelta = timedelta(0),
+        handlers: Collection[str] | None = None,
+        queues: Collection[str] | None = None,
+    ) -> list[Stat]:
+        def work(connection: Connection) -> list[Stat]:
+            now = self.time.read(connection)
+            window = window_between(now, since, until, _rolled_up_until(connection, now))
+            return [
+                *_of_classes(connection, BY_HOUR, window.hours, handlers, queues),
+                *_of_classes(connection, BY_MINUTE, window.minutes, handlers, queues),
+            ]
+
+        sums: dict[tuple[str, str], Stat] = {}
+        for stat in self.database.look(work):
+            key = (stat.handler, stat.queue)
+            sums[key] = sums[key].plus(stat) if key in sums else stat
+        most = sorted(sums, key=lambda key: -sums[key].attempts)[:MOST_CLASSES]
+        return [sums[key] for key in sorted(most)]
+
+    def roll_up_stats(self, limit: int) -> int:
+        rolled_up, left = 0, self.database.read(self._left_to_roll_up)
+        while rolled_up < limit:
+            hour = self._next_hour(left)
+            if hour is None:
+                break
+            self._roll_up(hour)
+            rolled_up += 1
+            left = Span(hour + HOUR, left.end)
+        return rolled_up
 
     def prune_stats(self, limit: int) -> int:
-        too_far = or_(
-            STATS.c.minute <= self.time.later(-STATS_LIFETIME),
-            STATS.c.minute > self.time.later(STATS_LIFETIME),
-        )
-        too_old = select(*_STATS_KEY).where(too_far)
-        too_old = too_old.order_by(*_STATS_KEY).limit(limit)
-        if not self.database.read(lambda c: c.execute(too_old.limit(1)).first()):
+        return self._prune(STATS, _STATS_KEY, STATS_LIFETIME, STATS_LIFETIME, limit)
+
+    def prune_hours(self, age: timedelta, limit: int) -> int:
+        return self._prune(HOURS, _HOURS_KEY, age, HOUR, limit)
+
+    def _left_to_roll_up(self, connection: Connection) -> Span:
+        now = self.time.read(connection)
+        return roll_up_span(now, _rolled_up_until(connection, now))
+
+    def _next_hour(self, left: Span) -> datetime | None:
+        """The first hour of a span that has minutes. An hour is looked at if its rows are odd."""
+        first = select(func.min(STATS.c.minute)).where(_in(STATS.c.minute, left))
+        found = self.database.read(lambda connection: connection.execute(first).scalar_one())
+        if found is None:
+            return None
+        hour = hour_of(to_utc(found))
+        return hour if left.begin <= hour < left.end else left.begin
+
+    def _roll_up(self, hour: datetime) -> None:
+        values = {"hour": hour, "next_hour": hour + HOUR}
+        self.database.write(lambda c: c.execute(ROLL_UP.on(c), values))
+
+    def _prune(
+        self,
+        table: Table,
+        key: Sequence[ColumnElement[Any]],
+        age: timedelta,
+        ahead: timedelta,
+        limit: int,
+    ) -> int:
+        """Remove the oldest rows, and those that a clock which was ahead has written."""
+        too_far = or_(key[0] <= self.time.later(-age), key[0] > self.time.later(ahead))
+        rows = select(*key).where(too_far).order_by(*key).limit(limit)
+        if not self.database.read(lambda c: c.execute(rows.limit(1)).first()):
             return 0
-        unlocked = too_old.with_for_update(skip_locked=True)
-        return self._execute(delete(STATS).where(tuple_(*_STATS_KEY).in_(unlocked)))
+        unlocked = rows.with_for_update(skip_locked=True)
+        return self._execute(delete(table).where(tuple_(*key).in_(unlocked)))
 
 
-def _within(name: str, most: float) -> ColumnElement[Any]:
-    """The number in a column, or the nearest that a row may have."""
-    column = STATS.c[name]
-    return case((column > most, most), (column < 0, 0), else_=column)
+def _rolled_up_until(connection: Connection, now: datetime) -> datetime | None:
+    """The end of the last hour that is rolled up. Somebody may have written later ones."""
+    query = select(HOURS.c.hour).where(HOURS.c.hour < bindparam(None, hour_of(now), UtcDateTime))
+    latest = query.order_by(*(column.desc() for column in _HOURS_KEY)).limit(MOST_ODD_HOURS)
+    for hour in map(to_utc, connection.execute(latest).scalars()):
+        if hour < hour_of(now):
+            return hour_of(hour) + HOUR
+    return None
+
+
+def _of_classes(
+    connection: Connection,
+    kept: KeptStats,
+    spans: Iterable[Span],
+    handlers: Collection[str] | None,
+    queues: Collection[str] | None,
+) -> list[Stat]:
+    """The stats of each class in each queue, of some spans."""
+    kinds = (kept.table.c.handler, kept.table.c.queue)
+    attempts = sum((kept.sum_of(name) for name in ENDS[1:]), kept.sum_of(ENDS[0]))
+    query = select(*kinds, *kept.sums()).group_by(*kinds)
+    if handlers is not None:
+        query = query.where(kinds[0].in_(handlers))
+    if queues is not None:
+        query = query.where(kinds[1].in_(queues))
+    query = query.order_by(attempts.desc(), *kinds).limit(MOST_CLASSES)
+    return [
+        _stat(row)
+        for one in spans
+        for row in connection.execute(query.where(_in(kept.moment, one)))
+    ]
+
+
+def _in(moment: ColumnElement[Any], one: Span) -> ColumnElement[bool]:
+    begin, end = (bindparam(None, bound, UtcDateTime) for bound in (one.begin, one.end))
+    return (moment >= begin) & (moment < end)
 
 
 def _stat_row(stat: Stat) -> dict[str, Any]:
+    counted = zip(HISTOGRAM_COLUMNS, (*stat.ran.counts, *stat.waited.counts), strict=True)
     return {
         "handler": stat.handler,
         "queue": stat.queue,
@@ -116,10 +277,16 @@ def _stat_row(stat: Stat) -> dict[str, Any]:
         "run_seconds": stat.run_time.total_seconds(),
         "longest_seconds": stat.longest.total_seconds(),
         "wait_seconds": stat.wait_time.total_seconds(),
+        **dict(counted),
     }
 
 
 def _stat(row: Row[Any]) -> Stat:
+    return replace(_ends(row), ran=_histogram(row, "ran"), waited=_histogram(row, "waited"))
+
+
+def _ends(row: Row[Any]) -> Stat:
+    """The stat of a row, without its histograms."""
     return Stat(
         handler=to_name(row.handler),
         queue=to_name(row.queue),
@@ -131,3 +298,8 @@ def _stat(row: Row[Any]) -> Stat:
         longest=span(row.longest_seconds),
         wait_time=span(row.wait_seconds),
     )
+
+
+def _histogram(row: Row[Any], what: str) -> Histogram:
+    counts = (getattr(row, f"{what}_{bucket}") for bucket in BUCKETS)
+    return Histogram(tuple(whole(count, 0, LARGEST_ID) for count in counts))

@@ -12,6 +12,7 @@ from typing import Any, cast
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     DateTime,
     Dialect,
@@ -397,6 +398,7 @@ class BackgroundSample(Base):
     later: Mapped[int] = mapped_column(BigInteger)
     running: Mapped[int] = mapped_column(BigInteger)
     oldest_seconds: Mapped[float] = mapped_column(Float)
+    more: Mapped[bool] = mapped_column(Boolean)
 
 
 class BackgroundEndedWorker(Base):

@@ -16,6 +16,7 @@ from jobqueue.testing.contract.leases import LeasesContract
 from jobqueue.testing.contract.path import PathContract
 from jobqueue.testing.contract.reads import ReadsContract
 from jobqueue.testing.contract.retention import RetentionContract
+from jobqueue.testing.contract.samples import SamplesContract
 from jobqueue.testing.contract.schedules import SchedulesContract
 from jobqueue.testing.contract.schema import SchemaContract
 from jobqueue.testing.contract.stats import StatsContract
@@ -35,6 +36,7 @@ __all__ = [
     "PathContract",
     "ReadsContract",
     "RetentionContract",
+    "SamplesContract",
     "SchedulesContract",
     "SchemaContract",
     "StatsContract",
@@ -55,6 +57,7 @@ class AdapterContract(
     SchedulesContract,
     StatsContract,
     ErrorsContract,
+    SamplesContract,
     TokensContract,
     KeysContract,
     SchemaContract,

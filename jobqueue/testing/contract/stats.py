@@ -1,12 +1,14 @@
-"""Statistics of attempts, by the minute."""
+"""Statistics of attempts, by the minute and by the hour."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
+    Histogram,
     Stat,
     StatOfMinute,
 )
@@ -16,7 +18,7 @@ from jobqueue.testing.contract.base import (
 
 
 class StatsContract(ContractBase):
-    """Tests `add_stats`, `stats` and `prune_stats`."""
+    """Tests all methods of the role: what is added up, read, rolled up and removed."""
 
     def test_stats_of_workers_are_added_up_by_minute(
         self, adapter: Adapter, clock: ManualClock
@@ -71,3 +73,154 @@ class StatsContract(ContractBase):
         assert adapter.prune_stats(10) == 1
         clock.advance(hour)
         assert [found.minute for found in adapter.stats(2 * hour)] == [ahead]
+
+    def test_histograms_are_added_up(self, adapter: Adapter, clock: ManualClock) -> None:
+        adapter.add_stats("worker-1", [_timed("One", "a", 5, 40, 2_000)])
+        adapter.add_stats("worker-1", [_timed("One", "a", 5)])
+        adapter.add_stats("worker-2", [_timed("One", "a", 2_000_000)])
+        clock.advance(MINUTE)
+        [stat] = adapter.class_stats(HOUR)
+        assert stat.ran == Histogram.of(map(_milliseconds, (5, 40, 2_000, 5, 2_000_000)))
+        assert stat.waited == stat.ran
+        [found] = adapter.stats(HOUR)
+        assert replace(found.stat, ran=stat.ran, waited=stat.ran) == stat
+        assert found.stat.ran.total == 0
+
+    def test_stats_of_classes_over_a_window(self, adapter: Adapter, clock: ManualClock) -> None:
+        adapter.add_stats("worker-1", [_timed("Two", "b", 5), _timed("One", "a", 5)])
+        clock.advance(10 * MINUTE)
+        adapter.add_stats("worker-1", [_timed("One", "a", 5, 5), _timed("One", "b", 5)])
+        assert _numbers(adapter.class_stats(HOUR)) == {
+            ("One", "a"): 3,
+            ("One", "b"): 1,
+            ("Two", "b"): 1,
+        }
+        assert _numbers(adapter.class_stats(5 * MINUTE)) == {("One", "a"): 2, ("One", "b"): 1}
+        before = adapter.class_stats(HOUR, 5 * MINUTE)
+        assert [(stat.handler, stat.queue) for stat in before] == [("One", "a"), ("Two", "b")]
+        assert _numbers(adapter.class_stats(HOUR, handlers=["One"], queues=["b", "c"])) == {
+            ("One", "b"): 1
+        }
+        assert adapter.class_stats(HOUR, queues=[]) == []
+
+    def test_hours_are_rolled_up_when_they_are_over(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        _go_to_full_hour(clock)
+        clock.advance(59 * MINUTE)
+        adapter.add_stats("worker-1", [_timed("One", "a", 5, 2_000)])
+        clock.advance(2 * MINUTE)
+        assert adapter.roll_up_stats(10) == 0
+        adapter.add_stats("worker-2", [_timed("One", "a", 5), _timed("Two", "a", 5)])
+        clock.advance(4 * MINUTE)
+        before = adapter.class_stats(3 * HOUR)
+        assert adapter.roll_up_stats(10) == 1
+        assert adapter.roll_up_stats(10) == 0
+        assert adapter.class_stats(3 * HOUR) == before
+        assert _numbers(before) == {("One", "a"): 3, ("Two", "a"): 1}
+        clock.advance(HOUR)
+        assert adapter.roll_up_stats(10) == 1
+        assert adapter.class_stats(3 * HOUR) == before
+
+    def test_a_window_counts_nothing_twice_wherever_it_begins_and_ends(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        _go_to_full_hour(clock)
+        begin = clock.now()
+        for _ in range(16):
+            adapter.add_stats("worker-1", [Stat("One", "a", 1)])
+            clock.advance(15 * MINUTE)
+        clock.advance(8 * MINUTE)
+        assert adapter.roll_up_stats(2) == 2
+        for rolled_up in (2, 3, 4):
+            for since in (0, 14, 15, 44, 45, 59, 60, 100, 121):
+                for until in (0, 14, 60, 61, 121):
+                    begins = begin + since * MINUTE
+                    ends = clock.now() - until * MINUTE
+                    stored = [begin + number * 15 * MINUTE for number in range(16)]
+                    expected = sum(1 for minute in stored if begins < minute <= ends)
+                    found = adapter.class_stats(clock.now() - begins, until * MINUTE)
+                    assert sum(stat.succeeded for stat in found) == expected, (rolled_up, since)
+            adapter.roll_up_stats(1)
+
+    def test_hours_outlive_their_minutes(self, adapter: Adapter, clock: ManualClock) -> None:
+        _go_to_full_hour(clock)
+        for _ in range(3):
+            clock.advance(10 * MINUTE)
+            adapter.add_stats("worker-1", [_timed("One", "a", 5, 2_000)])
+            adapter.add_stats("worker-2", [_timed("One", "a", 40)])
+        [before] = adapter.class_stats(HOUR)
+        clock.advance(2 * HOUR)
+        assert adapter.roll_up_stats(10) == 1
+        clock.advance(8 * DAY)
+        assert adapter.prune_stats(10) == 6
+        assert adapter.stats(30 * DAY) == []
+        assert adapter.roll_up_stats(10) == 0
+        assert adapter.class_stats(30 * DAY) == [before]
+        assert adapter.class_stats(30 * DAY, 8 * DAY) == [before]
+        assert adapter.class_stats(8 * DAY) == []
+        clock.advance(82 * DAY)
+        assert adapter.prune_hours(91 * DAY, 10) == 0
+        assert adapter.prune_hours(90 * DAY, 10) == 1
+        assert adapter.class_stats(99 * DAY) == []
+
+    def test_hours_that_a_clock_which_was_ahead_rolled_up_are_rolled_up_again(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        _go_to_full_hour(clock)
+        clock.advance(5 * HOUR)
+        adapter.add_stats("worker-1", [Stat("One", "a", 1)])
+        clock.advance(2 * HOUR)
+        assert adapter.roll_up_stats(10) == 1
+        clock.advance(-7 * HOUR)
+        assert adapter.class_stats(HOUR) == []
+        assert adapter.prune_hours(90 * DAY, 10) == 1
+        clock.advance(5 * HOUR + MINUTE)
+        adapter.add_stats("worker-2", [Stat("One", "a", 1)])
+        clock.advance(2 * HOUR)
+        assert adapter.roll_up_stats(10) == 1
+        assert _numbers(adapter.class_stats(4 * HOUR)) == {("One", "a"): 2}
+
+    def test_hours_without_attempts_are_passed_over(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        """A minute that is pruned in part is not rolled up: a part of it would be too little."""
+        for _ in range(3):
+            adapter.add_stats("worker-1", [_timed("One", "a", 5)])
+            clock.advance(2 * DAY + 3 * HOUR)
+        assert adapter.roll_up_stats(1) == 1
+        assert adapter.roll_up_stats(10) == 2
+        assert _numbers(adapter.class_stats(30 * DAY)) == {("One", "a"): 3}
+        adapter.add_stats("worker-1", [_timed("One", "a", 5)])
+        clock.advance(7 * DAY)
+        assert adapter.roll_up_stats(10) == 0
+
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+def _go_to_full_hour(clock: ManualClock) -> None:
+    hour = clock.now().replace(minute=0, second=0, microsecond=0) + HOUR
+    clock.advance(hour - clock.now())
+
+
+def _milliseconds(number: int) -> timedelta:
+    return timedelta(milliseconds=number)
+
+
+def _timed(handler: str, queue: str, *milliseconds: int) -> Stat:
+    """Successes that took so long, each after its job had been due for as long."""
+    lengths = [_milliseconds(number) for number in milliseconds]
+    together, histogram = sum(lengths, timedelta(0)), Histogram.of(lengths)
+    return Stat(
+        *(handler, queue, len(lengths)),
+        run_time=together,
+        longest=max(lengths),
+        wait_time=together,
+        ran=histogram,
+        waited=histogram,
+    )
+
+
+def _numbers(stats: list[Stat]) -> dict[tuple[str, str], int]:
+    return {(stat.handler, stat.queue): stat.attempts for stat in stats}
