@@ -44,7 +44,8 @@ hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 TABLES = (
     "background_jobs, background_workers, background_queues, background_schedules, "
-    "background_keys, background_stats, background_tokens"
+    "background_keys, background_stats, background_tokens, background_ended_workers, "
+    "background_stacks"
 )
 
 

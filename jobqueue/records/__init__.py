@@ -36,7 +36,9 @@ from jobqueue.records.jobs import (
     UsedKey,
 )
 from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, Page, QueueDepth
+from jobqueue.records.queues import UNTIL_RESUMED, Pause, PausedQueue
 from jobqueue.records.schedules import NewSchedule, ScheduleRecord, TickSpan
+from jobqueue.records.stacks import STACKS_LIFETIME, Stack, WorkerStacks
 from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute, duration_of, sum_of
 from jobqueue.records.tokens import TokenRecord
 from jobqueue.records.wakeups import (
@@ -46,7 +48,17 @@ from jobqueue.records.wakeups import (
     Wakeup,
     facts_of,
 )
-from jobqueue.records.workers import MOST_CRASHES, CrashedJob, NewWorker, Rescue, WorkerRecord
+from jobqueue.records.workers import (
+    LONGEST_REASON,
+    MOST_CRASHES,
+    CrashedJob,
+    NewWorker,
+    Rescue,
+    WorkerEnd,
+    WorkerNote,
+    WorkerRecord,
+    WorkerState,
+)
 
 __all__ = [
     "DEFAULT_PRIORITY",
@@ -56,12 +68,15 @@ __all__ = [
     "KEY_LIFETIME",
     "LARGEST_ID",
     "LARGEST_PAGE_CHARACTERS",
+    "LONGEST_REASON",
     "LOOK_ANYWHERE",
     "MOST_CRASHES",
     "MOST_QUEUES_SENT",
     "NO_DELAY",
+    "STACKS_LIFETIME",
     "STATS_LIFETIME",
     "UNFINISHED_STATES",
+    "UNTIL_RESUMED",
     "Ailment",
     "Cancelled",
     "Claim",
@@ -82,12 +97,15 @@ __all__ = [
     "NewWorker",
     "Outcome",
     "Page",
+    "Pause",
+    "PausedQueue",
     "QueueDepth",
     "Released",
     "Rescue",
     "Retried",
     "ScheduleRecord",
     "SchemaStatus",
+    "Stack",
     "Stat",
     "StatOfMinute",
     "Succeeded",
@@ -96,7 +114,11 @@ __all__ = [
     "Turn",
     "UsedKey",
     "Wakeup",
+    "WorkerEnd",
+    "WorkerNote",
     "WorkerRecord",
+    "WorkerStacks",
+    "WorkerState",
     "duration_of",
     "facts_of",
     "record",

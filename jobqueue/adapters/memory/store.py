@@ -15,7 +15,16 @@ from jobqueue.adapters.memory.listener import MemoryListener
 from jobqueue.adapters.settlement import Pair, Settlement
 from jobqueue.clock import Clock
 from jobqueue.forks import renewed_in_children
-from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState, Wakeup, WorkerRecord
+from jobqueue.records import (
+    FINISHED_STATES,
+    JobFilter,
+    JobRecord,
+    JobState,
+    PausedQueue,
+    Wakeup,
+    WorkerEnd,
+    WorkerRecord,
+)
 from jobqueue.stored import StoredJob, kept_by
 
 Position = tuple[int, datetime, int]
@@ -50,7 +59,8 @@ class MemoryStore:
         self.due: dict[str, list[Position]] = {}
         self.later: list[tuple[datetime, int]] = []
         self.workers: dict[str, WorkerRecord] = {}
-        self.paused: set[str] = set()
+        self.ended: dict[str, WorkerEnd] = {}
+        self.paused: dict[str, PausedQueue] = {}
 
     def _begin_alone(self) -> None:
         """Begin with a new lock, which no thread holds, and without listeners."""

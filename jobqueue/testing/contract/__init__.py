@@ -14,8 +14,10 @@ from jobqueue.testing.contract.leases import LeasesContract
 from jobqueue.testing.contract.path import PathContract
 from jobqueue.testing.contract.reads import ReadsContract
 from jobqueue.testing.contract.retention import RetentionContract
+from jobqueue.testing.contract.roster import RosterContract
 from jobqueue.testing.contract.schedules import SchedulesContract
 from jobqueue.testing.contract.schema import SchemaContract
+from jobqueue.testing.contract.stacks import StacksContract
 from jobqueue.testing.contract.stats import StatsContract
 from jobqueue.testing.contract.tokens import TokensContract
 from jobqueue.testing.contract.transactions import TransactionContract
@@ -31,8 +33,10 @@ __all__ = [
     "PathContract",
     "ReadsContract",
     "RetentionContract",
+    "RosterContract",
     "SchedulesContract",
     "SchemaContract",
+    "StacksContract",
     "StatsContract",
     "TokensContract",
     "TransactionContract",
@@ -44,6 +48,8 @@ class AdapterContract(
     PathContract,
     WakeupsContract,
     LeasesContract,
+    RosterContract,
+    StacksContract,
     ReadsContract,
     ControlContract,
     RetentionContract,
