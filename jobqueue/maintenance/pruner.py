@@ -20,13 +20,15 @@ from jobqueue import log
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.adapters.roles.roster import RosterRole
 from jobqueue.adapters.roles.schema import SchemaRole
+from jobqueue.adapters.roles.stacks import StacksRole
 from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.background import Service
 from jobqueue.config import Settings
 from jobqueue.errors import DatabaseError
 from jobqueue.job import Registry, names_of
-from jobqueue.records import FINISHED_STATES, JobState
+from jobqueue.records import FINISHED_STATES, STACKS_LIFETIME, JobState
 from jobqueue.retention import Retention, keep_of, retention_of
 
 BATCH = 500
@@ -35,12 +37,14 @@ MISSING_SECONDS = 600.0
 STOP_SECONDS = 5.0
 
 
-class PrunerRoles(RetentionRole, KeysRole, StatsRole, LeasesRole, SchemaRole, Protocol):
+class PrunerRoles(
+    RetentionRole, KeysRole, StatsRole, LeasesRole, RosterRole, StacksRole, SchemaRole, Protocol
+):
     """The roles of an adapter that a pruner needs."""
 
 
 class Pruner:
-    """A pruner of finished jobs, old statistics and old idempotency keys, for one worker.
+    """A pruner of finished jobs and of old rows of other tables, for one worker.
 
     Args:
         adapter: where the jobs are.
@@ -90,6 +94,9 @@ class Pruner:
         removed = sum(self._prune_state(state, elsewhere) for state in FINISHED_STATES)
         self._in_batches(self._adapter.prune_keys)
         self._in_batches(self._adapter.prune_stats)
+        self._in_batches(partial(self._adapter.prune_stacks, STACKS_LIFETIME))
+        age = self._settings.keep_workers
+        self._in_batches(partial(self._adapter.prune_ended_workers, age))
         return removed
 
     def _prune_state(self, state: JobState, elsewhere: Collection[str]) -> int:

@@ -21,10 +21,15 @@ from jobqueue.worker.heartbeat import Heartbeat
 
 @dataclass(frozen=True, slots=True)
 class EndedWorker:
-    """A worker whose process has ended, and the jobs that it was performing."""
+    """A worker whose process has ended, and the jobs that it was performing.
+
+    Args:
+        why: why it ended; None if it knew that better itself.
+    """
 
     worker_id: str
     performing: tuple[CrashedJob, ...] = ()
+    why: str | None = None
 
 
 class WorkerHeartbeats:
@@ -112,7 +117,7 @@ class WorkerHeartbeats:
             # To the end of the row first, so that one that cannot be cleared now holds up no other.
             worker = self._ended.pop(0)
             self._ended.append(worker)
-            rescue = self._adapter.rescue_crashed(worker.worker_id, worker.performing)
+            rescue = self._adapter.rescue_crashed(worker.worker_id, worker.performing, worker.why)
             self._rescuing.note(rescue)
             if rescue.has_freed_all:
                 self._ended.remove(worker)
