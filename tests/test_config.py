@@ -107,6 +107,8 @@ def test_every_setting_has_one_name_in_all_three_places(tmp_path: Path, name: st
         "max_attempts": 7,
         "keep_succeeded": "true",
         "keep_failed": "false",
+        "keep_workers": 7,
+        "app_version": "2026.1",
         "log_level": "error",
         "log_format": "json",
     }

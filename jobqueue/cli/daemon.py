@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 from jobqueue.cli.errors import WORK_FAILED, say, say_error, say_note
 from jobqueue.cli.options import (
     App,
+    AppVersion,
     BootTimeout,
     Concurrency,
     DatabaseUrl,
     Grace,
     KeepFailed,
     KeepSucceeded,
+    KeepWorkers,
     KillAfter,
     Lease,
     Listen,
@@ -89,6 +91,8 @@ def start(
     max_attempts: MaxAttempts = None,
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
+    keep_workers: KeepWorkers = None,
+    app_version: AppVersion = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:

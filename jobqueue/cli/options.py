@@ -64,6 +64,8 @@ MaxRuntime = Annotated[str | None, setting_option("max_runtime", "SECONDS")]
 MaxAttempts = Annotated[str | None, setting_option("max_attempts", "NUMBER")]
 KeepSucceeded = Annotated[str | None, setting_option("keep_succeeded", "KEEP")]
 KeepFailed = Annotated[str | None, setting_option("keep_failed", "KEEP")]
+KeepWorkers = Annotated[str | None, setting_option("keep_workers", "SECONDS")]
+AppVersion = Annotated[str | None, setting_option("app_version", "TEXT")]
 LogLevel = Annotated[str | None, setting_option("log_level", "LEVEL")]
 LogFormat = Annotated[str | None, setting_option("log_format", "FORMAT")]
 

@@ -12,12 +12,14 @@ import typer
 from jobqueue.cli.errors import WORK_FAILED, say
 from jobqueue.cli.options import (
     App,
+    AppVersion,
     BootTimeout,
     Concurrency,
     DatabaseUrl,
     Grace,
     KeepFailed,
     KeepSucceeded,
+    KeepWorkers,
     KillAfter,
     Lease,
     Listen,
@@ -107,6 +109,8 @@ def work(
     max_attempts: MaxAttempts = None,
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
+    keep_workers: KeepWorkers = None,
+    app_version: AppVersion = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
@@ -155,6 +159,8 @@ def workoff(
     max_attempts: MaxAttempts = None,
     keep_succeeded: KeepSucceeded = None,
     keep_failed: KeepFailed = None,
+    keep_workers: KeepWorkers = None,
+    app_version: AppVersion = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:

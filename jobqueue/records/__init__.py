@@ -36,7 +36,7 @@ from jobqueue.records.jobs import (
     UsedKey,
 )
 from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, Page, QueueDepth
-from jobqueue.records.queues import UNTIL_RESUMED, Pause, PausedQueue
+from jobqueue.records.queues import LONGEST_PAUSE_TEXT, UNTIL_RESUMED, Pause, PausedQueue
 from jobqueue.records.schedules import NewSchedule, ScheduleRecord, TickSpan
 from jobqueue.records.stacks import STACKS_LIFETIME, Stack, WorkerStacks
 from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute, duration_of, sum_of
@@ -68,6 +68,7 @@ __all__ = [
     "KEY_LIFETIME",
     "LARGEST_ID",
     "LARGEST_PAGE_CHARACTERS",
+    "LONGEST_PAUSE_TEXT",
     "LONGEST_REASON",
     "LOOK_ANYWHERE",
     "MOST_CRASHES",
