@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from typing import ClassVar
@@ -12,7 +13,7 @@ import pytest
 from jobqueue import Job, JobQueue
 from jobqueue.adapters import Adapter
 from jobqueue.maintenance import requests
-from jobqueue.records import WorkerStacks
+from jobqueue.records import Stack, WorkerStacks
 from jobqueue.worker.stacks import (
     LONGEST_FRAME,
     MOST_CHARACTERS,
@@ -22,6 +23,7 @@ from jobqueue.worker.stacks import (
     stacks_of_this_process,
 )
 
+Work = Callable[[Callable[[], object]], None]
 WaitFor = Callable[[Callable[[], bool], str], None]
 SECRET = "hunter2-is-my-password"
 
@@ -55,8 +57,7 @@ class Awaits(Job):
         await self.deeper()
 
     async def deeper(self) -> None:
-        while not Holds.leave.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(Holds.leave.wait, 60)
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +70,7 @@ def hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def answer_of(adapter: Adapter, wait_for: WaitFor) -> WorkerStacks:
     """The answer of the only worker, which is asked now."""
+    wait_for(lambda: len(adapter.workers()) == 1, "the worker to be registered")
     [worker] = adapter.workers()
     adapter.ask_for_stacks(worker.id)
 
@@ -132,7 +134,7 @@ def test_several_jobs_of_both_kinds(adapter: Adapter, wait_for: WaitFor) -> None
         for function, job_ids in kinds.items():
             assert all(function in innermost(answer, job_id) for job_id in job_ids)
         named = [stack.job_id for stack in answer.stacks]
-        assert sorted(filter(None, named)) == sorted(sum(kinds.values(), []))
+        assert sorted(filter(None, named)) == sorted(itertools.chain(*kinds.values()))
         assert None not in named[:4]
         Holds.leave.set()
 
@@ -148,9 +150,7 @@ def test_a_worker_that_nobody_asks_has_no_thread_for_it(adapter: Adapter) -> Non
         assert "jobqueue-stacks" not in {thread.name for thread in threading.enumerate()}
 
 
-def in_threads(
-    number: int, work: Callable[[Callable[[], object]], None], name: str = "t"
-) -> object:
+def in_threads(number: int, work: Work, name: str = "t") -> list[Stack]:
     """The stacks while so many threads are in the middle of some work."""
     entered, leave = threading.Semaphore(0), threading.Event()
 
@@ -179,7 +179,7 @@ def recurse(wait: Callable[[], object], depth: int = 300) -> None:
 
 
 def test_the_middle_of_a_deep_stack_is_left_out() -> None:
-    [stack] = in_threads(1, recurse)  # type: ignore[misc]
+    [stack] = in_threads(1, recurse)
     assert len(stack.frames) == MOST_OUTER_FRAMES + MOST_INNER_FRAMES + 1
     assert "frames are left out" in stack.frames[MOST_OUTER_FRAMES]
     assert stack.frames[-3].endswith("wait")
@@ -187,8 +187,8 @@ def test_the_middle_of_a_deep_stack_is_left_out() -> None:
 
 def test_there_is_a_limit_to_an_answer() -> None:
     stacks = in_threads(MOST_STACKS + 20, recurse)
-    assert 0 < len(stacks) <= MOST_STACKS  # type: ignore[arg-type]
-    assert sum(len(f) for stack in stacks for f in stack.frames) <= MOST_CHARACTERS  # type: ignore[attr-defined]
+    assert 0 < len(stacks) <= MOST_STACKS
+    assert sum(len(f) for stack in stacks for f in stack.frames) <= MOST_CHARACTERS
 
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 1000])
@@ -196,6 +196,6 @@ def test_any_name_of_a_file_and_a_function_can_be_stored(name: str) -> None:
     scope: dict[str, Callable[..., None]] = {}
     path = name.replace("\0", "\x01").encode(errors="replace").decode()
     exec(compile("def odd(wait): wait()", path, "exec"), scope)
-    [stack] = in_threads(1, scope["odd"], "odd")  # type: ignore[misc]
+    [stack] = in_threads(1, scope["odd"], "odd")
     assert all(len(frame) <= 2 * LONGEST_FRAME and frame.isprintable() for frame in stack.frames)
     assert any(frame.endswith("in odd") for frame in stack.frames)
