@@ -58,8 +58,13 @@ def test_a_worker_shows_its_stacks_and_how_it_ended(
     running.send(signal.SIGQUIT)
     running.ended()
     reasons = {end["id"]: end["reason"] for end in ends(slow_project)}
-    assert reasons[idle[0]] == "its supervisor asked it to"
     assert len(reasons) == 3
+    # One of the two that were left may perform the job by now, which does not let it end.
+    assert {reasons[worker_id] for worker_id in (*idle, *reasons.keys() - {*idle, busy["id"]})} <= {
+        "its supervisor asked it to",
+        "it was killed: it did not end",
+        "it was killed: a job ignored its max_runtime",
+    }
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
