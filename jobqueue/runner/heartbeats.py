@@ -60,7 +60,7 @@ class WorkerHeartbeats:
         self._on_cleared = on_cleared
         self._arriving: queue.SimpleQueue[EndedWorker] = queue.SimpleQueue()
         self._ended: list[EndedWorker] = []
-        self._ended_since_look: set[str] = set()
+        self._ended_since_look: dict[str, str | None] = {}
         self._heartbeat = Heartbeat(
             adapter,
             lease_seconds,
@@ -96,7 +96,7 @@ class WorkerHeartbeats:
 
     def clear(self, worker: EndedWorker) -> None:
         """Free the jobs of a worker that has ended, as soon as the database lets it."""
-        self._ended_since_look.add(worker.worker_id)
+        self._ended_since_look[worker.worker_id] = worker.why
         self._arriving.put(worker)
         self._rescuing.wake()
 
@@ -107,7 +107,7 @@ class WorkerHeartbeats:
     def _clear_if_ended(self, worker: NewWorker) -> None:
         """Remove a worker again that ended, and was cleared, while it was being registered."""
         if worker.id in self._ended_since_look:
-            self.clear(EndedWorker(worker.id))
+            self.clear(EndedWorker(worker.id, why=self._ended_since_look[worker.id]))
 
     def _clear_ended(self) -> bool:
         """Free the jobs of ended workers; return whether none has a row left that is locked."""

@@ -35,6 +35,7 @@ DATABASE_AWAY = 75
 """The exit code of a worker process that ended since the database does not answer."""
 DIED = "the worker process {name} died while it performed this job ({how})"
 UNSETTLED = "the worker process {name} died before the end of this job could be stored ({how})"
+ASKED_BY_SUPERVISOR = "its supervisor asked it to"
 SETTLE_SECONDS = 60.0
 """How long a worker that was asked to end may take for what follows its last job."""
 TIMED_OUT = (
@@ -335,7 +336,9 @@ class WorkerProcess:
             return f"it was killed: {self._why_killed}"
         if self.was_overdue:
             return "it was killed: a job ignored its max_runtime"
-        if self._finished is None and self.exit_code != 0 and not self._died_of_being_asked:
+        if self._died_of_being_asked:
+            return self.why_let_go or ASKED_BY_SUPERVISOR
+        if self._finished is None and self.exit_code != 0:
             return f"its process died: {how_it_ended(self.exit_code)}"
         return self.why_let_go
 

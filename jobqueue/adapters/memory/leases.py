@@ -56,11 +56,15 @@ class MemoryLeases(MemoryRole, LeasesRole):
                 self._store.workers.values(), key=lambda worker: (worker.started_at, worker.id)
             )
 
-    def _remove(self, worker_id: str, why: str) -> bool:
-        """Remove a worker and store its end; return whether there was one."""
+    def _remove(self, worker_id: str, why: str | None) -> bool:
+        """Remove a worker and store its end; return whether there was one.
+
+        Without a reason, that of an earlier end stays.
+        """
         worker = self._store.workers.pop(worker_id, None)
-        if worker is not None:
-            self._store.ended[worker_id] = WorkerEnd.of(worker, self._store.now(), why)
+        if worker is not None and (why is not None or worker_id not in self._store.ended):
+            end = WorkerEnd.of(worker, self._store.now(), why or PROCESS_DIED)
+            self._store.ended[worker_id] = end
         return worker is not None
 
     def rescue(self, seen: WorkerRecord, error: str, why: str = LEASE_ENDED) -> Rescue | None:
@@ -75,7 +79,7 @@ class MemoryLeases(MemoryRole, LeasesRole):
         self, worker_id: str, performing: Sequence[CrashedJob], why: str | None = None
     ) -> Rescue:
         with self._store.lock:
-            removed, ended = self._remove(worker_id, why or PROCESS_DIED), self._store.ended
+            removed, ended = self._remove(worker_id, why), self._store.ended
             if why is not None and not removed and worker_id in ended:
                 ended[worker_id] = replace(ended[worker_id], reason=why)
             crashed = [job.id for job in performing if self._end_crashed(worker_id, job)]

@@ -69,7 +69,8 @@ class LeasesRole(Protocol):
         crash. They become ready after their delay, or fail when their attempts are used up or
         they have crashed three times. Jobs that it had not started are refunded and due at once.
         If a reason is given and the worker has removed itself before, that one is stored for its
-        end: who has seen the process end knows better.
+        end: who has seen the process end knows better. Without one, the reason of an earlier end
+        stays.
         """
         ...
 

@@ -40,7 +40,7 @@ from jobqueue.adapters.sql.role import (
     held_by,
     rows_where,
 )
-from jobqueue.adapters.sql.roster import KNOWN_AT_THE_END, correct_end, store_end
+from jobqueue.adapters.sql.roster import KNOWN_AT_THE_END, correct_end, forget_end, store_end
 from jobqueue.adapters.sql.tables import DAWN, DUSK, JOBS, WORKERS, to_name
 from jobqueue.records import (
     CrashedJob,
@@ -146,7 +146,7 @@ class SqlLeases(SqlRole, LeasesRole):
         ]
 
         def work(connection: Connection, passing_over: bool) -> Rescue:
-            removed = self._remove(connection, worker_id, why or PROCESS_DIED, passing_over)
+            removed = self._remove(connection, worker_id, why, passing_over)
             if why is not None and not removed:
                 correct_end(connection, worker_id, why, passing_over)
             rows: list[Any] = []
@@ -196,15 +196,22 @@ class SqlLeases(SqlRole, LeasesRole):
         self,
         connection: Connection,
         worker_id: str,
-        why: str,
+        why: str | None,
         passing_over: bool,
         which: ColumnElement[bool] = ALL,
     ) -> bool:
-        """Remove a worker's row and store its end; return whether there was one."""
+        """Remove a worker's row and store its end; return whether there was one.
+
+        Without a reason, that of an earlier end stays: the worker was registered once more by a
+        beat that came late.
+        """
         removal = _without(worker_id, passing_over, which).returning(*KNOWN_AT_THE_END)
         row = connection.execute(removal).first()
         if row is not None:
-            store_end(connection, row, self.time.read(connection), why, passing_over)
+            now = self.time.read(connection)
+            if why is not None:
+                forget_end(connection, to_name(row.id), passing_over)
+            store_end(connection, row, now, why or PROCESS_DIED)
         return row is not None
 
     def _free(

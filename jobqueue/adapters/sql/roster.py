@@ -66,22 +66,22 @@ class SqlRoster(SqlRole, RosterRole):
         return self._execute(delete(ENDED_WORKERS).where(ENDED_WORKERS.c.id.in_(unlocked)))
 
 
-def store_end(
-    connection: Connection, row: Row[Any], now: datetime, reason: str, passing_over: bool
-) -> None:
-    """Store the end of a worker whose row was removed, in the place of an earlier end of its.
+def forget_end(connection: Connection, worker_id: str, passing_over: bool) -> None:
+    """Remove the end of a worker that has registered again since, unless somebody locks it."""
+    connection.execute(delete(ENDED_WORKERS).where(*_end_of(worker_id, passing_over)))
+
+
+def store_end(connection: Connection, row: Row[Any], now: datetime, reason: str) -> None:
+    """Store the end of a worker whose row was removed. An earlier end that is there stays.
 
     Args:
         connection: in the transaction that removed it.
         row: the columns `KNOWN_AT_THE_END` of its row.
         now: the time.
         reason: why it ended.
-        passing_over: whether to leave an earlier end as it is that somebody has locked.
     """
-    worker_id = to_name(row.id)
-    connection.execute(delete(ENDED_WORKERS).where(*_end_of(worker_id, passing_over)))
     values = {
-        "id": worker_id,
+        "id": to_name(row.id),
         "name": to_name(row.name),
         "host": to_name(row.host),
         "pid": whole(row.pid, NO_PID),

@@ -143,6 +143,16 @@ class RosterContract(ContractBase):
         [end] = adapter.ended_workers(10)
         assert (end.reason, end.ended_at) == ("it was asked to", clock.now())
 
+    def test_a_beat_that_came_late_spoils_no_reason(self, adapter: Adapter) -> None:
+        registered(adapter)
+        adapter.unregister_worker("w", "it had nothing left to do")
+        registered(adapter)
+        adapter.rescue_crashed("w", [])
+        assert reasons(adapter) == {"w": "it had nothing left to do"}
+        registered(adapter)
+        adapter.rescue_crashed("w", [], "its process died: signal SIGKILL")
+        assert reasons(adapter) == {"w": "its process died: signal SIGKILL"}
+
     def test_a_long_reason_is_cut(self, adapter: Adapter) -> None:
         registered(adapter)
         adapter.unregister_worker("w", "x" * 5000)
