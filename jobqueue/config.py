@@ -26,6 +26,7 @@ ENVIRONMENT_PREFIX = "JOBS_"
 CONFIG_FILE = "jobqueue.toml"
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_.:\-]{1,128}")
 LONGEST_SCHEMA_BYTES = 63
+LONGEST_VERSION = 128
 QUEUE_NAME_RULE = "1 to 128 letters, digits, or any of _ . : -"
 PLACE = frozenset({"database_url", "schema"})
 """The settings that say where the jobs are."""
@@ -142,6 +143,13 @@ def _schema(value: Any) -> str:
     return name
 
 
+def _version(value: Any) -> str:
+    version = _text(value)
+    if not version.isprintable() or len(version) > LONGEST_VERSION:
+        raise ValueError
+    return version
+
+
 def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         if not isinstance(value, str) or value.strip().lower() not in words:
@@ -162,6 +170,7 @@ SCHEMA = Kind(
     "of the server's own (pg_…, information_schema)",
     _schema,
 )
+VERSION = Kind(f"up to {LONGEST_VERSION} characters on one line", _version)
 QUEUES = Kind(f"queue names with commas between them (each {QUEUE_NAME_RULE}), or *", _queues)
 KEEP = Kind(KEEP_EXPECTED, parse_keep)
 AGE = Kind(AGE_EXPECTED, parse_age)
@@ -272,6 +281,15 @@ class Settings:
     )
     keep_samples: timedelta = _setting(
         timedelta(days=7), AGE, "How long the depths of queues are kept, one for each minute."
+    )
+    keep_workers: timedelta = _setting(
+        timedelta(days=1), SECONDS, "How long it is kept when and why a worker has ended."
+    )
+    app_version: str | None = _setting(
+        None,
+        VERSION,
+        "The release of the application, which is shown of its workers. Without it: git's short "
+        "hash, where the working directory is in a repository.",
     )
     log_level: str = _setting("info", LEVEL, "The least important log lines that are shown.")
     log_format: str = _setting("text", FORMAT, "Log lines for people, or one JSON object a line.")

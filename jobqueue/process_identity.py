@@ -1,4 +1,6 @@
-"""The identity of a process. Its id is not enough: the system gives that to others later.
+"""The identity of a process, and its memory.
+
+The id of a process is no identity: the system gives it to others later.
 
 The start time of a process does not tell: the system reckons it from the machine's clock, so that
 it moves when the clock is set (NTP after the boot, a resumed virtual machine).
@@ -37,3 +39,13 @@ def identity_of(pid: int) -> str | None:
 @cache
 def _boot_id() -> str:
     return BOOT_ID.read_text().strip()
+
+
+def memory_of(pid: int) -> int | None:
+    """The memory of a process in bytes; None if that cannot be known."""
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss) or None
+    except (psutil.Error, OSError):
+        return None

@@ -163,12 +163,12 @@ def test_an_ended_worker_that_cannot_be_cleared_holds_up_neither_beats_nor_other
         beaten.extend(worker_ids)
         return beat(worker_ids)
 
-    def refuse_one(worker_id: str, performing: Any) -> Any:
+    def refuse_one(worker_id: str, performing: Any, why: str | None = None) -> Any:
         nonlocal refused
         if is_locked and worker_id == "stuck":
             refused += 1
             raise DatabaseError("a row is locked")
-        return rescue(worker_id, performing)
+        return rescue(worker_id, performing, why)
 
     monkeypatch.setattr(adapter, "beat", note_beat)
     monkeypatch.setattr(adapter, "rescue_crashed", refuse_one)

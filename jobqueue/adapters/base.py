@@ -19,9 +19,11 @@ from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.adapters.roles.roster import RosterRole
 from jobqueue.adapters.roles.samples import SamplesRole
 from jobqueue.adapters.roles.schedules import SchedulesRole
 from jobqueue.adapters.roles.schema import SchemaRole
+from jobqueue.adapters.roles.stacks import StacksRole
 from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.adapters.roles.tokens import TokensRole
 from jobqueue.adapters.roles.transactions import TransactionsRole
@@ -37,6 +39,8 @@ class Adapter(
     TransactionsRole,
     WakeupsRole,
     LeasesRole,
+    RosterRole,
+    StacksRole,
     ReadsRole,
     AttemptsRole,
     ControlRole,

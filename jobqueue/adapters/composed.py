@@ -12,18 +12,21 @@ from jobqueue.adapters.roles.attempts import AttemptsRole
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.roles.errors import ErrorsRole
 from jobqueue.adapters.roles.keys import KeysRole
-from jobqueue.adapters.roles.leases import LeasesRole
+from jobqueue.adapters.roles.leases import ASKED, LEASE_ENDED, LeasesRole
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.adapters.roles.roster import RosterRole
 from jobqueue.adapters.roles.samples import SamplesRole
 from jobqueue.adapters.roles.schedules import SchedulesRole
 from jobqueue.adapters.roles.schema import SchemaRole
+from jobqueue.adapters.roles.stacks import StacksRole
 from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.adapters.roles.tokens import TokensRole
 from jobqueue.adapters.roles.transactions import AsyncTransaction, Transaction, TransactionsRole
 from jobqueue.adapters.roles.wakeups import Listener, WakeupsRole
 from jobqueue.records import (
+    UNTIL_RESUMED,
     AttemptRecord,
     Claim,
     ClaimedJob,
@@ -43,11 +46,14 @@ from jobqueue.records import (
     NewWorker,
     Outcome,
     Page,
+    Pause,
+    PausedQueue,
     QueueDepth,
     Rescue,
     Sample,
     ScheduleRecord,
     SchemaStatus,
+    Stack,
     Stat,
     StatOfMinute,
     Succeeded,
@@ -55,7 +61,10 @@ from jobqueue.records import (
     TokenRecord,
     Turn,
     UsedKey,
+    WorkerEnd,
+    WorkerNote,
     WorkerRecord,
+    WorkerStacks,
 )
 from jobqueue.retention import Keep
 from jobqueue.stored import StoredJob
@@ -69,6 +78,8 @@ class Roles:
     transactions: TransactionsRole
     wakeups: WakeupsRole
     leases: LeasesRole
+    roster: RosterRole
+    stacks: StacksRole
     reads: ReadsRole
     attempts: AttemptsRole
     control: ControlRole
@@ -144,8 +155,8 @@ class ComposedAdapter(Adapter):
     def beat(self, worker_ids: Collection[str]) -> set[str]:
         return self.roles.leases.beat(worker_ids)
 
-    def unregister_worker(self, worker_id: str) -> Rescue:
-        return self.roles.leases.unregister_worker(worker_id)
+    def unregister_worker(self, worker_id: str, why: str = ASKED) -> Rescue:
+        return self.roles.leases.unregister_worker(worker_id, why)
 
     def workers(self) -> list[WorkerRecord]:
         return self.roles.leases.workers()
@@ -153,11 +164,13 @@ class ComposedAdapter(Adapter):
     def is_living(self, worker: WorkerRecord) -> bool | None:
         return self.roles.leases.is_living(worker)
 
-    def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
-        return self.roles.leases.rescue(seen, error)
+    def rescue(self, seen: WorkerRecord, error: str, why: str = LEASE_ENDED) -> Rescue | None:
+        return self.roles.leases.rescue(seen, error, why)
 
-    def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
-        return self.roles.leases.rescue_crashed(worker_id, performing)
+    def rescue_crashed(
+        self, worker_id: str, performing: Sequence[CrashedJob], why: str | None = None
+    ) -> Rescue:
+        return self.roles.leases.rescue_crashed(worker_id, performing, why)
 
     def orphaned_workers(self) -> list[str]:
         return self.roles.leases.orphaned_workers()
@@ -173,6 +186,34 @@ class ComposedAdapter(Adapter):
 
     def declared_handlers(self) -> dict[str, set[str]]:
         return self.roles.leases.declared_handlers()
+
+    # --- the roster of workers --------------------------------------------------------------------
+
+    def note_workers(self, notes: Mapping[str, WorkerNote]) -> None:
+        self.roles.roster.note_workers(notes)
+
+    def ended_workers(self, limit: int) -> list[WorkerEnd]:
+        return self.roles.roster.ended_workers(limit)
+
+    def prune_ended_workers(self, age: timedelta, limit: int) -> int:
+        return self.roles.roster.prune_ended_workers(age, limit)
+
+    # --- stacks -----------------------------------------------------------------------------------
+
+    def ask_for_stacks(self, worker_id: str, by: str | None = None) -> WorkerStacks:
+        return self.roles.stacks.ask_for_stacks(worker_id, by)
+
+    def workers_asked_for_stacks(self, worker_ids: Collection[str]) -> set[str]:
+        return self.roles.stacks.workers_asked_for_stacks(worker_ids)
+
+    def answer_with_stacks(self, worker_id: str, stacks: Sequence[Stack]) -> bool:
+        return self.roles.stacks.answer_with_stacks(worker_id, stacks)
+
+    def stacks_of(self, worker_id: str) -> WorkerStacks | None:
+        return self.roles.stacks.stacks_of(worker_id)
+
+    def prune_stacks(self, age: timedelta, limit: int) -> int:
+        return self.roles.stacks.prune_stacks(age, limit)
 
     # --- reads ------------------------------------------------------------------------------------
 
@@ -246,14 +287,20 @@ class ComposedAdapter(Adapter):
     def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
         return self.roles.control.delete_each(where, include_running=include_running)
 
-    def pause_queues(self, queues: Collection[str]) -> set[str]:
-        return self.roles.control.pause_queues(queues)
+    def pause_queues(self, queues: Collection[str], pause: Pause = UNTIL_RESUMED) -> set[str]:
+        return self.roles.control.pause_queues(queues, pause)
 
     def resume_queues(self, queues: Collection[str]) -> set[str]:
         return self.roles.control.resume_queues(queues)
 
+    def resume_due_queues(self) -> set[str]:
+        return self.roles.control.resume_due_queues()
+
     def paused_queues(self) -> set[str]:
         return self.roles.control.paused_queues()
+
+    def pauses(self) -> list[PausedQueue]:
+        return self.roles.control.pauses()
 
     # --- retention --------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 from jobqueue.cli.errors import WORK_FAILED, say, say_error, say_note
 from jobqueue.cli.options import (
     App,
+    AppVersion,
     BootTimeout,
     Concurrency,
     DatabaseUrl,
@@ -28,6 +29,7 @@ from jobqueue.cli.options import (
     KeepSamples,
     KeepStats,
     KeepSucceeded,
+    KeepWorkers,
     KillAfter,
     Lease,
     Listen,
@@ -97,6 +99,8 @@ def start(
     keep_errors: KeepErrors = None,
     keep_stats: KeepStats = None,
     keep_samples: KeepSamples = None,
+    keep_workers: KeepWorkers = None,
+    app_version: AppVersion = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:

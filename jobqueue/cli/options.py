@@ -68,6 +68,8 @@ KeepAttempts = Annotated[str | None, setting_option("keep_attempts", "AGE")]
 KeepErrors = Annotated[str | None, setting_option("keep_errors", "AGE")]
 KeepStats = Annotated[str | None, setting_option("keep_stats", "AGE")]
 KeepSamples = Annotated[str | None, setting_option("keep_samples", "AGE")]
+KeepWorkers = Annotated[str | None, setting_option("keep_workers", "SECONDS")]
+AppVersion = Annotated[str | None, setting_option("app_version", "TEXT")]
 LogLevel = Annotated[str | None, setting_option("log_level", "LEVEL")]
 LogFormat = Annotated[str | None, setting_option("log_format", "FORMAT")]
 

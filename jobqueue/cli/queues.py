@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -11,9 +12,11 @@ from jobqueue.adapters import Adapter
 from jobqueue.cli.options import App, DatabaseUrl, Schema
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import OTHER_DATABASE, Session, note_broken_app, opened, refuse_memory
+from jobqueue.cli.who import user_at_host
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import ConfigurationError
-from jobqueue.records import JobFilter, JobState
+from jobqueue.records import JobFilter, JobState, Pause
+from jobqueue.views.pauses import new_pause
 
 QueueNames = Annotated[
     list[str], typer.Argument(metavar="QUEUE...", help="The names of the queues.")
@@ -21,25 +24,54 @@ QueueNames = Annotated[
 
 
 def pause(
-    queues: QueueNames, app: App = None, database_url: DatabaseUrl = None, schema: Schema = None
+    queues: QueueNames,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Why; others are shown it.")
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="TIME",
+            help="When to resume them: 2026-12-01T08:00 (this machine's time, unless it has a "
+            "zone), or how long from now: 90s, 15m, 2h, 3d.",
+        ),
+    ] = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Take no jobs from queues until they are resumed.
 
     It takes effect at once and on all machines, also for a queue that has had no job yet. Jobs
     that a worker has taken already are performed; jobs that are enqueued meanwhile wait.
-    `jobqueue status` shows which queues are paused.
+    `jobqueue status` shows which queues are paused, until when, by whom and why. A queue that is
+    paused until a time is resumed by any worker, a few seconds after that. Of several pauses of a
+    queue the newest holds.
 
     \b
     Examples:
       jobs pause email
-      jobs pause email sms
+      jobs pause email sms --until 2h --reason "the mail server is down"
+      jobs pause reports --until 2026-12-01T08:00+01:00
     """
     names = _checked(queues)
     with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
-        changed = _adapter_of(session).pause_queues(names)
+        adapter = _adapter_of(session)
+        wanted = _pause(adapter, until, reason)
+        changed = adapter.pause_queues(names, wanted)
         for name in names:
             how = "is paused" if name in changed else "was paused already"
-            typer.echo(f"Queue {name} {how}; {_waiting(session.adapter, name)}.")
+            end = "" if wanted.until is None else f" until {wanted.until:%Y-%m-%d %H:%M} UTC"
+            typer.echo(f"Queue {name} {how}{end}; {_waiting(session.adapter, name)}.")
+
+
+def _pause(adapter: Adapter, until: str | None, reason: str | None) -> Pause:
+    now = adapter.now()
+    try:
+        return new_pause(until, reason, user_at_host(), now, datetime.now().astimezone().tzinfo)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def resume(

@@ -12,6 +12,7 @@ import typer
 from jobqueue.cli.errors import WORK_FAILED, say
 from jobqueue.cli.options import (
     App,
+    AppVersion,
     BootTimeout,
     Concurrency,
     DatabaseUrl,
@@ -22,6 +23,7 @@ from jobqueue.cli.options import (
     KeepSamples,
     KeepStats,
     KeepSucceeded,
+    KeepWorkers,
     KillAfter,
     Lease,
     Listen,
@@ -115,6 +117,8 @@ def work(
     keep_errors: KeepErrors = None,
     keep_stats: KeepStats = None,
     keep_samples: KeepSamples = None,
+    keep_workers: KeepWorkers = None,
+    app_version: AppVersion = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
@@ -167,6 +171,8 @@ def workoff(
     keep_errors: KeepErrors = None,
     keep_stats: KeepStats = None,
     keep_samples: KeepSamples = None,
+    keep_workers: KeepWorkers = None,
+    app_version: AppVersion = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -164,6 +165,25 @@ def samples_troubled(logger: logging.Logger, error: Exception) -> None:
     """The database refused to count or to store the depths of queues; it is tried again."""
     line = f"the depths of queues could not be sampled: {error}"
     emit(logger, logging.ERROR, line, "samples_troubled", error=str(error))
+
+
+def requests_troubled(logger: logging.Logger, error: Exception) -> None:
+    """The database refused to be asked what operators want of workers; it is tried again."""
+    line = f"pauses and questions for stacks could not be looked for: {error}"
+    emit(logger, logging.ERROR, line, "requests_troubled", error=str(error))
+
+
+def stacks_troubled(logger: logging.Logger, worker: str, error: Exception) -> None:
+    """The database refused the stacks of a worker; it is tried again."""
+    line = f"worker {worker} could not store its stacks: {error}"
+    emit(logger, logging.ERROR, line, "stacks_troubled", worker, error=str(error))
+
+
+def queues_resumed(logger: logging.Logger, queues: Iterable[str]) -> None:
+    """Queues were paused until a time, which has come."""
+    for queue in sorted(queues):
+        line = f"queue {queue} is resumed, since the time until which it was paused has come"
+        emit(logger, logging.INFO, line, "queue_resumed", queue=queue)
 
 
 def changed_from_outside(

@@ -22,14 +22,16 @@ from jobqueue.adapters.roles.errors import ErrorsRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.retention import RetentionRole
+from jobqueue.adapters.roles.roster import RosterRole
 from jobqueue.adapters.roles.samples import SamplesRole
 from jobqueue.adapters.roles.schema import SchemaRole
+from jobqueue.adapters.roles.stacks import StacksRole
 from jobqueue.adapters.roles.stats import StatsRole
 from jobqueue.background import Service
 from jobqueue.config import Settings
 from jobqueue.errors import DatabaseError
 from jobqueue.job import Registry, names_of
-from jobqueue.records import FINISHED_STATES, JobState
+from jobqueue.records import FINISHED_STATES, STACKS_LIFETIME, JobState
 from jobqueue.retention import Retention, keep_of, retention_of
 
 BATCH = 500
@@ -47,6 +49,8 @@ class PrunerRoles(
     AttemptsRole,
     ErrorsRole,
     LeasesRole,
+    RosterRole,
+    StacksRole,
     SchemaRole,
     Protocol,
 ):
@@ -108,6 +112,9 @@ class Pruner:
         self._prune_stats()
         self._in_batches(partial(self._adapter.prune_attempts, self._settings.keep_attempts))
         self._in_batches(partial(self._adapter.prune_errors, self._settings.keep_errors))
+        self._in_batches(partial(self._adapter.prune_stacks, STACKS_LIFETIME))
+        keep_workers = self._settings.keep_workers
+        self._in_batches(partial(self._adapter.prune_ended_workers, keep_workers))
         return removed
 
     def _prune_stats(self) -> None:

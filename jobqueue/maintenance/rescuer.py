@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from jobqueue.adapters.roles.leases import LeasesRole
+from jobqueue.adapters.roles.leases import LEASE_ENDED, LeasesRole
 from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import Rescue, WorkerRecord
 
@@ -22,6 +22,7 @@ LOST = (
     "the worker {worker_id} that performed it is gone: its process was killed, or its machine was "
     "silent for longer than the lease"
 )
+PROCESS_GONE = "its process is gone"
 
 
 class Rescuer:
@@ -106,7 +107,8 @@ class Rescuer:
         still_for = self._still_for(worker.id, worker.heartbeat_at)
         if living or (living is None and still_for < worker.lease.total_seconds()):
             return None
-        return self._adapter.rescue(worker, LOST.format(worker_id=worker.id))
+        why = PROCESS_GONE if living is False else LEASE_ENDED
+        return self._adapter.rescue(worker, LOST.format(worker_id=worker.id), why)
 
     def _rescue_if_orphaned(self, worker_id: str) -> Rescue | None:
         is_known_to_be_dead = worker_id in self._half_rescued

@@ -207,6 +207,11 @@ class Executor:
             return NO_DELAY
         return delay_after(plan.job_class.retry, claimed, timeout_error(plan.max_runtime)())[0]
 
+    def tasks(self) -> set[asyncio.Task[Any]]:
+        """Return the tasks on this executor's own loop, if it runs. For any thread."""
+        loop = self._runner.get_loop() if self._runner is not None else None
+        return asyncio.all_tasks(loop) if loop is not None and loop.is_running() else set()
+
     def stop_coroutine(self) -> bool:
         """Have the async job given back that runs on this executor's own loop; False without one.
 

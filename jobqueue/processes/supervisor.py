@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
@@ -17,6 +17,7 @@ from jobqueue.errors import ConfigurationError
 from jobqueue.maintenance.error_counts import ErrorCounts
 from jobqueue.maintenance.rescue_reports import RescueReports
 from jobqueue.maintenance.ticker import Ticker
+from jobqueue.release import application_release
 from jobqueue.runner.groups import Undertaking, WorkerGroup, groups_of
 from jobqueue.runner.health import HealthAddress, HealthServer
 from jobqueue.runner.open_files import allow_open_files, files_for
@@ -111,7 +112,15 @@ class Workforce:
             until_idle=self._undertaking.until_idle,
             max_jobs=self._undertaking.max_jobs,
             waits_for_database=waits,
+            release=self._release_now(group),
         )
+
+    def _release_now(self, group: WorkerGroup) -> str | None:
+        """The release that a worker has which is started now, as far as that can be known here."""
+        version = self._settings.app_version
+        with suppress(ConfigurationError):  # the worker says so itself, and ends
+            version = load_settings({**group.options, **self.given}).app_version or version
+        return application_release(version)
 
     @property
     def poll_interval(self) -> timedelta:

@@ -63,8 +63,10 @@ from jobqueue.records.jobs import (
     UsedKey,
 )
 from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, Page, QueueDepth
+from jobqueue.records.queues import LONGEST_PAUSE_TEXT, UNTIL_RESUMED, Pause, PausedQueue
 from jobqueue.records.samples import Sample, SampledDepth
 from jobqueue.records.schedules import NewSchedule, ScheduleRecord, TickSpan
+from jobqueue.records.stacks import STACKS_LIFETIME, Stack, WorkerStacks
 from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute, duration_of, sum_of
 from jobqueue.records.tokens import TokenRecord
 from jobqueue.records.wakeups import (
@@ -75,12 +77,16 @@ from jobqueue.records.wakeups import (
     facts_of,
 )
 from jobqueue.records.workers import (
+    LONGEST_REASON,
     MOST_CRASHES,
     ChargedJob,
     CrashedJob,
     NewWorker,
     Rescue,
+    WorkerEnd,
+    WorkerNote,
     WorkerRecord,
+    WorkerState,
 )
 
 __all__ = [
@@ -93,6 +99,8 @@ __all__ = [
     "KEY_LIFETIME",
     "LARGEST_ID",
     "LARGEST_PAGE_CHARACTERS",
+    "LONGEST_PAUSE_TEXT",
+    "LONGEST_REASON",
     "LOOK_ANYWHERE",
     "MOST_ATTEMPTS_KEPT",
     "MOST_CRASHES",
@@ -103,8 +111,10 @@ __all__ = [
     "NUMBER_OF_BUCKETS",
     "SHORTEST_BOUND",
     "SHOWN_HOURS",
+    "STACKS_LIFETIME",
     "STATS_LIFETIME",
     "UNFINISHED_STATES",
+    "UNTIL_RESUMED",
     "Ailment",
     "AttemptOutcome",
     "AttemptRecord",
@@ -138,6 +148,8 @@ __all__ = [
     "NewWorker",
     "Outcome",
     "Page",
+    "Pause",
+    "PausedQueue",
     "Quantile",
     "QueueDepth",
     "Released",
@@ -147,6 +159,7 @@ __all__ = [
     "SampledDepth",
     "ScheduleRecord",
     "SchemaStatus",
+    "Stack",
     "Stat",
     "StatOfMinute",
     "Succeeded",
@@ -155,7 +168,11 @@ __all__ = [
     "Turn",
     "UsedKey",
     "Wakeup",
+    "WorkerEnd",
+    "WorkerNote",
     "WorkerRecord",
+    "WorkerStacks",
+    "WorkerState",
     "duration_of",
     "facts_of",
     "record",

@@ -5,16 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from jobqueue.records.base import NO_DELAY
 from jobqueue.records.jobs import JobRecord, JobState
 
 MOST_CRASHES = 3
+LONGEST_REASON = 500
+"""How many characters of the reason of an end are stored."""
+
+
+class WorkerState(StrEnum):
+    """The states of a worker: it takes jobs, it rests, or it only finishes what it performs."""
+
+    RUNNING = "running"
+    RESTING = "resting"
+    STOPPING = "stopping"
 
 
 @dataclass(frozen=True, slots=True)
 class NewWorker:
-    """A worker process that registers itself."""
+    """A worker process that registers itself.
+
+    Args:
+        release: the release of the application that it runs; None if that is not known.
+    """
 
     id: str
     name: str
@@ -23,6 +38,20 @@ class NewWorker:
     queues: tuple[str, ...] | None
     concurrency: int
     lease: timedelta
+    release: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerNote:
+    """A note of how a worker is, stored now and then.
+
+    Args:
+        state: whether it takes jobs.
+        memory_bytes: the memory of its process; None if that is not known.
+    """
+
+    state: WorkerState
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +61,8 @@ class WorkerRecord:
     Args:
         process: what tells its process from others that get its id later (`process_identity`);
             None where nobody needs that.
+        release: the release of the application that it runs; None if that is not known.
+        note: how it was when that was last stored; None for a worker that stores no such thing.
     """
 
     id: str
@@ -44,6 +75,36 @@ class WorkerRecord:
     started_at: datetime
     heartbeat_at: datetime
     process: str | None = None
+    release: str | None = None
+    note: WorkerNote | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEnd:
+    """A worker that has ended, when and why."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    release: str | None
+    started_at: datetime
+    ended_at: datetime
+    reason: str
+
+    @classmethod
+    def of(cls, worker: WorkerRecord, ended_at: datetime, reason: str) -> WorkerEnd:
+        """Return the end of a worker."""
+        return cls(
+            worker.id,
+            worker.name,
+            worker.host,
+            worker.pid,
+            worker.release,
+            worker.started_at,
+            ended_at,
+            reason[:LONGEST_REASON],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,15 @@ from jobqueue.worker.heartbeat import Heartbeat
 
 @dataclass(frozen=True, slots=True)
 class EndedWorker:
-    """A worker whose process has ended, and the jobs that it was performing."""
+    """A worker whose process has ended, and the jobs that it was performing.
+
+    Args:
+        why: why it ended; None if it knew that better itself.
+    """
 
     worker_id: str
     performing: tuple[CrashedJob, ...] = ()
+    why: str | None = None
 
 
 class WorkerHeartbeats:
@@ -55,7 +60,7 @@ class WorkerHeartbeats:
         self._on_cleared = on_cleared
         self._arriving: queue.SimpleQueue[EndedWorker] = queue.SimpleQueue()
         self._ended: list[EndedWorker] = []
-        self._ended_since_look: set[str] = set()
+        self._ended_since_look: dict[str, str | None] = {}
         self._heartbeat = Heartbeat(
             adapter,
             lease_seconds,
@@ -91,7 +96,7 @@ class WorkerHeartbeats:
 
     def clear(self, worker: EndedWorker) -> None:
         """Free the jobs of a worker that has ended, as soon as the database lets it."""
-        self._ended_since_look.add(worker.worker_id)
+        self._ended_since_look[worker.worker_id] = worker.why
         self._arriving.put(worker)
         self._rescuing.wake()
 
@@ -102,7 +107,7 @@ class WorkerHeartbeats:
     def _clear_if_ended(self, worker: NewWorker) -> None:
         """Remove a worker again that ended, and was cleared, while it was being registered."""
         if worker.id in self._ended_since_look:
-            self.clear(EndedWorker(worker.id))
+            self.clear(EndedWorker(worker.id, why=self._ended_since_look[worker.id]))
 
     def _clear_ended(self) -> bool:
         """Free the jobs of ended workers; return whether none has a row left that is locked."""
@@ -112,7 +117,7 @@ class WorkerHeartbeats:
             # To the end of the row first, so that one that cannot be cleared now holds up no other.
             worker = self._ended.pop(0)
             self._ended.append(worker)
-            rescue = self._adapter.rescue_crashed(worker.worker_id, worker.performing)
+            rescue = self._adapter.rescue_crashed(worker.worker_id, worker.performing, worker.why)
             self._rescuing.note(rescue)
             if rescue.has_freed_all:
                 self._ended.remove(worker)

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from jobqueue.process_identity import memory_of
 from jobqueue.records import CrashedJob, NewSchedule, NewWorker
 from jobqueue.runner.command_line import (
     environment_for,
@@ -34,6 +35,7 @@ DATABASE_AWAY = 75
 """The exit code of a worker process that ended since the database does not answer."""
 DIED = "the worker process {name} died while it performed this job ({how})"
 UNSETTLED = "the worker process {name} died before the end of this job could be stored ({how})"
+ASKED_BY_SUPERVISOR = "its supervisor asked it to"
 SETTLE_SECONDS = 60.0
 """How long a worker that was asked to end may take for what follows its last job."""
 TIMED_OUT = (
@@ -91,6 +93,7 @@ class WorkerProcess:
         command: how `python` runs a worker process, up to the plan.
         options: the settings that were given as options, which it loads again for itself.
         concurrency: how many jobs it performs at a time.
+        release: the release of the application that it runs; None if that is not known.
         until_idle: whether it ends when nothing is due.
         max_jobs: how many jobs until it ends and is replaced; None for no limit.
         waits_for_database: whether it waits for a database that does not answer when it starts.
@@ -107,6 +110,7 @@ class WorkerProcess:
         until_idle: bool,
         max_jobs: int | None,
         waits_for_database: bool = True,
+        release: str | None = None,
     ) -> None:
         self.group, self.index = group, index
         self.name = f"{group.name}.{index}"
@@ -123,7 +127,8 @@ class WorkerProcess:
         self._why_killed: str | None = None
         self._idle_since: float | None = None
         self._suspended_since: float | None = None
-        self._concurrency = concurrency
+        self._concurrency, self._release = concurrency, release
+        self.why_let_go: str | None = None
         self._timed_out: set[tuple[int, int]] = set()
         # Whatever fails here, nothing stays open.
         with ExitStack() as opened, ExitStack() as given_away:
@@ -248,10 +253,7 @@ class WorkerProcess:
 
     def memory_bytes(self) -> int:
         """The memory that the process uses, in bytes; 0 when that cannot be known."""
-        try:
-            return int(psutil.Process(self.pid).memory_info().rss)
-        except (psutil.Error, OSError):
-            return 0
+        return memory_of(self.pid) or 0
 
     def send(self, number: signal.Signals) -> None:
         """Send the process a signal, if it still runs."""
@@ -327,6 +329,19 @@ class WorkerProcess:
         """Why the process was killed, or else its exit code in words."""
         return self._why_killed or how_it_ended(self.exit_code)
 
+    @property
+    def why_it_ended(self) -> str | None:
+        """The reason of its end for people; None if the worker has given a better one itself."""
+        if self._why_killed is not None:
+            return f"it was killed: {self._why_killed}"
+        if self.was_overdue:
+            return "it was killed: a job ignored its max_runtime"
+        if self._died_of_being_asked:
+            return self.why_let_go or ASKED_BY_SUPERVISOR
+        if self._finished is None and self.exit_code != 0:
+            return f"its process died: {how_it_ended(self.exit_code)}"
+        return self.why_let_go
+
     def crashed_jobs(self) -> tuple[CrashedJob, ...]:
         """The jobs that the process was performing when it ended, and that lose their attempt.
 
@@ -376,6 +391,7 @@ class WorkerProcess:
             queues=self.group.queues,
             concurrency=self._concurrency,
             lease=lease,
+            release=self._release,
         )
 
     def close(self) -> None:

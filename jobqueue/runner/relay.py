@@ -1,8 +1,9 @@
 """The relay: it listens for all workers of a supervisor, and wakes each through a pipe.
 
-The pipe carries lines of JSON: a wake-up, whether the supervisor listens at all, or whether to take
-no more jobs for now. A worker whose supervisor listens polls only rarely. It relies on that for
-some seconds, so the supervisor says it again every second, as a sign of life.
+The pipe carries lines of JSON: a wake-up, whether the supervisor listens at all, whether to take no
+more jobs for now, or that somebody asks for stacks. A worker whose supervisor listens polls only
+rarely. It relies on that for some seconds, so the supervisor says it again every second, as a sign
+of life.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from jobqueue.worker.listener import ListenerService
 from jobqueue.worker.worker import Worker
 
 LISTENING = "listening"
+STACKS = "stacks"
 SIGN_SECONDS = 1.0
 CHUNK_BYTES = 65536
 # A process that ends closes its descriptors a moment before it is seen to have ended.
@@ -93,6 +95,10 @@ class WakePipe:
         wanted = (resting, alone)
         if self._sent_resting != wanted and self._send(json.dumps({RESTING: wanted})):
             self._sent_resting = wanted
+
+    def ask_for_stacks(self) -> None:
+        """Have the worker store its stacks. One of a former release only looks for jobs."""
+        self._send(json.dumps({STACKS: True}))
 
     def close(self) -> None:
         """Close the supervisor's end of the pipe, when the worker has ended."""
@@ -270,5 +276,7 @@ class PipeReader:
             resting, alone, *_ = facts[RESTING]
             self._worker.rest(resting)
             self._when_alone(alone)
+        elif STACKS in facts:
+            self._worker.show_stacks()
         else:
             self._worker.wake(Wakeup.from_facts(facts))

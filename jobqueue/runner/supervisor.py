@@ -18,10 +18,11 @@ from functools import partial
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
+from jobqueue.maintenance.requests import PresentWorker, RequestService
 from jobqueue.maintenance.rescue_reports import RescueReports
 from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.maintenance.ticker import Ticker
-from jobqueue.records import NewSchedule, NewWorker
+from jobqueue.records import NewSchedule, NewWorker, WorkerState
 from jobqueue.runner.bell import Bell
 from jobqueue.runner.groups import WorkerGroup
 from jobqueue.runner.heartbeats import EndedWorker, WorkerHeartbeats
@@ -128,6 +129,9 @@ class Supervisor:
             logger=logger,
             on_rescue=rescues.note if rescues is not None else lambda _: None,
             on_cleared=self._to_clear.discard,
+        )
+        self._requests = RequestService(
+            adapter, self._present_workers, self._ask_for_stacks, logger, frugal=True
         )
         self.relay = None if relay is None else relay(self._processes)
         self._ticker = ticker
@@ -236,6 +240,7 @@ class Supervisor:
         if self._rescues is not None:
             at_end.callback(self._rescues.stop, LAST_REPORT_SECONDS)
         at_end.callback(self._heartbeats.stop, LAST_RESCUE_SECONDS)
+        at_end.callback(self._requests.stop)
         if self._ticker is not None:
             at_end.callback(self._ticker.stop)
         if self.relay is not None:
@@ -312,6 +317,7 @@ class Supervisor:
     def _start_all(self) -> None:
         """Start the services and fill the seats: nothing claims before somebody beats for it."""
         self._heartbeats.start()
+        self._requests.start()
         if self.relay is not None:
             self.relay.start()
         self._fill_seats()
@@ -325,6 +331,20 @@ class Supervisor:
 
     def _workers_to_beat_for(self) -> list[NewWorker]:
         return [p.record(self._lease) for p in list(self._processes()) if p.is_beating()]
+
+    def _present_workers(self) -> list[PresentWorker]:
+        processes = [p for p in list(self._processes()) if not p.has_finished]
+        return [PresentWorker(p.worker_id, p.pid, self._state_of(p)) for p in processes]
+
+    def _state_of(self, process: WorkerProcess) -> WorkerState:
+        if process.asked_to_stop:
+            return WorkerState.STOPPING
+        return WorkerState.RESTING if self._is_resting else WorkerState.RUNNING
+
+    def _ask_for_stacks(self, worker_id: str) -> None:
+        for process in list(self._processes()):
+            if process.worker_id == worker_id:
+                process.pipe.ask_for_stacks()
 
     # --- workers that ended -----------------------------------------------------------------------
 
@@ -345,7 +365,8 @@ class Supervisor:
             self._clear(process)
 
     def _clear(self, process: WorkerProcess) -> None:
-        self._heartbeats.clear(EndedWorker(process.worker_id, process.crashed_jobs()))
+        ended = EndedWorker(process.worker_id, process.crashed_jobs(), process.why_it_ended)
+        self._heartbeats.clear(ended)
         process.close()
 
     def _after_end(self, seat: Seat, process: WorkerProcess, *, over_a_job: bool) -> None:
@@ -392,6 +413,7 @@ class Supervisor:
 
     def _let_go(self, process: WorkerProcess, why: str) -> None:
         self._leaving.append(process)
+        process.why_let_go = why
         process.stop()
         log.worker_replaced(self._logger, process.name, why)
 

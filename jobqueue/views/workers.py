@@ -6,11 +6,24 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.records import JobRecord, WorkerRecord
+from jobqueue.errors import ConfigurationError
+from jobqueue.records import (
+    JobRecord,
+    Stack,
+    WorkerEnd,
+    WorkerRecord,
+    WorkerStacks,
+    WorkerState,
+)
 from jobqueue.runner.groups import RESTING
 
+MOST_NAMED = 10
+"""How many workers an error names, at most."""
+MOST_ENDED = 1000
+"""How many workers that have ended are shown, at most."""
 MOST_RUNNING = 1000
 """How many running jobs are read, at most, to show what each worker performs."""
 
@@ -25,8 +38,10 @@ class WorkerView:
         up: how long ago it started.
         silent: how long ago its last heartbeat was.
         lost: whether its process is gone, or it has been silent for longer than its lease.
-        resting: whether it takes no jobs, after Ctrl-Z or TSTP; known only on its own machine.
-        memory_bytes: the memory of its process; None if that is not known here.
+        state: whether it takes jobs, rests or stops; on other machines as it was a minute ago, and
+            None for a worker of a former release.
+        memory_bytes: the memory of its process; on other machines as it was a minute ago, and None
+            if that is not known.
     """
 
     record: WorkerRecord
@@ -34,8 +49,13 @@ class WorkerView:
     up: timedelta
     silent: timedelta
     lost: bool
-    resting: bool
+    state: WorkerState | None
     memory_bytes: int | None
+
+    @property
+    def resting(self) -> bool:
+        """Whether it takes no jobs for now, after Ctrl-Z or TSTP."""
+        return self.state is WorkerState.RESTING and not self.lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +76,48 @@ def all_workers(adapter: Adapter) -> list[WorkerView]:
     return [_view(adapter, worker, jobs.get(worker.id, ()), now) for worker in workers]
 
 
+def ended_workers(adapter: Adapter) -> list[WorkerEnd]:
+    """Return the workers of all machines that have ended, the latest first."""
+    return adapter.ended_workers(MOST_ENDED)
+
+
+def worker_named(adapter: Adapter, name: str) -> WorkerRecord:
+    """Return the worker that a name means: its id, the beginning of it, or its name if that is one.
+
+    Raises:
+        ConfigurationError: there is none, or more than one.
+    """
+    workers = adapter.workers()
+    ways = (
+        [worker for worker in workers if worker.id == name],
+        [worker for worker in workers if worker.name == name],
+        [worker for worker in workers if name and worker.id.startswith(name)],
+    )
+    found = next(filter(None, ways), [])
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(worker.id for worker in (found or workers)[:MOST_NAMED]) or "none"
+    if found:
+        raise ConfigurationError(f"{name!r} means {len(found)} workers, give more of it: {listed}")
+    raise ConfigurationError(f"no worker is called {name!r}; there are: {listed}")
+
+
+def stacks_json(answer: WorkerStacks) -> dict[str, Any]:
+    """Return a question for stacks and its answer, as the command line and the API have it."""
+    return {
+        "worker_id": answer.worker_id,
+        "asked_at": answer.asked_at.isoformat(),
+        "asked_by": answer.asked_by,
+        "answered_at": answer.answered_at and answer.answered_at.isoformat(),
+        "stacks": [_stack_json(stack) for stack in answer.stacks],
+    }
+
+
+def _stack_json(stack: Stack) -> dict[str, Any]:
+    job = None if stack.job_id is None else {"id": stack.job_id, "name": stack.job_name}
+    return {"name": stack.name, "job": job, "frames": list(stack.frames)}
+
+
 def living_among(
     adapter: Adapter, workers: Iterable[WorkerRecord], now: datetime
 ) -> list[WorkerRecord]:
@@ -74,10 +136,16 @@ def _view(
 ) -> WorkerView:
     process = _process_of(worker)
     lost = _is_lost(adapter, worker, process, now)
-    resting = process is not None and process.is_resting and not lost
-    memory_bytes = None if process is None else process.memory_bytes
+    state, memory_bytes = _noted(worker)
+    if process is not None:
+        memory_bytes = process.memory_bytes
+        state = WorkerState.RESTING if process.is_resting else state
     up, silent = _since(worker.started_at, now), _since(worker.heartbeat_at, now)
-    return WorkerView(worker, tuple(jobs), up, silent, lost, resting, memory_bytes)
+    return WorkerView(worker, tuple(jobs), up, silent, lost, state, memory_bytes)
+
+
+def _noted(worker: WorkerRecord) -> tuple[WorkerState | None, int | None]:
+    return (None, None) if worker.note is None else (worker.note.state, worker.note.memory_bytes)
 
 
 def _since(moment: datetime, now: datetime) -> timedelta:

@@ -8,7 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 from jobqueue.config import QUEUE_NAME
-from jobqueue.records import LARGEST_ID, AttemptOutcome, ErrorState, JobState
+from jobqueue.records import (
+    LARGEST_ID,
+    LONGEST_PAUSE_TEXT,
+    AttemptOutcome,
+    ErrorState,
+    JobState,
+)
 from jobqueue.views.outlooks import Course
 
 MOST_VALUES = 50
@@ -127,6 +133,19 @@ class CancelBody(Asked):
     reason: str | None = Field(None, max_length=10_000, description="Becomes its `last_error`.")
 
 
+class PauseBody(Asked):
+    """The reason and the end of a pause."""
+
+    reason: str | None = Field(None, max_length=LONGEST_PAUSE_TEXT, description="Why it is paused.")
+    until: str | None = Field(
+        None,
+        max_length=100,
+        description="When it is resumed: a time in ISO 8601 with its zone, or how long from now: "
+        "90s, 15m, 2h, 3d. Without it: when somebody resumes it.",
+        examples=["2h", "2026-12-01T08:00:00Z"],
+    )
+
+
 class JobFilterBody(Asked):
     """A filter of jobs: everything that is given has to match, and something has to be given.
 
@@ -228,6 +247,14 @@ class JobsQuery(Asked):
     )
     limit: int = Field(50, ge=1, le=200, description="How many at most.")
     before: JobId | None = Field(None, description="The `next` of the page before.")
+
+
+class WorkersQuery(Asked):
+    """The workers to list."""
+
+    ended: Literal["true", "false"] = Field(
+        "false", description="Whether to list the workers that have ended, too."
+    )
 
 
 class StatsQuery(Asked):
@@ -444,6 +471,12 @@ class QueueAnswer(OutlookAnswer):
     more: bool = Field(description="Whether there may be more than was counted.")
     oldest_age_seconds: float = Field(description="How long the oldest due job has been due.")
     paused: bool
+    paused_at: datetime | None = Field(description="Since when it is paused.")
+    paused_until: datetime | None = Field(
+        description="When it is resumed; null for when somebody does so."
+    )
+    paused_by: str | None = Field(description="Who has paused it.")
+    reason: str | None = Field(description="Why it is paused.")
 
 
 class SampleAnswer(Answered):
@@ -504,13 +537,63 @@ class WorkerAnswer(Answered):
     lost: bool = Field(
         description="Whether its process is gone, or it has been silent for longer than its lease."
     )
+    release: str | None = Field(description="The release of the application that it runs.")
+    state: Literal["running", "resting", "stopping"] | None = Field(
+        description="Whether it takes jobs; a minute old at most, null where it is not known."
+    )
+    memory_bytes: int | None = Field(
+        description="The memory of its process; a minute old at most, null where it is not known."
+    )
     jobs: list[RunningAnswer]
+
+
+class EndedWorkerAnswer(Answered):
+    """A worker that has ended."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    release: str | None
+    started_at: datetime
+    ended_at: datetime
+    reason: str = Field(description="Why it has ended.")
 
 
 class WorkersAnswer(Answered):
     """The workers of all machines."""
 
     workers: list[WorkerAnswer]
+    ended: list[EndedWorkerAnswer] | None = Field(
+        description="Those that have ended, the latest first; null if they were not asked for."
+    )
+
+
+class StackJobAnswer(Answered):
+    """A job that a thread or a task performs."""
+
+    id: int
+    name: str | None
+
+
+class StackAnswer(Answered):
+    """The stack of a thread, or of a task of an event loop."""
+
+    name: str
+    job: StackJobAnswer | None
+    frames: list[str] = Field(
+        description="Places in the code, the innermost last; no values of variables."
+    )
+
+
+class StacksAnswer(Answered):
+    """A question for the stacks of a worker, and its answer."""
+
+    worker_id: str
+    asked_at: datetime
+    asked_by: str | None
+    answered_at: datetime | None = Field(description="Null until the worker has answered.")
+    stacks: list[StackAnswer]
 
 
 class ScheduleAnswer(Answered):

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
-from jobqueue.records import QueueDepth, SampledDepth
+from jobqueue.records import UNTIL_RESUMED, PausedQueue, QueueDepth, SampledDepth
 from jobqueue.views.outlooks import Outlook, all_outlooks, outlook_json
+from jobqueue.views.pauses import all_pauses, new_pause
 from jobqueue.web.operations import Answer, ApiCall
 from jobqueue.web.problems import Problem
 
@@ -18,8 +19,9 @@ MOST_SAMPLES = 1_440
 def list_queues(call: ApiCall) -> Answer:
     """Answer how much there is to do in each queue."""
     depths = call.adapter.queue_depths(MOST_COUNTED)
-    outlooks = all_outlooks(call.adapter, depths)
-    return Answer({"queues": [_as_json(depth, outlooks[depth.queue]) for depth in depths]})
+    outlooks, pauses = all_outlooks(call.adapter, depths), all_pauses(call.adapter)
+    shown = [_as_json(d, pauses.get(d.queue), outlooks[d.queue]) for d in depths]
+    return Answer({"queues": shown})
 
 
 def show_history(call: ApiCall) -> Answer:
@@ -43,7 +45,11 @@ def show_history(call: ApiCall) -> Answer:
 def pause(call: ApiCall) -> Answer:
     """Pause a queue, so that no jobs are claimed from it."""
     name = _queue_name(call)
-    changed = bool(call.adapter.pause_queues([name]))
+    try:
+        wanted = new_pause(call.body.until, call.body.reason, call.access.who, call.adapter.now())
+    except ValueError as error:
+        raise Problem(422, str(error)) from None
+    changed = bool(call.adapter.pause_queues([name], wanted))
     call.note("paused", f"queue {name}")
     return Answer({"name": name, "paused": True, "changed": changed})
 
@@ -78,7 +84,8 @@ def _sample_json(minute: datetime, depth: SampledDepth) -> dict[str, Any]:
     }
 
 
-def _as_json(queue: QueueDepth, outlook: Outlook) -> dict[str, Any]:
+def _as_json(queue: QueueDepth, paused: PausedQueue | None, outlook: Outlook) -> dict[str, Any]:
+    pause = UNTIL_RESUMED if paused is None else paused.pause
     return {
         "name": queue.queue,
         "due": queue.due,
@@ -87,5 +94,9 @@ def _as_json(queue: QueueDepth, outlook: Outlook) -> dict[str, Any]:
         "more": queue.more,
         "oldest_age_seconds": queue.oldest_age.total_seconds(),
         "paused": queue.paused,
+        "paused_at": paused and paused.paused_at.isoformat(),
+        "paused_until": pause.until and pause.until.isoformat(),
+        "paused_by": pause.by,
+        "reason": pause.reason,
         **outlook_json(outlook),
     }

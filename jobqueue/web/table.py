@@ -264,6 +264,10 @@ OPERATIONS = (
         queues.pause,
         Scope.OPERATE,
         {200: models.PausedAnswer},
+        body=models.PauseBody,
+        needs_body=False,
+        description="Of several pauses of a queue the newest holds. Workers resume it a few "
+        "seconds after the time `until`.",
     ),
     Operation(
         "POST",
@@ -280,6 +284,27 @@ OPERATIONS = (
         workers.list_workers,
         Scope.READ,
         {200: models.WorkersAnswer},
+        query=models.WorkersQuery,
+    ),
+    Operation(
+        "POST",
+        "/api/workers/{id}/stacks",
+        "Ask a worker where it is in its code",
+        workers.ask_for_stacks,
+        Scope.OPERATE,
+        {202: models.StacksAnswer},
+        problems=(404,),
+        description="It answers within a few seconds, also when its job hangs; GET has the answer.",
+    ),
+    Operation(
+        "GET",
+        "/api/workers/{id}/stacks",
+        "See where a worker is in its code",
+        workers.show_stacks,
+        Scope.READ,
+        {200: models.StacksAnswer},
+        problems=(404,),
+        description="The answer to the last question, which is kept for ten minutes.",
     ),
     Operation(
         "GET",

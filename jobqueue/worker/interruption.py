@@ -39,6 +39,11 @@ class Interruptible:
         self._over = False
         self._holds_off = False
 
+    @property
+    def thread_id(self) -> int | None:
+        """The thread that does the work; None before it begins and when it is over."""
+        return None if self._over else self._thread_id
+
     def run(self, work: Callable[[], T]) -> T:
         """Do the work on this thread and return its result.
 

@@ -27,6 +27,7 @@ from jobqueue.records import Outcome, Released, Succeeded
 from jobqueue.worker.handoff import Handoff, Taken
 from jobqueue.worker.interruption import Alarm, AlarmClock, Interruptible
 from jobqueue.worker.slots import Slots
+from jobqueue.worker.stacks import Whereabouts
 from jobqueue.worker.threads import Loop, LoopThread, ThreadPool
 
 STOP_NOW_SECONDS = 1.0
@@ -47,6 +48,10 @@ class Performer(Protocol):
 
     def cancel(self, taken: Taken) -> None:
         """Cancel an async job that runs, or interrupt a sync one if its class wants that."""
+        ...
+
+    def performing(self) -> list[Whereabouts]:
+        """Return the jobs that are being performed, and where. From any thread."""
         ...
 
     def close(self) -> None:
@@ -256,6 +261,7 @@ class SequentialPerformer:
         self._executor = executor
         self._alarm = alarm
         self._work = Interruptible()
+        self._thread_id: int | None = None
 
     def run(self) -> None:
         """Perform jobs until there will be no more, and return when all of them are finished.
@@ -264,6 +270,7 @@ class SequentialPerformer:
             KeyboardInterrupt: on the main thread of an application; the job is given back.
         """
         taken: Taken | None = None
+        self._thread_id = threading.get_ident()
         owns_process, out, err = self._owns_process, sys.stdout, sys.stderr
         while True:
             # Made before the job is taken, so that `stop_now` finds it whenever it comes.
@@ -298,6 +305,14 @@ class SequentialPerformer:
             executor.cancel_coroutine(taken.job)
         elif executor.interrupts_on_cancel(taken.job):
             self._alarm.call_now(partial(work.interrupt, JobCancelled))
+
+    def performing(self) -> list[Whereabouts]:
+        tasks = self._executor.executor.tasks()
+        found: list[Whereabouts] = []
+        for taken in self._handoff.taken():
+            found += [Whereabouts(taken.job, task=task) for task in tasks]
+            found.append(Whereabouts(taken.job, self._thread_id))
+        return found
 
     def close(self) -> None:
         self._executor.executor.close()
@@ -366,6 +381,17 @@ class ConcurrentPerformer:
                 self._loop.call_soon(self._cancel_task, taken)
         elif work is not None and executor.interrupts_on_cancel(taken.job):
             work.interrupt(JobCancelled)
+
+    def performing(self) -> list[Whereabouts]:
+        tasks = {id(taken): task for task, taken in list(self._tasks.items())}
+        found: list[Whereabouts] = []
+        for taken in self._handoff.taken():
+            work = self._interruptibles.get(taken.slot)
+            if id(taken) in tasks:
+                found.append(Whereabouts(taken.job, task=tasks[id(taken)]))
+            elif work is not None and not self._executor.executor.is_async(taken.job):
+                found.append(Whereabouts(taken.job, work.thread_id))
+        return found
 
     def close(self) -> None:
         # Threads whose jobs were left behind end with the process.

@@ -24,13 +24,23 @@ from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
 from jobqueue.maintenance.error_counts import ErrorCounts
 from jobqueue.maintenance.pruner import PrunerService
+from jobqueue.maintenance.requests import PresentWorker, RequestService
 from jobqueue.maintenance.rescue_reports import HooksInProcess, RescueReports
 from jobqueue.maintenance.rescue_service import RescueService
 from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.maintenance.sampler import SamplerService
 from jobqueue.maintenance.ticker import Ticker, schedules_in
 from jobqueue.perform.executor import Executor
-from jobqueue.records import LOOK_ANYWHERE, ClaimedJob, NewSchedule, NewWorker, Wakeup
+from jobqueue.records import (
+    LOOK_ANYWHERE,
+    ClaimedJob,
+    NewSchedule,
+    NewWorker,
+    Wakeup,
+    WorkerState,
+)
+from jobqueue.redaction import error_line
+from jobqueue.release import release_of_this_process
 from jobqueue.unknown_handlers import UnknownHandlers
 from jobqueue.worker.handoff import Handoff
 from jobqueue.worker.heartbeat import Heartbeat, heartbeat_of
@@ -47,9 +57,12 @@ from jobqueue.worker.performers import (
 from jobqueue.worker.pump import Pump
 from jobqueue.worker.reporter import Reporter, Tally
 from jobqueue.worker.slots import Slots
+from jobqueue.worker.stacks import StacksAnswerer, Whereabouts
 from jobqueue.worker.stats import Stats
 from jobqueue.worker.threads import ApplicationLoop
 
+ALL_DONE = "it had nothing left to do"
+BROKE_OFF = "it broke off"
 LAST_REPORT_SECONDS = 10.0
 # A sign of life comes every second.
 RELY_SECONDS = 4.0
@@ -142,6 +155,9 @@ class Worker:
         self._sampler = SamplerService(adapter, logger, frugal=not self._keeps_lease)
         self._ticker = Ticker(adapter, settings.app, logger, self._observers)
         self._until_idle = until_idle
+        self._release = release_of_this_process(settings.app_version)
+        self._why_stopping: str | None = None
+        self._stacks = StacksAnswerer(adapter, self.id, self._performing_where, logger)
 
     def run(self) -> Tally:
         """Work until `stop` is called, or until nothing is due if it is `until_idle`.
@@ -198,6 +214,10 @@ class Worker:
             rescuing = self._new_rescue_service(worker, heartbeat, rescues)
             rescuing.start()
             started.callback(rescuing.stop)
+            requests = self._new_request_service()
+            requests.start()
+            started.callback(requests.stop)
+        started.callback(self._stacks.stop)
 
     def _new_rescue_service(
         self, worker: NewWorker, heartbeat: Heartbeat, rescues: RescueReports
@@ -210,6 +230,23 @@ class Worker:
             worker.id,
             on_rescue=rescues.note,
         )
+
+    def _new_request_service(self) -> RequestService:
+        return RequestService(
+            self._adapter,
+            lambda: [PresentWorker(self.id, os.getpid(), self._state)],
+            lambda _: self.show_stacks(),
+            self._logger,
+        )
+
+    def _performing_where(self) -> list[Whereabouts]:
+        return self._performer.performing()
+
+    @property
+    def _state(self) -> WorkerState:
+        if self._handoff.closed:
+            return WorkerState.STOPPING
+        return WorkerState.RESTING if self.is_resting else WorkerState.RUNNING
 
     def _lasting_services(
         self,
@@ -242,6 +279,7 @@ class Worker:
         """
         if self._handoff.closed:
             return
+        self._why_stopping = why
         # Closed first: a signal may come in the middle of a log line, which refuses another.
         self._handoff.close()
         with suppress(RuntimeError):
@@ -274,6 +312,10 @@ class Worker:
         """Whether the worker was told to claim nothing for now."""
         return self._pump.is_resting
 
+    def show_stacks(self) -> None:
+        """Answer a question for the stacks of this worker, soon. May be called from any thread."""
+        self._stacks.answer()
+
     def wake(self, wakeup: Wakeup) -> None:
         """Look for jobs now. May be called from any thread."""
         if wakeup.concerns(self._settings.queues):
@@ -297,7 +339,13 @@ class Worker:
         Raises:
             DatabaseError: it could not be done; the end of its lease does it.
         """
-        self._reporter.report_freed(self._adapter.unregister_worker(self.id))
+        self._reporter.report_freed(self._adapter.unregister_worker(self.id, self._why_ended))
+
+    @property
+    def _why_ended(self) -> str:
+        if self._pump_error is not None:
+            return f"it failed: {error_line(self._pump_error)}"
+        return self._why_stopping or (ALL_DONE if self._handoff.closed else BROKE_OFF)
 
     def performing(self) -> list[ClaimedJob]:
         """The jobs that are being performed now, the longest first."""
@@ -367,6 +415,7 @@ class Worker:
             queues=self._settings.queues,
             concurrency=self._settings.concurrency,
             lease=self._settings.lease,
+            release=self._release,
         )
 
     def _limited(self, most_attempts: int, claimed: ClaimedJob) -> ClaimedJob:

@@ -109,7 +109,10 @@ def large(large_table: SqliteAdapter) -> Iterator[SqliteAdapter]:
 
 
 def pause(adapter: SqliteAdapter, queue: str) -> None:
-    statement = "INSERT INTO background_queues VALUES (?, '2020-01-01', '2020-01-01')"
+    statement = (
+        "INSERT INTO background_queues (name, paused_at, updated_at) "
+        "VALUES (?, '2020-01-01', '2020-01-01')"
+    )
     adapter.database.write(lambda c: c.exec_driver_sql(statement, (queue,)))
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import re
+import socket
 
 import pytest
 
@@ -103,3 +106,38 @@ def test_mistakes(empty_project: Project, command: str) -> None:
     run = empty_project.jobs(command, "email", "--database-url", "memory://")
     assert (run.exit_code, run.out) == (2, "")
     assert "memory://, which every process has for itself" in run.err
+
+
+def test_a_pause_says_who_why_and_until_when(project: Project) -> None:
+    run = project.jobs("pause", "email", "--until", "2h", "--reason", "the mail server is down")
+    assert run.exit_code == 0, run.err
+    assert re.fullmatch(r"Queue email is paused until .* UTC; 0 jobs wait in it\.\n", run.out)
+    who = rf"{re.escape(getpass.getuser())}@{re.escape(socket.gethostname())}"
+    line = rf"paused until \d{{4}}-.* UTC by {who}: the mail server is down"
+    assert re.search(line, project.jobs("status").out)
+    [queue] = json.loads(project.jobs("status", "--json").out)["queues"]
+    assert re.fullmatch(who, queue["paused_by"])
+    assert queue["reason"] == "the mail server is down"
+    assert queue["paused_until"].endswith("+00:00")
+    assert project.jobs("pause", "email").out.startswith("Queue email was paused already")
+    [queue] = json.loads(project.jobs("status", "--json").out)["queues"]
+    assert (queue["paused"], queue["paused_until"], queue["reason"]) == (True, None, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--until", "soon"), "expected a time such as"),
+        (("--until", "2000-01-01T08:00"), "in the past"),
+        (("--until", "0h"), "in the past"),
+        (("--until", "9999-12-31"), "more than ten years"),
+        (("--until", "999999999d"), "more than ten years"),
+        (("--reason", "x" * 501), "write up to 500"),
+    ],
+)
+def test_a_pause_that_cannot_be_is_refused(
+    project: Project, options: tuple[str, ...], says: str
+) -> None:
+    run = project.jobs("pause", "email", *options)
+    assert (run.exit_code, says in run.err) == (2, True), run.err
+    assert paused_queues(project) == []

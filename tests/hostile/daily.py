@@ -29,12 +29,15 @@ from jobqueue.records import (
     NewWorker,
     Stat,
     UsedKey,
+    WorkerNote,
+    WorkerState,
 )
 from jobqueue.views.jobs import job_view
+from jobqueue.views.pauses import all_pauses, pause_text
 from jobqueue.views.queues import unattended_queues
 from jobqueue.views.schedules import all_schedules
 from jobqueue.views.stats import all_stats
-from jobqueue.views.workers import all_workers, living_among
+from jobqueue.views.workers import all_workers, ended_workers, living_among, stacks_json
 from tests.conftest import wait_until
 from tests.sample_jobs import Note, calls
 
@@ -66,6 +69,10 @@ def _of_workers(adapter: Adapter) -> Iterator[Step]:
     yield "due in", adapter.due_in
     yield "key", lambda: _use_key(adapter)
     yield "pause", lambda: adapter.pause_queues(["honest"])
+    yield "resume what is over", adapter.resume_due_queues
+    note = WorkerNote(WorkerState.RUNNING, 1)
+    yield "note", lambda: adapter.note_workers({"honest": note, "odd": note})
+    yield "asked for stacks", lambda: adapter.workers_asked_for_stacks(["honest", "odd"])
     yield "resume", lambda: adapter.resume_queues(["honest"])
     yield "retry", lambda: adapter.retry(JobFilter(states=(JobState.FAILED,)))
     yield "honest job again", lambda: _perform_honest(adapter)
@@ -84,6 +91,9 @@ def _of_lookers(adapter: Adapter) -> Iterator[Step]:
     yield "capped depths", lambda: adapter.queue_depths(1000)
     yield "running", lambda: adapter.running_jobs(50)
     yield "workers", lambda: all_workers(adapter)
+    yield "ended workers", lambda: ended_workers(adapter)
+    yield "stacks", lambda: _stacks(adapter)
+    yield "pauses", lambda: [pause_text(one.pause) for one in all_pauses(adapter).values()]
     yield "unattended", lambda: _unattended(adapter)
     yield "schedules", lambda: all_schedules(adapter)
     yield "all stats", lambda: all_stats(adapter, timedelta(hours=1), 1000)
@@ -97,6 +107,12 @@ def _of_lookers(adapter: Adapter) -> Iterator[Step]:
     yield "some samples", lambda: adapter.samples(timedelta(days=10_000), "odd", 7)
     yield "tokens", adapter.tokens
     yield "health", adapter.health
+
+
+def _stacks(adapter: Adapter) -> None:
+    found = adapter.stacks_of("odd")
+    if found is not None:
+        stacks_json(found)
 
 
 def _perform_honest(adapter: Adapter) -> None:

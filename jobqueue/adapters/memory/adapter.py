@@ -11,9 +11,11 @@ from jobqueue.adapters.memory.leases import MemoryLeases
 from jobqueue.adapters.memory.path import MemoryPath
 from jobqueue.adapters.memory.reads import MemoryReads
 from jobqueue.adapters.memory.retention import MemoryRetention
+from jobqueue.adapters.memory.roster import MemoryRoster
 from jobqueue.adapters.memory.samples import MemorySamples
 from jobqueue.adapters.memory.schedules import MemorySchedules
 from jobqueue.adapters.memory.schema import MemorySchema
+from jobqueue.adapters.memory.stacks import MemoryStacks
 from jobqueue.adapters.memory.stats import MemoryStats
 from jobqueue.adapters.memory.store import MemoryStore
 from jobqueue.adapters.memory.tokens import MemoryTokens
@@ -41,6 +43,8 @@ class MemoryAdapter(ComposedAdapter):
                 transactions=MemoryTransactions(store),
                 wakeups=MemoryWakeups(store),
                 leases=MemoryLeases(store),
+                roster=MemoryRoster(store),
+                stacks=MemoryStacks(store),
                 reads=MemoryReads(store),
                 attempts=MemoryAttempts(store),
                 control=MemoryControl(store),

@@ -9,7 +9,15 @@ from datetime import datetime
 
 from jobqueue.adapters.memory.store import MemoryRole
 from jobqueue.adapters.roles.control import ControlRole
-from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState, Wakeup
+from jobqueue.records import (
+    UNFINISHED_STATES,
+    UNTIL_RESUMED,
+    JobFilter,
+    JobState,
+    Pause,
+    PausedQueue,
+    Wakeup,
+)
 from jobqueue.stored import StoredJob, kept_by
 
 
@@ -114,20 +122,34 @@ class MemoryControl(MemoryRole, ControlRole):
                 self._store.remove(record.id)
         return kept_by(self._store.adapter, records)
 
-    def pause_queues(self, queues: Collection[str]) -> set[str]:
+    def pause_queues(self, queues: Collection[str], pause: Pause = UNTIL_RESUMED) -> set[str]:
         with self._store.lock:
-            changed = set(queues) - self._store.paused
-            self._store.paused |= changed
+            now, paused = self._store.now(), self._store.paused
+            changed = set(queues) - paused.keys()
+            for name in queues:
+                since = paused[name].paused_at if name in paused else now
+                paused[name] = PausedQueue(name, since, pause)
             return changed
 
     def resume_queues(self, queues: Collection[str]) -> set[str]:
         with self._store.lock:
-            changed = set(queues) & self._store.paused
-            self._store.paused -= changed
+            changed = set(queues) & self._store.paused.keys()
+            for name in changed:
+                del self._store.paused[name]
             if changed:
                 self._store.wake(Wakeup(frozenset(changed)))
             return changed
 
+    def resume_due_queues(self) -> set[str]:
+        with self._store.lock:
+            now = self._store.now()
+            untils = {name: paused.pause.until for name, paused in self._store.paused.items()}
+            return self.resume_queues([n for n, until in untils.items() if until and until <= now])
+
     def paused_queues(self) -> set[str]:
         with self._store.lock:
             return set(self._store.paused)
+
+    def pauses(self) -> list[PausedQueue]:
+        with self._store.lock:
+            return sorted(self._store.paused.values(), key=lambda paused: paused.name)

@@ -7,9 +7,17 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
-from jobqueue.adapters.roles.leases import LeasesRole
+from jobqueue.adapters.roles.leases import ASKED, LEASE_ENDED, PROCESS_DIED, LeasesRole
 from jobqueue.adapters.settlement import GIVEN_BACK, Freed
-from jobqueue.records import ChargedJob, CrashedJob, JobState, NewWorker, Rescue, WorkerRecord
+from jobqueue.records import (
+    ChargedJob,
+    CrashedJob,
+    JobState,
+    NewWorker,
+    Rescue,
+    WorkerEnd,
+    WorkerRecord,
+)
 from jobqueue.stored import kept_by
 
 NOTHING_CHARGED: Mapping[int, str] = MappingProxyType({})
@@ -35,6 +43,7 @@ class MemoryLeases(MemoryRole, LeasesRole):
                 lease=worker.lease,
                 started_at=now,
                 heartbeat_at=now,
+                release=worker.release,
             )
 
     def beat(self, worker_ids: Collection[str]) -> set[str]:
@@ -47,9 +56,9 @@ class MemoryLeases(MemoryRole, LeasesRole):
                 )
             return known
 
-    def unregister_worker(self, worker_id: str) -> Rescue:
+    def unregister_worker(self, worker_id: str, why: str = ASKED) -> Rescue:
         with self._store.lock:
-            self._store.workers.pop(worker_id, None)
+            self._remove(worker_id, why)
             return self._rescue(worker_id, self._free_jobs_of(worker_id, GIVEN_BACK))
 
     def workers(self) -> list[WorkerRecord]:
@@ -58,18 +67,33 @@ class MemoryLeases(MemoryRole, LeasesRole):
                 self._store.workers.values(), key=lambda worker: (worker.started_at, worker.id)
             )
 
-    def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
+    def _remove(self, worker_id: str, why: str | None) -> bool:
+        """Remove a worker and store its end; return whether there was one.
+
+        Without a reason, that of an earlier end stays.
+        """
+        worker = self._store.workers.pop(worker_id, None)
+        if worker is not None and (why is not None or worker_id not in self._store.ended):
+            end = WorkerEnd.of(worker, self._store.now(), why or PROCESS_DIED)
+            self._store.ended[worker_id] = end
+        return worker is not None
+
+    def rescue(self, seen: WorkerRecord, error: str, why: str = LEASE_ENDED) -> Rescue | None:
         with self._store.lock:
             known = self._store.workers.get(seen.id)
             if known is None or known.heartbeat_at != seen.heartbeat_at:
                 return None
-            del self._store.workers[seen.id]
+            self._remove(seen.id, why)
             freed = self._free_jobs_of(seen.id, Freed.lost(error))
             return self._rescue(seen.id, freed, dict.fromkeys(freed, error))
 
-    def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
+    def rescue_crashed(
+        self, worker_id: str, performing: Sequence[CrashedJob], why: str | None = None
+    ) -> Rescue:
         with self._store.lock:
-            self._store.workers.pop(worker_id, None)
+            removed, known = self._remove(worker_id, why), self._store.ended
+            if why is not None and not removed and worker_id in known:
+                known[worker_id] = replace(known[worker_id], reason=why)
             ended = [job for job in performing if self._end_crashed(worker_id, job)]
             charged = {job.id: job.error for job in ended}
             given_back = self._free_jobs_of(worker_id, GIVEN_BACK)

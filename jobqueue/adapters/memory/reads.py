@@ -60,7 +60,7 @@ class MemoryReads(MemoryRole, ReadsRole):
         unfinished = [
             row.record for row in self._store.matching(JobFilter(states=UNFINISHED_STATES))
         ]
-        names = {record.queue for record in unfinished} | self._store.paused
+        names = {record.queue for record in unfinished} | self._store.paused.keys()
         return [
             depth_of(
                 name, [r for r in unfinished if r.queue == name], now, name in self._store.paused

@@ -25,7 +25,9 @@ from jobqueue.records import (
     JobRecord,
     JobState,
     JsonValue,
+    PausedQueue,
     Wakeup,
+    WorkerEnd,
     WorkerRecord,
 )
 from jobqueue.stored import StoredJob, kept_by
@@ -62,8 +64,9 @@ class MemoryStore:
         self.due: dict[str, list[Position]] = {}
         self.later: list[tuple[datetime, int]] = []
         self.workers: dict[str, WorkerRecord] = {}
-        self.paused: set[str] = set()
         self.attempts: dict[int, list[AttemptRecord]] = {}
+        self.ended: dict[str, WorkerEnd] = {}
+        self.paused: dict[str, PausedQueue] = {}
 
     def _begin_alone(self) -> None:
         """Begin with a new lock, which no thread holds, and without listeners."""

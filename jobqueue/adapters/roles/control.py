@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
-from jobqueue.records import JobFilter
+from jobqueue.records import UNTIL_RESUMED, JobFilter, Pause, PausedQueue
 from jobqueue.stored import StoredJob
 
 
@@ -78,12 +78,13 @@ class ControlRole(Protocol):
         """Delete a few jobs, whose ids are given, as `delete` does; return them as they were."""
         ...
 
-    def pause_queues(self, queues: Collection[str]) -> set[str]:
+    def pause_queues(self, queues: Collection[str], pause: Pause = UNTIL_RESUMED) -> set[str]:
         """Pause queues, so that nothing is claimed from them; return those that were not paused.
 
         Claims that begin after this has returned pass them over, on every machine, until
         `resume_queues`. Jobs that were claimed before are performed and settled. A queue need not
-        have had a job yet.
+        have had a job yet. For one that is paused already, the newest `pause` is the one that
+        holds.
         """
         ...
 
@@ -91,6 +92,17 @@ class ControlRole(Protocol):
         """Resume queues, so that jobs are claimed from them; return those that were paused."""
         ...
 
+    def resume_due_queues(self) -> set[str]:
+        """Resume the queues whose pause is over; return their names.
+
+        Of several that call it at the same time, one gets each name. Cheap if there is none.
+        """
+        ...
+
     def paused_queues(self) -> set[str]:
         """The names of the queues that are paused."""
+        ...
+
+    def pauses(self) -> list[PausedQueue]:
+        """The queues that are paused, ordered by name: until when, by whom and why."""
         ...

@@ -7,6 +7,9 @@ from typing import Protocol
 
 from jobqueue.records import CrashedJob, NewWorker, Rescue, WorkerRecord
 
+ASKED, LEASE_ENDED, PROCESS_DIED = "it was asked to", "its lease ended", "its process died"
+"""The reasons for which workers end, where nobody knows a better one."""
+
 
 class LeasesRole(Protocol):
     """The role that keeps workers, and frees the jobs of those that are gone.
@@ -27,10 +30,11 @@ class LeasesRole(Protocol):
         """
         ...
 
-    def unregister_worker(self, worker_id: str) -> Rescue:
+    def unregister_worker(self, worker_id: str, why: str = ASKED) -> Rescue:
         """Remove a worker. The jobs that it still holds become ready, with the attempt refunded.
 
-        Jobs that somebody has cancelled end cancelled.
+        Jobs that somebody has cancelled end cancelled. Its end is stored, with the reason `why`,
+        as by all methods here that remove a worker.
         """
         ...
 
@@ -45,7 +49,7 @@ class LeasesRole(Protocol):
         """
         return None
 
-    def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
+    def rescue(self, seen: WorkerRecord, error: str, why: str = LEASE_ENDED) -> Rescue | None:
         """Free the jobs of a worker that was found dead, unless it has given a sign of life since.
 
         Its jobs are due at once, the attempt spent; those without another attempt are failed with
@@ -56,12 +60,17 @@ class LeasesRole(Protocol):
         """
         ...
 
-    def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
+    def rescue_crashed(
+        self, worker_id: str, performing: Sequence[CrashedJob], why: str | None = None
+    ) -> Rescue:
         """Free the jobs of a worker whose process was seen to die, and remove the worker.
 
         For the jobs that it was `performing` the attempt is spent, and the guilty are charged a
         crash. They become ready after their delay, or fail when their attempts are used up or
         they have crashed three times. Jobs that it had not started are refunded and due at once.
+        If a reason is given and the worker has removed itself before, that one is stored for its
+        end: who has seen the process end knows better. Without one, the reason of an earlier end
+        stays.
         """
         ...
 

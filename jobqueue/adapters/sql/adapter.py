@@ -16,9 +16,11 @@ from jobqueue.adapters.sql.path import SqlPath
 from jobqueue.adapters.sql.reads import SqlReads
 from jobqueue.adapters.sql.retention import SqlRetention
 from jobqueue.adapters.sql.role import SqlParts
+from jobqueue.adapters.sql.roster import SqlRoster
 from jobqueue.adapters.sql.samples import SqlSamples
 from jobqueue.adapters.sql.schedules import SqlSchedules
 from jobqueue.adapters.sql.schema import SqlSchema
+from jobqueue.adapters.sql.stacks import SqlStacks
 from jobqueue.adapters.sql.stats import SqlStats
 from jobqueue.adapters.sql.tokens import SqlTokens
 from jobqueue.adapters.sql.transactions import SqlTransactions
@@ -53,6 +55,8 @@ class SqlAdapter(ComposedAdapter):
                 transactions=transactions,
                 wakeups=wakeups,
                 leases=leases,
+                roster=SqlRoster(parts),
+                stacks=SqlStacks(parts),
                 reads=SqlReads(parts),
                 attempts=SqlAttempts(parts),
                 control=SqlControl(parts),

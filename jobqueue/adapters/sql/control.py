@@ -7,18 +7,37 @@ from collections.abc import Callable, Collection, Mapping
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Delete, Update, bindparam, case, delete, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Delete,
+    Row,
+    Update,
+    bindparam,
+    case,
+    delete,
+    select,
+    update,
+)
 
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.attempts import forget_attempts
 from jobqueue.adapters.sql.database import FOR_EVER
 from jobqueue.adapters.sql.named import Named
-from jobqueue.adapters.sql.readings import decoded
+from jobqueue.adapters.sql.readings import decoded, name_or_none
 from jobqueue.adapters.sql.role import CANCEL_REQUESTED, SqlRole, held_by, rows_where
-from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
+from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue, to_name, to_utc
 from jobqueue.errors import RowLocked
-from jobqueue.records import UNFINISHED_STATES, JobFilter, JobState, Wakeup
+from jobqueue.records import (
+    UNFINISHED_STATES,
+    UNTIL_RESUMED,
+    JobFilter,
+    JobState,
+    Pause,
+    PausedQueue,
+    Wakeup,
+)
 from jobqueue.stored import StoredJob
 
 # The time is a placeholder: a queue that is not paused is given another in the same transaction.
@@ -27,6 +46,9 @@ HAVE_QUEUE = Named(
     "ON CONFLICT (name) DO NOTHING"
 )
 
+IS_PAUSED: ColumnElement[bool] = BackgroundQueue.paused_at.is_not(None)
+RESUMED = dict.fromkeys(("paused_at", "paused_until", "paused_by", "reason"))
+"""The columns of a queue that is not paused."""
 MOST_ATTEMPTS = 2**31 - 1
 """The largest number in the column."""
 
@@ -181,38 +203,83 @@ class SqlControl(SqlRole, ControlRole):
         rows = self.database.write(lambda connection: connection.execute(returning).all())
         return self._records(sorted(rows, key=attrgetter("id")))
 
-    def pause_queues(self, queues: Collection[str]) -> set[str]:
+    def pause_queues(self, queues: Collection[str], pause: Pause = UNTIL_RESUMED) -> set[str]:
+        now = self.time.now()
+        change: Any = update(BackgroundQueue).values(
+            paused_until=pause.until, paused_by=pause.by, reason=pause.reason, updated_at=now
+        )
 
         def work(connection: Connection) -> set[str]:
             for name in _in_order(queues):
                 connection.execute(HAVE_QUEUE.on(connection), {"name": name})
-            return self._set_paused(connection, queues, paused=True)
+                connection.execute(change.where(BackgroundQueue.name == name))
+            return _changed(connection, queues, ~IS_PAUSED, {"paused_at": now})
 
         return self.database.write(work)
 
     def resume_queues(self, queues: Collection[str]) -> set[str]:
-        resumed = self.database.write(lambda c: self._set_paused(c, queues, paused=False))
-        self.announcer.announce(Wakeup(queues=frozenset(resumed)) if resumed else None)
-        return resumed
+        values = RESUMED | {"updated_at": self.time.now()}
+        resumed = self.database.write(lambda c: _changed(c, queues, IS_PAUSED, values))
+        return self._announce_resumed(resumed)
+
+    def resume_due_queues(self) -> set[str]:
+        now = self.time.now()
+        # A former release leaves the end of an earlier pause as it is when it pauses a queue.
+        is_over = (
+            (BackgroundQueue.paused_until <= now)
+            & (BackgroundQueue.paused_until >= BackgroundQueue.paused_at)
+        )  # fmt: skip
+        due = select(BackgroundQueue.name).where(is_over)
+        if not self.database.read(lambda connection: connection.execute(due.limit(1)).first()):
+            return set()
+        unlocked = due.with_for_update(skip_locked=True)
+        resume: Any = (
+            update(BackgroundQueue)
+            .where(BackgroundQueue.name.in_(unlocked), is_over)
+            .values(RESUMED | {"updated_at": now})
+            .returning(BackgroundQueue.name)
+        )
+        names = self.database.write(lambda c: c.execute(resume).scalars().all())
+        return self._announce_resumed(set(map(to_name, names)))
+
+    def _announce_resumed(self, queues: set[str]) -> set[str]:
+        """Announce the jobs of queues that were resumed, and return the queues."""
+        self.announcer.announce(Wakeup(queues=frozenset(queues)) if queues else None)
+        return queues
 
     def paused_queues(self) -> set[str]:
         return self.database.read(queries.paused_queues)
 
-    def _set_paused(
-        self, connection: Connection, queues: Collection[str], *, paused: bool
-    ) -> set[str]:
-        """Pause or resume queues; return those that changed."""
-        was_paused, now = BackgroundQueue.paused_at.is_not(None), self.time.now()
-        change: Any = (
-            update(BackgroundQueue)
-            .where(~was_paused if paused else was_paused)
-            .values(paused_at=now if paused else None, updated_at=now)
-        )
-        return {
-            name
-            for name in _in_order(queues)
-            if connection.execute(change.where(BackgroundQueue.name == name)).rowcount
-        }
+    def pauses(self) -> list[PausedQueue]:
+        queue: Any = BackgroundQueue
+        columns = (queue.name, queue.paused_at, queue.paused_until, queue.paused_by, queue.reason)
+        query = select(*columns).where(IS_PAUSED).order_by(queue.name)
+        rows: Any = self.database.read(lambda connection: connection.execute(query).all())
+        return [_paused_queue(row) for row in rows]
+
+
+def _changed(
+    connection: Connection,
+    queues: Collection[str],
+    which: ColumnElement[bool],
+    values: Mapping[str, Any],
+) -> set[str]:
+    """Change those of some queues that fulfil a condition; return their names."""
+    change: Any = update(BackgroundQueue).where(which).values(values)
+    return {
+        name
+        for name in _in_order(queues)
+        if connection.execute(change.where(BackgroundQueue.name == name)).rowcount
+    }
+
+
+def _paused_queue(row: Row[Any]) -> PausedQueue:
+    since = to_utc(row.paused_at)
+    until = None if row.paused_until is None else to_utc(row.paused_until)
+    if until is not None and until < since:  # of an earlier pause
+        until = None
+    pause = Pause(until, name_or_none(row.paused_by), name_or_none(row.reason))
+    return PausedQueue(to_name(row.name), since, pause)
 
 
 def _in_order(names: Collection[str]) -> list[str]:

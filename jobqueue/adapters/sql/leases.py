@@ -28,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from jobqueue.adapters.roles.leases import LeasesRole
+from jobqueue.adapters.roles.leases import ASKED, LEASE_ENDED, PROCESS_DIED, LeasesRole
 from jobqueue.adapters.settlement import GIVEN_BACK, Freed
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.attempts import EndedAttempt, note_attempts
@@ -42,6 +42,7 @@ from jobqueue.adapters.sql.role import (
     held_by,
     rows_where,
 )
+from jobqueue.adapters.sql.roster import KNOWN_AT_THE_END, correct_end, forget_end, store_end
 from jobqueue.adapters.sql.tables import DAWN, DUSK, JOBS, WORKERS, to_name, to_utc
 from jobqueue.records import (
     AttemptOutcome,
@@ -90,6 +91,7 @@ class SqlLeases(SqlRole, LeasesRole):
             started_at=now,
             heartbeat_at=now,
             details=self._details_of(worker) or None,
+            release=worker.release,
         )
         self._beats.write_in_one_statement(
             lambda c: c.execute(statement), answer_seconds=BEAT_SECONDS
@@ -111,10 +113,10 @@ class SqlLeases(SqlRole, LeasesRole):
         )
         return set(known)
 
-    def unregister_worker(self, worker_id: str) -> Rescue:
+    def unregister_worker(self, worker_id: str, why: str = ASKED) -> Rescue:
 
         def work(connection: Connection, passing_over: bool) -> Rescue:
-            connection.execute(_without(worker_id, passing_over))
+            self._remove(connection, worker_id, why, passing_over)
             rows = self._free(connection, worker_id, GIVEN_BACK, passing_over)
             return self._rescue(connection, worker_id, rows, passing_over)
 
@@ -125,15 +127,14 @@ class SqlLeases(SqlRole, LeasesRole):
         rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=BEAT_SECONDS)
         return [queries.worker_record(row) for row in rows]
 
-    def rescue(self, seen: WorkerRecord, error: str) -> Rescue | None:
+    def rescue(self, seen: WorkerRecord, error: str, why: str = LEASE_ENDED) -> Rescue | None:
         unchanged = _is_still_at(seen.heartbeat_at)
 
         def work(connection: Connection, passing_over: bool) -> Rescue | None:
             # The worker may have been frozen when it was seen, and be about to beat now.
             if self.is_living(seen):
                 return None
-            removed = connection.execute(_without(seen.id, passing_over, unchanged)).rowcount
-            if not removed:
+            if not self._remove(connection, seen.id, why, passing_over, unchanged):
                 is_locked = passing_over and _has_worker(connection, seen.id, unchanged)
                 return Rescue(seen.id, worker_is_locked=True) if is_locked else None
             rows = self._free(connection, seen.id, Freed.lost(error), passing_over)
@@ -141,13 +142,17 @@ class SqlLeases(SqlRole, LeasesRole):
 
         return self._announced(self.database.write_giving_way(work))
 
-    def rescue_crashed(self, worker_id: str, performing: Sequence[CrashedJob]) -> Rescue:
+    def rescue_crashed(
+        self, worker_id: str, performing: Sequence[CrashedJob], why: str | None = None
+    ) -> Rescue:
         performed = [
             (JOBS.c.id == job.id) & (JOBS.c.claim_token == job.token) for job in performing
         ]
 
         def work(connection: Connection, passing_over: bool) -> Rescue:
-            connection.execute(_without(worker_id, passing_over))
+            removed = self._remove(connection, worker_id, why, passing_over)
+            if why is not None and not removed:
+                correct_end(connection, worker_id, why, passing_over)
             rows: list[Any] = []
             for job, is_it in zip(performing, performed, strict=True):
                 crashed = Freed.crashed(job)
@@ -190,6 +195,28 @@ class SqlLeases(SqlRole, LeasesRole):
             return self._rescue(connection, worker_id, rows, False)
 
         return self._announced(self.database.write_giving_way(work))
+
+    def _remove(
+        self,
+        connection: Connection,
+        worker_id: str,
+        why: str | None,
+        passing_over: bool,
+        which: ColumnElement[bool] = ALL,
+    ) -> bool:
+        """Remove a worker's row and store its end; return whether there was one.
+
+        Without a reason, that of an earlier end stays: the worker was registered once more by a
+        beat that came late.
+        """
+        removal = _without(worker_id, passing_over, which).returning(*KNOWN_AT_THE_END)
+        row = connection.execute(removal).first()
+        if row is not None:
+            now = self.time.read(connection)
+            if why is not None:
+                forget_end(connection, to_name(row.id), passing_over)
+            store_end(connection, row, now, why or PROCESS_DIED)
+        return row is not None
 
     def _free(
         self,

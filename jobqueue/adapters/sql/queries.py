@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -37,13 +37,25 @@ from jobqueue.adapters.sql.tables import (
     to_name,
     to_utc,
 )
-from jobqueue.records import LARGEST_ID, Between, JobFilter, JobState, QueueDepth, WorkerRecord
+from jobqueue.records import (
+    LARGEST_ID,
+    Between,
+    JobFilter,
+    JobState,
+    QueueDepth,
+    WorkerNote,
+    WorkerRecord,
+    WorkerState,
+)
 from jobqueue.stored import StoredJob
 
 MOST_QUEUES = 1000
 """How many queues are shown. Anybody may make as many as there are jobs."""
 PROCESS = "process"
 """The key of a worker's `details` that has the identity of its process."""
+
+STATE, MEMORY = "state", "memory_bytes"
+"""The keys of a worker's `details` that say how it was when that was last stored."""
 
 DEFAULT_LEASE = timedelta(seconds=30)
 NO_PID = 0
@@ -244,7 +256,8 @@ def job_record(row: Row[Any]) -> StoredJob:
 
 def worker_record(row: Row[Any]) -> WorkerRecord:
     """A row of `workers_query` as a record."""
-    process = mapping(row.details).get(PROCESS)
+    details = mapping(row.details)
+    process = details.get(PROCESS)
     return WorkerRecord(
         id=to_name(row.id),
         name=to_name(row.name),
@@ -256,4 +269,14 @@ def worker_record(row: Row[Any]) -> WorkerRecord:
         started_at=to_utc(row.started_at),
         heartbeat_at=to_utc(row.heartbeat_at),
         process=process if isinstance(process, str) else None,
+        release=name_or_none(row.release),
+        note=_worker_note(details),
     )
+
+
+def _worker_note(details: Mapping[str, Any]) -> WorkerNote | None:
+    state, memory_bytes = details.get(STATE), details.get(MEMORY)
+    if state not in list(WorkerState):
+        return None
+    known = type(memory_bytes) is int and 0 < memory_bytes <= LARGEST_ID
+    return WorkerNote(WorkerState(state), memory_bytes if known else None)

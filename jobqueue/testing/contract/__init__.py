@@ -16,9 +16,11 @@ from jobqueue.testing.contract.leases import LeasesContract
 from jobqueue.testing.contract.path import PathContract
 from jobqueue.testing.contract.reads import ReadsContract
 from jobqueue.testing.contract.retention import RetentionContract
+from jobqueue.testing.contract.roster import RosterContract
 from jobqueue.testing.contract.samples import SamplesContract
 from jobqueue.testing.contract.schedules import SchedulesContract
 from jobqueue.testing.contract.schema import SchemaContract
+from jobqueue.testing.contract.stacks import StacksContract
 from jobqueue.testing.contract.stats import StatsContract
 from jobqueue.testing.contract.tokens import TokensContract
 from jobqueue.testing.contract.transactions import TransactionContract
@@ -36,9 +38,11 @@ __all__ = [
     "PathContract",
     "ReadsContract",
     "RetentionContract",
+    "RosterContract",
     "SamplesContract",
     "SchedulesContract",
     "SchemaContract",
+    "StacksContract",
     "StatsContract",
     "TokensContract",
     "TransactionContract",
@@ -50,6 +54,8 @@ class AdapterContract(
     PathContract,
     WakeupsContract,
     LeasesContract,
+    RosterContract,
+    StacksContract,
     ReadsContract,
     AttemptsContract,
     ControlContract,

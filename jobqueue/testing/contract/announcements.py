@@ -22,6 +22,7 @@ from jobqueue.records import (
     Failed,
     JobFilter,
     Outcome,
+    Pause,
     Released,
     Retried,
     UsedKey,
@@ -176,6 +177,13 @@ def resume_queues(adapter: Adapter) -> Act:
     return lambda: adapter.resume_queues(["default"])
 
 
+def resume_due_queues(adapter: Adapter) -> Act:
+    """Resume a queue whose pause is over."""
+    adapter.pause_queues(["default"], Pause(adapter.now()))
+    enqueue_one(adapter)
+    return adapter.resume_due_queues
+
+
 MAKES_READY: Mapping[str, tuple[Scenario, ...]] = {
     "enqueue": (enqueue, enqueue_many, enqueue_some_due),
     "enqueue_once": (enqueue_once,),
@@ -195,6 +203,7 @@ MAKES_READY: Mapping[str, tuple[Scenario, ...]] = {
     "release_strays": (release_strays,),
     "retry": (retry_a_failed_one, retry_a_waiting_one),
     "resume_queues": (resume_queues,),
+    "resume_due_queues": (resume_due_queues,),
 }
 
 MAKES_NOTHING_READY = frozenset(
@@ -223,6 +232,7 @@ MAKES_NOTHING_READY = frozenset(
         "queue_depths",
         "running_jobs",
         "paused_queues",
+        "pauses",
         "cancel",
         "cancel_each",
         "request_cancel",
@@ -241,6 +251,14 @@ MAKES_NOTHING_READY = frozenset(
         "prune_stats",
         "prune_hours",
         "roll_up_stats",
+        "note_workers",
+        "ended_workers",
+        "prune_ended_workers",
+        "ask_for_stacks",
+        "workers_asked_for_stacks",
+        "answer_with_stacks",
+        "stacks_of",
+        "prune_stacks",
         "declare_handlers",
         "declared_handlers",
         # A schedule's jobs come by `enqueue_ticks`.

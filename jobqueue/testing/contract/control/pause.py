@@ -10,7 +10,17 @@ import pytest
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
-from jobqueue.records import Failed, JobFilter, JobState, Released, Retried, Succeeded
+from jobqueue.records import (
+    UNTIL_RESUMED,
+    Failed,
+    JobFilter,
+    JobState,
+    Pause,
+    PausedQueue,
+    Released,
+    Retried,
+    Succeeded,
+)
 from jobqueue.testing.contract.base import (
     ContractBase,
     a_claim,
@@ -28,7 +38,7 @@ AWKWARD_NAMES = ("A", "a.b", "a:b", "a-b", "a_b", "a" * 128)
 
 
 class PauseContract(ContractBase):
-    """Tests `pause_queues`, `resume_queues` and `paused_queues`."""
+    """Tests the methods that pause and resume queues, and list those that are paused."""
 
     @pytest.mark.parametrize("queues", WAYS_TO_CLAIM)
     def test_a_paused_queue_is_not_claimed_from(
@@ -178,5 +188,62 @@ class PauseContract(ContractBase):
             changed = list(pool.map(pause, (True, False, True, False)))
             resumed = list(pool.map(lambda _: adapter.resume_queues(names), range(4)))
         assert sorted(name for some in changed for name in some) == names
+        assert sorted(name for some in resumed for name in some) == names
+        assert adapter.paused_queues() == set()
+
+    def test_a_pause_says_until_when_by_whom_and_why(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        paused_at = clock.now()
+        pause = Pause(paused_at + MINUTE, "ada@laptop", "the mail server is down")
+        assert adapter.pause_queues(["b"], pause) == {"b"}
+        clock.advance(1)
+        assert adapter.pause_queues(["a"]) == {"a"}
+        assert adapter.pauses() == [
+            PausedQueue("a", clock.now(), UNTIL_RESUMED),
+            PausedQueue("b", paused_at, pause),
+        ]
+        adapter.resume_queues(["b"])
+        assert [paused.name for paused in adapter.pauses()] == ["a"]
+        adapter.pause_queues(["b"])
+        assert adapter.pauses()[1] == PausedQueue("b", clock.now(), UNTIL_RESUMED)
+
+    @pytest.mark.parametrize("newer", [UNTIL_RESUMED, Pause(by="ben", reason="and the next one")])
+    def test_the_newest_pause_holds(
+        self, adapter: Adapter, clock: ManualClock, newer: Pause
+    ) -> None:
+        paused_at = clock.now()
+        adapter.pause_queues(["a"], Pause(paused_at + MINUTE, "ada", "a reason"))
+        clock.advance(1)
+        assert adapter.pause_queues(["a"], newer) == set()
+        assert adapter.pauses() == [PausedQueue("a", paused_at, newer)]
+        clock.advance(MINUTE)
+        assert adapter.resume_due_queues() == set()
+        assert adapter.paused_queues() == {"a"}
+
+    def test_a_queue_resumes_when_its_time_has_come(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        made = enqueue_one(adapter, new_job(queue="a"))
+        until = clock.now() + MINUTE
+        adapter.pause_queues(["a", "b"], Pause(until))
+        adapter.pause_queues(["later"], Pause(until + MINUTE))
+        adapter.pause_queues(["for good"])
+        clock.advance(MINUTE.total_seconds() - 1)
+        assert adapter.resume_due_queues() == set()
+        assert adapter.claim(a_claim()) == []
+        clock.advance(1)
+        assert adapter.claim(a_claim()) == []
+        assert adapter.resume_due_queues() == {"a", "b"}
+        assert adapter.resume_due_queues() == set()
+        assert ids(adapter.claim(a_claim())) == [made.id]
+        assert adapter.paused_queues() == {"later", "for good"}
+
+    def test_each_queue_is_resumed_by_one(self, adapter: Adapter, clock: ManualClock) -> None:
+        names = [f"queue-{n}" for n in range(8)]
+        adapter.pause_queues(names, Pause(clock.now() + MINUTE))
+        clock.advance(MINUTE)
+        with ThreadPoolExecutor(4) as pool:
+            resumed = list(pool.map(lambda _: adapter.resume_due_queues(), range(4)))
         assert sorted(name for some in resumed for name in some) == names
         assert adapter.paused_queues() == set()
