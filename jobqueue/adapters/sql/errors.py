@@ -186,7 +186,10 @@ class SqlErrors(SqlRole, ErrorsRole):
         def work(connection: Connection) -> int:
             keys = self._to_go(connection, keep, limit, locked=True)
             connection.execute(delete(ERRORS).where(ERRORS.c.key.in_(keys)))
-            connection.execute(delete(ERROR_COUNTS).where(ERROR_COUNTS.c.key.in_(keys)))
+            # Counts that somebody keeps locked are removed by their age, later.
+            counts = select(*_COUNT_KEY).where(ERROR_COUNTS.c.key.in_(keys))
+            unlocked = counts.with_for_update(skip_locked=True)
+            connection.execute(delete(ERROR_COUNTS).where(tuple_(*_COUNT_KEY).in_(unlocked)))
             return len(keys)
 
         return self.database.write(work)
