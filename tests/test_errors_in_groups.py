@@ -223,13 +223,16 @@ class Picky(MemoryAdapter):
 
     error: DatabaseError | None = None
     only_ascii = False
+    locked: tuple[str, ...] = ()
 
-    def add_errors(self, errors: Sequence[NewErrors], release: str | None = None) -> None:
+    def add_errors(self, errors: Sequence[NewErrors], release: str | None = None) -> set[str]:
         if self.error is not None:
             raise self.error
         if self.only_ascii and not repr([repr(one) for one in errors]).isascii():
             raise DatabaseRefused("what is that")
-        super().add_errors(errors, release)
+        locked = {new.group.key for new in errors if new.group.message in self.locked}
+        free = [new for new in errors if new.group.key not in locked]
+        return locked | super().add_errors(free, release)
 
 
 @pytest.fixture
@@ -273,6 +276,19 @@ def test_what_the_database_did_not_take_is_stored_later(picky: Picky, clock: Man
     counts.flush()
     assert numbers(picky) == {"one": 2, "two": 1}
     assert groups(picky)["one"].first_seen_at == clock.now() - timedelta(seconds=60)
+
+
+def test_a_group_that_somebody_keeps_locked_is_stored_later(picky: Picky) -> None:
+    counts = ErrorCounts(picky, logging.getLogger())
+    picky.locked = ("one",)
+    for message in ("one", "two", "one"):
+        note(counts, message)
+    counts.flush()
+    assert numbers(picky) == {"two": 1}
+    picky.locked = ()
+    note(counts, "one")
+    counts.flush()
+    assert numbers(picky) == {"one": 3, "two": 1}
 
 
 def test_what_the_database_refuses_is_said(picky: Picky, caplog: pytest.LogCaptureFixture) -> None:

@@ -369,8 +369,8 @@ class ComposedAdapter(Adapter):
 
     # --- errors -----------------------------------------------------------------------------------
 
-    def add_errors(self, errors: Sequence[NewErrors], release: str | None = None) -> None:
-        self.roles.errors.add_errors(errors, release)
+    def add_errors(self, errors: Sequence[NewErrors], release: str | None = None) -> set[str]:
+        return self.roles.errors.add_errors(errors, release)
 
     def error_groups(self, where: ErrorFilter, limit: int) -> ErrorPage:
         return self.roles.errors.error_groups(where, limit)

@@ -11,7 +11,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -126,19 +126,26 @@ class ErrorCounts:
         now = self._monotonic()
         errors = [_new_errors(group, summed, now) for group, summed in taken.items()]
         try:
-            self._store_in_any_encoding(errors)
+            locked = self._store_in_any_encoding(errors)
         except DatabaseUnavailable:
-            with self._lock:
-                for group, before in taken.items():
-                    self._add(group, before)
+            self._put_back(taken)
             raise
+        self._put_back({group: taken[group] for group in taken if group.key in locked})
 
-    def _store_in_any_encoding(self, errors: Iterable[NewErrors]) -> None:
-        """Store sums, in ASCII where the database's encoding has not all of their characters."""
+    def _put_back(self, taken: Mapping[ErrorGroup, ErrorSum]) -> None:
+        with self._lock:
+            for group, before in taken.items():
+                self._add(group, before)
+
+    def _store_in_any_encoding(self, errors: Sequence[NewErrors]) -> set[str]:
+        """Store sums, in ASCII where the database's encoding has not all of their characters.
+
+        Return the keys of those that are left out, since their rows are locked.
+        """
         try:
-            self._adapter.add_errors(list(errors), self._release)
+            return self._adapter.add_errors(errors, self._release)
         except DatabaseRefused:
-            self._adapter.add_errors(list(map(_in_ascii, errors)), self._release)
+            return self._adapter.add_errors(list(map(_in_ascii, errors)), self._release)
 
 
 def _new_errors(group: ErrorGroup, summed: ErrorSum, now: float) -> NewErrors:

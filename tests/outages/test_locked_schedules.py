@@ -15,7 +15,7 @@ from jobqueue import Every, RowLocked
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
 from jobqueue.clock import ManualClock
 from jobqueue.maintenance.ticker import Ticks
-from jobqueue.records import Claim, JobFilter, NewJob, Stat
+from jobqueue.records import Claim, ErrorFilter, ErrorGroup, JobFilter, NewErrors, NewJob, Stat
 from tests.outages.conftest import Said
 from tests.outages.locks import locked
 from tests.test_recurring import LOG, due_times, schedule_of, ticking
@@ -87,6 +87,21 @@ def test_the_progress_of_a_locked_job_does_not_hold_up_that_of_others(
 
 def progress(adapter: PostgresAdapter) -> list[object]:
     return [job.progress for job in reversed(adapter.list_jobs(JobFilter(), 10))]
+
+
+def test_a_locked_group_of_errors_holds_up_no_other(
+    adapter: PostgresAdapter, clock: ManualClock, postgres_url: str
+) -> None:
+    groups = [ErrorGroup(key, "Work", "ValueError", None, "no") for key in ("a", "b", "c")]
+    errors = [NewErrors(group, 1, "no", 1) for group in groups]
+    assert adapter.add_errors(errors[:2]) == set()
+    with locked(postgres_url, "background_errors", "b", column="key"):
+        assert adapter.add_errors(errors) == {"b"}
+        clock.advance(timedelta(days=40))
+        assert adapter.prune_errors(timedelta(days=30), 10) == 3
+    assert [group.key for group in adapter.error_groups(ErrorFilter(), 10).groups] == ["b"]
+    assert adapter.add_errors(errors) == set()
+    assert adapter.prune_errors(timedelta(days=30), 10) == 0
 
 
 def test_a_locked_minute_of_statistics_stays_until_it_is_free(

@@ -28,7 +28,7 @@ class MemoryErrors(MemoryRole, ErrorsRole):
         self._groups: dict[str, ErrorGroupRecord] = {}
         self._counts: dict[tuple[str, datetime], int] = {}
 
-    def add_errors(self, errors: Sequence[NewErrors], release: str | None = None) -> None:
+    def add_errors(self, errors: Sequence[NewErrors], release: str | None = None) -> set[str]:
         now = self._store.now()
         with self._store.lock:
             for new in errors:
@@ -41,6 +41,7 @@ class MemoryErrors(MemoryRole, ErrorsRole):
                 )
                 hour = (key, last.replace(minute=0, second=0, microsecond=0))
                 self._counts[hour] = self._counts.get(hour, 0) + new.number
+        return set()
 
     def error_groups(self, where: ErrorFilter, limit: int) -> ErrorPage:
         now = self._store.now()

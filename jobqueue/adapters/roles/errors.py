@@ -12,7 +12,7 @@ from jobqueue.records import ErrorFilter, ErrorGroupRecord, ErrorPage, ErrorStat
 class ErrorsRole(Protocol):
     """The role that keeps errors in groups, and counts them by the hour."""
 
-    def add_errors(self, errors: Sequence[NewErrors], release: str | None = None) -> None:
+    def add_errors(self, errors: Sequence[NewErrors], release: str | None = None) -> set[str]:
         """Add the errors that a process has seen since its last call, about a minute ago.
 
         A resolved group that was seen after somebody had resolved it is open again. Several
@@ -21,6 +21,10 @@ class ErrorsRole(Protocol):
         Args:
             errors: the errors; one item for each group.
             release: the release of the application that they were seen with, if that is known.
+
+        Returns:
+            The keys of groups that are left out, since somebody keeps their rows locked. Their
+            errors can be added later.
         """
         ...
 

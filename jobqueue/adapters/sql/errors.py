@@ -105,20 +105,24 @@ _NOT_OPEN = (ErrorState.MUTED.value, ErrorState.RESOLVED.value)
 class SqlErrors(SqlRole, ErrorsRole):
     """The errors in groups, counted by the hour, in a SQL database."""
 
-    def add_errors(self, errors: Sequence[NewErrors], release: str | None = None) -> None:
+    def add_errors(self, errors: Sequence[NewErrors], release: str | None = None) -> set[str]:
         if not errors:
-            return
+            return set()
         # In the order of their keys, so that two processes that do so cannot deadlock.
         ordered = sorted(errors, key=lambda new: new.group.key)
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection, passing_over: bool) -> set[str]:
             now = self.time.read(connection)
-            rows = [_group_values(new, now, release) for new in ordered]
-            connection.execute(ADD_GROUPS.on(connection), rows)
-            counts = [_count_values(new, now) for new in ordered]
-            connection.execute(ADD_COUNTS.on(connection), counts)
+            locked = _locked(connection, [n.group.key for n in ordered]) if passing_over else set()
+            free = [new for new in ordered if new.group.key not in locked]
+            if free:
+                rows = [_group_values(new, now, release) for new in free]
+                connection.execute(ADD_GROUPS.on(connection), rows)
+                counts = [_count_values(new, now) for new in free]
+                connection.execute(ADD_COUNTS.on(connection), counts)
+            return locked
 
-        self.database.write(work)
+        return self.database.write_giving_way(work)
 
     def error_groups(self, where: ErrorFilter, limit: int) -> ErrorPage:
         query = select(*_LISTED).where(*self._conditions(where))
@@ -186,7 +190,10 @@ class SqlErrors(SqlRole, ErrorsRole):
         def work(connection: Connection) -> int:
             keys = self._to_go(connection, keep, limit, locked=True)
             connection.execute(delete(ERRORS).where(ERRORS.c.key.in_(keys)))
-            connection.execute(delete(ERROR_COUNTS).where(ERROR_COUNTS.c.key.in_(keys)))
+            # Counts that somebody keeps locked are removed by their age, later.
+            counts = select(*_COUNT_KEY).where(ERROR_COUNTS.c.key.in_(keys))
+            unlocked = counts.with_for_update(skip_locked=True)
+            connection.execute(delete(ERROR_COUNTS).where(tuple_(*_COUNT_KEY).in_(unlocked)))
             return len(keys)
 
         return self.database.write(work)
@@ -211,6 +218,13 @@ class SqlErrors(SqlRole, ErrorsRole):
     def _is_too_far(self, column: ColumnElement[datetime], keep: timedelta) -> ColumnElement[bool]:
         """Whether a moment is too long ago, or further ahead than a clock can be believed."""
         return or_(column <= self.time.later(-keep), column > self.time.later(keep))
+
+
+def _locked(connection: Connection, keys: Collection[str]) -> set[str]:
+    """The keys of the groups whose rows somebody else keeps locked."""
+    there = select(ERRORS.c.key).where(ERRORS.c.key.in_(keys))
+    unlocked = there.with_for_update(skip_locked=True)
+    return set(connection.execute(there).scalars()) - set(connection.execute(unlocked).scalars())
 
 
 def _can_be_key(key: str) -> bool:

@@ -288,6 +288,11 @@ MAKES_NOTHING_READY = frozenset(
         "health",
         "close_spare_connections",
         "close",
+        "add_errors",
+        "error_groups",
+        "error_group",
+        "set_error_state",
+        "prune_errors",
     }
 )
 
