@@ -27,6 +27,7 @@ COMMANDS = (
     "stop",
     "restart",
     "status",
+    "stats",
     "enqueue",
     "list",
     "show",
