@@ -96,7 +96,7 @@ def test_a_worker(jobs: Read, api: Read) -> None:
         *(*WORKER, "memory_bytes", "lost", "resting", "release", "state", "jobs")
     ]
     assert list(by_api) == [*WORKER, "lost", "release", "state", "memory_bytes", "jobs"]
-    assert list(examined) == [*WORKER[:6], "lease", *WORKER[6:], "lost"]
+    assert list(examined) == [*WORKER[:6], "lease", *WORKER[6:], "release", "lost"]
     assert [list(job) for job in by_command["jobs"]] == [["id", "handler", "locked_at"]]
     assert [list(job) for job in by_api["jobs"]] == [["id", "name", "locked_at"]]
     assert {name: by_command[name] for name in (*WORKER, "lost")} == {
