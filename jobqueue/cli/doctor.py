@@ -259,7 +259,7 @@ def _depth(adapter: Adapter) -> dict[str, int]:
 def _as_json(findings: Findings) -> dict[str, Any]:
     left_out = {"exit_code", "now"}
     values = {f.name: getattr(findings, f.name) for f in fields(findings) if f.name not in left_out}
-    shown = [f.name for f in fields(WorkerRecord) if f.name != "process"]
+    shown = [f.name for f in fields(WorkerRecord) if f.name not in {"process", "note"}]
     values["workers"] = [
         {**{name: getattr(worker, name) for name in shown}, "lost": worker not in findings.living}
         for worker in findings.workers

@@ -126,11 +126,11 @@ def _worker_json(worker: WorkerView) -> dict[str, Any]:
         "concurrency": record.concurrency,
         "started_at": record.started_at,
         "heartbeat_at": record.heartbeat_at,
-        "release": record.release,
-        "state": worker.state,
         "memory_bytes": worker.memory_bytes,
         "lost": worker.lost,
         "resting": worker.resting,
+        "release": record.release,
+        "state": worker.state,
         "jobs": [
             {"id": job.id, "handler": job.handler, "locked_at": job.locked_at}
             for job in worker.jobs
@@ -147,6 +147,7 @@ def _queue_json(queue: QueueDepth, paused: PausedQueue | None, outlook: Outlook)
         "running": queue.running,
         "oldest_age_seconds": queue.oldest_age.total_seconds(),
         "paused": queue.paused,
+        "paused_at": paused and paused.paused_at,
         "paused_until": pause.until,
         "paused_by": pause.by,
         "reason": pause.reason,

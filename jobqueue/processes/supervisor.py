@@ -17,7 +17,7 @@ from jobqueue.errors import ConfigurationError
 from jobqueue.maintenance.error_counts import ErrorCounts
 from jobqueue.maintenance.rescue_reports import RescueReports
 from jobqueue.maintenance.ticker import Ticker
-from jobqueue.release import application_release
+from jobqueue.release import application_release, release_of_this_process
 from jobqueue.runner.groups import Undertaking, WorkerGroup, groups_of
 from jobqueue.runner.health import HealthAddress, HealthServer
 from jobqueue.runner.open_files import allow_open_files, files_for
@@ -156,7 +156,8 @@ def supervise(
         if not reach_database():
             return 0
         lasting = not undertaking.until_idle
-        errors = ErrorCounts(adapter, default_configuration.logger)
+        release = release_of_this_process(settings.app_version)
+        errors = ErrorCounts(adapter, default_configuration.logger, release)
         errors.start()
         hooks = HooksInSubprocess(HOOKS_COMMAND, workforce.given, default_configuration.logger)
         supervisor = probed.supervisor = Supervisor(

@@ -124,7 +124,7 @@ class Worker:
         self._executor = self._new_executor(slots)
         self._performer = self._new_performer(alarm)
         self._stats = Stats(adapter, self.id, logger)
-        self._errors = ErrorCounts(adapter, logger)
+        self._errors = ErrorCounts(adapter, logger, release_of_this_process(settings.app_version))
         self._ends = EndReporter(logger, self._observers, registry)
         self._reporter = Reporter(
             logger, self._logger_of, self._ends, self._observers, self._stats.note

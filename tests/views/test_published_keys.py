@@ -101,9 +101,11 @@ def test_a_worker(jobs: Read, api: Read) -> None:
         api("workers")["workers"],
         jobs("doctor")["workers"],
     )
-    assert list(by_command) == [*WORKER, "memory_bytes", "lost", "resting", "jobs"]
-    assert list(by_api) == [*WORKER, "lost", "jobs"]
-    assert list(examined) == [*WORKER[:6], "lease", *WORKER[6:], "lost"]
+    assert list(by_command) == [
+        *(*WORKER, "memory_bytes", "lost", "resting", "release", "state", "jobs")
+    ]
+    assert list(by_api) == [*WORKER, "lost", "release", "state", "memory_bytes", "jobs"]
+    assert list(examined) == [*WORKER[:6], "lease", *WORKER[6:], "release", "lost"]
     assert [list(job) for job in by_command["jobs"]] == [["id", "handler", "locked_at"]]
     assert [list(job) for job in by_api["jobs"]] == [["id", "name", "locked_at"]]
     assert {name: by_command[name] for name in (*WORKER, "lost")} == {
@@ -113,6 +115,7 @@ def test_a_worker(jobs: Read, api: Read) -> None:
 
 def test_a_queue(jobs: Read, api: Read) -> None:
     [by_command], [by_api] = jobs("status")["queues"], api("queues")["queues"]
+    unpaused = dict.fromkeys(("paused_at", "paused_until", "paused_by", "reason"))
     assert by_command == {
         "queue": "email",
         "due": 1,
@@ -121,6 +124,7 @@ def test_a_queue(jobs: Read, api: Read) -> None:
         "oldest_age_seconds": 0.0,
         "paused": False,
         **OUTLOOK,
+        **unpaused,
     }
     assert by_api == {
         "name": "email",
@@ -131,6 +135,7 @@ def test_a_queue(jobs: Read, api: Read) -> None:
         "oldest_age_seconds": 0.0,
         "paused": False,
         **OUTLOOK,
+        **unpaused,
     }
 
 
