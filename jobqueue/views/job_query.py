@@ -38,6 +38,7 @@ KEYS = {
     "args.…": "args.user_id:42",
     "meta.…": "meta.tenant:42",
     "error": 'error:"no route", or "no route"',
+    "error_key": "error_key:5f0c7b1a9e33",
 }
 """Each key, with an example."""
 NAMES_OF_FIELDS = {"handlers": "jobs"}
@@ -227,6 +228,9 @@ class QueryReader:
     def _read_worker(self, word: Word) -> dict[str, Any]:
         return {"workers": _parts(word)}
 
+    def _read_error_key(self, word: Word) -> dict[str, Any]:
+        return {"error_keys": _parts(word)}
+
     def _read_attempts(self, word: Word) -> dict[str, Any]:
         if not word.value.isdecimal() or not 0 < int(word.value[:12]) <= MOST_ATTEMPTS:
             raise word.refused("attempts: takes a whole number from 1; jobs with at least so many")
@@ -320,6 +324,6 @@ def _name(word: Word) -> str:
 def _how_to_join(word: Word) -> str:
     if not word.key:
         return 'put it into quotes: "two words"'
-    if word.key in {"id", "state", "queue", "job", "worker"}:
+    if word.key in {"id", "state", "queue", "job", "worker", "error_key"}:
         return f"write several values with commas: {word.key}:a,b"
     return "leave one out"

@@ -40,6 +40,7 @@ def read(query: str) -> JobFilter:
         ("job:Send", {"handlers": ("shop.Send", "former.Send")}),
         ("id:42,7", {"ids": (42, 7)}),
         ("worker:web-1:4711:8f3a", {"workers": ("web-1:4711:8f3a",)}),
+        ("error_key:5f0c,abc", {"error_keys": ("5f0c", "abc")}),
         ("attempts:3", {"attempts": 3}),
         ("due:yes", {"due": True}),
         ("due:no", {"due": False}),
