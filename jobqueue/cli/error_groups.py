@@ -199,9 +199,9 @@ def cancel(
     _change_all(key, change, dry_run, yes, app, database_url, schema)
 
 
-HELP = """List what fails, in groups of errors that are alike, the latest first.
+HELP = """List what fails, in groups of errors.
 
-Errors are alike if they are of the same job, type and place, and if their messages differ only in
+The latest come first. Errors are alike if they are of the same job, type and place, and if their messages differ only in
 numbers, ids, quoted text and addresses. Workers store them about once a minute.
 
 \b

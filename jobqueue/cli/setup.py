@@ -33,6 +33,7 @@ EXAMPLES = {
     "listen_url": "postgresql://localhost/shop",
     "queues": ["default", "email"],
     "max_runtime": 3600,
+    "app_version": "2026.11",
 }
 SECRET_OPTION = re.compile(r"[?&;][^=&;]*(pass|secret|token)", re.IGNORECASE)
 HEADER = """\

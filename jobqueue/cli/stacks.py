@@ -38,9 +38,9 @@ def stacks(
     schema: Schema = None,
     json_: AsJson = False,
 ) -> None:
-    """Show where a worker is in its code: the stacks of its threads and of its async jobs.
+    """Show where a worker is in its code.
 
-    The worker may be on any machine, and answers through the database within a few seconds, also
+    It shows the stacks of its threads and of its async jobs. The worker may be on any machine, and answers through the database within a few seconds, also
     when its job hangs. What performs a job comes first. Only places in the code are shown, and no
     values. The answer is kept for ten minutes. `jobqueue status --json` shows the ids of workers.
 

@@ -115,16 +115,28 @@ class Forwards(Job):
 
 
 def test_from_the_first_revision_on(adapter: SqlAdapter) -> None:
-    """Jobs stay, and workers of either release go on: what the tables lack is only said."""
+    """Jobs stay, and what writes to the tables before they are migrated says what to do."""
     adapter.migrate("0001")
     queue = JobQueue(adapter)
-    queue.enqueue(Forwards)
-    assert queue.work_off().succeeded == 1
-    kept = queue.enqueue(Forwards)
+    enqueue_as_before(adapter, Forwards.name)
+    with pytest.raises(SchemaError, match="run `jobqueue migrate`"):
+        queue.enqueue(Forwards)
     adapter.migrate()
-    assert adapter.get(kept.id) is not None
+    [kept] = adapter.list_jobs(JobFilter(), 10)
+    assert (kept.handler, kept.meta, kept.performed_by) == (Forwards.name, None, None)
     assert queue.work_off().succeeded == 1
     assert [found.stat.succeeded for found in adapter.stats(timedelta(hours=1))] == [1]
+
+
+def enqueue_as_before(adapter: SqlAdapter, handler: str) -> None:
+    """Store a job as the first release did."""
+    statement = (
+        "INSERT INTO background_jobs (handler, args, run_at, created_at, updated_at) "
+        "VALUES (:handler, '{}', '2026-01-01 00:00:00.000000', CURRENT_TIMESTAMP, "
+        "CURRENT_TIMESTAMP)"
+    )
+    with adapter.database.engine.begin() as connection:
+        connection.execute(text(statement), {"handler": handler})
 
 
 def test_ids_are_not_used_again(adapter: SqlAdapter) -> None:

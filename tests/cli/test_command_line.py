@@ -28,6 +28,7 @@ COMMANDS = (
     "restart",
     "status",
     "stats",
+    "stacks",
     "enqueue",
     "list",
     "show",
@@ -41,6 +42,7 @@ COMMANDS = (
     "bench",
     "web",
     "schedules",
+    "errors",
     "token",
 )
 DATABASES = ("sqlalchemy", "alembic", "psycopg", "sqlite3")

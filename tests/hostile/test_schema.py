@@ -49,6 +49,7 @@ from jobqueue.testing.contract import (
     TransactionContract,
     WakeupsContract,
 )
+from tests.adapters.test_migrations import enqueue_as_before
 from tests.conftest import PATIENCE_SECONDS, PROJECT, Project, new_postgres_database
 
 TOKENS_LIKE_OURS = """
@@ -548,12 +549,12 @@ def test_the_tables_stay_where_a_former_release_has_made_them(roles: Roles) -> N
     """In the schema of the role's own name, say, with jobs in them."""
     run(roles.admin, "CREATE SCHEMA {w} AUTHORIZATION {w}", w=roles.worker_name)
     with closing(connected(roles.worker)) as adapter:
-        adapter.migrate("0001")
-        (stored,) = adapter.enqueue([JOB])
+        adapter.migrate("0002")
         assert adapter.schema_status().schema == roles.worker_name
+        enqueue_as_before(adapter, JOB.handler)
     with closing(migrated(roles.worker)) as adapter:
         assert adapter.schema_status().schema == roles.worker_name
-        assert adapter.get(stored.id) == stored
+        assert [job.handler for job in adapter.list_jobs(UNDONE, 10)] == [JOB.handler]
 
 
 # --- wrong values --------------------------------------------------------------------------------
