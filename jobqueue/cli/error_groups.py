@@ -201,8 +201,9 @@ def cancel(
 
 HELP = """List what fails, in groups of errors.
 
-The latest come first. Errors are alike if they are of the same job, type and place, and if their messages differ only in
-numbers, ids, quoted text and addresses. Workers store them about once a minute.
+The latest come first. Errors are alike if they are of the same job, type and place, and if their
+messages differ only in numbers, ids, quoted text and addresses. Workers store them about once a
+minute.
 
 \b
 Examples:

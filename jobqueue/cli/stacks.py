@@ -40,9 +40,10 @@ def stacks(
 ) -> None:
     """Show where a worker is in its code.
 
-    It shows the stacks of its threads and of its async jobs. The worker may be on any machine, and answers through the database within a few seconds, also
-    when its job hangs. What performs a job comes first. Only places in the code are shown, and no
-    values. The answer is kept for ten minutes. `jobqueue status --json` shows the ids of workers.
+    It shows the stacks of its threads and of its async jobs. The worker may be on any machine, and
+    answers through the database within a few seconds, also when its job hangs. What performs a job
+    comes first. Only places in the code are shown, and no values. The answer is kept for ten
+    minutes. `jobqueue status --json` shows the ids of workers.
 
     \b
     Examples:
