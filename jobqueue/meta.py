@@ -29,7 +29,7 @@ def meta_text(meta: Any) -> str | None:
         InvalidArguments: it is no JSON object, or it is too large.
     """
     if not isinstance(meta, Mapping) or not all(isinstance(key, str) for key in meta):
-        raise InvalidArguments(f"meta={meta!r} is no JSON object; {EXPECTED}")
+        raise InvalidArguments(f"meta is {_kind(meta)} and no JSON object; {EXPECTED}")
     text = json_text(dict(meta), "meta")
     size = len(text.encode())
     if size > MOST_META_BYTES:
@@ -38,6 +38,11 @@ def meta_text(meta: Any) -> str | None:
             "store what is large elsewhere, and its key here"
         )
     return text if meta else None
+
+
+def _kind(meta: Any) -> str:
+    """The type of what was given. Its values may be secret."""
+    return "a dict with other keys than text" if isinstance(meta, Mapping) else type(meta).__name__
 
 
 def meta_in(text: str | None) -> Mapping[str, Any]:
@@ -56,8 +61,8 @@ def with_meta_of_hooks(
 ) -> Sequence[NewJob]:
     """Return new jobs with what the hooks `before_enqueue` add to the meta of each.
 
-    A hook that fails, or that adds what cannot be stored, adds nothing, and that is logged: the
-    job is stored all the same.
+    A hook that fails is logged. Where hooks add what cannot be stored, that is logged as well, and
+    the job is stored without it.
     """
     if not observers.has("before_enqueue"):
         return jobs

@@ -122,9 +122,9 @@ def test_a_hook_that_cannot_add_costs_no_job(
 @pytest.mark.parametrize(
     ("meta", "said"),
     [
-        (42, "meta=42 is no JSON object; give a dict"),
-        (["a"], "is no JSON object"),
-        ({1: "a"}, "is no JSON object; give a dict with text as keys"),
+        (42, "meta is int and no JSON object; give a dict"),
+        (["a"], "meta is list and no JSON object"),
+        ({1: "a"}, "meta is a dict with other keys than text and no JSON object"),
         ({"a": object()}, "meta"),
         ({"a": float("nan")}, "meta"),
         ({"a": "\0"}, "NUL"),

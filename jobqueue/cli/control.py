@@ -181,7 +181,7 @@ def _ask(adapter: Adapter, where: JobFilter, *, force: bool) -> None:
     if not can_be_asked:
         raise ConfigurationError(
             f"this removes {which} for good, and there is no terminal to ask on; give --yes, or "
-            "say which jobs by --state, --queue or --job"
+            "say which jobs by --state, --queue, --job or --query"
         )
     if numbers and not typer.confirm(f"Remove {which} for good?", err=True):
         typer.echo("Nothing was removed.")

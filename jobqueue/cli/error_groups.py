@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +18,7 @@ from jobqueue.cli.lists import job_filter
 from jobqueue.cli.options import App, AsJson, DatabaseUrl, OnlyHandlers, Schema
 from jobqueue.cli.output import Column, as_json, counted, print_json, print_pairs, print_table
 from jobqueue.cli.session import OTHER_DATABASE, SECRETS_UNKNOWN, Session, note_broken_app, opened
+from jobqueue.cli.who import user_at_host
 from jobqueue.durations import from_now
 from jobqueue.ends import usual_ends
 from jobqueue.errors import ConfigurationError, ErrorGroupNotFound, UnknownJob
@@ -409,19 +408,10 @@ def _set_state(
                 is_missing = True
                 say_error(str(error))
                 continue
-            session.adapter.set_error_state(record.key, state, _who())
+            session.adapter.set_error_state(record.key, state, printable(user_at_host()))
             say(f"{key} is {state}: {record.group.kind} in {record.group.handler}.")
     if is_missing:
         raise typer.Exit(WORK_FAILED)
-
-
-def _who() -> str:
-    """Return who uses the command line: `user@host`."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in some containers
-        user = "somebody"
-    return printable(f"{user}@{socket.gethostname()}")
 
 
 @dataclass(frozen=True, slots=True)

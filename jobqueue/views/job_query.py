@@ -82,8 +82,11 @@ def job_filter_of(query: str, now: datetime, names_of: Callable[[str], Sequence[
     Raises:
         InvalidQuery: it cannot be understood; nothing is guessed.
     """
-    reader = QueryReader(now, names_of)
-    for word in words_of(query):
+    reader, words = QueryReader(now, names_of), list(words_of(query))
+    if not words:
+        # Whoever asks for something wants it, and not all jobs that there are.
+        raise InvalidQuery("the query is empty; write state:failed, for example", query, 0, 1)
+    for word in words:
         reader.take(word)
     return reader.where
 
@@ -126,6 +129,10 @@ def words_of(query: str) -> Iterator[Word]:
     if len(query) > LONGEST_QUERY:
         why = f"a query has {LONGEST_QUERY:,} characters at most, and this one {len(query):,}"
         raise InvalidQuery(why, query[:60] + "…", 0, 1)
+    odd = next((n for n, c in enumerate(query) if not (c.isprintable() or c.isspace())), None)
+    if odd is not None:
+        why = f"the character {query[odd]!r} is in no job; leave it out"
+        raise InvalidQuery(why, query, odd, 1)
     place = 0
     while place < len(query):
         if query[place].isspace():

@@ -91,11 +91,11 @@ def _secrets_of(record: JobRecord | ScheduleRecord) -> dict[str, Any]:
     return {
         name: value
         for name, value in record.args.items()
-        if job_class is None or not _is_public(job_class, name)
+        if job_class is None or not is_public(job_class, name)
     }
 
 
-def _is_public(job_class: type[Job], name: str) -> bool:
+def is_public(job_class: type[Job], name: str) -> bool:
     """Return whether an argument may be shown.
 
     If a class has secrets, an argument that its `perform` does not have (any more) counts as one,

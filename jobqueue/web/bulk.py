@@ -103,6 +103,8 @@ def _bulk_filter(
     if not body.filter.model_dump(exclude_none=True):
         raise Problem(422, "an empty filter would mean every job; say which: state, queue, name, q")
     where = filter_of(body.filter, adapter)
+    if where == JobFilter():
+        raise Problem(422, "this filter would mean every job; say which: state, queue, name, q")
     impossible = [state for state in where.states or () if state not in possible]
     if impossible:
         raise Problem(422, f"{impossible[0]} jobs cannot be {done} in bulk")

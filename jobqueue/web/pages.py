@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from jobqueue.adapters.roles.reads import ReadsRole
+from jobqueue.errors import InvalidQuery
+from jobqueue.job import registry
 from jobqueue.records import JobFilter
 from jobqueue.views.job_query import narrowed
-from jobqueue.views.jobs import names_meant
+from jobqueue.views.jobs import is_public, names_meant
 from jobqueue.web.jobs import job_json
 from jobqueue.web.models import JobFilterBody, JobsQuery
 from jobqueue.web.operations import Answer, ApiCall
@@ -45,7 +47,7 @@ def filter_of(asked: JobsQuery | JobFilterBody, adapter: ReadsRole) -> JobFilter
     """Return the filter that a query or a body asks for.
 
     Raises:
-        InvalidQuery: its `q` cannot be understood.
+        InvalidQuery: its `q` cannot be understood, or asks for secret arguments.
     """
     names = [full for name in asked.name or () for full in names_meant(name)]
     where = JobFilter(
@@ -54,7 +56,31 @@ def filter_of(asked: JobsQuery | JobFilterBody, adapter: ReadsRole) -> JobFilter
         queues=_tuple(asked.queue),
         handlers=None if asked.name is None else _tuple(names),
     )
-    return narrowed(where, asked.q, adapter.now(), names_meant) if asked.q else where
+    if not asked.q:
+        return where
+    where = narrowed(where, asked.q, adapter.now(), names_meant)
+    return _without_secrets(where, asked.q) if where.args else where
+
+
+def _without_secrets(where: JobFilter, query: str) -> JobFilter:
+    """Return a filter that asks for arguments which are shown, of classes that are known here.
+
+    Otherwise somebody could find out by trying what is masked.
+
+    Raises:
+        InvalidQuery: it asks for others.
+    """
+    classes = {name: registry.find(name) for name in where.handlers or ()}
+    known = {name: job_class for name, job_class in classes.items() if job_class is not None}
+    if not known:
+        why = "args. needs job: with a class that this server knows: others may keep theirs secret"
+        raise InvalidQuery(why, query, 0, len(query))
+    for job_class in known.values():
+        for wanted in where.args:
+            if not is_public(job_class, wanted.path[0]):
+                why = f"{job_class.name} keeps {wanted.path[0]} secret; ask for something else"
+                raise InvalidQuery(why, query, 0, len(query))
+    return replace(where, handlers=tuple(known))
 
 
 def _tuple(values: Collection[Any] | None) -> tuple[Any, ...] | None:

@@ -32,8 +32,6 @@ def read(query: str) -> JobFilter:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("", {}),
-        ("  ", {}),
         ("state:failed", {"states": (JobState.FAILED,)}),
         ("state:failed,ready", {"states": (JobState.FAILED, JobState.READY)}),
         ("queue:email,a.b-c", {"queues": ("email", "a.b-c")}),
@@ -106,6 +104,10 @@ def test_what_a_query_asks_for(query: str, expected: dict[str, Any]) -> None:
         ("args.:42", "args. is no path", 0),
         ("args.a:", "args.a: has no value; write * for any", 0),
         ('queue:a "no end', "this quote is not closed; write another at the end", 8),
+        ("", "the query is empty; write state:failed, for example", 0),
+        (" \t ", "the query is empty", 0),
+        ("a\0b", "the character '\\x00' is in no job", 1),
+        ("worker:\udcff", "is in no job", 7),
         ('state:failed ""', 'error: has no value; write error:"no route"', 13),
         ("x" * (LONGEST_QUERY + 1), "a query has 2,000 characters at most", 0),
     ],

@@ -661,3 +661,46 @@ def test_text_of_any_kind_comes_back(client: TestClient) -> None:
     made = enqueue(client, name="Merged", args=values)
     assert get(client, made["id"])["args"] == values
     assert json.loads(json.dumps(made))["queue"] == sample.Merged.queue
+
+
+# --- queries -------------------------------------------------------------------------------------
+
+
+def test_a_query_asks_in_the_words_of_the_command_line(
+    client: TestClient, adapter: Adapter
+) -> None:
+    for number in range(3):
+        enqueue(client, queue=f"q{number}", meta={"tenant": number}, args={"who": f"Ann {number}"})
+
+    def found(query: str) -> list[str]:
+        answer = client.get("/api/jobs", params={"q": query})
+        assert answer.status_code == 200, answer.text
+        return [job["queue"] for job in answer.json()["jobs"]]
+
+    assert found("meta.tenant:1 state:ready") == ["q1"]
+    assert found('job:Hello args.who:"Ann 2"') == ["q2"]
+    assert found("created:1h") == ["q2", "q1", "q0"]
+    deleted = client.post("/api/jobs/delete", json={"filter": {"q": "meta.tenant:0"}})
+    assert deleted.json()["count"] == 1
+    assert adapter.count_jobs(JobFilter()) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("job:Login args.password:1234", "websample.Login keeps password secret"),
+        ("args.who:Ann", "args. needs job: with a class that this server knows"),
+        ("job:Nobody args.who:Ann", "args. needs job: with a class that this server knows"),
+        ("stat:ready", "did you mean 'state'?"),
+        (" ", "the query is empty"),
+    ],
+)
+def test_a_query_that_is_refused(client: TestClient, query: str, said: str) -> None:
+    """What is masked cannot be found out by asking, and nothing is guessed."""
+    enqueue(client)
+    for refused in (
+        client.get("/api/jobs", params={"q": query}),
+        client.post("/api/jobs/delete", json={"filter": {"q": query}}),
+    ):
+        assert refused.status_code == 422
+        assert said in refused.json()["detail"]

@@ -51,6 +51,7 @@ class MemoryControl(MemoryRole, ControlRole):
                 record,
                 state=JobState.CANCELLED,
                 last_error=reason,
+                error_key=None,
                 finished_at=now,
                 updated_at=now,
             )
@@ -60,7 +61,13 @@ class MemoryControl(MemoryRole, ControlRole):
     def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
 
         def requested(record: StoredJob, now: datetime) -> StoredJob:
-            return replace(record, last_error=reason, cancel_requested_at=now, updated_at=now)
+            return replace(
+                record,
+                last_error=reason,
+                error_key=None,
+                cancel_requested_at=now,
+                updated_at=now,
+            )
 
         where = JobFilter(ids=(job_id,))
         with self._store.lock:

@@ -68,11 +68,14 @@ RETURNING id, claim_token
 """
 
 # The attempts at a job go with it. Few jobs have any, so that most batches do not look for them.
+# One that somebody has locked stays until it is too old.
 REMOVE_AND_FORGET = f"""
 WITH removed AS ({REMOVE}),
 forgotten AS (
-    DELETE FROM {{schema}}.background_attempts WHERE job_id = ANY (ARRAY(
-        SELECT id FROM removed WHERE id = ANY (%(tried_before)s::bigint[])))
+    DELETE FROM {{schema}}.background_attempts WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM {{schema}}.background_attempts WHERE job_id = ANY (ARRAY(
+            SELECT id FROM removed WHERE id = ANY (%(tried_before)s::bigint[])))
+        FOR UPDATE SKIP LOCKED))
 )
 SELECT id, claim_token FROM removed
 """  # noqa: S608 - composed of constants
@@ -141,7 +144,7 @@ forgotten AS (
         SELECT one_too_many.ctid FROM noted CROSS JOIN LATERAL (
             SELECT ctid FROM {{schema}}.background_attempts
             WHERE job_id = noted.id AND place = noted.place - {MOST_ATTEMPTS_KEPT - 1}
-            LIMIT 1) AS one_too_many
+            LIMIT 1 FOR UPDATE SKIP LOCKED) AS one_too_many
         WHERE noted.place > {MOST_ATTEMPTS_KEPT}))
 )
 SELECT id, token, reason FROM changed

@@ -14,10 +14,13 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Delete,
     Row,
+    Select,
     bindparam,
     delete,
     exists,
+    func,
     or_,
     select,
     tuple_,
@@ -32,6 +35,7 @@ from jobqueue.adapters.sql.tables import ATTEMPTS, JOBS, UtcDateTime, to_utc
 from jobqueue.records import MOST_ATTEMPTS_KEPT, AttemptOutcome, AttemptRecord
 
 MOST_PLACES = 2**31 - 1
+IDS_AT_ONCE = 10_000
 NOTE = Named(
     f"""
 INSERT INTO {{schema}}.background_attempts
@@ -43,14 +47,6 @@ ON CONFLICT DO NOTHING
 """,  # noqa: S608 - composed of constants
     bindparam("started_at", type_=UtcDateTime),
     bindparam("ended_at", type_=UtcDateTime),
-)
-FORGET_ONE_TOO_MANY = Named(
-    f"""
-DELETE FROM {{schema}}.background_attempts
-WHERE job_id = :job_id AND place > 1
-  AND place <= (SELECT max(place) FROM {{schema}}.background_attempts
-                WHERE job_id = :job_id AND place < {MOST_PLACES}) - {MOST_ATTEMPTS_KEPT - 1}
-"""  # noqa: S608 - composed of constants
 )
 _KEY = (ATTEMPTS.c.job_id, ATTEMPTS.c.place)
 AHEAD = timedelta(days=1)
@@ -88,17 +84,38 @@ def note_attempts(connection: Connection, attempts: Sequence[EndedAttempt]) -> N
     ]
     if rows:
         connection.execute(NOTE.on(connection), rows)
-        ids = [{"job_id": attempt.job_id} for attempt in attempts]
-        connection.execute(FORGET_ONE_TOO_MANY.on(connection), ids)
+        for attempt in attempts:
+            connection.execute(_removing(*_one_too_many(attempt.job_id)))
 
 
-def forget_attempts(connection: Connection, job_ids: Collection[int] | None) -> None:
-    """Remove the attempts at jobs that were just removed: at some jobs, or at any."""
-    statement = delete(ATTEMPTS).where(~exists().where(JOBS.c.id == ATTEMPTS.c.job_id))
-    if job_ids is not None:
-        ids = [job_id for job_id in job_ids if can_be_id(job_id)]
-        statement = statement.where(ATTEMPTS.c.job_id.in_(ids))
-    connection.execute(statement)
+def _one_too_many(job_id: int) -> tuple[ColumnElement[bool], ...]:
+    """The conditions for attempts between the first of a job and its newest."""
+    of_job = ATTEMPTS.c.job_id == job_id
+    last = select(func.max(ATTEMPTS.c.place)).where(of_job, ATTEMPTS.c.place < MOST_PLACES)
+    upto = last.scalar_subquery() - (MOST_ATTEMPTS_KEPT - 1)
+    return of_job, ATTEMPTS.c.place > 1, ATTEMPTS.c.place <= upto
+
+
+def forget_attempts(connection: Connection, job_ids: Collection[int]) -> None:
+    """Remove the attempts at jobs that were just removed."""
+    ids = sorted(job_id for job_id in job_ids if can_be_id(job_id))
+    is_gone = ~exists().where(JOBS.c.id == ATTEMPTS.c.job_id)
+    for some in (ids[n : n + IDS_AT_ONCE] for n in range(0, len(ids), IDS_AT_ONCE)):
+        connection.execute(_removing(is_gone, ATTEMPTS.c.job_id.in_(some)))
+
+
+def forget_attempts_at(connection: Connection, jobs: Select[Any]) -> None:
+    """Remove the attempts at jobs, given by a query for their ids, that are about to be removed."""
+    connection.execute(_removing(ATTEMPTS.c.job_id.in_(jobs)))
+
+
+def _removing(*conditions: ColumnElement[bool]) -> Delete:
+    """The statement that removes attempts. One that somebody has locked stays: it goes by its age.
+
+    No settle, no rescue and no retention waits for it.
+    """
+    unlocked = select(*_KEY).where(*conditions).with_for_update(skip_locked=True)
+    return delete(ATTEMPTS).where(tuple_(*_KEY).in_(unlocked))
 
 
 class SqlAttempts(SqlRole, AttemptsRole):

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Delete,
     Row,
     Update,
     bindparam,
@@ -22,7 +21,7 @@ from sqlalchemy import (
 
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.sql import queries
-from jobqueue.adapters.sql.attempts import forget_attempts
+from jobqueue.adapters.sql.attempts import forget_attempts, forget_attempts_at
 from jobqueue.adapters.sql.database import FOR_EVER
 from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.readings import decoded, name_or_none
@@ -94,6 +93,7 @@ class SqlControl(SqlRole, ControlRole):
             .values(
                 state=JobState.CANCELLED.value,
                 last_error=reason,
+                error_key=None,
                 finished_at=now,
                 updated_at=now,
             )
@@ -107,6 +107,7 @@ class SqlControl(SqlRole, ControlRole):
             .values(
                 state=case((is_ready, JobState.CANCELLED.value), else_=JOBS.c.state),
                 last_error=reason,
+                error_key=None,
                 cancel_requested_at=case((~is_ready, now)),
                 finished_at=case((is_ready, now)),
                 updated_at=now,
@@ -171,18 +172,17 @@ class SqlControl(SqlRole, ControlRole):
             raise RowLocked(f"{self.database.name}: somebody keeps rows of running jobs locked")
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
-        statement = self._delete(where, include_running)
+        conditions = self._deletable(where, include_running)
 
         def work(connection: Connection) -> int:
-            number = connection.execute(statement).rowcount
-            if number:
-                forget_attempts(connection, where.ids)
-            return number
+            forget_attempts_at(connection, select(JOBS.c.id).where(*conditions))
+            return connection.execute(delete(JOBS).where(*conditions)).rowcount
 
         return self.database.write(work, answer_seconds=FOR_EVER)
 
     def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
-        statement = self._delete(where, include_running).returning(*queries.record_columns())
+        deleted = delete(JOBS).where(*self._deletable(where, include_running))
+        statement = deleted.returning(*queries.record_columns())
 
         def work(connection: Connection) -> list[Any]:
             rows = list(connection.execute(statement))
@@ -191,11 +191,9 @@ class SqlControl(SqlRole, ControlRole):
 
         return self._records(sorted(self.database.write(work), key=attrgetter("id")))
 
-    def _delete(self, where: JobFilter, include_running: bool) -> Delete:
-        statement = delete(JOBS).where(*queries.conditions(where, self.time.now()))
-        if include_running:
-            return statement
-        return statement.where(JOBS.c.state != JobState.RUNNING.value)
+    def _deletable(self, where: JobFilter, include_running: bool) -> list[ColumnElement[bool]]:
+        conditions = queries.conditions(where, self.time.now())
+        return conditions if include_running else [*conditions, ~_is_running()]
 
     def _execute_for_records(self, statement: Update) -> list[StoredJob]:
         """Run a statement; return the jobs that it changed, ordered by id."""
@@ -280,6 +278,10 @@ def _paused_queue(row: Row[Any]) -> PausedQueue:
         until = None
     pause = Pause(until, name_or_none(row.paused_by), name_or_none(row.reason))
     return PausedQueue(to_name(row.name), since, pause)
+
+
+def _is_running() -> ColumnElement[bool]:
+    return JOBS.c.state == JobState.RUNNING.value
 
 
 def _in_order(names: Collection[str]) -> list[str]:

@@ -208,7 +208,7 @@ class SqlPath(SqlRole, PathRole):
     def _settle_without_text(self, settlements: Settlements, error: DatabaseRefused) -> Applied:
         plain = [in_ascii(change, error) for change in settlements.changes]
         try:
-            return self._settle_passing_over(Settlements(settlements.removals, plain))
+            return self._settle_passing_over(replace(settlements, changes=plain))
         except DatabaseRefused:
             changed = [(change.id, change.token) for change in settlements.changes]
             return Applied((), {}, [*settlements.removals, *changed])
@@ -305,6 +305,7 @@ class SqlPath(SqlRole, PathRole):
             state=JobState.FAILED.value,
             attempts=attempts,
             last_error=error,
+            error_key=None,
             failed_at=now,
             finished_at=now,
             updated_at=now,

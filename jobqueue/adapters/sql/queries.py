@@ -217,9 +217,16 @@ def _further_conditions(where: JobFilter, of: Any) -> list[ColumnElement[bool]]:
     found += [has_value(of.args, wanted) for wanted in where.args]
     found += [has_value(of.meta, wanted) for wanted in where.meta]
     if where.error is not None:
-        lowered = func.lower(of.last_error)
-        found.append(lowered.contains(where.error.lower(), autoescape=True))
+        # The database lowers both, since it may know capitals of English alone.
+        wanted = func.lower(bindparam(None, _within_text(where.error), type_=Text()))
+        found.append(func.lower(of.last_error).like(wanted, escape="/"))
     return found
+
+
+def _within_text(text: str) -> str:
+    """The pattern of LIKE for texts that have another in them."""
+    escaped = text.replace("/", "//").replace("%", "/%").replace("_", "/_")
+    return f"%{escaped}%"
 
 
 def _within(column: ColumnElement[Any], between: Between) -> list[ColumnElement[bool]]:

@@ -183,7 +183,7 @@ class ReadsContract(ContractBase):
         (third,) = adapter.claim(a_claim("worker-2", limit=1))
         settle_all(
             adapter,
-            Failed(first, error="No route to 100% of_hosts"),
+            Failed(first, error="No route to 100% of_hosts / Über"),
             Failed(second, error="no ROUTE"),
         )
         for where, jobs in (
@@ -195,6 +195,7 @@ class ReadsContract(ContractBase):
             (JobFilter(error="no route"), [first, second]),
             (JobFilter(error="100% OF_"), [first]),
             (JobFilter(error="100%_of"), []),
+            (JobFilter(error="hosts / Über"), [first]),
         ):
             assert asked(adapter, where) == ids(jobs), where
 
