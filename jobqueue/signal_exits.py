@@ -15,7 +15,9 @@ from types import CodeType, FunctionType, MethodType
 
 
 def is_raised_by_signal_handler(error: BaseException) -> bool:
-    """Whether an exception was raised by one of this process's signal handlers."""
+    """Whether an exception is an exit that one of this process's signal handlers has raised."""
+    if not issubclass(type(error), SystemExit):
+        return False
     if threading.current_thread() is not threading.main_thread():
         return False
     handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()}

@@ -130,7 +130,7 @@ def a_function() -> None: ...
         (
             lambda wrong: Unadorned().set(wait=1).set(**wrong(colour=None)),
             InvalidArguments,
-            r"\.set\(\) takes no 'colour'; it takes wait, wait_until, queue, priority, session$",
+            r"takes no 'colour'; it takes wait, wait_until, queue, priority, session, meta$",
         ),
         (
             lambda wrong: a_function.set(**wrong(prioritiy=None)),

@@ -36,7 +36,7 @@ class SeemingProcess:
 
     pid = 1
     age_seconds = 1.0
-    was_overdue = told_to_hurry = is_suspended = False
+    was_overdue = is_suspended = False
     schedules = ()
 
     def __init__(self, name: str, over: tuple[CrashedJob, ...] = (), *, waits: bool) -> None:
@@ -49,6 +49,7 @@ class SeemingProcess:
         self.why_killed: str | None = None
         self.resting: list[bool] = []
         self.shows_stacks = 0
+        self.told_to_hurry = False
         self.pipe = self
 
     @property
@@ -62,6 +63,13 @@ class SeemingProcess:
     @property
     def how_it_ended(self) -> str:
         return self.why_killed or f"exit code {self.exit_code}"
+
+    @property
+    def why_it_ended(self) -> str | None:
+        return self.how_it_ended
+
+    def hurry(self, kill_at: float) -> None:
+        self.told_to_hurry, self.exit_code = True, -3
 
     def send_resting(self, resting: bool, *, alone: bool = False) -> None:
         if self.resting[-1:] != [resting]:

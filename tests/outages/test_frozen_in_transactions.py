@@ -109,7 +109,10 @@ def test_the_others_go_on_and_the_server_ends_it(
         )
         free_everything(adapter)
         assert states(adapter) == {JobState.READY}
-        assert thawed(process) == "DatabaseUnavailable"
+        # A rescue has statements left, and learns by them that nothing was committed. It is made
+        # once more, and finds nothing to free. Of the others only the answer to the commit is left.
+        assert thawed(process) == ("done" if name == "rescue" else "DatabaseUnavailable")
+        assert states(adapter) == {JobState.READY}
 
 
 def server_version(adapter: PostgresAdapter) -> int:

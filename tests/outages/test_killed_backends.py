@@ -32,6 +32,8 @@ WAITING = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE wait_event_type = 'Lock' AND datname = current_database()
 """
+# Of the job alone: services of the worker may be in the middle of a transaction, too.
+IDLE_IN_JOB = "state = 'idle in transaction' AND query = 'SELECT 1'"
 ASLEEP = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE wait_event = 'PgSleep' AND datname = current_database()
@@ -284,7 +286,7 @@ def test_between_a_jobs_own_statements(
     record = queue.enqueue(Slumberer)
     with Background(queue.worker()):
         assert Slumberer.entered.wait(60)
-        idle = WAITING.replace("wait_event_type = 'Lock'", "state = 'idle in transaction'")
+        idle = WAITING.replace("wait_event_type = 'Lock'", IDLE_IN_JOB)
         kill(postgres_url, idle, wait_for)
         Slumberer.go_on.set()
         wait_for(

@@ -192,10 +192,10 @@ def test_a_worker_whose_jobs_cannot_be_freed_does_not_hold_up_the_rescue_of_othe
         held_by(memory, name, 1)
     free, rescued = memory.rescue, list[str]()
 
-    def refuse_one(seen: object, error: str) -> Rescue | None:
+    def refuse_one(seen: object, error: str, why: str | None = None) -> Rescue | None:
         if seen.id == DEAD:  # type: ignore[attr-defined]
             raise DatabaseError("a trigger refuses it")
-        return free(seen, error)  # type: ignore[arg-type]
+        return free(seen, error, why)  # type: ignore[arg-type]
 
     monkeypatch.setattr(memory, "rescue", refuse_one)
     rescuer = Rescuer(memory, LEASE, monotonic=lambda: seconds)

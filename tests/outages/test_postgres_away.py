@@ -480,8 +480,10 @@ def commits_without_an_answer(
 
     What is given cuts off the first that waits.
     """
-    # That is not to be the pruner, which commits once when it begins.
+    # That is not to be a service of the worker, each of which commits once when it begins.
     wait_for(lambda: bool(adapter.declared_handlers()), "the first round of the pruner")
+    wait_for(lambda: bool(adapter.samples(timedelta(hours=1))), "the first sample")
+    wait_for(lambda: all(worker.note for worker in adapter.workers()), "the first note")
     with psycopg.connect(url, autocommit=True) as control:
 
         def set_standby(name: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from jobqueue.records import WorkerRecord, WorkerState
 from tests.conftest import Project
 from tests.process.conftest import Start, database_of, enqueue
+from tests.process.outage import freeze
 
 WaitFor = Callable[[Callable[[], bool], str], None]
 QUICK = ("--poll-interval", "0.1")
@@ -92,12 +93,12 @@ def test_a_worker_that_does_not_answer(
     running = start("work", *QUICK)
     wait_for(lambda: "works on" in running.log, "the worker")
     [worker] = workers(slow_project)
-    os.kill(worker.pid, signal.SIGSTOP)
+    wake = freeze(worker.pid, slow_project.environment["JOBS_DATABASE_URL"])
     run = slow_project.jobs("stacks", worker.name, "--wait", "0.1")
     assert run.exit_code == 1
     assert "has not answered" in run.err
     assert "USR2" in run.err
-    os.kill(worker.pid, signal.SIGCONT)
+    wake()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

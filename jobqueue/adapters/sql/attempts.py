@@ -83,7 +83,9 @@ def note_attempts(connection: Connection, attempts: Sequence[EndedAttempt]) -> N
         for attempt in attempts
     ]
     if rows:
-        connection.execute(NOTE.on(connection), rows)
+        # One by one: psycopg sends many in a pipeline, and another error ends that.
+        for row in rows:
+            connection.execute(NOTE.on(connection), row)
         for attempt in attempts:
             connection.execute(_removing(*_one_too_many(attempt.job_id)))
 

@@ -386,8 +386,8 @@ def _set_error_keys(connection: Connection, attempts: Sequence[EndedAttempt]) ->
         {"job_id": attempt.job_id, "error": attempt.error, "key": attempt.error_key}
         for attempt in attempts
     ]
-    if rows:
-        connection.execute(statement.values(error_key=bindparam("key")), rows)
+    for row in rows:
+        connection.execute(statement.values(error_key=bindparam("key")), row)
 
 
 def _charge(freed: Freed) -> ColumnElement[Any]:
