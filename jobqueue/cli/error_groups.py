@@ -12,6 +12,7 @@ import typer
 
 from jobqueue.adapters import Adapter
 from jobqueue.bulk import cancel_any, in_batches
+from jobqueue.cli.command_group import command_group
 from jobqueue.cli.error_charts import bars, sparkline
 from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, say, say_error, say_note
 from jobqueue.cli.lists import job_filter
@@ -214,14 +215,6 @@ Examples:
   jobs errors retry 9ba3c588714f        retry all of its jobs
 """
 
-errors = typer.Typer(
-    name="errors",
-    help=examples_as_typed(HELP),
-    rich_markup_mode=None,
-    invoke_without_command=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-)
 COMMANDS: dict[str, Callable[..., None]] = {
     "show": show,
     "mute": mute,
@@ -230,8 +223,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "retry": retry,
     "cancel": cancel,
 }
-for command_name, command in COMMANDS.items():
-    errors.command(command_name, help=examples_as_typed(command.__doc__))(command)
+errors = command_group("errors", HELP, COMMANDS, invoke_without_command=True)
 
 
 @errors.callback(help=examples_as_typed(HELP))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from jobqueue.adapters import Adapter
+from jobqueue.cli.command_group import command_group
 from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, one_line, say, say_note
 from jobqueue.cli.options import App, AsJson, DatabaseUrl, Schema
 from jobqueue.cli.output import Column, as_json, print_json, print_table
@@ -140,22 +141,13 @@ Examples:
   jobs schedules resume NightlyReport
 """
 
-schedules = typer.Typer(
-    name="schedules",
-    help=examples_as_typed(HELP),
-    rich_markup_mode=None,
-    invoke_without_command=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-)
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_schedules,
     "run": run,
     "pause": pause,
     "resume": resume,
 }
-for command_name, command in COMMANDS.items():
-    schedules.command(command_name, help=examples_as_typed(command.__doc__))(command)
+schedules = command_group("schedules", HELP, COMMANDS, invoke_without_command=True)
 
 
 @schedules.callback(help=examples_as_typed(HELP))

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from jobqueue.cli.errors import examples_as_typed, say
+from jobqueue.cli.command_group import command_group
+from jobqueue.cli.errors import say
 from jobqueue.cli.options import AsJson, DatabaseUrl, Schema
 from jobqueue.cli.output import Column, print_json, print_table
 from jobqueue.cli.session import opened, refuse_memory
@@ -120,21 +121,12 @@ Examples:
   jobs token revoke 3f9a0c1d2e4b
 """
 
-token = typer.Typer(
-    name="token",
-    help=examples_as_typed(HELP),
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-)
 COMMANDS: dict[str, Callable[..., None]] = {
     "create": create,
     "list": list_tokens,
     "revoke": revoke,
 }
-for command_name, command in COMMANDS.items():
-    token.command(command_name, help=examples_as_typed(command.__doc__))(command)
+token = command_group("token", HELP, COMMANDS, no_args_is_help=True)
 
 
 def _scopes(given: list[str] | None) -> set[Scope]:

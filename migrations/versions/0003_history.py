@@ -1,4 +1,4 @@
-"""What a job leaves behind: attempts, errors in groups, distributions, depths, actions.
+"""The tables for what a job leaves behind: attempts, errors, distributions, depths, actions.
 
 The previous release's workers go on meanwhile. They write none of it, so every new column is
 nullable or has a default, and none of them is read by what they do. The new index holds only jobs
