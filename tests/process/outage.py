@@ -11,6 +11,8 @@ import psutil
 import psycopg
 from sqlalchemy import make_url
 
+from tests.conftest import wait_until
+
 
 @contextmanager
 def outage(database_url: str) -> Iterator[None]:
@@ -32,10 +34,25 @@ def freeze(pid: int, database_url: str) -> Callable[[], None]:
         for member in family:
             with suppress(psutil.NoSuchProcess):
                 member.suspend()
+                _wait_until_stopped(member)
         if _can_write(database_url):
             break
         _wake(family)
     return partial(_wake, family)
+
+
+def _wait_until_stopped(process: psutil.Process) -> None:
+    """The signal stops one thread at first, as soon as that runs; the others go on until then."""
+    wait_until(
+        lambda: all(_is_stopped(thread.id) for thread in process.threads()), "all threads to stop"
+    )
+
+
+def _is_stopped(thread_id: int) -> bool:
+    try:
+        return psutil.Process(thread_id).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _wake(family: list[psutil.Process]) -> None:

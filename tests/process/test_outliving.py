@@ -20,6 +20,7 @@ import pytest
 
 from tests.conftest import Project
 from tests.process.conftest import Start, WaitFor, enqueue, exists, show
+from tests.process.outage import freeze
 from tests.process.terminal import JOBS, in_terminal
 
 QUICK = ("--poll-interval", "0.05")
@@ -333,7 +334,7 @@ def test_a_worker_that_is_suspended_is_replaced_after_its_lease(
     wait_for(exists(odd, "slow.started"), "the job to start")
     wait_for(lambda: status_of(port, "/readyz") == 200, "it to be ready")
     (frozen,) = workers_of(running.pid)
-    frozen.suspend()
+    wake = freeze(frozen.pid, odd.environment["JOBS_DATABASE_URL"])
     wait_for(lambda: status_of(port, "/readyz") == 503, "it to say that one is suspended")
     (odd.folder / "slow.started").unlink()
     wait_for(exists(odd, "slow.started"), "the job to start in another")
@@ -343,7 +344,7 @@ def test_a_worker_that_is_suspended_is_replaced_after_its_lease(
     wait_for(lambda: status_of(port, "/readyz") == 200, "it to be ready again")
     (odd.folder / "slow.go").touch()
     wait_for(lambda: is_done(odd, job_id), "the job")
-    frozen.resume()
+    wake()
     wait_for(lambda: not frozen.is_running(), "the first one to end")
     assert "was rejected" in running.log
     assert running.log.count("jobs.Slow") >= 1
