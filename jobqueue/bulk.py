@@ -1,51 +1,144 @@
-"""Changes to many jobs at once: cancel and delete, in batches."""
+"""Bulk actions: changes to any number of jobs at once, in batches, by whoever runs them.
+
+An action is a row with a cursor. Whoever begins it runs it. If they are killed, a worker takes it
+over where it was, and goes on. Each batch is a short transaction of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import secrets
+import socket
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from jobqueue.adapters.roles.actions import ActionsRole, ChangedBatch
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.ends import EndReporter
-from jobqueue.records import FINISHED_STATES, UNFINISHED_STATES, JobFilter, JobState
+from jobqueue.errors import ActionNotFound, InvalidAction
+from jobqueue.records import (
+    ActionKind,
+    ActionRecord,
+    Batch,
+    JobFilter,
+    JobState,
+    NewAction,
+    filter_from_json,
+    filter_to_json,
+)
 
-BATCH = 200
-
-
-class ReadableControl(ReadsRole, ControlRole, Protocol):
-    """The roles of an adapter that read, cancel and delete jobs."""
-
-
-def cancel_some(adapter: ControlRole, where: JobFilter, reason: str, ends: EndReporter) -> int:
-    """Cancel those of a few jobs, given by their ids, that have not started; return how many."""
-    if not ends.reaches_anybody("job_cancelled"):
-        return adapter.cancel(where, reason)
-    cancelled = adapter.cancel_each(where, reason)
-    ends.report(cancelled)
-    return len(cancelled)
+BATCH = 500
+EVENTS = {ActionKind.CANCEL: "job_cancelled", ActionKind.DELETE: "job_deleted"}
 
 
-def cancel_any(adapter: ReadableControl, where: JobFilter, reason: str, ends: EndReporter) -> int:
-    """Cancel those of a few jobs that have not started, and ask running ones to end.
+class BulkRoles(ActionsRole, ReadsRole, Protocol):
+    """The roles of an adapter that bulk actions need."""
+
+
+def bulk_action(
+    kind: ActionKind,
+    where: JobFilter,
+    by: str,
+    *,
+    reason: str | None = None,
+) -> NewAction:
+    """Return the action that retries, cancels or deletes all jobs that match a filter.
 
     Args:
-        adapter: where they are.
-        where: their ids, and the states that are meant.
-        reason: becomes their `last_error`.
-        ends: reports jobs that have ended by it.
+        kind: which of the three.
+        where: the jobs, with their states; running ones are deleted only if that state is named.
+        by: who asks for it.
+        reason: why.
     """
-    number = 0
-    if JobState.READY in (where.states or ()):
-        waiting = replace(where, states=(JobState.READY,))
-        number = cancel_some(adapter, waiting, reason, ends)
-    if JobState.RUNNING not in (where.states or ()):
-        return number
-    running = adapter.list_jobs(replace(where, states=(JobState.RUNNING,)), BATCH)
-    asked = [job for seen in running if (job := adapter.request_cancel(seen.id, reason))]
-    ends.report(job for job in asked if job.state is JobState.CANCELLED)
-    return number + len(asked)
+    target = {"filter": filter_to_json(replace(where, before_id=None))}
+    return NewAction(kind, by, target, reason, number=0, before_id=where.before_id)
+
+
+def new_runner_id() -> str:
+    """Return a name for whoever runs bulk actions here, which nobody else has."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def run_action(
+    adapter: BulkRoles,
+    action: ActionRecord,
+    ends: EndReporter,
+    goes_on: Callable[[ActionRecord], bool] = lambda _: True,
+) -> ActionRecord:
+    """Change the jobs of a bulk action, batch by batch, until it is done.
+
+    Args:
+        adapter: where the jobs and the action are.
+        action: the action, which belongs to who calls this.
+        ends: reports the jobs that it ends.
+        goes_on: is asked after each batch, with the action as it is then, whether to go on.
+
+    Returns:
+        The action as it is then. It was stopped by somebody, or runs elsewhere, if it is not done
+        and `goes_on` was true all along.
+
+    Raises:
+        InvalidAction: it does not say which jobs are meant in a way that this release knows.
+        ActionNotFound: its row is gone.
+        DatabaseError: the batch under way is not done; those before it are.
+    """
+    where = jobs_of(action)
+    while True:
+        page = adapter.page_jobs(replace(where, before_id=action.before_id), BATCH)
+        ids = tuple(job.id for job in page.jobs)
+        batch = Batch(replace(where, ids=ids), page.next_before_id)
+        changed = adapter.change_batch(action, batch, returning=_has_to_report(action, ends))
+        if changed is None:
+            return found_action(adapter, action.id)
+        _report(changed, ends)
+        action = changed.action
+        if action.ended_at is not None or not goes_on(action):
+            return action
+
+
+def jobs_of(action: ActionRecord) -> JobFilter:
+    """Return the filter of the jobs of a bulk action.
+
+    Raises:
+        InvalidAction: it has none that this release knows.
+    """
+    try:
+        return filter_from_json(action.target.get("filter"))
+    except ValueError as error:
+        raise InvalidAction(
+            f"action {action.id} ({action.kind}) does not say which jobs are meant: {error}; stop "
+            "it, and begin another"
+        ) from None
+
+
+def found_action(adapter: ActionsRole, action_id: int) -> ActionRecord:
+    """Return the action of an id.
+
+    Raises:
+        ActionNotFound: there is none.
+    """
+    action = adapter.action(action_id)
+    if action is None:
+        raise ActionNotFound(
+            f"no action has the id {action_id}; `jobqueue actions` lists them. One that ended "
+            "longer ago than `keep_actions` says is removed"
+        )
+    return action
+
+
+def _has_to_report(action: ActionRecord, ends: EndReporter) -> bool:
+    event = EVENTS.get(ActionKind(action.kind))
+    return event is not None and ends.reaches_anybody(event)
+
+
+def _report(changed: ChangedBatch, ends: EndReporter) -> None:
+    if changed.action.kind == ActionKind.CANCEL:
+        ends.report(job for job in changed.jobs if job.state is JobState.CANCELLED)
+    elif changed.action.kind == ActionKind.DELETE:
+        reason = changed.action.reason or f"deleted by {changed.action.done_by}"
+        ends.report_deleted(changed.jobs, reason)
 
 
 def delete_some(adapter: ControlRole, where: JobFilter, reason: str, ends: EndReporter) -> int:
@@ -55,44 +148,3 @@ def delete_some(adapter: ControlRole, where: JobFilter, reason: str, ends: EndRe
     deleted = adapter.delete_each(where)
     ends.report_deleted(deleted, reason)
     return len(deleted)
-
-
-def delete_all(
-    adapter: ReadableControl,
-    where: JobFilter,
-    reason: str,
-    ends: EndReporter,
-    *,
-    include_running: bool = False,
-) -> int:
-    """Remove all jobs that match; return how many.
-
-    Where somebody is told of those that had not ended, they are read and removed `BATCH` at a time,
-    each batch in a transaction of its own. All others go in one.
-    """
-    if not ends.reaches_anybody("job_deleted"):
-        return adapter.delete(where, include_running=include_running)
-    number = 0
-    for found in in_batches(adapter, _among(where, UNFINISHED_STATES, include_running)):
-        deleted = adapter.delete_each(found, include_running=include_running)
-        ends.report_deleted(deleted, reason)
-        number += len(deleted)
-    return number + adapter.delete(_among(where, FINISHED_STATES, include_running))
-
-
-def _among(where: JobFilter, states: Sequence[JobState], include_running: bool) -> JobFilter:
-    wanted = tuple(JobState) if where.states is None else where.states
-    spared = () if include_running else (JobState.RUNNING,)
-    return replace(where, states=tuple(s for s in states if s in wanted and s not in spared))
-
-
-def in_batches(adapter: ReadsRole, where: JobFilter) -> Iterator[JobFilter]:
-    """The same filter for a few jobs at a time, the newest first."""
-    following: int | None = where.before_id
-    while where.states:
-        page = adapter.page_jobs(replace(where, before_id=following), BATCH)
-        if page.jobs:
-            yield replace(where, ids=tuple(job.id for job in page.jobs))
-        following = page.next_before_id
-        if following is None:
-            return

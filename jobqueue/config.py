@@ -282,6 +282,9 @@ class Settings:
     keep_samples: timedelta = _setting(
         timedelta(days=7), AGE, "How long the depths of queues are kept, one for each minute."
     )
+    keep_actions: timedelta = _setting(
+        timedelta(days=90), AGE, "How long it is kept what people did, by commands or over HTTP."
+    )
     keep_workers: timedelta = _setting(
         timedelta(days=1), SECONDS, "How long it is kept when and why a worker has ended."
     )

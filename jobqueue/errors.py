@@ -9,6 +9,8 @@
     ├── UnknownJob                  no job class of that name here (a LookupError)
     ├── JobNotFound                 no job row of that id (a LookupError)
     ├── ErrorGroupNotFound          no group of errors of that key (a LookupError)
+    ├── ActionNotFound              no action of that id (a LookupError)
+    ├── InvalidAction               a bulk action that does not say which jobs are meant
     ├── StateConflict               the job is in a state that does not allow it
     ├── ClaimLost                   a job's transaction was rolled back: the job is another's now
     ├── InvalidTransaction          `self.transaction()` is used in a way that it does not allow
@@ -86,6 +88,14 @@ class JobNotFound(JobqueueError, LookupError):
 
 class ErrorGroupNotFound(JobqueueError, LookupError):
     """No group of errors of that key is in the database. There never was one, or it was removed."""
+
+
+class ActionNotFound(JobqueueError, LookupError):
+    """No action of that id is in the database. There never was one, or it was removed."""
+
+
+class InvalidAction(JobqueueError):
+    """The row of a bulk action does not say which jobs are meant, as far as this release knows."""
 
 
 class StateConflict(JobqueueError):

@@ -26,13 +26,15 @@ import jobqueue
 from jobqueue import Constant, Discard, Hooks, Job, JobQueue, JobState
 from jobqueue.adapters import Adapter, connect
 from jobqueue.adapters.memory.adapter import MemoryAdapter
+from jobqueue.bulk import BATCH, bulk_action, delete_some, run_action
+from jobqueue.cli.who import user_at_host
 from jobqueue.clock import ManualClock
 from jobqueue.defaults import default_configuration
 from jobqueue.job import registry
 from jobqueue.maintenance.pruner import Pruner
 from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.perform.foreign_jobs import ROLLOUT
-from jobqueue.records import Claim, JobFilter, NewJob, NewWorker
+from jobqueue.records import ActionKind, Claim, JobFilter, NewJob, NewWorker
 from jobqueue.testing import inbox
 from jobqueue.worker.worker import Worker
 from tests.conftest import Project, wait_until
@@ -505,8 +507,7 @@ def test_removing_what_has_ended_is_no_end(ears: Ears, how: str) -> None:
         with client_of(ears.queue()) as api:
             assert BY_API["bulk delete"][0](api, job.id).json()["count"] == 1
     else:
-        ends = ears.queue().ends
-        assert jobqueue.bulk.delete_all(ears.adapter, JobFilter(), "cleared", ends) == 1
+        assert remove_all(ears, tuple(JobState)) == 1
     assert ears.adapter.get(job.id) is None
     ears.expect(told)
 
@@ -514,24 +515,31 @@ def test_removing_what_has_ended_is_no_end(ears: Ears, how: str) -> None:
 # --- many ----------------------------------------------------------------------------------------
 
 
+UNHELD = tuple(state for state in JobState if state is not JobState.RUNNING)
+
+
+def remove_all(ears: Ears, states: tuple[JobState, ...]) -> int:
+    """Remove all jobs in these states by a bulk action; return how many."""
+    where = JobFilter(states=states)
+    action = bulk_action(ActionKind.DELETE, where, "ada", reason="cleared")
+    begun = ears.adapter.begin_action(action, "me")
+    return run_action(ears.adapter, begun, ears.queue().ends).number
+
+
 def test_of_many_jobs_each_is_told_of(ears: Ears) -> None:
-    number = 3 * jobqueue.bulk.BATCH + 1
+    number = 3 * BATCH + 1
     jobs = Kept.perform_all_later([() for _ in range(number)])
     held = ears.adapter.claim(Claim("w", 7, 2, 2))
-    ends, everything = ears.queue().ends, JobFilter()
     jobqueue.get(jobs[-1].id).cancel("no")
     ears.log.clear()
     ears.hooks.clear()
-    assert jobqueue.bulk.delete_all(ears.adapter, everything, "cleared", ends) == number - 2
+    assert remove_all(ears, UNHELD) == number - 2
     taken = {job.id for job in held} | {jobs[-1].id}
     left = [
         Told("job_deleted", job.id, Kept.name, "cleared") for job in jobs if job.id not in taken
     ]
     ears.expect(*left)
-    forced = jobqueue.bulk.delete_all(
-        ears.adapter, everything, "cleared", ends, include_running=True
-    )
-    assert forced == 2
+    assert remove_all(ears, tuple(JobState)) == 2
     ears.expect(*left, *(Told("job_deleted", job.id, Kept.name, "cleared") for job in held))
 
 
@@ -540,15 +548,12 @@ def test_where_nobody_listens_no_job_is_read(
 ) -> None:
     Kept.perform_all_later([() for _ in range(5)])
     in_memory = isinstance(adapter, MemoryAdapter)  # which has them all at hand
-    for name in ("page_jobs",) if in_memory else ("page_jobs", "cancel_each", "delete_each"):
-        monkeypatch.setattr(adapter, name, None)
+    if not in_memory:
+        monkeypatch.setattr(adapter, "delete_each", None)
     ends = JobQueue(adapter).ends
     where = JobFilter(queues=("default",))
     assert not ends.reaches_anybody("job_cancelled")
-    assert jobqueue.bulk.cancel_some(adapter, where, "no", ends) == 5
-    assert jobqueue.bulk.delete_some(adapter, where, "no", ends) == 5
-    Kept.perform_later()
-    assert jobqueue.bulk.delete_all(adapter, where, "no", ends) == 1
+    assert delete_some(adapter, where, "no", ends) == 5
 
 
 def test_who_listens() -> None:
@@ -680,9 +685,9 @@ def test_the_command_line_tells(project: Project) -> None:
     assert project.jobs("cancel", "1").exit_code == 1
     assert project.jobs("retry", "2").exit_code == 0
     assert project.jobs("clear", "--state", "ready,cancelled", "--yes").exit_code == 0
-    from_here = "from the command line"
-    expected = [Told("job_cancelled", i, "jobs.Quiet", f"cancelled {from_here}") for i in (1, 2)]
-    expected += [Told("job_deleted", i, "jobs.Quiet", f"cleared {from_here}") for i in (2, 3, 4, 5)]
+    me = user_at_host()
+    expected = [Told("job_cancelled", i, "jobs.Quiet", f"cancelled by {me}") for i in (1, 2)]
+    expected += [Told("job_deleted", i, "jobs.Quiet", f"deleted by {me}") for i in (2, 3, 4, 5)]
     assert noted_in(project, "log.txt") == sorted(expected, key=str)
     assert noted_in(project, "hooks.txt") == sorted(expected, key=str)
 
@@ -704,7 +709,7 @@ def test_the_command_line_tells_of_a_running_job_that_it_clears(
     finally:
         working.kill()
     assert '"job_rejected"' in (project.folder / "log.txt").read_text()
-    told = [Told("job_deleted", job_id, "jobs.Waits", "cleared from the command line")]
+    told = [Told("job_deleted", job_id, "jobs.Waits", f"deleted by {user_at_host()}")]
     assert noted_in(project, "log.txt") == noted_in(project, "hooks.txt") == told
 
 

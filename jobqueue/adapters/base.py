@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from jobqueue.adapters.roles.actions import ActionsRole
 from jobqueue.adapters.roles.attempts import AttemptsRole
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.roles.errors import ErrorsRole
@@ -44,6 +45,7 @@ class Adapter(
     ReadsRole,
     AttemptsRole,
     ControlRole,
+    ActionsRole,
     RetentionRole,
     SchedulesRole,
     StatsRole,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.roles.actions import ActionsRole, ChangedBatch
 from jobqueue.adapters.roles.attempts import AttemptsRole
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.roles.errors import ErrorsRole
@@ -26,8 +27,12 @@ from jobqueue.adapters.roles.tokens import TokensRole
 from jobqueue.adapters.roles.transactions import AsyncTransaction, Transaction, TransactionsRole
 from jobqueue.adapters.roles.wakeups import Listener, WakeupsRole
 from jobqueue.records import (
+    RUN_LEASE,
     UNTIL_RESUMED,
+    ActionFilter,
+    ActionRecord,
     AttemptRecord,
+    Batch,
     Claim,
     ClaimedJob,
     Count,
@@ -40,6 +45,7 @@ from jobqueue.records import (
     Health,
     JobFilter,
     JobState,
+    NewAction,
     NewErrors,
     NewJob,
     NewSchedule,
@@ -83,6 +89,7 @@ class Roles:
     reads: ReadsRole
     attempts: AttemptsRole
     control: ControlRole
+    actions: ActionsRole
     retention: RetentionRole
     schedules: SchedulesRole
     stats: StatsRole
@@ -301,6 +308,49 @@ class ComposedAdapter(Adapter):
 
     def pauses(self) -> list[PausedQueue]:
         return self.roles.control.pauses()
+
+    # --- actions ----------------------------------------------------------------------------------
+
+    def note_action(self, action: NewAction) -> ActionRecord:
+        return self.roles.actions.note_action(action)
+
+    def begin_action(
+        self, action: NewAction, run_by: str | None = None, lease: timedelta = RUN_LEASE
+    ) -> ActionRecord:
+        return self.roles.actions.begin_action(action, run_by, lease)
+
+    def take_over_action(
+        self, run_by: str, lease: timedelta = RUN_LEASE, action_id: int | None = None
+    ) -> ActionRecord | None:
+        return self.roles.actions.take_over_action(run_by, lease, action_id)
+
+    def change_batch(
+        self,
+        action: ActionRecord,
+        batch: Batch,
+        lease: timedelta = RUN_LEASE,
+        *,
+        returning: bool = False,
+    ) -> ChangedBatch | None:
+        return self.roles.actions.change_batch(action, batch, lease, returning=returning)
+
+    def end_action(self, action: ActionRecord) -> bool:
+        return self.roles.actions.end_action(action)
+
+    def stop_action(self, action_id: int) -> bool:
+        return self.roles.actions.stop_action(action_id)
+
+    def resume_action(self, action_id: int) -> bool:
+        return self.roles.actions.resume_action(action_id)
+
+    def action(self, action_id: int) -> ActionRecord | None:
+        return self.roles.actions.action(action_id)
+
+    def actions(self, where: ActionFilter, limit: int) -> Sequence[ActionRecord]:
+        return self.roles.actions.actions(where, limit)
+
+    def prune_actions(self, keep: timedelta, limit: int) -> int:
+        return self.roles.actions.prune_actions(keep, limit)
 
     # --- retention --------------------------------------------------------------------------------
 

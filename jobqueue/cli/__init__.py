@@ -8,6 +8,7 @@ import typer
 
 from jobqueue import __version__
 from jobqueue.cli import (
+    actions,
     bench,
     control,
     daemon,
@@ -67,6 +68,7 @@ for command in (
     app.command(name, cls=cls, help=examples_as_typed(command.__doc__))(command)
 app.add_typer(schedules.schedules)
 app.add_typer(error_groups.errors)
+app.add_typer(actions.actions)
 app.add_typer(tokens.token)
 
 
@@ -84,6 +86,7 @@ Examples:
   jobs stats --since 1h                 see how long jobs took and waited
   jobs list --state failed              see what went wrong
   jobs errors                           see what fails most, and since when
+  jobs actions                          see who paused, retried and deleted what
   jobs web                              serve the REST API
   jobs doctor                           see what is set up and what is not
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from jobqueue.adapters import Adapter
-from jobqueue.bulk import delete_all
+from jobqueue.bulk import bulk_action
+from jobqueue.cli.bulk import run_here
 from jobqueue.cli.errors import WORK_FAILED, say_error
 from jobqueue.cli.lists import job_filter
 from jobqueue.cli.options import (
@@ -20,19 +22,17 @@ from jobqueue.cli.options import (
     OnlyHandlers,
     OnlyQueues,
     OnlyStates,
+    Reason,
     Schema,
 )
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import OTHER_DATABASE, note_broken_app, opened
-from jobqueue.ends import usual_ends
+from jobqueue.cli.who import checked_reason, note_action, user_at_host
 from jobqueue.errors import ConfigurationError, JobNotFound, StateConflict
-from jobqueue.records import JobFilter, JobState
+from jobqueue.records import UNFINISHED_STATES, ActionKind, ActionRecord, JobFilter, JobState
 from jobqueue.stored import StoredJob, not_found
 
-CANCEL_REASON = "cancelled from the command line"
-CLEAR_REASON = "cleared from the command line"
-
-JobIds = Annotated[list[int], typer.Argument(metavar="ID...", help="The ids of the jobs.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count the jobs.")]
 
 
 def retry(
@@ -45,6 +45,8 @@ def retry(
     queue: OnlyQueues = None,
     handler: OnlyHandlers = None,
     query: ByQuery = None,
+    dry_run: DryRun = False,
+    reason: Reason = None,
     app: App = None,
     database_url: DatabaseUrl = None,
     schema: Schema = None,
@@ -52,6 +54,8 @@ def retry(
     """Make jobs due now: waiting, failed and cancelled ones.
 
     A job whose attempts are used up is allowed one more. Running and succeeded jobs are refused.
+    Many jobs are changed in batches. Ctrl-C stops that, and `jobqueue actions` shows how far it is.
+    If this process is killed, a worker goes on.
 
     \b
     Examples:
@@ -62,36 +66,76 @@ def retry(
     """
     if bool(job_ids) == failed:
         raise ConfigurationError("give either the ids of jobs or --failed")
-    if job_ids and (queue or handler or query):
+    if job_ids and (queue or handler or query or dry_run):
         raise ConfigurationError(
-            "--queue, --job and --query narrow down --failed; ids need none of them"
+            "--queue, --job, --query and --dry-run go with --failed; ids need none of them"
         )
     with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         note_broken_app(session, OTHER_DATABASE)
         if job_ids:
-            _each(session.adapter, job_ids, _retry_one)
-        else:
-            where = job_filter(session, ["failed"], queue, handler, query=query)
-            number = session.adapter.retry(where)
-            typer.echo(f"{counted(number, 'failed job')} made due now.")
+            _each(session.adapter, job_ids, _retry_one, ActionKind.RETRY, reason)
+            return
+        where = job_filter(session, ["failed"], queue, handler, query=query)
+        if dry_run:
+            number = session.adapter.count_jobs(where)
+            typer.echo(f"{counted(number, 'failed job')} would be made due now.")
+            return
+        done = _run(session.adapter, ActionKind.RETRY, where, reason)
+        typer.echo(f"{counted(done.number, 'failed job')} made due now.")
 
 
 def cancel(
-    job_ids: JobIds, app: App = None, database_url: DatabaseUrl = None, schema: Schema = None
+    job_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[ID...]", help="The ids of the jobs.")
+    ] = None,
+    query: ByQuery = None,
+    dry_run: DryRun = False,
+    reason: Reason = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """End jobs before they start, or tell running ones to end.
 
     A running async job is cancelled within two seconds. A sync one sees `self.context.cancelled`,
-    and is interrupted if its class has `interrupt_on_cancel`. Finished jobs are refused.
+    and is interrupted if its class has `interrupt_on_cancel`. Finished jobs are refused. The reason
+    becomes the `last_error` of the jobs.
+
+    With --query, all jobs that match and wait or run are meant. They are changed in batches. Ctrl-C
+    stops that, and `jobqueue actions` shows how far it is. If this process is killed, a worker goes
+    on.
 
     \b
     Examples:
       jobs cancel 42
-      jobs cancel 42 43 44
+      jobs cancel 42 43 44 --reason "the customer has left"
+      jobs cancel --query 'queue:email args.user_id:42' --dry-run
     """
+    if bool(job_ids) == bool(query):
+        raise ConfigurationError("give either the ids of jobs or --query")
+    if job_ids and dry_run:
+        raise ConfigurationError("--dry-run goes with --query; ids need none")
     with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         note_broken_app(session, OTHER_DATABASE)
-        _each(session.adapter, job_ids, _cancel_one)
+        if job_ids:
+            end = partial(_cancel_one, checked_reason(reason) or f"cancelled by {user_at_host()}")
+            _each(session.adapter, job_ids, end, ActionKind.CANCEL, reason)
+            return
+        where = _unfinished(job_filter(session, None, None, None, query=query))
+        if dry_run:
+            number = session.adapter.count_jobs(where)
+            typer.echo(f"{counted(number, 'job')} would be cancelled or asked to end.")
+            return
+        done = _run(session.adapter, ActionKind.CANCEL, where, reason)
+        typer.echo(f"{counted(done.number, 'job')} cancelled or asked to end.")
+
+
+def _unfinished(where: JobFilter) -> JobFilter:
+    """The filter, of jobs that can be cancelled."""
+    finished = [state for state in where.states or () if state not in UNFINISHED_STATES]
+    if finished:
+        raise ConfigurationError(f"{finished[0]} jobs have ended, and cannot be cancelled")
+    return replace(where, states=where.states or UNFINISHED_STATES)
 
 
 def clear(
@@ -99,6 +143,7 @@ def clear(
     queue: OnlyQueues = None,
     handler: OnlyHandlers = None,
     query: ByQuery = None,
+    reason: Reason = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Remove running jobs too; their workers go on.")
@@ -112,6 +157,8 @@ def clear(
     Without --state it removes jobs of every state but running. On a terminal it asks first,
     unless --yes is given. Without a terminal, as in a script, it does not ask; it then needs
     --state, --queue, --job or --query to say which jobs are meant, or --yes for all of them.
+    Many jobs are removed in batches. Ctrl-C stops that, and `jobqueue actions` shows how far it is.
+    If this process is killed, a worker goes on.
 
     \b
     Examples:
@@ -127,24 +174,45 @@ def clear(
             raise ConfigurationError("--state running needs --force: somebody performs these jobs")
         if not yes:
             _ask(session.adapter, where, force=force)
-        number = delete_all(
-            session.adapter, where, CLEAR_REASON, usual_ends(), include_running=force
-        )
-        typer.echo(f"Removed {counted(number, 'job')}.{_left_running(session.adapter, where)}")
+        done = _run(session.adapter, ActionKind.DELETE, _removable(where, force=force), reason)
+        number = counted(done.number, "job")
+        typer.echo(f"Removed {number}.{_left_running(session.adapter, where)}")
+
+
+def _removable(where: JobFilter, *, force: bool) -> JobFilter:
+    """The filter, of jobs that may be removed."""
+    spared = () if force else (JobState.RUNNING,)
+    states = [state for state in where.states or JobState if state not in spared]
+    return replace(where, states=tuple(states))
+
+
+def _run(adapter: Adapter, kind: ActionKind, where: JobFilter, reason: str | None) -> ActionRecord:
+    by = user_at_host()
+    return run_here(adapter, bulk_action(kind, where, by, reason=checked_reason(reason)))
 
 
 def _each(
-    adapter: Adapter, job_ids: Sequence[int], change_one: Callable[[Adapter, int], str]
+    adapter: Adapter,
+    job_ids: Sequence[int],
+    change_one: Callable[[Adapter, int], str],
+    kind: ActionKind,
+    reason: str | None,
 ) -> None:
     """Change every job that can be changed; exit with 1 if one could not."""
-    refused = False
-    for job_id in dict.fromkeys(job_ids):
-        try:
-            typer.echo(change_one(adapter, job_id))
-        except (JobNotFound, StateConflict) as error:
-            refused = True
-            say_error(str(error))
-    if refused:
+    changed: list[int] = []
+    wanted = dict.fromkeys(job_ids)
+    try:
+        for job_id in wanted:
+            try:
+                typer.echo(change_one(adapter, job_id))
+                changed.append(job_id)
+            except (JobNotFound, StateConflict) as error:
+                say_error(str(error))
+    finally:  # those before an outage stay changed
+        if changed:
+            number = len(changed)
+            note_action(adapter, kind, {"ids": changed}, reason=reason, number=number)
+    if len(changed) < len(wanted):
         raise typer.Exit(WORK_FAILED)
 
 
@@ -153,9 +221,9 @@ def _retry_one(adapter: Adapter, job_id: int) -> str:
     return f"Job {job_id} is due now."
 
 
-def _cancel_one(adapter: Adapter, job_id: int) -> str:
+def _cancel_one(reason: str, adapter: Adapter, job_id: int) -> str:
     job = _found(adapter, job_id)
-    if job.cancel(CANCEL_REASON) is JobState.RUNNING:
+    if job.cancel(reason) is JobState.RUNNING:
         return f"Job {job_id} is running, and is told to end."
     return f"Job {job_id} is cancelled."
 

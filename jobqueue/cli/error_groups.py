@@ -10,23 +10,30 @@ from typing import Annotated, Any
 
 import typer
 
-from jobqueue.adapters import Adapter
-from jobqueue.bulk import cancel_any, in_batches
+from jobqueue.bulk import bulk_action
+from jobqueue.cli.bulk import run_here
 from jobqueue.cli.command_group import command_group
 from jobqueue.cli.error_charts import bars, sparkline
 from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, say, say_error, say_note
 from jobqueue.cli.lists import job_filter
-from jobqueue.cli.options import App, AsJson, DatabaseUrl, OnlyHandlers, Schema
+from jobqueue.cli.options import App, AsJson, DatabaseUrl, OnlyHandlers, Reason, Schema
 from jobqueue.cli.output import Column, as_json, counted, print_json, print_pairs, print_table
 from jobqueue.cli.session import OTHER_DATABASE, SECRETS_UNKNOWN, Session, note_broken_app, opened
-from jobqueue.cli.who import user_at_host
+from jobqueue.cli.who import checked_reason, note_action, user_at_host
 from jobqueue.durations import from_now
-from jobqueue.ends import usual_ends
 from jobqueue.errors import ConfigurationError, ErrorGroupNotFound, UnknownJob
-from jobqueue.records import ErrorFilter, ErrorPosition, ErrorState, JobFilter, JobRecord, JobState
+from jobqueue.records import (
+    ActionKind,
+    ErrorFilter,
+    ErrorPosition,
+    ErrorState,
+    JobRecord,
+    JobState,
+)
 from jobqueue.redaction import printable
 from jobqueue.retention import AGE_EXPECTED, parse_age
 from jobqueue.views.errors import (
+    ACTION_OF_STATE,
     CANCELLED_STATES,
     RETRIED_STATES,
     ErrorGroupView,
@@ -37,7 +44,6 @@ from jobqueue.views.errors import (
     text_of,
 )
 
-CANCEL_REASON = "cancelled from the command line, with all of its group of errors"
 LAST_JOBS = 10
 MOST_LISTED = 1_000
 ALL_STATES = "all"
@@ -153,6 +159,7 @@ def reopen(
 def retry(
     key: Key,
     dry_run: DryRun = False,
+    reason: Reason = None,
     yes: Yes = False,
     app: App = None,
     database_url: DatabaseUrl = None,
@@ -160,21 +167,25 @@ def retry(
 ) -> None:
     """Make all jobs of a group of errors due now: those that failed, and that wait for a retry.
 
-    A job whose attempts are used up is allowed one more. On a terminal it asks first, unless --yes
-    is given. The jobs are changed in batches: after an interruption, run it again for the rest.
+    A job whose attempts are used up is allowed one more.
+
+    On a terminal it asks first, unless --yes is given. The jobs are changed in batches. Ctrl-C
+    stops that, and `jobqueue actions` shows how far it is. If this process is killed, a worker goes
+    on.
 
     \b
     Examples:
       jobs errors retry 9ba3c588714f --dry-run
-      jobs errors retry 9ba3c588714f
+      jobs errors retry 9ba3c588714f --reason "the mail server is back"
     """
-    change = _Change("made due now", RETRIED_STATES, lambda adapter, where: adapter.retry(where))
-    _change_all(key, change, dry_run, yes, app, database_url, schema)
+    change = _Change(ActionKind.RETRY, "made due now", RETRIED_STATES)
+    _change_all(key, change, dry_run, reason, yes, app, database_url, schema)
 
 
 def cancel(
     key: Key,
     dry_run: DryRun = False,
+    reason: Reason = None,
     yes: Yes = False,
     app: App = None,
     database_url: DatabaseUrl = None,
@@ -182,21 +193,19 @@ def cancel(
 ) -> None:
     """Cancel all jobs of a group of errors that wait for a retry, and ask running ones to end.
 
-    On a terminal it asks first, unless --yes is given. The jobs are changed in batches: after an
-    interruption, run it again for the rest.
+    The reason becomes the `last_error` of the jobs.
+
+    On a terminal it asks first, unless --yes is given. The jobs are changed in batches. Ctrl-C
+    stops that, and `jobqueue actions` shows how far it is. If this process is killed, a worker goes
+    on.
 
     \b
     Examples:
       jobs errors cancel 9ba3c588714f --dry-run
       jobs errors cancel 9ba3c588714f --yes
     """
-    ends = usual_ends()
-    change = _Change(
-        "cancelled",
-        CANCELLED_STATES,
-        lambda adapter, where: cancel_any(adapter, where, CANCEL_REASON, ends),
-    )
-    _change_all(key, change, dry_run, yes, app, database_url, schema)
+    change = _Change(ActionKind.CANCEL, "cancelled", CANCELLED_STATES)
+    _change_all(key, change, dry_run, reason, yes, app, database_url, schema)
 
 
 HELP = """List what fails, in groups of errors.
@@ -400,7 +409,8 @@ def _set_state(
                 is_missing = True
                 say_error(str(error))
                 continue
-            session.adapter.set_error_state(record.key, state, printable(user_at_host()))
+            session.adapter.set_error_state(record.key, state, user_at_host())
+            note_action(session.adapter, ACTION_OF_STATE[state], {"errors": key})
             say(f"{key} is {state}: {record.group.kind} in {record.group.handler}.")
     if is_missing:
         raise typer.Exit(WORK_FAILED)
@@ -411,20 +421,21 @@ class _Change:
     """A change to all jobs of a group.
 
     Args:
-        done: the words for what it does to jobs.
+        kind: what is done to them.
+        done: the words for that.
         states: the states of the jobs that it changes.
-        change: changes some jobs in one transaction, and returns how many.
     """
 
+    kind: ActionKind
     done: str
     states: tuple[JobState, ...]
-    change: Callable[[Adapter, JobFilter], int]
 
 
 def _change_all(
     key: str,
     change: _Change,
     dry_run: bool,
+    reason: str | None,
     yes: bool,
     app: str | None,
     database_url: str | None,
@@ -445,8 +456,9 @@ def _change_all(
             ):
                 typer.echo("Nothing was changed.")
                 raise typer.Exit(WORK_FAILED)
-        number = sum(change.change(adapter, found) for found in in_batches(adapter, where))
-        say(f"{counted(number, 'job')} {change.done}.")
+        by, why = user_at_host(), checked_reason(reason)
+        done = run_here(adapter, bulk_action(change.kind, where, by, reason=why))
+        say(f"{counted(done.number, 'job')} {change.done}.")
 
 
 def _has_to_ask(yes: bool) -> bool:

@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from jobqueue.adapters import Adapter
-from jobqueue.cli.options import App, DatabaseUrl, Schema
+from jobqueue.cli.options import App, DatabaseUrl, Reason, Schema
 from jobqueue.cli.output import counted
 from jobqueue.cli.session import OTHER_DATABASE, Session, note_broken_app, opened, refuse_memory
-from jobqueue.cli.who import user_at_host
+from jobqueue.cli.who import note_action, user_at_host
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import ConfigurationError
-from jobqueue.records import JobFilter, JobState, Pause
-from jobqueue.views.pauses import new_pause
+from jobqueue.records import ActionKind, JobFilter, JobState, Pause
+from jobqueue.views.pauses import new_pause, paused_target
 
 QueueNames = Annotated[
     list[str], typer.Argument(metavar="QUEUE...", help="The names of the queues.")
@@ -25,9 +25,7 @@ QueueNames = Annotated[
 
 def pause(
     queues: QueueNames,
-    reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Why; others are shown it.")
-    ] = None,
+    reason: Reason = None,
     until: Annotated[
         str | None,
         typer.Option(
@@ -61,6 +59,9 @@ def pause(
         wanted = _pause(adapter, until, reason)
         changed = adapter.pause_queues(names, wanted)
         for name in names:
+            target = paused_target(name, wanted)
+            note_action(adapter, ActionKind.PAUSE_QUEUE, target, reason=wanted.reason)
+        for name in names:
             how = "is paused" if name in changed else "was paused already"
             end = "" if wanted.until is None else f" until {wanted.until:%Y-%m-%d %H:%M} UTC"
             typer.echo(f"Queue {name} {how}{end}; {_waiting(session.adapter, name)}.")
@@ -87,6 +88,8 @@ def resume(
     names = _checked(queues)
     with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         changed = _adapter_of(session).resume_queues(names)
+        for name in changed:
+            note_action(session.adapter, ActionKind.RESUME_QUEUE, {"queue": name})
         for name in names:
             how = "is resumed" if name in changed else "was not paused"
             typer.echo(f"Queue {name} {how}; {_waiting(session.adapter, name)}.")

@@ -14,12 +14,13 @@ from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, one_line, say, s
 from jobqueue.cli.options import App, AsJson, DatabaseUrl, Schema
 from jobqueue.cli.output import Column, as_json, print_json, print_table
 from jobqueue.cli.session import OTHER_DATABASE, SECRETS_UNKNOWN, Session, note_broken_app, opened
+from jobqueue.cli.who import note_action
 from jobqueue.defaults import default_configuration
 from jobqueue.durations import from_now
 from jobqueue.enqueue import store
 from jobqueue.errors import ConfigurationError
 from jobqueue.job import registry
-from jobqueue.records import ScheduleRecord
+from jobqueue.records import ActionKind, ScheduleRecord
 from jobqueue.views.schedules import ScheduleView, all_schedules
 
 COLUMNS = (
@@ -88,6 +89,8 @@ def run(
             observers=default_configuration.observers,
             logger=default_configuration.logger,
         )
+        target = {"schedule": schedule.name, "app": schedule.app, "job": record.id}
+        note_action(session.adapter, ActionKind.RUN_SCHEDULE, target)
     if json_:
         print_json(as_json(record))
         return
@@ -107,6 +110,7 @@ def pause(
     _change(
         name,
         {"app": app, "database_url": database_url, "schema": schema},
+        ActionKind.PAUSE_SCHEDULE,
         lambda adapter, record: adapter.pause_schedule(record.app, record.name),
         ("is paused; `jobqueue schedules resume` lets it go on.", "was paused already."),
     )
@@ -126,6 +130,7 @@ def resume(
     _change(
         name,
         {"app": app, "database_url": database_url, "schema": schema},
+        ActionKind.RESUME_SCHEDULE,
         lambda adapter, record: adapter.resume_schedule(record.app, record.name),
         ("goes on.", "was not paused."),
     )
@@ -171,6 +176,7 @@ def list_unless_told_otherwise(
 def _change(
     name: str,
     options: dict[str, Any],
+    kind: ActionKind,
     change: Callable[[Adapter, ScheduleRecord], bool],
     said: tuple[str, str],
 ) -> None:
@@ -178,6 +184,8 @@ def _change(
         note_broken_app(session, OTHER_DATABASE)
         record = _found(session, name)
         changed = change(session.adapter, record)
+        if changed:
+            note_action(session.adapter, kind, {"schedule": record.name, "app": record.app})
     say(f"{record.name} {said[0] if changed else said[1]}")
     if not changed:
         raise typer.Exit(WORK_FAILED)

@@ -13,9 +13,10 @@ from jobqueue.cli.errors import say
 from jobqueue.cli.options import AsJson, DatabaseUrl, Schema
 from jobqueue.cli.output import Column, print_json, print_table
 from jobqueue.cli.session import opened, refuse_memory
+from jobqueue.cli.who import note_action
 from jobqueue.durations import from_now
 from jobqueue.errors import ConfigurationError
-from jobqueue.records import TokenRecord
+from jobqueue.records import ActionKind, TokenRecord
 from jobqueue.web.access import Scope
 
 LONGEST_DAYS = 36_500
@@ -56,6 +57,8 @@ def create(
     with opened({"database_url": database_url, "schema": schema}, app="unwanted") as session:
         refuse_memory(session.adapter)
         record, token = create_token(session.adapter, name, scopes, lifetime)
+        target = {"token": record.id, "name": name, "scopes": list(record.scopes)}
+        note_action(session.adapter, ActionKind.CREATE_TOKEN, target)
     if json_:
         print_json({**_as_json(record, record.created_at), "token": token})
         return
@@ -105,6 +108,8 @@ def revoke(
     """
     with opened({"database_url": database_url, "schema": schema}, app="unwanted") as session:
         revoked = session.adapter.revoke_token(token_id)
+        if revoked:
+            note_action(session.adapter, ActionKind.REVOKE_TOKEN, {"token": token_id})
     if not revoked:
         raise ConfigurationError(
             f"no token {token_id!r} is there to be revoked; `jobqueue token list` shows them"

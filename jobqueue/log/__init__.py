@@ -29,6 +29,9 @@ from jobqueue.log.jobs import (
 )
 from jobqueue.log.services import (
     announcing_again,
+    bulk_action_ended,
+    bulk_action_taken_over,
+    bulk_actions_troubled,
     changed_from_outside,
     claim_refused,
     connections_refused,
@@ -94,6 +97,9 @@ __all__ = [
     "LogSetup",
     "TextFormatter",
     "announcing_again",
+    "bulk_action_ended",
+    "bulk_action_taken_over",
+    "bulk_actions_troubled",
     "cancel_heard",
     "changed_from_outside",
     "claim_refused",

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobqueue.log.emit import emit
 from jobqueue.log.phrases import duration_text
-from jobqueue.records import JobRecord
+from jobqueue.records import ActionRecord, JobRecord
 from jobqueue.redaction import error_line, message_of, printable
 
 
@@ -177,6 +177,33 @@ def stacks_troubled(logger: logging.Logger, worker: str, error: Exception) -> No
     """The database refused the stacks of a worker; it is tried again."""
     line = f"worker {worker} could not store its stacks: {error}"
     emit(logger, logging.ERROR, line, "stacks_troubled", worker, error=str(error))
+
+
+def bulk_actions_troubled(logger: logging.Logger, error: Exception) -> None:
+    """A bulk action could not be looked for, or not go on; it is tried again."""
+    line = f"a bulk action could not go on: {error}"
+    emit(logger, logging.ERROR, line, "bulk_actions_troubled", error=str(error))
+
+
+def bulk_action_taken_over(logger: logging.Logger, worker: str, action: ActionRecord) -> None:
+    """A worker goes on with a bulk action that nobody runs any more, or that was left to it."""
+    line = f"worker {worker} goes on with action {action.id}: {_said(action)}"
+    emit(logger, logging.INFO, line, "bulk_action_taken_over", worker, action_id=action.id)
+
+
+def bulk_action_ended(logger: logging.Logger, worker: str, action: ActionRecord) -> None:
+    """A bulk action that a worker went on with is done, or somebody has stopped it."""
+    line = f"action {action.id} is {action.state}: {_said(action)}, {action.number:,} jobs"
+    facts: dict[str, Any] = {
+        "action_id": action.id,
+        "jobs": action.number,
+        "state": action.state.value,
+    }
+    emit(logger, logging.INFO, line, "bulk_action_ended", worker, **facts)
+
+
+def _said(action: ActionRecord) -> str:
+    return printable(f"{action.kind} by {action.done_by}")
 
 
 def queues_resumed(logger: logging.Logger, queues: Iterable[str]) -> None:

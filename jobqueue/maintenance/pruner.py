@@ -17,6 +17,7 @@ from functools import partial
 from typing import Protocol
 
 from jobqueue import log
+from jobqueue.adapters.roles.actions import ActionsRole
 from jobqueue.adapters.roles.attempts import AttemptsRole
 from jobqueue.adapters.roles.errors import ErrorsRole
 from jobqueue.adapters.roles.keys import KeysRole
@@ -51,6 +52,7 @@ class PrunerRoles(
     LeasesRole,
     RosterRole,
     StacksRole,
+    ActionsRole,
     SchemaRole,
     Protocol,
 ):
@@ -113,6 +115,7 @@ class Pruner:
         self._in_batches(partial(self._adapter.prune_attempts, self._settings.keep_attempts))
         self._in_batches(partial(self._adapter.prune_errors, self._settings.keep_errors))
         self._in_batches(partial(self._adapter.prune_stacks, STACKS_LIFETIME))
+        self._in_batches(partial(self._adapter.prune_actions, self._settings.keep_actions))
         keep_workers = self._settings.keep_workers
         self._in_batches(partial(self._adapter.prune_ended_workers, keep_workers))
         return removed

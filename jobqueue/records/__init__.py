@@ -5,6 +5,16 @@ Treat all of it as frozen. Type checkers do, and `record` says why some of it is
 
 from __future__ import annotations
 
+from jobqueue.records.actions import (
+    BULK_KINDS,
+    RUN_LEASE,
+    ActionFilter,
+    ActionKind,
+    ActionRecord,
+    ActionState,
+    Batch,
+    NewAction,
+)
 from jobqueue.records.attempts import (
     ATTEMPTS_LIFETIME,
     MOST_ATTEMPTS_KEPT,
@@ -37,6 +47,7 @@ from jobqueue.records.errors import (
     ErrorState,
     NewErrors,
 )
+from jobqueue.records.filter_json import filter_from_json, filter_to_json
 from jobqueue.records.health import Ailment, Health, SchemaStatus
 from jobqueue.records.histograms import (
     BUCKET_BOUNDS,
@@ -92,6 +103,7 @@ from jobqueue.records.workers import (
 __all__ = [
     "ATTEMPTS_LIFETIME",
     "BUCKET_BOUNDS",
+    "BULK_KINDS",
     "DEFAULT_PRIORITY",
     "DEFAULT_QUEUE",
     "ECHO_SECONDS",
@@ -109,15 +121,21 @@ __all__ = [
     "NO_DELAY",
     "NO_DURATIONS",
     "NUMBER_OF_BUCKETS",
+    "RUN_LEASE",
     "SHORTEST_BOUND",
     "SHOWN_HOURS",
     "STACKS_LIFETIME",
     "STATS_LIFETIME",
     "UNFINISHED_STATES",
     "UNTIL_RESUMED",
+    "ActionFilter",
+    "ActionKind",
+    "ActionRecord",
+    "ActionState",
     "Ailment",
     "AttemptOutcome",
     "AttemptRecord",
+    "Batch",
     "Between",
     "Cancelled",
     "ChargedJob",
@@ -142,6 +160,7 @@ __all__ = [
     "JobRecord",
     "JobState",
     "JsonValue",
+    "NewAction",
     "NewErrors",
     "NewJob",
     "NewSchedule",
@@ -175,6 +194,8 @@ __all__ = [
     "WorkerState",
     "duration_of",
     "facts_of",
+    "filter_from_json",
+    "filter_to_json",
     "record",
     "sum_of",
 ]

@@ -12,8 +12,10 @@ from jobqueue.adapters.roles.errors import ErrorsRole
 from jobqueue.errors import ErrorGroupNotFound
 from jobqueue.records import (
     SHOWN_HOURS,
+    ActionKind,
     ErrorGroupRecord,
     ErrorPosition,
+    ErrorState,
     JobFilter,
     JobState,
 )
@@ -24,6 +26,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RETRIED_STATES = (JobState.READY, JobState.FAILED)
 """The jobs of a group that are retried: those that wait for another attempt, and that failed."""
 CANCELLED_STATES = (JobState.READY, JobState.RUNNING)
+ACTION_OF_STATE = {
+    ErrorState.MUTED: ActionKind.MUTE_ERRORS,
+    ErrorState.RESOLVED: ActionKind.RESOLVE_ERRORS,
+    ErrorState.OPEN: ActionKind.REOPEN_ERRORS,
+}
+"""The kind of action that sets a group to a state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.records import LONGEST_PAUSE_TEXT, Pause, PausedQueue
@@ -80,3 +81,9 @@ def pause_text(pause: Pause) -> str:
     if pause.by:
         text += f" by {pause.by}"
     return f"{text}: {pause.reason}" if pause.reason else text
+
+
+def paused_target(queue: str, pause: Pause) -> dict[str, Any]:
+    """Return the target of the action that pauses a queue."""
+    until = {} if pause.until is None else {"until": pause.until.isoformat()}
+    return {"queue": queue, **until}

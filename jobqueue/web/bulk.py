@@ -1,15 +1,15 @@
-"""Changes over HTTP to all jobs that match a filter, batch by batch."""
+"""Bulk actions over HTTP: changes to all jobs that match a filter."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.bulk import BATCH, cancel_any, delete_some
-from jobqueue.records import JobFilter, JobState
-from jobqueue.web.jobs import cancel_reason, delete_reason
+from jobqueue.bulk import bulk_action, new_runner_id, run_action
+from jobqueue.records import ActionKind, ActionRecord, JobFilter, JobState, NewAction
+from jobqueue.redaction import clean_error
+from jobqueue.views.query_text import query_text
 from jobqueue.web.models import BulkBody, GroupBody
 from jobqueue.web.operations import Answer, ApiCall
 from jobqueue.web.pages import filter_of
@@ -17,80 +17,94 @@ from jobqueue.web.problems import Problem
 
 MOST_CHANGED = 10_000
 LONGEST_SECONDS = 10.0
-
-Change = Callable[[Adapter, JobFilter], int]
+DONE = {
+    ActionKind.RETRY: "retried",
+    ActionKind.CANCEL: "cancelled",
+    ActionKind.DELETE: "deleted",
+}
+"""The words for the log."""
 
 
 def retry_all(call: ApiCall) -> Answer:
     """Make failed jobs due now, and others if they are asked for."""
     usual, possible = (JobState.FAILED,), (JobState.READY, JobState.FAILED, JobState.CANCELLED)
-    return _in_bulk(call, "retried", usual, possible, lambda adapter, where: adapter.retry(where))
+    return _in_bulk(call, ActionKind.RETRY, usual, possible)
 
 
 def cancel_all(call: ApiCall) -> Answer:
     """End jobs that have not started, and ask running ones to end."""
-    states, reason = (JobState.READY, JobState.RUNNING), cancel_reason(call)
-
-    def cancel(adapter: Adapter, where: JobFilter) -> int:
-        return cancel_any(adapter, where, reason, call.queue.ends)
-
-    return _in_bulk(call, "cancelled", states, states, cancel)
+    states = (JobState.READY, JobState.RUNNING)
+    return _in_bulk(call, ActionKind.CANCEL, states, states)
 
 
 def delete_all(call: ApiCall) -> Answer:
     """Remove jobs that are not running."""
     states = tuple(state for state in JobState if state is not JobState.RUNNING)
-    reason, ends = delete_reason(call), call.queue.ends
-
-    def delete(adapter: Adapter, where: JobFilter) -> int:
-        return delete_some(adapter, where, reason, ends)
-
-    return _in_bulk(call, "deleted", states, states, delete)
+    return _in_bulk(call, ActionKind.DELETE, states, states)
 
 
 def _in_bulk(
     call: ApiCall,
-    done: str,
+    kind: ActionKind,
     usual: tuple[JobState, ...],
     possible: tuple[JobState, ...],
-    change: Change,
 ) -> Answer:
     """Count or change all jobs that match a filter.
 
     Args:
         call: the request.
-        done: the word for the log.
+        kind: what is done to them.
         usual: the states that are meant if the filter has none.
         possible: the states of jobs that can be changed so.
-        change: changes jobs, in one transaction, and returns how many it changed.
     """
     body: BulkBody = call.body
-    where = _bulk_filter(call.adapter, body, usual, possible, done)
-    said = body.filter.model_dump_json(exclude_none=True)
-    return change_jobs(call, where, done, said, change)
+    return change_jobs(call, kind, _bulk_filter(call.adapter, body, usual, possible, DONE[kind]))
 
 
-def change_jobs(call: ApiCall, where: JobFilter, done: str, said: str, change: Change) -> Answer:
+def change_jobs(call: ApiCall, kind: ActionKind, where: JobFilter) -> Answer:
     """Count or change all jobs that match a filter, as the body of a request asks.
 
     Args:
-        call: the request; its body says whether to count only.
+        call: the request; its body says whether to count only, and whether to leave it to workers.
+        kind: what is done to them.
         where: the filter, from where the body says that it goes on.
-        done: the word for the log.
-        said: which jobs they are, for the log.
-        change: changes jobs, in one transaction, and returns how many it changed.
     """
     body: BulkBody | GroupBody = call.body
     if body.dry_run:
         count = call.adapter.count_up_to(where, MOST_CHANGED)
-        return _bulk_answer(body, count.number, count.more, None)
-    number, going_on = 0, None
+        return Answer(
+            {"dry_run": True, "count": count.number, "more": count.more, "next": None}
+            | {"action": None}
+        )
+    reason = clean_error(body.reason) if body.reason else None
+    action = bulk_action(kind, where, call.actor, reason=reason)
+    if body.background:
+        begun = call.adapter.begin_action(action)
+        call.note(f"began to {kind}", f"action {begun.id}: {query_text(where)}")
+        return Answer(_bulk_json(begun), 202)
+    return Answer(_bulk_json(_run(call, action, query_text(where))))
+
+
+def _run(call: ApiCall, action: NewAction, said: str) -> ActionRecord:
+    """Run an action for as long as a request may take, and end it there.
+
+    If the database fails in between, it stays as it is, and a worker goes on with it.
+    """
+    deadline = time.monotonic() + LONGEST_SECONDS
+    latest = call.adapter.begin_action(action, new_runner_id())
+
+    def goes_on(now: ActionRecord) -> bool:
+        nonlocal latest
+        latest = now
+        return now.number < MOST_CHANGED and time.monotonic() < deadline
+
     try:
-        for changed, following in _change_in_batches(call.adapter, where, change):
-            number, going_on = number + changed, following
-    finally:  # even if the database fails in between, since earlier batches stay changed
-        call.note(done, f"{number:,} jobs: {said}")
-    return _bulk_answer(body, number, going_on is not None, going_on)
+        latest = run_action(call.adapter, latest, call.queue.ends, goes_on)
+    finally:
+        call.note(DONE[action.kind], f"{latest.number:,} jobs: {said}")
+    if latest.ended_at is None:
+        call.adapter.end_action(latest)
+    return latest
 
 
 def _bulk_filter(
@@ -111,24 +125,12 @@ def _bulk_filter(
     return replace(where, before_id=body.before, states=where.states or usual)
 
 
-def _change_in_batches(
-    adapter: Adapter, where: JobFilter, change: Change
-) -> Iterator[tuple[int, int | None]]:
-    """Yield how many jobs each batch changed, and where to go on after the last one."""
-    number, deadline = 0, time.monotonic() + LONGEST_SECONDS
-    while True:
-        found, changed = adapter.page_jobs(where, BATCH), 0
-        if found.jobs:
-            changed = change(adapter, replace(where, ids=tuple(job.id for job in found.jobs)))
-        yield changed, found.next_before_id
-        number += changed
-        is_enough = number >= MOST_CHANGED or time.monotonic() > deadline
-        if found.next_before_id is None or is_enough:
-            return
-        where = replace(where, before_id=found.next_before_id)
-
-
-def _bulk_answer(
-    body: BulkBody | GroupBody, count: int, more: bool, following: int | None
-) -> Answer:
-    return Answer({"dry_run": body.dry_run, "count": count, "more": more, "next": following})
+def _bulk_json(action: ActionRecord) -> dict[str, object]:
+    following = action.before_id
+    return {
+        "dry_run": False,
+        "count": action.number,
+        "more": action.ended_at is None or following is not None,
+        "next": following,
+        "action": action.id,
+    }

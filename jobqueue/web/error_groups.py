@@ -7,10 +7,9 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
-from jobqueue.adapters.base import Adapter
-from jobqueue.bulk import cancel_any
-from jobqueue.records import ErrorFilter, ErrorState, JobFilter, JobState
+from jobqueue.records import ActionKind, ErrorFilter, ErrorState, JobState
 from jobqueue.views.errors import (
+    ACTION_OF_STATE,
     CANCELLED_STATES,
     RETRIED_STATES,
     error_group_view,
@@ -20,8 +19,8 @@ from jobqueue.views.errors import (
     text_of,
 )
 from jobqueue.views.jobs import names_meant
-from jobqueue.web.bulk import Change, change_jobs
-from jobqueue.web.jobs import cancel_reason, job_json
+from jobqueue.web.bulk import change_jobs
+from jobqueue.web.jobs import job_json
 from jobqueue.web.models import ErrorsQuery, GroupBody
 from jobqueue.web.operations import Answer, ApiCall
 from jobqueue.web.problems import Problem
@@ -87,26 +86,23 @@ def _set_state(call: ApiCall, state: ErrorState) -> Answer:
     record = found_error_group(call.adapter, call.path["key"])
     call.adapter.set_error_state(record.key, state, call.access.who)
     call.note(f"set to {state}", f"errors {record.key}")
+    call.act(ACTION_OF_STATE[state], {"errors": record.key})
     return Answer({"key": record.key, "state": state, "changed": record.state is not state})
 
 
 def retry(call: ApiCall) -> Answer:
     """Make all jobs of a group due now: those that failed, and those that wait for a retry."""
-    return _change(call, "retried", RETRIED_STATES, lambda adapter, where: adapter.retry(where))
+    return _change(call, ActionKind.RETRY, RETRIED_STATES)
 
 
 def cancel(call: ApiCall) -> Answer:
     """Cancel all jobs of a group that wait for a retry, and ask running ones to end."""
-    reason, ends = cancel_reason(call), call.queue.ends
-
-    def change(adapter: Adapter, where: JobFilter) -> int:
-        return cancel_any(adapter, where, reason, ends)
-
-    return _change(call, "cancelled", CANCELLED_STATES, change)
+    return _change(call, ActionKind.CANCEL, CANCELLED_STATES)
 
 
-def _change(call: ApiCall, done: str, states: tuple[JobState, ...], change: Change) -> Answer:
+def _change(call: ApiCall, kind: ActionKind, states: tuple[JobState, ...]) -> Answer:
     body: GroupBody = call.body
     record = found_error_group(call.adapter, call.path["key"])
-    where = replace(jobs_of_group(record.key, states), before_id=body.before)
-    return change_jobs(call, where, done, f"errors {record.key}", change)
+    return change_jobs(
+        call, kind, replace(jobs_of_group(record.key, states), before_id=body.before)
+    )

@@ -18,7 +18,15 @@ from jobqueue.errors import StateConflict
 from jobqueue.exact_json import as_texts
 from jobqueue.job import Job, registry
 from jobqueue.log.phrases import title_of
-from jobqueue.records import EnqueuedOnce, JobFilter, JobRecord, JobState, NewJob, UsedKey
+from jobqueue.records import (
+    ActionKind,
+    EnqueuedOnce,
+    JobFilter,
+    JobRecord,
+    JobState,
+    NewJob,
+    UsedKey,
+)
 from jobqueue.redaction import MASK, clean_error
 from jobqueue.stored import StoredJob, not_found
 from jobqueue.views.jobs import attempt_values, classes_meant, job_view
@@ -179,6 +187,7 @@ def change(call: ApiCall) -> Answer:
 
     if not call.adapter.change_args(record.id, merged):
         raise started(record, "changed")
+    call.act(ActionKind.EDIT, {"ids": [record.id], "args": sorted(call.body)})
     return _changed(call, "changed the arguments of", record)
 
 
@@ -201,6 +210,7 @@ def delete(call: ApiCall) -> Answer:
     where = JobFilter(ids=(record.id,), states=(JobState.READY,))
     if not delete_some(call.adapter, where, delete_reason(call), call.queue.ends):
         raise started(record, "deleted")
+    call.act(ActionKind.DELETE, {"ids": [record.id]})
     call.note("deleted", title_of(record), record.id)
     return Answer(job_answer(call, record))
 
@@ -244,6 +254,7 @@ def retry(call: ApiCall) -> Answer:
     """Make a job due now."""
     record = found(call)
     record.retry()
+    call.act(ActionKind.RETRY, {"ids": [record.id]})
     return _changed(call, "retried", record)
 
 
@@ -251,6 +262,7 @@ def cancel(call: ApiCall) -> Answer:
     """End a job that has not started, or ask a running one to end."""
     record = found(call)
     record.cancel(cancel_reason(call))
+    call.act(ActionKind.CANCEL, {"ids": [record.id]}, reason=call.body.reason)
     return _changed(call, "cancelled", record)
 
 

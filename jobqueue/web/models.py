@@ -11,6 +11,8 @@ from jobqueue.config import QUEUE_NAME
 from jobqueue.records import (
     LARGEST_ID,
     LONGEST_PAUSE_TEXT,
+    ActionKind,
+    ActionState,
     AttemptOutcome,
     ErrorState,
     JobState,
@@ -169,7 +171,20 @@ class JobFilterBody(Asked):
     )
 
 
-class BulkBody(Asked):
+class GroupBody(Asked):
+    """How to change the jobs of a group of errors."""
+
+    dry_run: bool = Field(False, description="Only count them.")
+    before: JobId | None = Field(None, description="The `next` of the answer before: go on there.")
+    reason: str | None = Field(None, max_length=10_000, description="Why; others are shown it.")
+    background: bool = Field(
+        False,
+        description="Leave it to the workers, however many jobs there are. It is answered 202, and "
+        "`/api/actions/{action}` shows how far they are.",
+    )
+
+
+class BulkBody(GroupBody):
     """The jobs to change."""
 
     model_config = ConfigDict(
@@ -179,8 +194,6 @@ class BulkBody(Asked):
     )
 
     filter: JobFilterBody
-    dry_run: bool = Field(False, description="Only count them.")
-    before: JobId | None = Field(None, description="The `next` of the answer before: go on there.")
 
 
 class BulkCancelBody(BulkBody):
@@ -189,17 +202,26 @@ class BulkCancelBody(BulkBody):
     reason: str | None = Field(None, max_length=10_000, description="Becomes their `last_error`.")
 
 
-class GroupBody(Asked):
-    """How to change the jobs of a group of errors."""
-
-    dry_run: bool = Field(False, description="Only count them.")
-    before: JobId | None = Field(None, description="The `next` of the answer before: go on there.")
-
-
 class GroupCancelBody(GroupBody):
     """How to cancel the jobs of a group of errors, and the reason."""
 
     reason: str | None = Field(None, max_length=10_000, description="Becomes their `last_error`.")
+
+
+class ActionsQuery(Asked):
+    """The actions to list."""
+
+    kind: list[ActionKind] | None = Field(
+        None, max_length=MOST_VALUES, description="Several with commas, or given repeatedly."
+    )
+    state: list[ActionState] | None = Field(
+        None, max_length=MOST_VALUES, description="Several with commas, or given repeatedly."
+    )
+    by: str | None = Field(None, max_length=1000, description="Only those of somebody.")
+    limit: int = Field(50, ge=1, le=200, description="How many at most.")
+    before: int | None = Field(
+        None, ge=1, le=LARGEST_ID, description="The `next` of the page before."
+    )
 
 
 class ErrorsQuery(Asked):
@@ -367,7 +389,9 @@ class BulkAnswer(Answered):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"dry_run": True, "count": 10_000, "more": True, "next": None}]
+            "examples": [
+                {"dry_run": True, "count": 10_000, "more": True, "next": None, "action": None}
+            ]
         }
     )
 
@@ -377,6 +401,7 @@ class BulkAnswer(Answered):
     next: int | None = Field(
         description="Where to go on, as `before`, since one request changes 10,000 jobs at most."
     )
+    action: int | None = Field(description="The id of the action; null if they were only counted.")
 
 
 class ErrorHourAnswer(Answered):
@@ -445,6 +470,31 @@ class ErrorStateAnswer(Answered):
     key: str
     state: ErrorState
     changed: bool = Field(description="Whether it was another state before.")
+
+
+class ActionAnswer(Answered):
+    """Something that somebody did, by a command or over HTTP."""
+
+    id: int
+    done_at: datetime = Field(description="When it was begun.")
+    done_by: str
+    kind: str = Field(description=f"One of {', '.join(ActionKind)}.")
+    target: dict[str, Any] = Field(
+        description="To what it was done. That of a bulk action has the `query` of its jobs."
+    )
+    reason: str | None
+    number: int = Field(description="How many jobs, queues and so on were changed so far.")
+    state: ActionState
+    before: int | None = Field(description="A bulk action goes on with the jobs of smaller ids.")
+    run_by: str | None = Field(description="Who runs a bulk action, or ran it last.")
+    ended_at: datetime | None
+
+
+class ActionsAnswer(Answered):
+    """A page of actions, the newest first."""
+
+    actions: list[ActionAnswer]
+    next: int | None = Field(description="`before` of the next page; null on the last one.")
 
 
 class OutlookAnswer(Answered):

@@ -12,6 +12,8 @@ from starlette.requests import Request
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
 from jobqueue.app import JobQueue
+from jobqueue.records import ActionKind, NewAction
+from jobqueue.redaction import clean_error, printable
 from jobqueue.web.access import Access, Scope
 
 if TYPE_CHECKING:
@@ -57,6 +59,23 @@ class ApiCall:
     def note(self, action: str, what: str, job_id: int | None = None) -> None:
         """Log that somebody changed something."""
         log.changed_from_outside(self.queue.logger, self.access.who, action, what, job_id)
+
+    @property
+    def actor(self) -> str:
+        """The sender, as the database remembers them."""
+        return clean_error(printable(self.access.who))
+
+    def act(
+        self,
+        kind: ActionKind,
+        target: Mapping[str, Any],
+        *,
+        reason: str | None = None,
+        number: int = 1,
+    ) -> None:
+        """Remember in the database that somebody changed something."""
+        said = clean_error(reason) if reason else None
+        self.adapter.note_action(NewAction(kind, self.actor, target, said, number))
 
     def url(self, path: str) -> str:
         """Return a path of this API as its caller has to write it."""

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from jobqueue.errors import (
+    ActionNotFound,
     DatabaseRefused,
     DatabaseUnavailable,
     ErrorGroupNotFound,
@@ -38,6 +39,7 @@ KNOWN: tuple[tuple[type[JobqueueError], int, str | None], ...] = (
     (UnknownJob, 422, None),
     (JobNotFound, 404, None),
     (ErrorGroupNotFound, 404, None),
+    (ActionNotFound, 404, None),
     (StateConflict, 409, None),
     (DatabaseRefused, 422, REFUSED),
     (DatabaseUnavailable, 503, AWAY),

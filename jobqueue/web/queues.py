@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
-from jobqueue.records import UNTIL_RESUMED, PausedQueue, QueueDepth, SampledDepth
+from jobqueue.records import UNTIL_RESUMED, ActionKind, PausedQueue, QueueDepth, SampledDepth
 from jobqueue.views.outlooks import Outlook, all_outlooks, outlook_json
-from jobqueue.views.pauses import all_pauses, new_pause
+from jobqueue.views.pauses import all_pauses, new_pause, paused_target
 from jobqueue.web.operations import Answer, ApiCall
 from jobqueue.web.problems import Problem
 
@@ -51,6 +51,7 @@ def pause(call: ApiCall) -> Answer:
         raise Problem(422, str(error)) from None
     changed = bool(call.adapter.pause_queues([name], wanted))
     call.note("paused", f"queue {name}")
+    call.act(ActionKind.PAUSE_QUEUE, paused_target(name, wanted), reason=wanted.reason)
     return Answer({"name": name, "paused": True, "changed": changed})
 
 
@@ -59,6 +60,7 @@ def resume(call: ApiCall) -> Answer:
     name = _queue_name(call)
     changed = bool(call.adapter.resume_queues([name]))
     call.note("resumed", f"queue {name}")
+    call.act(ActionKind.RESUME_QUEUE, {"queue": name})
     return Answer({"name": name, "paused": False, "changed": changed})
 
 

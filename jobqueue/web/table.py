@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobqueue.web import (
+    actions,
     bulk,
     error_groups,
     events,
@@ -31,6 +32,7 @@ ALIASED = (
     ("/api/job/{id:job_id}/cancel", "/cancel"),
     ("/api/job/{id:job_id}/events", "/events"),
 )
+ACTION = "/api/actions/{id:job_id}"
 JOB, PROGRESS, RETRY, CANCEL, EVENTS = (path for path, _ in ALIASED)
 
 
@@ -163,7 +165,7 @@ OPERATIONS = (
         "Retry jobs",
         bulk.retry_all,
         Scope.OPERATE,
-        {200: models.BulkAnswer},
+        {200: models.BulkAnswer, 202: models.BulkAnswer},
         body=models.BulkBody,
         description="Without a state: those that failed.",
     ),
@@ -173,7 +175,7 @@ OPERATIONS = (
         "Cancel jobs",
         bulk.cancel_all,
         Scope.OPERATE,
-        {200: models.BulkAnswer},
+        {200: models.BulkAnswer, 202: models.BulkAnswer},
         body=models.BulkCancelBody,
         description="Without a state: those that wait or run.",
     ),
@@ -183,9 +185,48 @@ OPERATIONS = (
         "Delete jobs",
         bulk.delete_all,
         Scope.OPERATE,
-        {200: models.BulkAnswer},
+        {200: models.BulkAnswer, 202: models.BulkAnswer},
         body=models.BulkBody,
         description="Without a state: those that do not run.",
+    ),
+    Operation(
+        "GET",
+        "/api/actions",
+        "List what people did",
+        actions.list_actions,
+        Scope.READ,
+        {200: models.ActionsAnswer},
+        query=models.ActionsQuery,
+        description="By commands and over HTTP. Kept for 90 days, or as `keep_actions` says.",
+    ),
+    Operation(
+        "GET",
+        ACTION,
+        "See what somebody did",
+        actions.show_action,
+        Scope.READ,
+        {200: models.ActionAnswer},
+        problems=(404,),
+    ),
+    Operation(
+        "POST",
+        f"{ACTION}/stop",
+        "Stop a bulk action",
+        actions.stop,
+        Scope.OPERATE,
+        {200: models.ActionAnswer},
+        problems=(404, 409),
+        description="The batch under way is done first. What was changed stays changed.",
+    ),
+    Operation(
+        "POST",
+        f"{ACTION}/resume",
+        "Resume a bulk action",
+        actions.resume,
+        Scope.OPERATE,
+        {202: models.ActionAnswer},
+        problems=(404, 409),
+        description="The workers go on where it was stopped.",
     ),
     Operation(
         "GET",
@@ -224,7 +265,7 @@ OPERATIONS = (
         "retry",
         "Retry the jobs of a group of errors",
         error_groups.retry,
-        answers={200: models.BulkAnswer},
+        answers={200: models.BulkAnswer, 202: models.BulkAnswer},
         body=models.GroupBody,
         needs_body=False,
         description="Those that failed, and those that wait for another attempt.",
@@ -233,7 +274,7 @@ OPERATIONS = (
         "cancel",
         "Cancel the jobs of a group of errors",
         error_groups.cancel,
-        answers={200: models.BulkAnswer},
+        answers={200: models.BulkAnswer, 202: models.BulkAnswer},
         body=models.GroupCancelBody,
         needs_body=False,
         description="Those that wait for another attempt, or run.",

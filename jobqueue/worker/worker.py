@@ -22,6 +22,7 @@ from jobqueue.ends import EndReporter, logger_of
 from jobqueue.errors import DatabaseUnavailable
 from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
+from jobqueue.maintenance.bulk_actions import BulkActionService
 from jobqueue.maintenance.error_counts import ErrorCounts
 from jobqueue.maintenance.pruner import PrunerService
 from jobqueue.maintenance.requests import PresentWorker, RequestService
@@ -153,6 +154,9 @@ class Worker:
             adapter, self.id, registry, settings, logger, frugal=not self._keeps_lease
         )
         self._sampler = SamplerService(adapter, logger, frugal=not self._keeps_lease)
+        self._bulk_actions = BulkActionService(
+            adapter, self.id, self._ends, logger, frugal=not self._keeps_lease
+        )
         self._ticker = Ticker(adapter, settings.app, logger, self._observers)
         self._until_idle = until_idle
         self._release = release_of_this_process(settings.app_version)
@@ -250,12 +254,13 @@ class Worker:
 
     def _lasting_services(
         self,
-    ) -> Iterator[Stats | PrunerService | SamplerService | ListenerService]:
+    ) -> Iterator[Stats | PrunerService | SamplerService | BulkActionService | ListenerService]:
         """The services of a worker that does not stop when it is idle."""
         if not self._until_idle:
             yield self._stats
             yield self._retention
             yield self._sampler
+            yield self._bulk_actions
             if self._settings.listen and self._keeps_lease:
                 url = self._settings.listen_url
                 yield ListenerService(self._adapter, url, self.wake, self._logger)

@@ -157,6 +157,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="background_actions_pkey"),
         sqlite_autoincrement=True,
     )
+    op.create_index("background_actions_ended_idx", "background_actions", ["ended_at", "id"])
 
 
 def downgrade() -> None:

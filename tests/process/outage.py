@@ -13,6 +13,9 @@ from sqlalchemy import make_url
 
 from tests.conftest import wait_until
 
+LOCK_SECONDS = 30.0
+"""How long to wait for SQLite's write lock, which workers take again and again."""
+
 
 @contextmanager
 def outage(database_url: str) -> Iterator[None]:
@@ -30,15 +33,21 @@ def freeze(pid: int, database_url: str) -> Callable[[], None]:
     """
     process = psutil.Process(pid)
     family = [process, *process.children(recursive=True)]
-    while True:
+    with _nobody_writing(database_url):
         for member in family:
             with suppress(psutil.NoSuchProcess):
                 member.suspend()
                 _wait_until_stopped(member)
-        if _can_write(database_url):
-            break
-        _wake(family)
     return partial(_wake, family)
+
+
+@contextmanager
+def _nobody_writing(database_url: str) -> Iterator[None]:
+    if make_url(database_url).get_backend_name() == "sqlite":
+        with locked_file(database_url):
+            yield
+    else:
+        yield
 
 
 def _wait_until_stopped(process: psutil.Process) -> None:
@@ -61,25 +70,11 @@ def _wake(family: list[psutil.Process]) -> None:
             member.resume()
 
 
-def _can_write(database_url: str) -> bool:
-    url = make_url(database_url)
-    if url.get_backend_name() != "sqlite":
-        return True
-    connection = sqlite3.connect(str(url.database), timeout=0.2, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-    except sqlite3.OperationalError:
-        return False
-    finally:
-        connection.close()
-    return True
-
-
 @contextmanager
 def locked_file(database_url: str) -> Iterator[None]:
     """Another program holds SQLite's write lock."""
-    connection = sqlite3.connect(str(make_url(database_url).database), isolation_level=None)
+    path = str(make_url(database_url).database)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=LOCK_SECONDS)
     connection.execute("BEGIN IMMEDIATE")
     yield
     connection.execute("ROLLBACK")

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from jobqueue import JobState
+from jobqueue.cli.who import user_at_host
 from tests.conftest import Project
 from tests.process.conftest import Start, WaitFor, enqueue, exists, is_running, show
 
@@ -112,7 +113,7 @@ def test_a_job_in_another_process_is_cancelled(
     assert said in (slow_project.folder / "said.txt").read_text().splitlines()
     last = show(slow_project, job_id)
     assert last is not None
-    assert last.last_error == "cancelled from the command line"
+    assert last.last_error == f"cancelled by {user_at_host()}"
     assert "was cancelled" in worker.log
     assert "Traceback" not in worker.log
 
@@ -164,7 +165,7 @@ def test_watching_what_is_not_there_or_done(slow_project: Project) -> None:
     assert slow_project.jobs("cancel", str(job_id)).exit_code == 0
     run = slow_project.jobs("show", str(job_id), "--watch")
     assert run.out == (
-        "cancelled\n" + f"Job {job_id} was cancelled: cancelled from the command line\n"
+        "cancelled\n" + f"Job {job_id} was cancelled: cancelled by {user_at_host()}\n"
     )
     refused = slow_project.jobs("show", str(job_id), "--watch", "--json")
     assert refused.exit_code == 2

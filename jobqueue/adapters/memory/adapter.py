@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobqueue.adapters.composed import ComposedAdapter, Roles
+from jobqueue.adapters.memory.actions import MemoryActions
 from jobqueue.adapters.memory.attempts import MemoryAttempts
 from jobqueue.adapters.memory.control import MemoryControl
 from jobqueue.adapters.memory.errors import MemoryErrors
@@ -37,6 +38,7 @@ class MemoryAdapter(ComposedAdapter):
     def __init__(self, *, clock: Clock | None = None) -> None:
         store = MemoryStore(self, clock or SystemClock())
         self.path = MemoryPath(store)
+        control = MemoryControl(store)
         super().__init__(
             Roles(
                 path=self.path,
@@ -47,7 +49,8 @@ class MemoryAdapter(ComposedAdapter):
                 stacks=MemoryStacks(store),
                 reads=MemoryReads(store),
                 attempts=MemoryAttempts(store),
-                control=MemoryControl(store),
+                control=control,
+                actions=MemoryActions(store, control),
                 retention=MemoryRetention(store),
                 schedules=MemorySchedules(store, self.path),
                 stats=MemoryStats(store),

@@ -25,6 +25,10 @@ class MemoryControl(MemoryRole, ControlRole):
     """The control of jobs and queues in memory: retry, cancel, change, delete, pause."""
 
     def retry(self, where: JobFilter) -> int:
+        return len(self.retry_each(where))
+
+    def retry_each(self, where: JobFilter) -> list[StoredJob]:
+        """Make jobs due now, as `retry` does; return them."""
 
         def retried(record: StoredJob, now: datetime) -> StoredJob:
             return replace(
@@ -39,7 +43,7 @@ class MemoryControl(MemoryRole, ControlRole):
             )
 
         states = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
-        return len(self._store.change(where, states, retried))
+        return self._store.change(where, states, retried)
 
     def cancel(self, where: JobFilter, reason: str) -> int:
         return len(self.cancel_each(where, reason))

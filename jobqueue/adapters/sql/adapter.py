@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from jobqueue.adapters.composed import ComposedAdapter, Roles
+from jobqueue.adapters.sql.actions import SqlActions
 from jobqueue.adapters.sql.attempts import SqlAttempts
 from jobqueue.adapters.sql.control import SqlControl
 from jobqueue.adapters.sql.errors import SqlErrors
@@ -60,6 +61,7 @@ class SqlAdapter(ComposedAdapter):
                 reads=SqlReads(parts),
                 attempts=SqlAttempts(parts),
                 control=SqlControl(parts),
+                actions=SqlActions(parts),
                 retention=SqlRetention(parts),
                 schedules=SqlSchedules(parts, path),
                 stats=SqlStats(parts),

@@ -56,25 +56,7 @@ class SqlControl(SqlRole, ControlRole):
     """The control of jobs and queues in a SQL database: retry, cancel, change, delete, pause."""
 
     def retry(self, where: JobFilter) -> int:
-        now = self.time.now()
-        allowed = (JobState.READY.value, JobState.FAILED.value, JobState.CANCELLED.value)
-        statement = (
-            update(JOBS)
-            .where(*queries.conditions(where, now), JOBS.c.state.in_(allowed))
-            .values(
-                state=JobState.READY.value,
-                run_at=case((JOBS.c.run_at < now, JOBS.c.run_at), else_=now),
-                max_attempts=case(
-                    (JOBS.c.attempts >= MOST_ATTEMPTS, MOST_ATTEMPTS),
-                    (JOBS.c.attempts >= JOBS.c.max_attempts, JOBS.c.attempts + 1),
-                    else_=JOBS.c.max_attempts,
-                ),
-                failed_at=None,
-                finished_at=None,
-                cancel_requested_at=None,
-                updated_at=now,
-            )
-        )
+        statement = retrying(where, self.time.now())
         number = self._execute(statement, answer_seconds=FOR_EVER)
         self._announce_if(number)
         return number
@@ -100,19 +82,8 @@ class SqlControl(SqlRole, ControlRole):
         )
 
     def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
-        now, is_ready = self.time.now(), JOBS.c.state == JobState.READY.value
-        statement = (
-            update(JOBS)
-            .where(*queries.conditions(JobFilter((job_id,), UNFINISHED_STATES), now))
-            .values(
-                state=case((is_ready, JobState.CANCELLED.value), else_=JOBS.c.state),
-                last_error=reason,
-                error_key=None,
-                cancel_requested_at=case((~is_ready, now)),
-                finished_at=case((is_ready, now)),
-                updated_at=now,
-            )
-        )
+        where = JobFilter((job_id,), UNFINISHED_STATES)
+        statement = requesting_cancel(where, reason, self.time.now())
         return next(iter(self._execute_for_records(statement)), None)
 
     def cancel_requests(self, worker_id: str) -> dict[tuple[int, int], str]:
@@ -172,7 +143,7 @@ class SqlControl(SqlRole, ControlRole):
             raise RowLocked(f"{self.database.name}: somebody keeps rows of running jobs locked")
 
     def delete(self, where: JobFilter, *, include_running: bool = False) -> int:
-        conditions = self._deletable(where, include_running)
+        conditions = deletable(where, self.time.now(), include_running)
 
         def work(connection: Connection) -> int:
             forget_attempts_at(connection, select(JOBS.c.id).where(*conditions))
@@ -181,7 +152,7 @@ class SqlControl(SqlRole, ControlRole):
         return self.database.write(work, answer_seconds=FOR_EVER)
 
     def delete_each(self, where: JobFilter, *, include_running: bool = False) -> list[StoredJob]:
-        deleted = delete(JOBS).where(*self._deletable(where, include_running))
+        deleted = delete(JOBS).where(*deletable(where, self.time.now(), include_running))
         statement = deleted.returning(*queries.record_columns())
 
         def work(connection: Connection) -> list[Any]:
@@ -190,10 +161,6 @@ class SqlControl(SqlRole, ControlRole):
             return rows
 
         return self._records(sorted(self.database.write(work), key=attrgetter("id")))
-
-    def _deletable(self, where: JobFilter, include_running: bool) -> list[ColumnElement[bool]]:
-        conditions = queries.conditions(where, self.time.now())
-        return conditions if include_running else [*conditions, ~_is_running()]
 
     def _execute_for_records(self, statement: Update) -> list[StoredJob]:
         """Run a statement; return the jobs that it changed, ordered by id."""
@@ -254,6 +221,53 @@ class SqlControl(SqlRole, ControlRole):
         query = select(*columns).where(IS_PAUSED).order_by(queue.name)
         rows: Any = self.database.read(lambda connection: connection.execute(query).all())
         return [_paused_queue(row) for row in rows]
+
+
+def retrying(where: JobFilter, now: ColumnElement[Any]) -> Update:
+    """The statement that makes waiting, failed and cancelled jobs due now."""
+    allowed = (JobState.READY.value, JobState.FAILED.value, JobState.CANCELLED.value)
+    return (
+        update(JOBS)
+        .where(*queries.conditions(where, now), JOBS.c.state.in_(allowed))
+        .values(
+            state=JobState.READY.value,
+            run_at=case((JOBS.c.run_at < now, JOBS.c.run_at), else_=now),
+            max_attempts=case(
+                (JOBS.c.attempts >= MOST_ATTEMPTS, MOST_ATTEMPTS),
+                (JOBS.c.attempts >= JOBS.c.max_attempts, JOBS.c.attempts + 1),
+                else_=JOBS.c.max_attempts,
+            ),
+            failed_at=None,
+            finished_at=None,
+            cancel_requested_at=None,
+            updated_at=now,
+        )
+    )
+
+
+def requesting_cancel(where: JobFilter, reason: str, now: ColumnElement[Any]) -> Update:
+    """The statement that ends waiting jobs and asks running ones to end, of unfinished jobs."""
+    is_ready = JOBS.c.state == JobState.READY.value
+    return (
+        update(JOBS)
+        .where(*queries.conditions(where, now))
+        .values(
+            state=case((is_ready, JobState.CANCELLED.value), else_=JOBS.c.state),
+            last_error=reason,
+            error_key=None,
+            cancel_requested_at=case((~is_ready, now)),
+            finished_at=case((is_ready, now)),
+            updated_at=now,
+        )
+    )
+
+
+def deletable(
+    where: JobFilter, now: ColumnElement[Any], include_running: bool
+) -> list[ColumnElement[bool]]:
+    """The conditions for jobs that may be deleted."""
+    conditions = queries.conditions(where, now)
+    return conditions if include_running else [*conditions, ~_is_running()]
 
 
 def _changed(

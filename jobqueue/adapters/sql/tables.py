@@ -448,7 +448,10 @@ class BackgroundAction(Base):
     run_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (
+        Index("background_actions_ended_idx", "ended_at", "id"),
+        {"sqlite_autoincrement": True},
+    )
 
 
 class BackgroundToken(Base):

@@ -6,6 +6,7 @@ Each role of an adapter has its tests in the file of the same name. `announcemen
 
 from __future__ import annotations
 
+from jobqueue.testing.contract.actions import ActionsContract
 from jobqueue.testing.contract.announcements import AnnouncementsContract
 from jobqueue.testing.contract.any_order import AnyOrderContract
 from jobqueue.testing.contract.attempts import AttemptsContract
@@ -27,6 +28,7 @@ from jobqueue.testing.contract.transactions import TransactionContract
 from jobqueue.testing.contract.wakeups import WakeupsContract
 
 __all__ = [
+    "ActionsContract",
     "AdapterContract",
     "AnnouncementsContract",
     "AnyOrderContract",
@@ -59,6 +61,7 @@ class AdapterContract(
     ReadsContract,
     AttemptsContract,
     ControlContract,
+    ActionsContract,
     RetentionContract,
     SchedulesContract,
     StatsContract,

@@ -17,16 +17,20 @@ import pytest
 from jobqueue.adapters.base import Adapter, Listener
 from jobqueue.records import (
     NO_DELAY,
+    ActionKind,
+    Batch,
     ClaimedJob,
     CrashedJob,
     Failed,
     JobFilter,
+    NewAction,
     Outcome,
     Pause,
     Released,
     Retried,
     UsedKey,
     Wakeup,
+    filter_to_json,
 )
 from jobqueue.testing.contract.base import (
     ContractBase,
@@ -184,6 +188,15 @@ def resume_due_queues(adapter: Adapter) -> Act:
     return adapter.resume_due_queues
 
 
+def retry_in_bulk(adapter: Adapter) -> Act:
+    """Retry a failed job by a bulk action."""
+    job = claim_new(adapter)
+    settle_all(adapter, Failed(job, error="broken"))
+    target = {"filter": filter_to_json(JobFilter())}
+    action = adapter.begin_action(NewAction(ActionKind.RETRY, "me", target), "me")
+    return lambda: adapter.change_batch(action, Batch(JobFilter(ids=(job.id,)), None))
+
+
 MAKES_READY: Mapping[str, tuple[Scenario, ...]] = {
     "enqueue": (enqueue, enqueue_many, enqueue_some_due),
     "enqueue_once": (enqueue_once,),
@@ -204,6 +217,7 @@ MAKES_READY: Mapping[str, tuple[Scenario, ...]] = {
     "retry": (retry_a_failed_one, retry_a_waiting_one),
     "resume_queues": (resume_queues,),
     "resume_due_queues": (resume_due_queues,),
+    "change_batch": (retry_in_bulk,),
 }
 
 MAKES_NOTHING_READY = frozenset(
@@ -235,6 +249,15 @@ MAKES_NOTHING_READY = frozenset(
         "pauses",
         "cancel",
         "cancel_each",
+        "note_action",
+        "begin_action",
+        "take_over_action",
+        "end_action",
+        "stop_action",
+        "resume_action",
+        "action",
+        "actions",
+        "prune_actions",
         "request_cancel",
         "cancel_requests",
         # A job whose arguments are changed was ready before, or stays failed or cancelled.

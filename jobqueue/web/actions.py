@@ -1,0 +1,64 @@
+"""What people did, over HTTP: lists, single actions, and stopping and resuming bulk actions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from jobqueue.bulk import found_action
+from jobqueue.errors import StateConflict
+from jobqueue.records import LARGEST_ID, ActionFilter, ActionRecord
+from jobqueue.views.actions import action_view
+from jobqueue.web.models import ActionsQuery
+from jobqueue.web.operations import Answer, ApiCall
+
+
+def list_actions(call: ApiCall) -> Answer:
+    """Answer a page of actions, the newest first."""
+    query: ActionsQuery = call.query
+    where = ActionFilter(
+        kinds=None if query.kind is None else tuple(query.kind),
+        states=None if query.state is None else tuple(query.state),
+        by=query.by,
+        before_id=query.before,
+    )
+    found = call.adapter.actions(where, query.limit + 1)
+    shown = found[: query.limit]
+    following = shown[-1].id if len(found) > len(shown) else None
+    return Answer({"actions": [action_json(record) for record in shown], "next": following})
+
+
+def show_action(call: ApiCall) -> Answer:
+    """Answer an action as it is now."""
+    return Answer(action_json(_found(call)))
+
+
+def stop(call: ApiCall) -> Answer:
+    """Stop a bulk action when the batch under way is done."""
+    action = _found(call)
+    if not call.adapter.stop_action(action.id):
+        raise StateConflict(f"action {action.id} is {action.state}, and does not run")
+    call.note("stopped", f"action {action.id}")
+    return Answer(action_json(_found(call)))
+
+
+def resume(call: ApiCall) -> Answer:
+    """Let the workers go on with a bulk action that was stopped."""
+    action = _found(call)
+    if not call.adapter.resume_action(action.id):
+        raise StateConflict(f"action {action.id} is {action.state}, and was not stopped")
+    call.note("resumed", f"action {action.id}")
+    return Answer(action_json(_found(call)), 202)
+
+
+def _found(call: ApiCall) -> ActionRecord:
+    return found_action(call.adapter, min(call.path["id"], LARGEST_ID))
+
+
+def action_json(record: ActionRecord) -> dict[str, Any]:
+    """Return an action as the API answers it."""
+    facts = action_view(record).facts()
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in facts.items()
+    }
