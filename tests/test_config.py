@@ -114,6 +114,7 @@ def test_every_setting_has_one_name_in_all_three_places(tmp_path: Path, name: st
         "keep_errors": "7d",
         "keep_stats": "12h",
         "keep_samples": 7,
+        "keep_actions": "30d",
         "keep_workers": 7,
         "app_version": "2026.1",
         "log_level": "error",

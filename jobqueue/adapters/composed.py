@@ -309,7 +309,7 @@ class ComposedAdapter(Adapter):
     def pauses(self) -> list[PausedQueue]:
         return self.roles.control.pauses()
 
-    # --- actions ----------------------------------------------------------------------------------
+    # --- actions of people ------------------------------------------------------------------------
 
     def note_action(self, action: NewAction) -> ActionRecord:
         return self.roles.actions.note_action(action)

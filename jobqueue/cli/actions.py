@@ -148,7 +148,9 @@ def _why_not_resumed(action: ActionRecord) -> str:
     )
 
 
-HELP = """List what people did, by commands and over HTTP, the latest first.
+HELP = """List what people did, by commands and over HTTP.
+
+The latest come first.
 
 A retry, a cancellation or a deletion of many jobs is done in batches. If whoever runs it is killed,
 a worker goes on with it after some seconds. Actions are kept for 90 days (keep_actions).

@@ -1,4 +1,4 @@
-"""What people did, as it is shown."""
+"""The actions of people as they are shown."""
 
 from __future__ import annotations
 

@@ -85,5 +85,5 @@ def pause_text(pause: Pause) -> str:
 
 def paused_target(queue: str, pause: Pause) -> dict[str, Any]:
     """Return the target of the action that pauses a queue."""
-    until = {} if pause.until is None else {"until": pause.until.isoformat()}
+    until = {} if pause.until is None else {"until": pause.until.isoformat(timespec="seconds")}
     return {"queue": queue, **until}

@@ -1,4 +1,4 @@
-"""Filters of jobs, written in the language of queries: the other way round of `job_query`."""
+"""Filters of jobs, written as queries in the language of `job_query`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people did, over HTTP: lists, single actions, and stopping and resuming bulk actions."""
+"""The actions of people over HTTP: lists, single ones, and stopping and resuming bulk ones."""
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ COMMANDS = (
     "web",
     "schedules",
     "errors",
+    "actions",
     "token",
 )
 DATABASES = ("sqlalchemy", "alembic", "psycopg", "sqlite3")

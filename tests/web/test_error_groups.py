@@ -14,7 +14,15 @@ from jobqueue import Job, JobQueue
 from jobqueue.adapters import connect
 from jobqueue.adapters.sql.adapter import SqlAdapter
 from jobqueue.adapters.sql.tables import JOBS
-from jobqueue.records import ErrorGroup, ErrorState, JobFilter, JobState, NewErrors, NewJob
+from jobqueue.records import (
+    ActionFilter,
+    ErrorGroup,
+    ErrorState,
+    JobFilter,
+    JobState,
+    NewErrors,
+    NewJob,
+)
 from tests.web.conftest import client_of
 
 
@@ -103,7 +111,13 @@ def test_all_jobs_of_a_group_are_changed(adapter: SqlAdapter, client: TestClient
     assert client.post("/api/errors/aaa/retry", json={"dry_run": True}).json()["count"] == 6
     assert adapter.count_jobs(JobFilter(states=(JobState.FAILED,))) == 3
     answer = client.post("/api/errors/aaa/retry", json={"before": 6})
-    assert answer.json() == {"dry_run": False, "count": 5, "more": False, "next": None}
+    assert answer.json() == {
+        "dry_run": False,
+        "count": 5,
+        "more": False,
+        "next": None,
+        "action": adapter.actions(ActionFilter(), 1)[0].id,
+    }
     assert [job.id for job in adapter.list_jobs(JobFilter(states=(JobState.FAILED,)), 10)] == [6]
     answer = client.post("/api/errors/aaa/cancel", json={"reason": "no longer needed"})
     assert answer.json()["count"] == 5

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from jobqueue import Hooks, Job, JobQueue, JobRecord
 from jobqueue.adapters import Adapter
 from jobqueue.errors import DatabaseUnavailable
-from jobqueue.records import Claim, JobFilter, JobState, NewJob
+from jobqueue.records import ActionFilter, ActionState, Claim, JobFilter, JobState, NewJob
 from jobqueue.web import Access, Scope
 from tests.web import sample
 from tests.web.conftest import client_of
@@ -508,7 +508,7 @@ def test_bulk_counts_first_and_then_does_it(
     assert adapter.count_by_state() == {JobState.FAILED: 6}
     of_a = {"queue": ["a"]}
     dry = bulk(client, "retry", filter=of_a, dry_run=True)
-    assert dry == {"dry_run": True, "count": 3, "more": False, "next": None}
+    assert dry == {"dry_run": True, "count": 3, "more": False, "next": None, "action": None}
     assert adapter.count_by_state() == {JobState.FAILED: 6}
     assert bulk(client, "retry", filter=of_a)["count"] == 3
     assert bulk(client, "cancel", filter=of_a, reason="enough")["count"] == 3
@@ -532,14 +532,20 @@ def test_bulk_cancel_asks_running_jobs_to_end(client: TestClient, adapter: Adapt
 def test_bulk_goes_on_where_one_request_ends(
     client: TestClient, adapter: Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobqueue.web.bulk.BATCH", 3)
+    monkeypatch.setattr("jobqueue.bulk.BATCH", 3)
     monkeypatch.setattr("jobqueue.web.bulk.MOST_CHANGED", 5)
     adapter.enqueue([NewJob("Work", "{}", "default", 50, 5) for _ in range(8)])
     waiting = {"state": ["ready"]}
     first = bulk(client, "delete", filter=waiting)
     assert (first["count"], first["more"]) == (6, True)
     second = bulk(client, "delete", filter=waiting, before=first["next"])
-    assert second == {"dry_run": False, "count": 2, "more": False, "next": None}
+    [last, before] = adapter.actions(ActionFilter(), 9)
+    wanted = {"dry_run": False, "count": 2, "more": False, "next": None, "action": last.id}
+    assert second == wanted
+    assert [(a.number, a.state, a.before_id) for a in (before, last)] == [
+        (6, ActionState.DONE, first["next"]),
+        (2, ActionState.DONE, None),
+    ]
 
 
 @pytest.mark.parametrize("what", ["retry", "cancel", "delete"])
@@ -578,7 +584,7 @@ def test_what_a_broken_off_bulk_change_did_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO", "jobqueue")
-    monkeypatch.setattr("jobqueue.web.bulk.BATCH", 2)
+    monkeypatch.setattr("jobqueue.bulk.BATCH", 2)
     for _ in range(3):
         sample.Hello.perform_later("Ann")
     page_jobs, asked = adapter.page_jobs, iter([True, False])
@@ -591,7 +597,9 @@ def test_what_a_broken_off_bulk_change_did_is_in_the_log(
     monkeypatch.setattr(adapter, "page_jobs", once)
     answer = client.post("/api/jobs/delete", json={"filter": {"state": ["ready"]}})
     assert answer.status_code == 503
-    assert 'ann: deleted 2 jobs: {"state":["ready"]}' in caplog.text
+    assert "ann: deleted 2 jobs: state:ready" in caplog.text
+    [action] = adapter.actions(ActionFilter(), 9)
+    assert (action.state, action.number) == (ActionState.RUNNING, 2), "a worker goes on with it"
 
 
 def test_running_jobs_are_not_deleted_in_bulk(client: TestClient, adapter: Adapter) -> None:
@@ -633,7 +641,7 @@ def test_every_change_is_in_the_log_with_who_did_it(
         f"ann: deleted {title}",
         "ann: paused queue a",
         "ann: resumed queue a",
-        'ann: cancelled 0 jobs: {"queue":["a"]}',
+        "ann: cancelled 0 jobs: state:ready,running queue:a",
     ]
     assert {getattr(record, "job_id", job_id) for record in told} == {job_id}
 

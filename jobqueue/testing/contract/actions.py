@@ -301,7 +301,7 @@ class ActionsContract(ContractBase):
     def test_a_job_is_changed_once_by_two_who_think_that_they_run_it(
         self, adapter: Adapter, clock: ManualClock
     ) -> None:
-        """Who was frozen between two batches goes on when another has taken the action over."""
+        """One that was frozen between two batches goes on after another has taken it over."""
         ids = failed_jobs(adapter, 2)
         action = adapter.begin_action(bulk(ActionKind.RETRY), "frozen")
         clock.advance(RUN_LEASE)
