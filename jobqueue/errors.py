@@ -2,7 +2,8 @@
 
     JobqueueError
     ├── ConfigurationError          a setting, an option or the app cannot be used
-    │   └── InvalidQuery            a query for jobs that cannot be understood
+    │   ├── InvalidQuery            a query for jobs that cannot be understood
+    │   └── ScheduleNotFound        no schedule of that name, or several (a LookupError)
     ├── InvalidJob                  a job class that cannot be registered (a TypeError)
     │   └── DuplicateJob            its name is taken by another class
     ├── InvalidArguments            arguments that do not fit `perform` (a TypeError)
@@ -96,6 +97,10 @@ class ActionNotFound(JobqueueError, LookupError):
 
 class InvalidAction(JobqueueError):
     """The row of a bulk action does not say which jobs are meant, as far as this release knows."""
+
+
+class ScheduleNotFound(ConfigurationError, LookupError):
+    """No schedule of that name is in the database, or several could be meant."""
 
 
 class StateConflict(JobqueueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -47,6 +47,12 @@ class Keeper(Protocol):
 
     def delete_each(self, where: JobFilter) -> list[StoredJob]:
         """Remove the rows of jobs that are not running; return them as they were."""
+        ...
+
+    def change_args(
+        self, job_id: int, change: Callable[[StoredJob], str], *, retry: bool = False
+    ) -> bool:
+        """Give a job the arguments that `change` returns for it; return whether there was one."""
         ...
 
     def update_args(self, job_id: int, args: str) -> bool:
@@ -125,16 +131,29 @@ class StoredJob(JobRecord):
             self._ends().report([job])
         return job.state
 
-    def retry(self) -> None:
+    def retry(self, *, args: Mapping[str, Any] | None = None) -> None:
         """Make the job due now, if it waits, has failed or was cancelled.
 
         A job whose attempts are used up is allowed one more.
 
+        Args:
+            args: arguments that it gets instead of those of the same names, by the names of the
+                parameters of `perform`; in the same transaction.
+
         Raises:
+            InvalidArguments: they do not fit its `perform`; nothing is changed.
             StateConflict: it is running, or has succeeded.
             JobNotFound: its row is gone.
         """
-        if not self._kept_by().retry(JobFilter(ids=(self.id,))):
+
+        def merged(job: StoredJob) -> str:
+            return registry.encode_args({**job.args, **(args or {})}, job.handler)
+
+        if args is None:
+            is_retried = bool(self._kept_by().retry(JobFilter(ids=(self.id,))))
+        else:
+            is_retried = self._kept_by().change_args(self.id, merged, retry=True)
+        if not is_retried:
             raise self._conflict(
                 "a running job can be retried when it has ended (or, if its worker is gone, when "
                 "that worker's lease has), and a succeeded one not at all: enqueue it anew"

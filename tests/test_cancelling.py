@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -322,7 +322,13 @@ def test_a_running_job_cannot_be_deleted_updated_or_retried(adapter: Adapter) ->
     with JobQueue(adapter, poll_interval=0.05).running():
         record = Oblivious.perform_later()
         assert started.wait(20)
-        for steer in (record.delete, record.retry, lambda: record.update(args={"fail": True})):
+        ways: list[Callable[[], Any]] = [
+            record.delete,
+            record.retry,
+            lambda: record.retry(args={"fail": True}),
+            lambda: record.update(args={"fail": True}),
+        ]
+        for steer in ways:
             with pytest.raises(StateConflict, match=f"job {record.id} is running"):
                 steer()
         Oblivious.go_on.set()

@@ -279,8 +279,10 @@ class ComposedAdapter(Adapter):
     def update_args(self, job_id: int, args: str) -> bool:
         return self.roles.control.update_args(job_id, args)
 
-    def change_args(self, job_id: int, change: Callable[[StoredJob], str]) -> bool:
-        return self.roles.control.change_args(job_id, change)
+    def change_args(
+        self, job_id: int, change: Callable[[StoredJob], str], *, retry: bool = False
+    ) -> bool:
+        return self.roles.control.change_args(job_id, change, retry=retry)
 
     def set_progress(self, job_id: int, progress: str) -> bool:
         return self.roles.control.set_progress(job_id, progress)

@@ -6,14 +6,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jobqueue.adapters import Adapter
 from jobqueue.bulk import bulk_action
 from jobqueue.cli.bulk import run_here
-from jobqueue.cli.errors import WORK_FAILED, say_error
+from jobqueue.cli.enqueue import EXPECTED_ARGS, parsed_object
+from jobqueue.cli.errors import WORK_FAILED, one_line, say_error
 from jobqueue.cli.lists import job_filter
 from jobqueue.cli.options import (
     App,
@@ -26,10 +27,12 @@ from jobqueue.cli.options import (
     Schema,
 )
 from jobqueue.cli.output import counted
-from jobqueue.cli.session import OTHER_DATABASE, note_broken_app, opened
+from jobqueue.cli.session import OTHER_DATABASE, Session, note_broken_app, opened
 from jobqueue.cli.who import checked_reason, note_action, user_at_host
 from jobqueue.errors import ConfigurationError, JobNotFound, StateConflict
+from jobqueue.job import registry
 from jobqueue.records import UNFINISHED_STATES, ActionKind, ActionRecord, JobFilter, JobState
+from jobqueue.redaction import MASK
 from jobqueue.stored import StoredJob, not_found
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count the jobs.")]
@@ -45,6 +48,13 @@ def retry(
     queue: OnlyQueues = None,
     handler: OnlyHandlers = None,
     query: ByQuery = None,
+    args: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON",
+            help="Arguments that a job gets instead of those of the same names, as a JSON object.",
+        ),
+    ] = None,
     dry_run: DryRun = False,
     reason: Reason = None,
     app: App = None,
@@ -54,12 +64,14 @@ def retry(
     """Make jobs due now: waiting, failed and cancelled ones.
 
     A job whose attempts are used up is allowed one more. Running and succeeded jobs are refused.
+    --args changes some of the arguments of a job, in the same transaction.
     Many jobs are changed in batches. Ctrl-C stops that, and `jobqueue actions` shows how far it is.
     If this process is killed, a worker goes on.
 
     \b
     Examples:
       jobs retry 42
+      jobs retry 42 --args '{"user_id": 7}'
       jobs retry --failed
       jobs retry --failed --queue email --job SendWelcomeEmail
       jobs retry --failed --query 'args.user_id:42 since:2h'
@@ -70,10 +82,15 @@ def retry(
         raise ConfigurationError(
             "--queue, --job, --query and --dry-run go with --failed; ids need none of them"
         )
+    if args is not None and len(job_ids or ()) != 1:
+        raise ConfigurationError("--args goes with the id of one job")
+    values = None if args is None else parsed_object(args, "--args", EXPECTED_ARGS)
     with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         note_broken_app(session, OTHER_DATABASE)
         if job_ids:
-            _each(session.adapter, job_ids, _retry_one, ActionKind.RETRY, reason)
+            _refuse_unknown(session, job_ids, values)
+            retry_one = partial(_retry_one, values)
+            _each(session.adapter, job_ids, retry_one, ActionKind.RETRY, reason, values)
             return
         where = job_filter(session, ["failed"], queue, handler, query=query)
         if dry_run:
@@ -82,6 +99,26 @@ def retry(
             return
         done = _run(session.adapter, ActionKind.RETRY, where, reason)
         typer.echo(f"{counted(done.number, 'failed job')} made due now.")
+
+
+def _refuse_unknown(
+    session: Session, job_ids: Sequence[int], args: Mapping[str, Any] | None
+) -> None:
+    """Refuse arguments that could not be checked, and the masks of `jobqueue show`."""
+    job = None if args is None else session.adapter.get(job_ids[0])
+    if job is None or args is None:
+        return
+    job_class = registry.find(job.handler)
+    for name in () if job_class is None else job_class.redact:
+        if args.get(name) == MASK:
+            raise ConfigurationError(
+                f"{name} is redacted, and {MASK} is not its value; leave it out"
+            )
+    if job_class is None:
+        raise ConfigurationError(
+            f"{job.handler} is not known here, so its arguments cannot be checked; name the module "
+            "of its class with --app"
+        )
 
 
 def cancel(
@@ -197,8 +234,10 @@ def _each(
     change_one: Callable[[Adapter, int], str],
     kind: ActionKind,
     reason: str | None,
+    args: Mapping[str, Any] | None = None,
 ) -> None:
     """Change every job that can be changed; exit with 1 if one could not."""
+    named = {} if args is None else {"args": sorted(args)}
     changed: list[int] = []
     wanted = dict.fromkeys(job_ids)
     try:
@@ -211,14 +250,15 @@ def _each(
     finally:  # those before an outage stay changed
         if changed:
             number = len(changed)
-            note_action(adapter, kind, {"ids": changed}, reason=reason, number=number)
+            note_action(adapter, kind, {"ids": changed, **named}, reason=reason, number=number)
     if len(changed) < len(wanted):
         raise typer.Exit(WORK_FAILED)
 
 
-def _retry_one(adapter: Adapter, job_id: int) -> str:
-    _found(adapter, job_id).retry()
-    return f"Job {job_id} is due now."
+def _retry_one(args: Mapping[str, Any] | None, adapter: Adapter, job_id: int) -> str:
+    _found(adapter, job_id).retry(args=args)
+    how = "" if args is None else f", with other arguments: {', '.join(sorted(args))}"
+    return one_line(f"Job {job_id} is due now{how}.")
 
 
 def _cancel_one(reason: str, adapter: Adapter, job_id: int) -> str:

@@ -68,8 +68,8 @@ def enqueue(
       jobs enqueue Report --wait-until 2030-01-31T08:00:00+01:00
       jobs enqueue Report --meta '{"tenant": 42}'
     """
-    values = _parsed(args, "the arguments", EXPECTED_ARGS)
-    beside = None if meta is None else _parsed(meta, "--meta", EXPECTED_META)
+    values = parsed_object(args, "the arguments", EXPECTED_ARGS)
+    beside = None if meta is None else parsed_object(meta, "--meta", EXPECTED_META)
     moment = _parsed_moment(wait_until)
     options = {
         "max_attempts": max_attempts,
@@ -93,7 +93,12 @@ def enqueue(
     _print(record, json_)
 
 
-def _parsed(text: str, what: str, expected: str) -> dict[str, Any]:
+def parsed_object(text: str, what: str, expected: str) -> dict[str, Any]:
+    """Return the JSON object in a text that somebody has typed.
+
+    Raises:
+        InvalidArguments: it is none.
+    """
     be = "is" if what.startswith("--") else "are"
     try:
         values = exact_loads(text)

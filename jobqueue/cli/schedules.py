@@ -1,10 +1,12 @@
-"""`jobqueue schedules`: it lists, runs, pauses and resumes recurring jobs."""
+"""`jobqueue schedules`: it lists, shows, runs, pauses and resumes recurring jobs."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -12,7 +14,7 @@ from jobqueue.adapters import Adapter
 from jobqueue.cli.command_group import command_group
 from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, one_line, say, say_note
 from jobqueue.cli.options import App, AsJson, DatabaseUrl, Schema
-from jobqueue.cli.output import Column, as_json, print_json, print_table
+from jobqueue.cli.output import Column, as_json, print_json, print_pairs, print_table
 from jobqueue.cli.session import OTHER_DATABASE, SECRETS_UNKNOWN, Session, note_broken_app, opened
 from jobqueue.cli.who import note_action
 from jobqueue.defaults import default_configuration
@@ -20,8 +22,15 @@ from jobqueue.durations import from_now
 from jobqueue.enqueue import store
 from jobqueue.errors import ConfigurationError
 from jobqueue.job import registry
+from jobqueue.log.phrases import duration_text
 from jobqueue.records import ActionKind, ScheduleRecord
-from jobqueue.views.schedules import ScheduleView, all_schedules
+from jobqueue.views.schedules import (
+    ScheduleView,
+    TickJobView,
+    all_schedules,
+    found_schedule,
+    schedule_view,
+)
 
 COLUMNS = (
     Column("NAME", flexible=True),
@@ -32,6 +41,13 @@ COLUMNS = (
     Column("NEXT"),
     Column("LAST"),
     Column("APP"),
+)
+JOB_COLUMNS = (
+    Column("TICK"),
+    Column("ID", right=True),
+    Column("STATE"),
+    Column("TOOK", right=True),
+    Column("ERROR", flexible=True),
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name, or the end of it.")]
@@ -55,7 +71,7 @@ def list_schedules(
         note_broken_app(session, SECRETS_UNKNOWN)
         undeclared = _undeclared(session)
     if json_:
-        print_json([_as_json(schedule) for schedule in listed])
+        print_json([schedule.facts() for schedule in listed])
         return
     _print_list(listed, now)
     if undeclared:
@@ -63,6 +79,65 @@ def list_schedules(
             f"{', '.join(undeclared)}: in the code, and not yet in the database; a worker that "
             "starts (`jobqueue work`) puts it there"
         )
+
+
+def show(
+    name: Name,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
+    json_: AsJson = False,
+) -> None:
+    """Show everything about a recurring job: what became of its last ticks, and the next ones.
+
+    A job whose state is "gone" succeeded and was not kept, or somebody removed it.
+
+    \b
+    Examples:
+      jobs schedules show NightlyReport
+      jobs schedules show NightlyReport --json
+    """
+    with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
+        note_broken_app(session, SECRETS_UNKNOWN)
+        view = schedule_view(session.adapter, _found(session, name))
+        now = session.adapter.now()
+    if json_:
+        print_json(view.facts())
+        return
+    left_out = ("next_tick", "next_ticks", "last_jobs")
+    facts = {name: value for name, value in view.facts().items() if name not in left_out}
+    print_pairs([(n, _shown(value, now)) for n, value in facts.items() if value is not None])
+    if view.next_ticks:
+        typer.echo("next")
+        for tick in view.next_ticks:
+            typer.echo(f"  {_in_zone(tick, view.zone)} ({from_now(tick, now)})")
+    if view.last_jobs:
+        typer.echo("last jobs")
+        print_table(JOB_COLUMNS, [_job_row(job, view.zone) for job in view.last_jobs])
+
+
+def _shown(value: Any, now: datetime) -> str:
+    if isinstance(value, datetime):
+        return f"{value.isoformat()} ({from_now(value, now)})"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+
+
+def _in_zone(moment: datetime, zone: str) -> str:
+    """A moment by the clock of a schedule's zone; in UTC, if this machine does not know it."""
+    try:
+        there = moment.astimezone(ZoneInfo(zone))
+    except (ZoneInfoNotFoundError, ValueError):
+        there = moment
+    return f"{there:%Y-%m-%d %H:%M:%S %Z}"
+
+
+def _job_row(job: TickJobView, zone: str) -> list[str]:
+    facts = job.facts()
+    seconds = facts["run_seconds"]
+    took = "-" if seconds is None else duration_text(seconds)
+    return [_in_zone(job.tick, zone), str(job.job_id), job.state, took, facts["error"] or ""]
 
 
 def run(
@@ -136,11 +211,12 @@ def resume(
     )
 
 
-HELP = """List, run, pause and resume recurring jobs.
+HELP = """List, show, run, pause and resume recurring jobs.
 
 \b
 Examples:
   jobs schedules                        list them
+  jobs schedules show NightlyReport     its last jobs, and when it is due next
   jobs schedules run NightlyReport      enqueue one now
   jobs schedules pause NightlyReport
   jobs schedules resume NightlyReport
@@ -148,6 +224,7 @@ Examples:
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_schedules,
+    "show": show,
     "run": run,
     "pause": pause,
     "resume": resume,
@@ -195,29 +272,7 @@ def _found(session: Session, name: str) -> ScheduleRecord:
     """Return the schedule of this application that a name means."""
     from jobqueue.maintenance.ticker import app_key
 
-    app, everywhere = app_key(session.settings.app), session.adapter.schedules()
-    own = [record for record in everywhere if record.app == app]
-    exact = [record for record in own if record.name == name]
-    found = exact or [record for record in own if record.name.endswith("." + name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(record.name for record in found)
-        raise ConfigurationError(f"{name!r} can be any of {names}; use the full name")
-    raise ConfigurationError(_not_there(name, app, own, everywhere))
-
-
-def _not_there(
-    name: str, app: str, own: list[ScheduleRecord], everywhere: list[ScheduleRecord]
-) -> str:
-    others = sorted({r.app for r in everywhere if r.name == name or r.name.endswith("." + name)})
-    if others:
-        return f"no schedule of {app!r} is named {name!r}, but one of {others[0]!r}; use --app"
-    known = ", ".join(record.name for record in own) or "none"
-    return (
-        f"no schedule of {app!r} is named {name!r}; in the database: {known}. "
-        "A schedule gets there when a worker starts that has it in its code"
-    )
+    return found_schedule(session.adapter.schedules(), name, app_key(session.settings.app))
 
 
 def _undeclared(session: Session) -> list[str]:
@@ -226,25 +281,6 @@ def _undeclared(session: Session) -> list[str]:
     in_code = {name for job_class in registry.classes() for name in job_class.schedules()}
     there = {record.name for record in session.adapter.schedules(app_key(session.settings.app))}
     return sorted(in_code - there)
-
-
-def _as_json(schedule: ScheduleView) -> dict[str, Any]:
-    record = schedule.record
-    return {
-        "app": record.app,
-        "name": record.name,
-        "job": record.handler,
-        "args": schedule.args,
-        "schedule": schedule.expression,
-        "tz": schedule.zone,
-        "catch_up": record.catch_up,
-        "queue": record.queue,
-        "priority": record.priority,
-        "state": schedule.state,
-        "paused": schedule.is_paused,
-        "next_tick": schedule.next_tick,
-        "last_tick": record.last_tick,
-    }
 
 
 def _print_list(listed: list[ScheduleView], now: datetime) -> None:

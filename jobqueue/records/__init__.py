@@ -63,6 +63,7 @@ from jobqueue.records.jobs import (
     FINISHED_STATES,
     KEY_LIFETIME,
     LARGEST_ID,
+    RETRIABLE_STATES,
     UNFINISHED_STATES,
     Between,
     EnqueuedOnce,
@@ -76,7 +77,13 @@ from jobqueue.records.jobs import (
 from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, Page, QueueDepth
 from jobqueue.records.queues import LONGEST_PAUSE_TEXT, UNTIL_RESUMED, Pause, PausedQueue
 from jobqueue.records.samples import Sample, SampledDepth
-from jobqueue.records.schedules import NewSchedule, ScheduleRecord, TickSpan
+from jobqueue.records.schedules import (
+    MOST_LAST_JOBS,
+    NewSchedule,
+    ScheduleRecord,
+    TickJob,
+    TickSpan,
+)
 from jobqueue.records.stacks import STACKS_LIFETIME, Stack, WorkerStacks
 from jobqueue.records.stats import STATS_LIFETIME, Stat, StatOfMinute, duration_of, sum_of
 from jobqueue.records.tokens import TokenRecord
@@ -117,10 +124,12 @@ __all__ = [
     "MOST_ATTEMPTS_KEPT",
     "MOST_CRASHES",
     "MOST_ERROR_GROUPS",
+    "MOST_LAST_JOBS",
     "MOST_QUEUES_SENT",
     "NO_DELAY",
     "NO_DURATIONS",
     "NUMBER_OF_BUCKETS",
+    "RETRIABLE_STATES",
     "RUN_LEASE",
     "SHORTEST_BOUND",
     "SHOWN_HOURS",
@@ -182,6 +191,7 @@ __all__ = [
     "Stat",
     "StatOfMinute",
     "Succeeded",
+    "TickJob",
     "TickSpan",
     "TokenRecord",
     "Turn",

@@ -31,6 +31,10 @@ class JobState(StrEnum):
     """Somebody cancelled it, or it discarded itself."""
 
 
+RETRIABLE_STATES = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
+"""The states of jobs that can be made due now."""
+
+
 UNFINISHED_STATES = (JobState.READY, JobState.RUNNING)
 
 

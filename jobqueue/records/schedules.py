@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+MOST_LAST_JOBS = 5
+"""How many jobs of its last ticks a schedule remembers."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewSchedule:
@@ -45,6 +48,14 @@ class TickSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class TickJob:
+    """The job that was enqueued for a tick."""
+
+    tick: datetime
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleRecord:
     """A recurring job as its row in `background_schedules` has it. Times are aware and in UTC.
 
@@ -57,6 +68,7 @@ class ScheduleRecord:
         declared_at: when a worker that has it in its code last declared it.
         enqueued: ticks that are known to have been enqueued, the latest ones. Some may lie in the
             future: the clock was ahead when they were.
+        last_jobs: the jobs of the last ticks, the latest one last.
     """
 
     app: str
@@ -75,3 +87,4 @@ class ScheduleRecord:
     created_at: datetime
     updated_at: datetime
     enqueued: tuple[TickSpan, ...] = ()
+    last_jobs: tuple[TickJob, ...] = ()

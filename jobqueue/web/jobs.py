@@ -169,6 +169,19 @@ def found(call: ApiCall) -> StoredJob:
 def change(call: ApiCall) -> Answer:
     """Merge the body into the arguments of a job that has not started."""
     record = found(call)
+    _refuse_unchangeable(record, call.body)
+
+    def merged(seen: StoredJob) -> str:
+        return registry.encode_args({**seen.args, **call.body}, seen.handler)
+
+    if not call.adapter.change_args(record.id, merged):
+        raise started(record, "changed")
+    call.act(ActionKind.EDIT, {"ids": [record.id], "args": sorted(call.body)})
+    return _changed(call, "changed the arguments of", record)
+
+
+def _refuse_unchangeable(record: StoredJob, given: Mapping[str, Any]) -> None:
+    """Refuse to change arguments that cannot be checked, or are not open to the API."""
     job_class = _class_of(record)
     if job_class is None:
         raise Problem(
@@ -180,15 +193,7 @@ def change(call: ApiCall) -> Answer:
             f"{record.handler} is not open to the API, so its arguments cannot be changed here; "
             "its class needs `api = True`",
         )
-    _refuse_masks(job_class.redact, call.body)
-
-    def merged(seen: StoredJob) -> str:
-        return registry.encode_args({**seen.args, **call.body}, seen.handler)
-
-    if not call.adapter.change_args(record.id, merged):
-        raise started(record, "changed")
-    call.act(ActionKind.EDIT, {"ids": [record.id], "args": sorted(call.body)})
-    return _changed(call, "changed the arguments of", record)
+    _refuse_masks(job_class.redact, given)
 
 
 def _class_of(record: JobRecord) -> type[Job] | None:
@@ -251,10 +256,13 @@ def _refuse_guesses(record: StoredJob) -> None:
 
 
 def retry(call: ApiCall) -> Answer:
-    """Make a job due now."""
-    record = found(call)
-    record.retry()
-    call.act(ActionKind.RETRY, {"ids": [record.id]})
+    """Make a job due now, with other arguments if they are given."""
+    record, args = found(call), call.body.args
+    if args is not None:
+        _refuse_unchangeable(record, args)
+    record.retry(args=args)
+    changed = {} if args is None else {"args": sorted(args)}
+    call.act(ActionKind.RETRY, {"ids": [record.id], **changed}, reason=call.body.reason)
     return _changed(call, "retried", record)
 
 

@@ -171,6 +171,17 @@ class JobFilterBody(Asked):
     )
 
 
+class RetryBody(Asked):
+    """How to retry a job."""
+
+    args: dict[str, Any] | None = Field(
+        None,
+        description="Arguments that it gets instead of those of the same names. Only for classes "
+        "with `api = True`.",
+    )
+    reason: str | None = Field(None, max_length=10_000, description="Why; others are shown it.")
+
+
 class GroupBody(Asked):
     """How to change the jobs of a group of errors."""
 
@@ -206,6 +217,20 @@ class GroupCancelBody(GroupBody):
     """How to cancel the jobs of a group of errors, and the reason."""
 
     reason: str | None = Field(None, max_length=10_000, description="Becomes their `last_error`.")
+
+
+class ScheduleQuery(Asked):
+    """The application of a schedule."""
+
+    app: str | None = Field(
+        None, max_length=1000, description="Where several applications have one of that name."
+    )
+
+
+class ReasonBody(Asked):
+    """The reason of a change."""
+
+    reason: str | None = Field(None, max_length=10_000, description="Why; others are shown it.")
 
 
 class ActionsQuery(Asked):
@@ -646,6 +671,29 @@ class StacksAnswer(Answered):
     stacks: list[StackAnswer]
 
 
+class TickJobAnswer(Answered):
+    """The job of a tick."""
+
+    tick: datetime
+    id: int
+    state: JobState | Literal["gone"] = Field(
+        description="`gone`: it succeeded and was not kept, or somebody removed it."
+    )
+    started_at: datetime | None
+    finished_at: datetime | None
+    run_seconds: float | None
+    error: str | None = Field(description="The line of its `last_error` that says what happened.")
+
+
+class SchedulePausedAnswer(Answered):
+    """A recurring job that was paused or resumed."""
+
+    app: str
+    name: str
+    paused: bool
+    changed: bool = Field(description="Whether that was different before.")
+
+
 class ScheduleAnswer(Answered):
     """A recurring job."""
 
@@ -662,6 +710,10 @@ class ScheduleAnswer(Answered):
     paused: bool
     next_tick: datetime | None
     last_tick: datetime | None
+    next_ticks: list[datetime] = Field(description="The next five, while it is active.")
+    last_jobs: list[TickJobAnswer] = Field(
+        description="The jobs of its last five ticks, the latest one first."
+    )
 
 
 class SchedulesAnswer(Answered):

@@ -1,32 +1,81 @@
-"""Recurring jobs over HTTP."""
+"""Recurring jobs over HTTP: what they are, and pausing, resuming and running one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from jobqueue.views.schedules import ScheduleView, all_schedules
+from jobqueue.enqueue import store
+from jobqueue.log.phrases import title_of
+from jobqueue.maintenance.ticker import job_of
+from jobqueue.records import ActionKind, ScheduleRecord
+from jobqueue.views.schedules import all_schedules, found_schedule, schedule_view
+from jobqueue.web.jobs import job_answer
 from jobqueue.web.operations import Answer, ApiCall
 
 
 def list_schedules(call: ApiCall) -> Answer:
     """Answer the recurring jobs of all applications."""
-    return Answer({"schedules": [_as_json(schedule) for schedule in all_schedules(call.adapter)]})
+    views = all_schedules(call.adapter)
+    return Answer({"schedules": [_plain(schedule.facts()) for schedule in views]})
 
 
-def _as_json(schedule: ScheduleView) -> dict[str, Any]:
-    record = schedule.record
-    return {
-        "app": record.app,
-        "name": record.name,
-        "job": record.handler,
-        "args": dict(schedule.args),
-        "schedule": schedule.expression,
-        "tz": schedule.zone,
-        "catch_up": record.catch_up,
-        "queue": record.queue,
-        "priority": record.priority,
-        "state": schedule.state,
-        "paused": schedule.is_paused,
-        "next_tick": schedule.next_tick and schedule.next_tick.isoformat(),
-        "last_tick": record.last_tick and record.last_tick.isoformat(),
-    }
+def show_schedule(call: ApiCall) -> Answer:
+    """Answer a recurring job."""
+    return Answer(_plain(schedule_view(call.adapter, _found(call)).facts()))
+
+
+def pause(call: ApiCall) -> Answer:
+    """Stop enqueueing a recurring job until it is resumed."""
+    record = _found(call)
+    changed = call.adapter.pause_schedule(record.app, record.name)
+    if changed:
+        call.note("paused", f"schedule {record.name}")
+        call.act(ActionKind.PAUSE_SCHEDULE, _target(record), reason=call.body.reason)
+    return _answer(record, paused=True, changed=changed)
+
+
+def resume(call: ApiCall) -> Answer:
+    """Enqueue a recurring job again from now on. Ticks that it missed meanwhile are left out."""
+    record = _found(call)
+    changed = call.adapter.resume_schedule(record.app, record.name)
+    if changed:
+        call.note("resumed", f"schedule {record.name}")
+        call.act(ActionKind.RESUME_SCHEDULE, _target(record), reason=call.body.reason)
+    return _answer(record, paused=False, changed=changed)
+
+
+def run(call: ApiCall) -> Answer:
+    """Enqueue a recurring job now, beside its schedule."""
+    record = _found(call)
+    [job] = store(
+        [job_of(record)],
+        call.adapter,
+        observers=call.queue.observers,
+        logger=call.queue.logger,
+    )
+    call.note("enqueued", title_of(job), job.id)
+    target = {**_target(record), "job": job.id}
+    call.act(ActionKind.RUN_SCHEDULE, target, reason=call.body.reason)
+    return Answer(job_answer(call, job), 201, {"Location": call.url(f"/api/job/{job.id}")})
+
+
+def _found(call: ApiCall) -> ScheduleRecord:
+    return found_schedule(call.adapter.schedules(), call.path["schedule"], call.query.app)
+
+
+def _target(record: ScheduleRecord) -> dict[str, Any]:
+    return {"schedule": record.name, "app": record.app}
+
+
+def _answer(record: ScheduleRecord, *, paused: bool, changed: bool) -> Answer:
+    return Answer({"app": record.app, "name": record.name, "paused": paused, "changed": changed})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return list(map(_plain, value))
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -33,6 +33,7 @@ ALIASED = (
     ("/api/job/{id:job_id}/events", "/events"),
 )
 ACTION = "/api/actions/{id:job_id}"
+SCHEDULE = "/api/schedules/{schedule:path}"
 JOB, PROGRESS, RETRY, CANCEL, EVENTS = (path for path, _ in ALIASED)
 
 
@@ -127,7 +128,10 @@ OPERATIONS = (
         RETRY,
         "Retry a job",
         jobs.retry,
-        description="A waiting, failed or cancelled job is due now; 409 for others.",
+        body=models.RetryBody,
+        needs_body=False,
+        description="A waiting, failed or cancelled job is due now; 409 for others. `args` are "
+        "merged, shallowly, into its arguments, in the same transaction.",
     ),
     _of_job(
         "POST",
@@ -354,6 +358,54 @@ OPERATIONS = (
         schedules.list_schedules,
         Scope.READ,
         {200: models.SchedulesAnswer},
+    ),
+    Operation(
+        "GET",
+        SCHEDULE,
+        "See a recurring job",
+        schedules.show_schedule,
+        Scope.READ,
+        {200: models.ScheduleAnswer},
+        problems=(404,),
+        query=models.ScheduleQuery,
+        description="By its name, or the end of it behind a dot.",
+    ),
+    *(
+        Operation(
+            "POST",
+            f"{SCHEDULE}/{word}",
+            summary,
+            handle,
+            Scope.OPERATE,
+            {200: models.SchedulePausedAnswer},
+            problems=(404,),
+            query=models.ScheduleQuery,
+            body=models.ReasonBody,
+            needs_body=False,
+            description=description,
+        )
+        for word, summary, handle, description in (
+            ("pause", "Pause a recurring job", schedules.pause, ""),
+            (
+                "resume",
+                "Resume a recurring job",
+                schedules.resume,
+                "Ticks that it missed meanwhile are left out.",
+            ),
+        )
+    ),
+    Operation(
+        "POST",
+        f"{SCHEDULE}/run",
+        "Enqueue a recurring job now",
+        schedules.run,
+        Scope.OPERATE,
+        {201: models.ChangedJobAnswer},
+        problems=(404,),
+        query=models.ScheduleQuery,
+        body=models.ReasonBody,
+        needs_body=False,
+        description="Beside its schedule.",
     ),
     Operation(
         "GET",

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from jobqueue.cli.who import user_at_host
-from jobqueue.records import ActionKind, JobFilter, JobState, NewAction
+from jobqueue.records import ActionKind, JobFilter, JobState, NewAction, NewJob
 from tests.conftest import Project
 from tests.process.conftest import database_of
 
@@ -154,3 +154,34 @@ def test_arguments_that_are_secret_are_masked(project: Project) -> None:
     with database_of(project) as adapter:
         [job] = adapter.list_jobs(JobFilter(), 9)
     assert job.state is JobState.CANCELLED
+
+
+def test_a_retry_with_other_arguments(project: Project) -> None:
+    did(project, "enqueue", "Login", '{"user": "ann", "password": "hunter2"}')
+    did(project, "cancel", "1")
+    run = project.jobs("retry", "1", "--args", '{"user": "ben"}', "--reason", "a typo")
+    assert (run.exit_code, run.out) == (0, "Job 1 is due now, with other arguments: user.\n")
+    with database_of(project) as adapter:
+        job = adapter.get(1)
+    assert job is not None
+    assert (job.state, job.args) == (JobState.READY, {"user": "ben", "password": "hunter2"})
+    assert actions(project)[-1]["target"] == {"ids": [1], "args": ["user"]}
+    for args, why in (
+        ('{"user": 1}', "user"),
+        ('{"nobody": 1}', "nobody"),
+        ("[1]", "--args is a JSON list"),
+        ("{", "--args is no JSON"),
+        ('{"password": "***"}', "password is redacted, and *** is not its value"),
+    ):
+        run = project.jobs("retry", "1", "--args", args)
+        assert (run.exit_code, why in run.err, "Traceback" in run.err) == (2, True, False), run
+    run = project.jobs("retry", "1", "2", "--args", "{}")
+    assert (run.exit_code, "--args goes with the id of one job" in run.err) == (2, True)
+    run = project.jobs("retry", "--failed", "--args", "{}")
+    assert (run.exit_code, "--args goes with the id of one job" in run.err) == (2, True)
+    assert project.jobs("retry", "7", "--args", "{}").exit_code == 1
+    with database_of(project) as adapter:
+        adapter.enqueue([NewJob("Elsewhere", "{}", "default", 50, 5)])
+    run = project.jobs("retry", "2", "--args", "{}")
+    assert (run.exit_code, "Elsewhere is not known here" in run.err) == (2, True)
+    assert len(actions(project)) == 2

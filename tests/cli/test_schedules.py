@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobqueue.adapters import Adapter, connect
-from jobqueue.records import NewSchedule, NewWorker
+from jobqueue.records import JobFilter, NewJob, NewSchedule, NewWorker
 from tests.conftest import Project
 
 JOBS = """
@@ -61,7 +61,10 @@ def listed(project: Project) -> list[dict[str, Any]]:
 
 def test_listing(shop: Project) -> None:
     (schedule,) = listed(shop)
-    assert schedule.pop("next_tick")[11:] in {"00:00:00+00:00", "01:00:00+00:00"}
+    next_ticks = schedule.pop("next_ticks")
+    assert len(next_ticks) == 5
+    assert {tick[11:] for tick in next_ticks} <= {"00:00:00+00:00", "01:00:00+00:00"}
+    assert schedule.pop("next_tick") == next_ticks[0]
     assert schedule == {
         "app": "jobs",
         "name": "jobs.Report",
@@ -75,10 +78,44 @@ def test_listing(shop: Project) -> None:
         "state": "active",
         "paused": False,
         "last_tick": None,
+        "last_jobs": [],
     }
     head, row = shop.jobs("schedules").out.splitlines()
     assert head.split() == ["NAME", "JOB", "SCHEDULE", "ZONE", "STATE", "NEXT", "LAST"]
     assert "0 2 * * *  Europe/Paris  active  in " in row
+
+
+def test_one_schedule_with_its_last_jobs_and_next_ticks(shop: Project) -> None:
+    """A job that is gone succeeded and was not kept."""
+    with database_of(shop) as adapter:
+        for number, args in enumerate(('{"of": "x", "key": "hunter2"}', '{"of": "y"}', "{}")):
+            [seen] = adapter.schedules("jobs")
+            tick = seen.since + timedelta(hours=number + 1)
+            job = NewJob("jobs.Report", args, "slow", 7, 1, run_at=seen.since)
+            assert adapter.enqueue_ticks(seen, [job], tick)
+        adapter.cancel(JobFilter(ids=(3,)), "no longer needed")
+    shop.jobs("workoff")
+    [listed_] = listed(shop)
+    assert [(job["id"], job["state"]) for job in listed_["last_jobs"]] == [
+        (3, "cancelled"),
+        (2, "ready"),
+        (1, "gone"),
+    ]
+    assert [job["error"] and "no longer" in job["error"] for job in listed_["last_jobs"]] == [
+        True,
+        False,
+        None,
+    ]
+    shown = json.loads(shop.jobs("schedules", "show", "Report", "--json").out)
+    assert shown == listed_
+    lines = shop.jobs("schedules", "show", "jobs.Report").out.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["app", "name", "job"]
+    at = lines.index("next")
+    assert all(" 02:00:00 CE" in line for line in lines[at + 1 : at + 6]), "in the schedule's zone"
+    assert lines[at + 6] == "last jobs"
+    assert [line.split()[4] for line in lines[at + 8 :]] == ["cancelled", "ready", "gone"]
+    assert "hunter2" not in "\n".join(lines)
+    assert shop.jobs("schedules", "show", "Nobody").exit_code == 2
 
 
 def test_without_living_workers_a_schedule_is_inactive(shop: Project) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+import jobqueue
 from jobqueue import Hooks, Job, JobQueue, JobRecord
 from jobqueue.adapters import Adapter
 from jobqueue.errors import DatabaseUnavailable
@@ -231,6 +232,52 @@ def test_arguments_that_do_not_fit_change_nothing(client: TestClient, body: Any)
     made = enqueue(client)
     assert client.patch(f"/api/job/{made['id']}", json=body).status_code == 422
     assert get(client, made["id"]) == made
+
+
+def test_a_failed_job_is_retried_with_other_arguments(
+    client: TestClient, adapter: Adapter, queue: JobQueue
+) -> None:
+    job_id = enqueue(client, args={"who": "nobody"})["id"]
+    for _ in range(2):
+        adapter.retry(JobFilter())
+        queue.work_off()
+    assert get(client, job_id)["state"] == "failed"
+    path = f"/api/job/{job_id}/retry"
+    odd: Any
+    for odd in ({"who": 1}, {"more": 1}, [], "x"):
+        assert client.post(path, json={"args": odd}).status_code == 422
+    assert get(client, job_id)["state"] == "failed"
+    answer = client.post(path, json={"args": {"who": "Ann"}, "reason": "a typo"})
+    assert answer.status_code == 200, answer.text
+    job = answer.json()
+    assert (job["state"], job["args"]) == ("ready", {"who": "Ann"})
+    queue.work_off()
+    assert get(client, job_id)["result"] == "hello Ann"
+    [action] = adapter.actions(ActionFilter(), 1)
+    assert (action.kind, action.reason) == ("retry", "a typo")
+    assert action.target == {"ids": [job_id], "args": ["who"]}
+    assert client.post(path, json={"args": {"who": "Ben"}}).status_code == 409
+
+
+def test_secrets_are_not_replaced_by_their_masks_in_a_retry(client: TestClient) -> None:
+    args = {"user": "ann", "password": "hunter2"}
+    job_id = client.post("/api/job", json={"name": "Login", "args": args}).json()["id"]
+    path = f"/api/job/{job_id}/retry"
+    assert client.post(path, json={"args": {"password": "***"}}).status_code == 422
+    answer = client.post(path, json={"args": {"user": "ben"}})
+    assert answer.json()["args"] == {"user": "ben", "password": "***"}
+    assert jobqueue.get(job_id).args == {"user": "ben", "password": "hunter2"}
+
+
+def test_arguments_of_classes_that_are_not_open_are_not_changed_by_a_retry(
+    client: TestClient, adapter: Adapter
+) -> None:
+    closed = sample.Closed.perform_later().id
+    [unknown] = adapter.enqueue([NewJob("Elsewhere", "{}", "default", 50, 5)])
+    for job_id in (closed, unknown.id):
+        answer = client.post(f"/api/job/{job_id}/retry", json={"args": {}})
+        assert answer.status_code == 422
+        assert client.post(f"/api/job/{job_id}/retry").status_code == 200
 
 
 def test_what_has_started_is_neither_changed_nor_deleted(

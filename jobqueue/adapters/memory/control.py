@@ -10,6 +10,7 @@ from datetime import datetime
 from jobqueue.adapters.memory.store import MemoryRole
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.records import (
+    RETRIABLE_STATES,
     UNFINISHED_STATES,
     UNTIL_RESUMED,
     JobFilter,
@@ -42,8 +43,7 @@ class MemoryControl(MemoryRole, ControlRole):
                 updated_at=now,
             )
 
-        states = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
-        return self._store.change(where, states, retried)
+        return self._store.change(where, RETRIABLE_STATES, retried)
 
     def cancel(self, where: JobFilter, reason: str) -> int:
         return len(self.cancel_each(where, reason))
@@ -95,12 +95,18 @@ class MemoryControl(MemoryRole, ControlRole):
         states = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
         return bool(self._store.change(JobFilter(ids=(job_id,)), states, updated, args))
 
-    def change_args(self, job_id: int, change: Callable[[StoredJob], str]) -> bool:
+    def change_args(
+        self, job_id: int, change: Callable[[StoredJob], str], *, retry: bool = False
+    ) -> bool:
+        allowed = RETRIABLE_STATES if retry else (JobState.READY,)
         with self._store.lock:
             job = self._store.get(job_id)
-            if job is None or job.state is not JobState.READY:
+            if job is None or job.state not in allowed:
                 return False
-            return self.update_args(job_id, change(job))
+            self.update_args(job_id, change(job))
+            if retry:
+                self.retry(JobFilter(ids=(job_id,)))
+            return True
 
     def set_progress(self, job_id: int, progress: str) -> bool:
 

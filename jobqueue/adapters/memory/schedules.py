@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from jobqueue.adapters.memory.path import MemoryPath
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
-from jobqueue.adapters.roles.schedules import SchedulesRole
+from jobqueue.adapters.roles.schedules import SchedulesRole, last_jobs_with
 from jobqueue.records import NewJob, NewSchedule, ScheduleRecord, TickSpan
 from jobqueue.stored import StoredJob
 
@@ -70,12 +70,14 @@ class MemorySchedules(MemoryRole, SchedulesRole):
             current = self._unchanged(seen)
             if current is None or current.paused_at is not None:
                 return None
+            records = self._path.enqueue(jobs)
             self._schedules[seen.app, seen.name] = replace(
                 current,
                 last_tick=last_tick.astimezone(UTC),
                 enqueued=current.enqueued if enqueued is None else enqueued,
+                last_jobs=last_jobs_with(current, records),
             )
-            return self._path.enqueue(jobs)
+            return records
 
     def put_schedule_back(
         self, seen: ScheduleRecord, back: ScheduleRecord

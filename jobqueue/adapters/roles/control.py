@@ -50,11 +50,18 @@ class ControlRole(Protocol):
         """
         ...
 
-    def change_args(self, job_id: int, change: Callable[[StoredJob], str]) -> bool:
+    def change_args(
+        self, job_id: int, change: Callable[[StoredJob], str], *, retry: bool = False
+    ) -> bool:
         """Give a ready job the arguments that `change` returns for it, in one transaction.
 
         If `change` raises, the error is passed on and nothing is changed. Returns whether there
-        was a ready job of that id.
+        was such a job.
+
+        Args:
+            job_id: its id.
+            change: is called with the job as it is, and returns the text of a JSON object.
+            retry: make the job due now, too, as `retry` does; it may also be failed or cancelled.
         """
         ...
 

@@ -6,8 +6,21 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from jobqueue.records import NewJob, NewSchedule, ScheduleRecord, TickSpan
+from jobqueue.records import (
+    MOST_LAST_JOBS,
+    NewJob,
+    NewSchedule,
+    ScheduleRecord,
+    TickJob,
+    TickSpan,
+)
 from jobqueue.stored import StoredJob
+
+
+def last_jobs_with(seen: ScheduleRecord, jobs: Sequence[StoredJob]) -> tuple[TickJob, ...]:
+    """The jobs of the last ticks of a schedule, with those of the ticks that come now."""
+    new = [TickJob(job.run_at, job.id) for job in jobs[-MOST_LAST_JOBS:]]
+    return (*seen.last_jobs, *new)[-MOST_LAST_JOBS:]
 
 
 class SchedulesRole(Protocol):
@@ -40,6 +53,8 @@ class SchedulesRole(Protocol):
         enqueued: tuple[TickSpan, ...] | None = None,
     ) -> Sequence[StoredJob] | None:
         """Enqueue the jobs of ticks and note the last of them, in one transaction.
+
+        The schedule remembers the last few jobs that were enqueued for it.
 
         Returns None, and does neither, when the schedule is paused or is no longer as it was
         `seen`: another worker has enqueued these ticks, or it was changed.

@@ -29,6 +29,7 @@ from jobqueue.adapters.sql.role import CANCEL_REQUESTED, SqlRole, held_by, rows_
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue, to_name, to_utc
 from jobqueue.errors import RowLocked
 from jobqueue.records import (
+    RETRIABLE_STATES,
     UNFINISHED_STATES,
     UNTIL_RESUMED,
     JobFilter,
@@ -93,25 +94,32 @@ class SqlControl(SqlRole, ControlRole):
         return {(job_id, token): reason or "" for job_id, token, reason in rows}
 
     def update_args(self, job_id: int, args: str) -> bool:
-        allowed = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
         now = self.time.now()
-        statement = update(JOBS).where(*queries.conditions(JobFilter((job_id,), allowed), now))
+        where = JobFilter((job_id,), RETRIABLE_STATES)
+        statement = update(JOBS).where(*queries.conditions(where, now))
         return bool(self._execute(statement.values(args=json.loads(args), updated_at=now)))
 
-    def change_args(self, job_id: int, change: Callable[[StoredJob], str]) -> bool:
+    def change_args(
+        self, job_id: int, change: Callable[[StoredJob], str], *, retry: bool = False
+    ) -> bool:
+        where = JobFilter((job_id,), RETRIABLE_STATES if retry else (JobState.READY,))
 
         def work(connection: Connection) -> bool:
-            where = JobFilter(ids=(job_id,), states=(JobState.READY,))
-            query = queries.jobs_query(where, self.time.now(), 1).with_for_update()
+            now = self.time.now()
+            query = queries.jobs_query(where, now, 1).with_for_update()
             row = connection.execute(query).first()
             if row is None:
                 return False
             args = change(queries.job_record(row))
             changed = update(JOBS).where(JOBS.c.id == job_id)
-            connection.execute(changed.values(args=decoded(args), updated_at=self.time.now()))
+            connection.execute(changed.values(args=decoded(args), updated_at=now))
+            if retry:
+                connection.execute(retrying(where, now))
             return True
 
-        return self.database.write(work)
+        is_changed = self.database.write(work)
+        self._announce_if(retry and is_changed)
+        return is_changed
 
     def set_progress(self, job_id: int, progress: str) -> bool:
         now = self.time.now()
@@ -225,7 +233,7 @@ class SqlControl(SqlRole, ControlRole):
 
 def retrying(where: JobFilter, now: ColumnElement[Any]) -> Update:
     """The statement that makes waiting, failed and cancelled jobs due now."""
-    allowed = (JobState.READY.value, JobState.FAILED.value, JobState.CANCELLED.value)
+    allowed = [state.value for state in RETRIABLE_STATES]
     return (
         update(JOBS)
         .where(*queries.conditions(where, now), JOBS.c.state.in_(allowed))

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, select, update
 from sqlalchemy.sql.expression import ColumnElement
 
-from jobqueue.adapters.roles.schedules import SchedulesRole
+from jobqueue.adapters.roles.schedules import SchedulesRole, last_jobs_with
 from jobqueue.adapters.sql.announcer import wakeup_for
 from jobqueue.adapters.sql.execute import executing_on
 from jobqueue.adapters.sql.named import Named
@@ -32,9 +32,12 @@ from jobqueue.adapters.sql.tables import (
 from jobqueue.records import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
+    LARGEST_ID,
+    MOST_LAST_JOBS,
     NewJob,
     NewSchedule,
     ScheduleRecord,
+    TickJob,
     TickSpan,
 )
 from jobqueue.stored import StoredJob, kept_by
@@ -84,6 +87,8 @@ class SqlSchedules(SqlRole, SchedulesRole):
         change = update(Row).where(*_is(app, schedule.name)).values(declared_at=now)
         wanted = _definition(schedule)
         before = mapping(row.schedule)
+        if "last_jobs" in before:
+            wanted["last_jobs"] = before["last_jobs"]
         if is_new or before.get("rule") != wanted["rule"]:
             wanted["since"] = now.isoformat()
         else:
@@ -128,13 +133,16 @@ class SqlSchedules(SqlRole, SchedulesRole):
     ) -> Sequence[StoredJob] | None:
         move_on: Any = update(Row).where(*_unchanged(seen), Row.paused_at.is_(None))
         move_on = move_on.values(last_tick=last_tick)
-        if enqueued is not None:
-            move_on = move_on.values(schedule=_stored(replace(seen, enqueued=enqueued)))
+        spans = seen.enqueued if enqueued is None else enqueued
 
         def work(connection: Connection) -> Sequence[StoredJob] | None:
             if not connection.execute(move_on).rowcount:
                 return None
-            return self._path.insert(executing_on(connection), jobs)
+            records = self._path.insert(executing_on(connection), jobs)
+            noted = replace(seen, enqueued=spans, last_jobs=last_jobs_with(seen, records))
+            remember: Any = update(Row).where(*_is(seen.app, seen.name))
+            connection.execute(remember.values(schedule=_stored(noted)))
+            return records
 
         records = self.database.write_unless_locked(work)
         if records is None:
@@ -200,7 +208,13 @@ def _unchanged(seen: ScheduleRecord) -> tuple[ColumnElement[bool], ...]:
 def _stored(record: ScheduleRecord) -> dict[str, Any]:
     """The content of the column `schedule`."""
     spans = [[span.first.isoformat(), span.last.isoformat()] for span in record.enqueued]
-    return {**_definition(record), "since": record.since.isoformat(), "enqueued": spans}
+    jobs = [[job.tick.isoformat(), job.job_id] for job in record.last_jobs]
+    return {
+        **_definition(record),
+        "since": record.since.isoformat(),
+        "enqueued": spans,
+        "last_jobs": jobs,
+    }
 
 
 def _definition(schedule: NewSchedule | ScheduleRecord) -> dict[str, Any]:
@@ -235,6 +249,7 @@ def _record(row: Any) -> ScheduleRecord:
         created_at=to_utc(row.created_at),
         updated_at=to_utc(row.updated_at),
         enqueued=_spans_in(stored.get("enqueued")),
+        last_jobs=_jobs_in(stored.get("last_jobs")),
     )
 
 
@@ -249,3 +264,14 @@ def _spans_in(found: Any) -> tuple[TickSpan, ...]:
     return tuple(
         TickSpan(*pair) for pair in read if len(pair) == BOTH_ENDS and NO_MOMENT not in pair
     )
+
+
+def _jobs_in(found: Any) -> tuple[TickJob, ...]:
+    """The jobs of the last ticks; those that cannot be read are forgotten."""
+    pairs = [pair for pair in found if isinstance(pair, list)] if isinstance(found, list) else []
+    read = [
+        TickJob(moment(pair[0], NO_MOMENT), pair[1])
+        for pair in pairs
+        if len(pair) == BOTH_ENDS and type(pair[1]) is int and 0 < pair[1] <= LARGEST_ID
+    ]
+    return tuple(job for job in read if job.tick != NO_MOMENT)[-MOST_LAST_JOBS:]

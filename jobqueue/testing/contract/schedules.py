@@ -11,7 +11,15 @@ import pytest
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
-from jobqueue.records import JobFilter, NewJob, NewSchedule, ScheduleRecord, TickSpan
+from jobqueue.records import (
+    MOST_LAST_JOBS,
+    JobFilter,
+    NewJob,
+    NewSchedule,
+    ScheduleRecord,
+    TickJob,
+    TickSpan,
+)
 from jobqueue.testing.contract.base import TEXTS, ContractBase, a_claim, at_once, ids, new_job
 
 MINUTE = timedelta(minutes=1)
@@ -148,8 +156,31 @@ class SchedulesContract(ContractBase):
         assert enqueued is not None
         assert enqueued == adapter.list_jobs(JobFilter(), 10)
         assert (enqueued[0].handler, enqueued[0].run_at) == ("shop.Report", tick)
-        assert the_schedule(adapter) == replace(seen, last_tick=tick)
+        remembered = (TickJob(tick, enqueued[0].id),)
+        assert the_schedule(adapter) == replace(seen, last_tick=tick, last_jobs=remembered)
         assert ids(adapter.claim(a_claim())) == ids(enqueued)
+
+    def test_the_jobs_of_the_last_ticks_are_remembered(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        """Also when the schedule is declared again, with another rule, paused and resumed."""
+        declared(adapter)
+        expected: list[TickJob] = []
+        for number in (1, 1, MOST_LAST_JOBS + 2, 2):
+            jobs = [replace(new_job(), run_at=clock.advance(MINUTE)) for _ in range(number)]
+            enqueued = adapter.enqueue_ticks(the_schedule(adapter), jobs, clock.now())
+            assert enqueued is not None
+            expected += [TickJob(job.run_at, job.id) for job in enqueued]
+            assert list(the_schedule(adapter).last_jobs) == expected[-MOST_LAST_JOBS:]
+        declared(adapter)
+        declared(adapter, new_schedule(rule=EVERY_HOUR))
+        adapter.pause_schedule("shop", "Report")
+        adapter.resume_schedule("shop", "Report")
+        before = the_schedule(adapter)
+        put = adapter.put_schedule_back(before, replace(before, last_tick=None))
+        assert put is not None
+        assert list(put.last_jobs) == expected[-MOST_LAST_JOBS:]
+        assert put == the_schedule(adapter)
 
     def test_the_same_tick_is_not_enqueued_again(
         self, adapter: Adapter, clock: ManualClock
