@@ -46,6 +46,8 @@ def blocks_of(page: Path, but: str = "not run:") -> Iterator[Block]:
             yield Block(found["language"], found["text"], text[: found.start()].count("\n") + 1)
 
 
+# A page is a long script: some of them start forty processes, one after the other.
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_runs(page: Path, empty_project: Project) -> None:
     for block in blocks_of(page):
