@@ -18,6 +18,7 @@ import pytest
 
 import jobqueue
 import jobqueue.web
+from jobqueue.adapters.sql.tables import Base
 from jobqueue.config import setting_names
 from tests.conftest import PROJECT, Project
 
@@ -157,3 +158,9 @@ def test_every_test_that_is_named_as_proof_exists(page: str) -> None:
             assert any(other.startswith(name) for other in there), name
         else:
             assert name + more in there
+
+
+def test_every_table_is_in_the_docs() -> None:
+    page = (PROJECT / "docs" / "migrations.md").read_text()
+    missing = [name for name in Base.metadata.tables if f"| `{name.split('.')[-1]}` |" not in page]
+    assert not missing

@@ -26,6 +26,7 @@ from jobqueue.records import (
     NewWorker,
 )
 from jobqueue.redaction import MASK
+from jobqueue.views.jobs import attempt_values, job_view
 
 WaitFor = Callable[[Callable[[], bool], str], None]
 HERE = "tests/test_errors_in_groups.py"
@@ -358,3 +359,24 @@ def test_groups_stay_as_long_as_the_setting_says(
     assert set(groups(clocked_adapter)) == {"old", "new"}
     JobQueue(clocked_adapter, keep_errors=timedelta(days=1)).work_off()
     assert set(groups(clocked_adapter)) == {"new"}
+
+
+class Declines(Job):
+    name = "groups.Declines"
+    redact = ("card",)
+    max_attempts = 1
+
+    def perform(self, order: int, card: str = "4711-hush") -> None:
+        self.progress(0.5, f"charging {card}")
+        raise ValueError(f"card {card} is declined")
+
+
+def test_the_default_of_a_redacted_argument_is_as_secret_as_a_value(adapter: Adapter) -> None:
+    Job.config(adapter=adapter)
+    job_id = Declines.perform_later(1).id
+    JobQueue(adapter).work_off()
+    job = adapter.get(job_id)
+    assert job is not None
+    assert "card *** is declined" in (job.last_error or "")
+    assert "hush" not in str(job_view(job).values())
+    assert "hush" not in str(list(map(attempt_values, adapter.attempts(job_id))))

@@ -79,6 +79,11 @@ class Parameters:
         """The names of the parameters, in order."""
         return tuple(self._by_name)
 
+    def defaults(self, names: Collection[str]) -> dict[str, Any]:
+        """The defaults of those of some parameters that have one, by name."""
+        found = ((name, self._by_name[name].default) for name in names if name in self._by_name)
+        return {name: default for name, default in found if default is not inspect.Parameter.empty}
+
     def shown(self) -> str:
         """The parameters as their source has them, `(user_id: int, again: bool = False)`."""
         return f"({', '.join(str(unquoted(each)) for each in self._by_name.values())})"

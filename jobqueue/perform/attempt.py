@@ -228,7 +228,8 @@ def secrets_of(attempt: Attempt) -> dict[str, Any]:
     stored = stored_secrets(attempt.plan.job_class, attempt.claimed)
     # Side by side: the keys of an object within a secret are secret too, the parameters' are not.
     as_stored = {f"{name}, as stored": value for name, value in stored.items()}
-    return as_stored | {name: by_name.get(name) for name in redact}
+    defaults = attempt.plan.job_class.parameters().defaults(redact)
+    return as_stored | {name: by_name.get(name, defaults.get(name)) for name in redact}
 
 
 def stored_secrets(job_class: type[Job], claimed: ClaimedJob) -> dict[str, Any]:
@@ -240,4 +241,6 @@ def stored_secrets(job_class: type[Job], claimed: ClaimedJob) -> dict[str, Any]:
         return {"all of it": claimed.args}
     if not isinstance(stored, dict):
         return {"all of it": stored}
-    return {name: stored.get(name) for name in job_class.redact}
+    # A value that is not stored is the default of its parameter, which is as secret.
+    defaults = job_class.parameters().defaults(job_class.redact)
+    return {name: stored.get(name, defaults.get(name)) for name in job_class.redact}

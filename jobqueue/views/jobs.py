@@ -88,11 +88,15 @@ def _secrets_of(record: JobRecord | ScheduleRecord) -> dict[str, Any]:
     If the job's class is not known here, nobody can say what is secret, so that everything is.
     """
     job_class = registry.find(record.handler)
-    return {
+    hidden = {
         name: value
         for name, value in record.args.items()
         if job_class is None or not is_public(job_class, name)
     }
+    if job_class is None or not job_class.redact:
+        return hidden
+    # A value that is not stored is the default of its parameter, which is as secret.
+    return {**job_class.parameters().defaults(job_class.redact), **hidden}
 
 
 def is_public(job_class: type[Job], name: str) -> bool:
