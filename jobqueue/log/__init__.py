@@ -66,6 +66,7 @@ from jobqueue.log.setup import LogSetup
 from jobqueue.log.workers import (
     lease_lost,
     lease_troubled,
+    rescue_refused,
     rescue_troubled,
     rescue_waits,
     restart_failed,
@@ -136,6 +137,7 @@ __all__ = [
     "request_crashed",
     "request_unanswered",
     "requests_troubled",
+    "rescue_refused",
     "rescue_troubled",
     "rescue_waits",
     "restart_failed",

@@ -9,7 +9,7 @@ text that the job's error has in it. Quotes keep spaces, and colons, together.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -176,6 +176,22 @@ class QueryReader:
         self._now = now
         self._names_of = names_of
         self._seen: set[str] = set()
+        self._readers: Mapping[str, Callable[[Word], dict[str, Any]]] = {
+            "error": self._read_error,
+            "id": self._read_id,
+            "state": self._read_state,
+            "queue": self._read_queue,
+            "job": self._read_job,
+            "worker": self._read_worker,
+            "error_key": self._read_error_key,
+            "attempts": self._read_attempts,
+            "due": self._read_due,
+            "created": self._read_created,
+            "started": self._read_started,
+            "finished": self._read_finished,
+            "since": self._read_since,
+            "until": self._read_until,
+        }
 
     def take(self, word: Word) -> None:
         """Take a word into the filter.
@@ -188,7 +204,7 @@ class QueryReader:
             self._take_json(kind, word)
             return
         key = word.key or "error"
-        read = getattr(self, f"_read_{key}", None)
+        read = self._readers.get(key)
         if read is None:
             raise word.refused(_why_unknown(word))
         if key in self._seen:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -44,6 +45,8 @@ from jobqueue.adapters.sql.role import (
 )
 from jobqueue.adapters.sql.roster import KNOWN_AT_THE_END, correct_end, forget_end, store_end
 from jobqueue.adapters.sql.tables import DAWN, DUSK, JOBS, WORKERS, to_name, to_utc
+from jobqueue.adapters.sql.way import Refusals, Way
+from jobqueue.errors import DatabaseRefused
 from jobqueue.records import (
     AttemptOutcome,
     ChargedJob,
@@ -115,12 +118,12 @@ class SqlLeases(SqlRole, LeasesRole):
 
     def unregister_worker(self, worker_id: str, why: str = ASKED) -> Rescue:
 
-        def work(connection: Connection, passing_over: bool) -> Rescue:
-            self._remove(connection, worker_id, why, passing_over)
-            rows = self._free(connection, worker_id, GIVEN_BACK, passing_over)
-            return self._rescue(connection, worker_id, rows, passing_over)
+        def work(connection: Connection, way: Way) -> Rescue:
+            self._remove(connection, worker_id, why, way.passing_over)
+            rows = self._free(connection, worker_id, GIVEN_BACK, way)
+            return self._rescue(connection, worker_id, rows, way)
 
-        return self._announced(self.database.write_giving_way(work))
+        return self._announced(self._freed(work))
 
     def workers(self) -> list[WorkerRecord]:
         query = queries.workers_query()
@@ -130,17 +133,17 @@ class SqlLeases(SqlRole, LeasesRole):
     def rescue(self, seen: WorkerRecord, error: str, why: str = LEASE_ENDED) -> Rescue | None:
         unchanged = _is_still_at(seen.heartbeat_at)
 
-        def work(connection: Connection, passing_over: bool) -> Rescue | None:
+        def work(connection: Connection, way: Way) -> Rescue | None:
             # The worker may have been frozen when it was seen, and be about to beat now.
             if self.is_living(seen):
                 return None
-            if not self._remove(connection, seen.id, why, passing_over, unchanged):
-                is_locked = passing_over and _has_worker(connection, seen.id, unchanged)
+            if not self._remove(connection, seen.id, why, way.passing_over, unchanged):
+                is_locked = way.passing_over and _has_worker(connection, seen.id, unchanged)
                 return Rescue(seen.id, worker_is_locked=True) if is_locked else None
-            rows = self._free(connection, seen.id, Freed.lost(error), passing_over)
-            return self._rescue(connection, seen.id, rows, passing_over)
+            rows = self._free(connection, seen.id, Freed.lost(error), way)
+            return self._rescue(connection, seen.id, rows, way)
 
-        return self._announced(self.database.write_giving_way(work))
+        return self._announced(self._freed(work))
 
     def rescue_crashed(
         self, worker_id: str, performing: Sequence[CrashedJob], why: str | None = None
@@ -149,20 +152,20 @@ class SqlLeases(SqlRole, LeasesRole):
             (JOBS.c.id == job.id) & (JOBS.c.claim_token == job.token) for job in performing
         ]
 
-        def work(connection: Connection, passing_over: bool) -> Rescue:
-            removed = self._remove(connection, worker_id, why, passing_over)
+        def work(connection: Connection, way: Way) -> Rescue:
+            removed = self._remove(connection, worker_id, why, way.passing_over)
             if why is not None and not removed:
-                correct_end(connection, worker_id, why, passing_over)
+                correct_end(connection, worker_id, why, way.passing_over)
             rows: list[Any] = []
             for job, is_it in zip(performing, performed, strict=True):
                 crashed = Freed.crashed(job)
-                rows += self._free(connection, worker_id, crashed, passing_over, is_it)
+                rows += self._free(connection, worker_id, crashed, way, is_it)
             # One that was performed and has been passed over may not be locked any more.
             others = not_(or_(false(), *performed))
-            rows += self._free(connection, worker_id, GIVEN_BACK, passing_over, others)
-            return self._rescue(connection, worker_id, rows, passing_over)
+            rows += self._free(connection, worker_id, GIVEN_BACK, way, others)
+            return self._rescue(connection, worker_id, rows, way)
 
-        return self._announced(self.database.write_giving_way(work))
+        return self._announced(self._freed(work))
 
     def orphaned_workers(self) -> list[str]:
         query = queries.orphans_query()
@@ -171,13 +174,13 @@ class SqlLeases(SqlRole, LeasesRole):
 
     def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
 
-        def work(connection: Connection, passing_over: bool) -> Rescue | None:
+        def work(connection: Connection, way: Way) -> Rescue | None:
             if _has_worker(connection, worker_id):
                 return None
-            rows = self._free(connection, worker_id, Freed.lost(error), passing_over)
-            return self._rescue(connection, worker_id, rows, passing_over)
+            rows = self._free(connection, worker_id, Freed.lost(error), way)
+            return self._rescue(connection, worker_id, rows, way)
 
-        return self._announced(self.database.write_giving_way(work))
+        return self._announced(self._freed(work))
 
     def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
         query = select(JOBS.c.id, JOBS.c.claim_token).where(held_by(worker_id))
@@ -185,16 +188,33 @@ class SqlLeases(SqlRole, LeasesRole):
             JOBS.c.claim_token == bindparam("stray_token")
         )
 
-        def work(connection: Connection, passing_over: bool) -> Rescue:
+        def work(connection: Connection, way: Way) -> Rescue:
             found = [tuple(row) for row in connection.execute(query)]
             strays = [(job_id, token) for job_id, token in found if (job_id, token) not in held]
-            free = self._freeing(worker_id, GIVEN_BACK, passing_over, is_it)
+            free = self._freeing(worker_id, GIVEN_BACK, way.passing_over, is_it)
             rows: list[Any] = []
             for job_id, token in strays:
-                rows += connection.execute(free, {"stray_id": job_id, "stray_token": token})
-            return self._rescue(connection, worker_id, rows, False)
+                stray = partial(self._free_stray, connection, free, token)
+                rows += way.take(connection, [job_id], stray)
+            return self._rescue(connection, worker_id, rows, Way(False, way.refused))
 
-        return self._announced(self.database.write_giving_way(work))
+        return self._announced(self._freed(work))
+
+    def _free_stray(
+        self, connection: Connection, free: Update, token: int, ids: Sequence[int]
+    ) -> list[Any]:
+        strays = [{"stray_id": job_id, "stray_token": token} for job_id in ids]
+        return [row for stray in strays for row in connection.execute(free, stray)]
+
+    def _freed(self, work: Callable[[Connection, Way], Found]) -> Found:
+        """Free jobs in a transaction; where the database refuses that, all but the refused ones."""
+        name = self.database.name
+        try:
+            return self.database.write_giving_way(lambda c, passing: work(c, Way(passing)))
+        except DatabaseRefused:
+            return self.database.write_giving_way(
+                lambda c, passing: work(c, Way(passing, Refusals(name)))
+            )
 
     def _remove(
         self,
@@ -223,11 +243,31 @@ class SqlLeases(SqlRole, LeasesRole):
         connection: Connection,
         worker_id: str,
         freed: Freed,
-        passing_over: bool,
+        way: Way,
         which: ColumnElement[bool] = ALL,
     ) -> list[Any]:
         """Free the jobs of a worker, or some of them, and note the attempts that end by that."""
-        rows = list(connection.execute(self._freeing(worker_id, freed, passing_over, which)))
+        if way.refused is None:
+            return self._free_at_once(connection, worker_id, freed, way, which)
+        held = select(JOBS.c.id).where(held_by(worker_id), which).order_by(JOBS.c.id)
+        return way.take(
+            connection,
+            connection.execute(held).scalars().all(),
+            lambda ids: self._free_at_once(
+                connection, worker_id, freed, way, which & JOBS.c.id.in_(ids)
+            ),
+        )
+
+    def _free_at_once(
+        self,
+        connection: Connection,
+        worker_id: str,
+        freed: Freed,
+        way: Way,
+        which: ColumnElement[bool],
+    ) -> list[Any]:
+        freeing = self._freeing(worker_id, freed, way.passing_over, which)
+        rows = list(connection.execute(freeing))
         if freed.ended is not None:
             attempts = [_ended_attempt(row, worker_id, freed) for row in rows]
             note_attempts(connection, attempts)
@@ -273,7 +313,7 @@ class SqlLeases(SqlRole, LeasesRole):
         )
 
     def _rescue(
-        self, connection: Connection, worker_id: str, rows: Iterable[Any], passing_over: bool
+        self, connection: Connection, worker_id: str, rows: Iterable[Any], way: Way
     ) -> Rescue:
         """The rescue of jobs that were just freed, from the rows of `_freeing`."""
         rows = list(rows)
@@ -283,8 +323,10 @@ class SqlLeases(SqlRole, LeasesRole):
         if ended:
             query = queries.jobs_query(JobFilter(ids=ended), self.time.now(), len(ended))
             records = self._records(connection.execute(query).all())[::-1]
-        rescue = replace(Rescue.of(worker_id, states, records), charged=_charged(rows))
-        return _with_what_is_left(connection, rescue) if passing_over else rescue
+        rescue = replace(
+            Rescue.of(worker_id, states, records), charged=_charged(rows), refused=way.refusals
+        )
+        return _with_what_is_left(connection, rescue) if way.passing_over else rescue
 
     def _announced(self, rescue: Found) -> Found:
         """Announce the jobs of a rescue that are ready again, and return the rescue."""
@@ -340,7 +382,8 @@ def _with_what_is_left(connection: Connection, rescue: Rescue) -> Rescue:
     """A rescue, with the rows that were passed over, since somebody has locked them."""
     left = connection.execute(select(JOBS.c.id).where(held_by(rescue.worker_id))).scalars().all()
     is_there = _has_worker(connection, rescue.worker_id)
-    return replace(rescue, locked=tuple(sorted(left)), worker_is_locked=is_there)
+    locked = sorted(set(left) - dict(rescue.refused).keys())
+    return replace(rescue, locked=tuple(locked), worker_is_locked=is_there)
 
 
 def _fails(freed: Freed) -> ColumnElement[bool]:
