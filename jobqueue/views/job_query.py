@@ -92,7 +92,11 @@ def job_filter_of(query: str, now: datetime, names_of: Callable[[str], Sequence[
 
 
 def narrowed(
-    where: JobFilter, query: str, now: datetime, names_of: Callable[[str], Sequence[str]]
+    where: JobFilter,
+    query: str,
+    now: datetime,
+    names_of: Callable[[str], Sequence[str]],
+    beside: str = "an option",
 ) -> JobFilter:
     """Return a filter that options give, with what a query asks for beside them.
 
@@ -101,6 +105,7 @@ def narrowed(
         query: what somebody has written.
         now: the time from which ages count.
         names_of: the names that rows may carry of a job that a name means.
+        beside: what each of the options is called, for messages.
 
     Raises:
         InvalidQuery: it cannot be understood, or both say which states, queues or jobs.
@@ -115,7 +120,7 @@ def narrowed(
     for name in given:
         if getattr(where, name) != getattr(nothing, name):
             what = NAMES_OF_FIELDS.get(name, name)
-            why = f"the query and an option both say which {what}; leave one of them out"
+            why = f"the query and {beside} both say which {what}; leave one of them out"
             raise InvalidQuery(why, query, 0, len(query))
     return replace(where, **given)
 
