@@ -149,7 +149,7 @@ MUTATIONS = (
     Mutation(
         "remembering that a job is to be cancelled whose worker is gone",
         "adapters/sql",
-        "                    (CANCEL_REQUESTED, JobState.CANCELLED.value),\n",
+        "                (CANCEL_REQUESTED, JobState.CANCELLED.value),\n",
         "",
         (CONTRACT, f"{SQLITE} and dead_workers"),
     ),
