@@ -106,8 +106,3 @@ def plain_message(message: str) -> str:
     for pattern, by in _PATTERNS:
         plain = pattern.sub(by, plain)
     return plain if len(plain) <= LONGEST_MESSAGE else plain[: LONGEST_MESSAGE - 1] + "…"
-
-
-def in_ascii(text: str) -> str:
-    """Return a text for a database whose encoding has not all of its characters."""
-    return text.encode("ascii", "backslashreplace").decode("ascii")

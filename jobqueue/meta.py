@@ -22,20 +22,24 @@ MOST_META_BYTES = 8192
 EXPECTED = "give a dict with text as keys and JSON values, such as meta={'tenant': 42}"
 
 
-def meta_text(meta: Any) -> str | None:
+def meta_text(meta: Any, what: str = "meta") -> str | None:
     """Return the JSON of a job's meta; None for an empty one.
+
+    Args:
+        meta: what was given.
+        what: by what name, for messages.
 
     Raises:
         InvalidArguments: it is no JSON object, or it is too large.
     """
     if not isinstance(meta, Mapping) or not all(isinstance(key, str) for key in meta):
-        raise InvalidArguments(f"meta is {_kind(meta)} and no JSON object; {EXPECTED}")
-    text = json_text(dict(meta), "meta")
+        raise InvalidArguments(f"{what} is {_kind(meta)} and no JSON object; {EXPECTED}")
+    text = json_text(dict(meta), what)
     size = len(text.encode())
     if size > MOST_META_BYTES:
         raise InvalidArguments(
-            f"meta has {size:,} bytes of JSON, and at most {MOST_META_BYTES:,} travel with a job; "
-            "store what is large elsewhere, and its key here"
+            f"{what} has {size:,} bytes of JSON, and at most {MOST_META_BYTES:,} travel with a "
+            "job; store what is large elsewhere, and its key here"
         )
     return text if meta else None
 

@@ -221,6 +221,11 @@ def _cut(line: str, longest: int = 300) -> str:
     return line if len(line) <= longest else line[: longest - 3] + "..."
 
 
+def in_ascii(text: str) -> str:
+    """Return a text for a database whose encoding has not all of its characters."""
+    return text.encode("ascii", "backslashreplace").decode("ascii")
+
+
 def printable(text: str) -> str:
     """Spell out the control characters of a text, except for line breaks and tabs."""
     if text.isprintable():

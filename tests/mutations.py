@@ -10,7 +10,6 @@ INTERLEAVINGS = "tests/adapters/test_interleavings.py"
 CRASHES = "tests/process/test_crash_points.py"
 WAITS = "tests/test_waits.py"
 POSTGRES, SQLITE, MEMORY = "TestPostgresAdapter", "TestSqliteAdapter", "TestMemoryAdapter"
-ANY_CALLS = "any_calls"
 
 
 @dataclass(frozen=True)
@@ -72,14 +71,21 @@ MUTATIONS = (
         "adapters/sqlite",
         "WHERE job.id = mine.value ->> 0 AND job.claim_token = mine.value ->> 1",
         "WHERE job.id = mine.value ->> 0",
-        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+        (CONTRACT, f"{SQLITE} and claimed_again"),
+    ),
+    Mutation(
+        "the fence around removals, on SQLite",
+        "adapters/sqlite",
+        "WHERE job.id = mine.value AND job.claim_token = :token",
+        "WHERE job.id = mine.value",
+        (CONTRACT, f"{SQLITE} and claimed_again"),
     ),
     Mutation(
         "the fence, in memory",
         "adapters/memory",
         "if row is None or row.token != settlement.token:",
         "if row is None:",
-        (CONTRACT, f"{MEMORY} and {ANY_CALLS}"),
+        (CONTRACT, f"{MEMORY} and claimed_again"),
     ),
     Mutation(
         "counting attempts, on PostgreSQL",
@@ -94,7 +100,7 @@ MUTATIONS = (
         "adapters/sqlite",
         "SET state = 'running', attempts = min(CAST(attempts AS INTEGER), 2147483646) + 1,",
         "SET state = 'running',",
-        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+        (CONTRACT, f"{SQLITE} and counts_an_attempt"),
     ),
     Mutation(
         "looking behind the low-water mark now and then",
@@ -131,7 +137,7 @@ MUTATIONS = (
         "adapters/sql",
         "attempts=_less(JOBS.c.attempts, freed.refund),",
         "attempts=JOBS.c.attempts,",
-        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+        (CONTRACT, f"{SQLITE} and refunds_the_rest"),
     ),
     Mutation(
         "remembering that a running job is to be cancelled",
@@ -143,7 +149,7 @@ MUTATIONS = (
     Mutation(
         "remembering that a job is to be cancelled whose worker is gone",
         "adapters/sql",
-        "                    (CANCEL_REQUESTED, JobState.CANCELLED.value),\n",
+        "                (CANCEL_REQUESTED, JobState.CANCELLED.value),\n",
         "",
         (CONTRACT, f"{SQLITE} and dead_workers"),
     ),
@@ -180,14 +186,14 @@ MUTATIONS = (
         "adapters/postgres",
         "SELECT FROM {schema}.background_queues WHERE name = queue AND paused_at IS NOT NULL)",
         "SELECT FROM {schema}.background_queues WHERE false)",
-        (CONTRACT, f"{POSTGRES} and {ANY_CALLS}"),
+        (CONTRACT, f"{POSTGRES} and paused_queue"),
     ),
     Mutation(
         "pausing, on SQLite",
         "adapters/sqlite",
         'PAUSED = "SELECT CAST(name AS TEXT) FROM background_queues WHERE paused_at IS NOT NULL"',
         'PAUSED = "SELECT CAST(name AS TEXT) FROM background_queues WHERE paused_at IS NULL"',
-        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+        (CONTRACT, f"{SQLITE} and paused_queue"),
     ),
     Mutation(
         "not prefetching what has a single attempt",
@@ -211,11 +217,18 @@ MUTATIONS = (
         (WAITS, "gets_its_turn"),
     ),
     Mutation(
-        "the order of the claim",
+        "the order of the claim, on SQLite",
         "adapters/sqlite",
         "ORDER BY priority, run_at, id LIMIT :limit",
         "ORDER BY id LIMIT :limit",
-        (CONTRACT, f"{SQLITE} and {ANY_CALLS}"),
+        (CONTRACT, f"{SQLITE} and first_of_many"),
+    ),
+    Mutation(
+        "the order of the claim, on PostgreSQL",
+        "adapters/postgres",
+        "ORDER BY job.run_at, job.id\n        LIMIT",
+        "ORDER BY job.id\n        LIMIT",
+        (CONTRACT, f"{POSTGRES} and first_of_many"),
     ),
     Mutation(
         "giving way to a worker that settles",

@@ -6,20 +6,22 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 import pytest
 
 from jobqueue import Job, JobQueue
 from jobqueue.adapters import Adapter
 from jobqueue.maintenance import requests
-from jobqueue.records import Stack, WorkerStacks
+from jobqueue.records import ClaimedJob, Stack, WorkerStacks
 from jobqueue.worker.stacks import (
     LONGEST_FRAME,
     MOST_CHARACTERS,
     MOST_INNER_FRAMES,
     MOST_OUTER_FRAMES,
     MOST_STACKS,
+    Whereabouts,
     stacks_of_this_process,
 )
 
@@ -199,3 +201,97 @@ def test_any_name_of_a_file_and_a_function_can_be_stored(name: str) -> None:
     [stack] = in_threads(1, scope["odd"], "odd")
     assert all(len(frame) <= 2 * LONGEST_FRAME and frame.isprintable() for frame in stack.frames)
     assert any(frame.endswith("in odd") for frame in stack.frames)
+
+
+class Odd:
+    """An awaitable that answers every question about it in its own way."""
+
+    def __init__(self, answer: Callable[[str], object]) -> None:
+        self._answer = answer
+
+    def __await__(self) -> Iterator[object]:
+        yield from asyncio.sleep(60).__await__()
+
+    def __getattr__(self, name: str) -> object:
+        return self._answer(name)
+
+
+def raising(error: BaseException) -> Callable[[str], object]:
+    def answer(name: str) -> object:
+        if name in {"cr_frame", "gi_frame", "ag_frame"}:
+            raise error
+        raise AttributeError(name)
+
+    return answer
+
+
+class Awaiter:
+    """A coroutine of a class of its own, as compiled ones have; it awaits something odd."""
+
+    def __init__(self, odd: Odd) -> None:
+        self._odd, self._waiting = odd, asyncio.sleep(60).__await__()
+
+    def send(self, value: None) -> object:
+        return self._waiting.send(value)
+
+    def throw(self, *error: Any) -> object:
+        return self._waiting.throw(*error)
+
+    def close(self) -> None:
+        self._waiting.close()
+
+    def __await__(self) -> Awaiter:
+        return self
+
+    def __iter__(self) -> Awaiter:
+        return self
+
+    def __next__(self) -> object:
+        return self.send(None)
+
+    @property
+    def cr_frame(self) -> object:
+        return self._odd.cr_frame
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (raising(RuntimeError(SECRET)), "raises RuntimeError"),
+        (raising(SystemExit()), "raises SystemExit"),
+        (lambda _: "nonsense", "raises TypeError"),
+        (lambda _: Odd(lambda _: 1), "raises TypeError"),
+    ],
+)
+def test_one_odd_awaitable_spoils_no_other_stack(
+    answer: Callable[[str], object], says: str
+) -> None:
+    async def waits(what: Any) -> None:
+        await what
+
+    async def look() -> list[Stack]:
+        odd = asyncio.create_task(waits(Awaiter(Odd(answer))))
+        good = asyncio.create_task(waits(asyncio.sleep(60)))
+        await asyncio.sleep(0)
+        performing = [Whereabouts(a_job(n), task=task) for n, task in enumerate((odd, good), 1)]
+        found = await asyncio.to_thread(stacks_of_this_process, performing)
+        odd.cancel()
+        good.cancel()
+        return found
+
+    first, second, *others = asyncio.run(look())
+    assert (first.job_id, second.job_id) == (1, 2)
+    assert "look.<locals>.waits" not in first.frames[-1]
+    assert first.frames[0].endswith("waits")
+    assert says in first.frames[-1]
+    assert SECRET not in repr(first)
+    assert [frame.rpartition(" in ")[2].rpartition(".")[2] for frame in second.frames] == [
+        "waits",
+        "sleep",
+    ]
+    assert "MainThread" in {stack.name for stack in others}
+
+
+def a_job(number: int) -> ClaimedJob:
+    now = datetime.now(UTC)
+    return ClaimedJob(number, 1, "odd", "{}", "default", 50, 1, 5, 0, now, now, now)

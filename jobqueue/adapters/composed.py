@@ -410,6 +410,9 @@ class ComposedAdapter(Adapter):
     ) -> list[Stat]:
         return self.roles.stats.class_stats(since, until, handlers, queues)
 
+    def ended_by_queue(self, since: timedelta) -> dict[str, int]:
+        return self.roles.stats.ended_by_queue(since)
+
     def roll_up_stats(self, limit: int) -> int:
         return self.roles.stats.roll_up_stats(limit)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +18,7 @@ from jobqueue.durations import from_now
 from jobqueue.errors import InvalidArguments, UnknownJob
 from jobqueue.exact_json import exact_loads
 from jobqueue.job import Job, registry
+from jobqueue.meta import meta_text
 from jobqueue.records import JobRecord
 
 EXPECTED_ARGS = """expected a JSON object by parameter name, such as '{"user_id": 42}'"""
@@ -70,7 +71,10 @@ def enqueue(
     """
     values = parsed_object(args, "the arguments", EXPECTED_ARGS)
     beside = None if meta is None else parsed_object(meta, "--meta", EXPECTED_META)
+    if beside is not None:
+        meta_text(beside, "--meta")
     moment = _parsed_moment(wait_until)
+    _check_wait(wait, moment)
     options = {
         "max_attempts": max_attempts,
         "app": app,
@@ -140,6 +144,14 @@ def _taken_by(job_class: type[Job]) -> str:
     """Return the parameters of a job as written, `(user_id: int, again: bool = False)`."""
     shown = job_class.parameters().shown()
     return "no arguments" if shown == "()" else shown
+
+
+def _check_wait(wait: float | None, moment: datetime | None) -> None:
+    """Refuse what the library would refuse as well, by the names of the options."""
+    if wait is not None and moment is not None:
+        raise InvalidArguments("--wait and --wait-until exclude each other; give one of them")
+    if wait is not None and not 0 <= wait <= timedelta.max.total_seconds():
+        raise InvalidArguments(f"--wait is {wait:g}, which is out of range; give 0 seconds or more")
 
 
 def _parsed_moment(text: str | None) -> datetime | None:

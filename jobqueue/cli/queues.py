@@ -70,7 +70,8 @@ def pause(
 def _pause(adapter: Adapter, until: str | None, reason: str | None) -> Pause:
     now = adapter.now()
     try:
-        return new_pause(until, reason, user_at_host(), now, datetime.now().astimezone().tzinfo)
+        zone = datetime.now().astimezone().tzinfo
+        return new_pause(until, reason, user_at_host(), now, zone, prefix="--")
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
 

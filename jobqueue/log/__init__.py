@@ -69,6 +69,7 @@ from jobqueue.log.setup import LogSetup
 from jobqueue.log.workers import (
     lease_lost,
     lease_troubled,
+    rescue_refused,
     rescue_troubled,
     rescue_waits,
     restart_failed,
@@ -142,6 +143,7 @@ __all__ = [
     "request_crashed",
     "request_unanswered",
     "requests_troubled",
+    "rescue_refused",
     "rescue_troubled",
     "rescue_waits",
     "restart_failed",

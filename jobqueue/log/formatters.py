@@ -16,6 +16,7 @@ from jobqueue.redaction import printable
 FACTS = (
     "event",
     "worker",
+    "release",
     "who",
     "action",
     "schedule",

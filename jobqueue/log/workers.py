@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 from jobqueue.log.emit import emit
 from jobqueue.log.phrases import duration_text
@@ -12,9 +14,14 @@ from jobqueue.redaction import error_line, message_of
 MOST_JOBS_IN_A_LINE = 10
 
 
-def worker_started(logger: logging.Logger, worker: str, pid: int) -> None:
-    """A worker has been started, in the process with this pid."""
-    emit(logger, logging.INFO, f"worker {worker} started, pid {pid}", "worker_started", worker)
+def worker_started(
+    logger: logging.Logger, worker: str, pid: int, release: str | None = None
+) -> None:
+    """A worker has been started, in the process with this pid; the release is the application's."""
+    line, facts = f"worker {worker} started, pid {pid}", dict[str, Any]()
+    if release is not None:
+        line, facts = f"{line}, release {release}", {"release": release}
+    emit(logger, logging.INFO, line, "worker_started", worker, **facts)
 
 
 def worker_ready(logger: logging.Logger, worker: str, queues: tuple[str, ...] | None) -> None:
@@ -150,11 +157,21 @@ def rescue_troubled(logger: logging.Logger, worker: str, error: Exception) -> No
     emit(logger, logging.ERROR, line, "rescue_troubled", worker, error=str(error))
 
 
+def rescue_refused(logger: logging.Logger, rescue: Rescue) -> None:
+    """The database refuses to free some jobs of a lost worker. It is logged once for each."""
+    job_ids = [job_id for job_id, _ in rescue.refused]
+    error = rescue.refused[0][1]
+    line = (
+        f"worker {rescue.worker_id} is gone, and its jobs {_listed(job_ids)} are not freed: "
+        f"{error}; mend what refuses it (a trigger, a constraint); they are tried again"
+    )
+    worker = rescue.worker_id
+    emit(logger, logging.ERROR, line, "rescue_refused", worker, job_ids=job_ids, error=error)
+
+
 def rescue_waits(logger: logging.Logger, rescue: Rescue) -> None:
     """Somebody keeps rows of a lost worker locked. It is logged once for each of them."""
-    jobs = ", ".join(f"#{job_id}" for job_id in rescue.locked[:MOST_JOBS_IN_A_LINE])
-    more = len(rescue.locked) - MOST_JOBS_IN_A_LINE
-    rows = [f"of its jobs {jobs}" + (f" and {more} more" if more > 0 else "")] if jobs else []
+    rows = [f"of its jobs {_listed(rescue.locked)}"] if rescue.locked else []
     rows += ["of the worker itself"] if rescue.worker_is_locked else []
     line = (
         f"worker {rescue.worker_id} is gone, and somebody's open transaction keeps the rows "
@@ -162,3 +179,9 @@ def rescue_waits(logger: logging.Logger, rescue: Rescue) -> None:
     )
     job_ids = list(rescue.locked)
     emit(logger, logging.WARNING, line, "rescue_waits", rescue.worker_id, job_ids=job_ids)
+
+
+def _listed(job_ids: Sequence[int]) -> str:
+    jobs = ", ".join(f"#{job_id}" for job_id in job_ids[:MOST_JOBS_IN_A_LINE])
+    more = len(job_ids) - MOST_JOBS_IN_A_LINE
+    return jobs + (f" and {more} more" if more > 0 else "")

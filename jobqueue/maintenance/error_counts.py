@@ -1,17 +1,14 @@
 """Errors in groups, added up in this process and stored about once a minute.
 
-Whoever sees an attempt end with an error adds it to the sum of its group, in memory. A service
-stores the sums, in a transaction of its own. No job is ever read for them, and jobs that succeed
-cost nothing.
+Whoever sees an attempt end with an error adds it to the sum of its group, in memory. No job is ever
+read for them, and jobs that succeed cost nothing.
 """
 
 from __future__ import annotations
 
 import logging
-import random
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,13 +16,12 @@ from functools import partial
 
 from jobqueue import log
 from jobqueue.adapters.roles.errors import ErrorsRole
-from jobqueue.background import Service
-from jobqueue.errors import DatabaseRefused, DatabaseUnavailable
-from jobqueue.fingerprints import OTHER, in_ascii
+from jobqueue.errors import DatabaseRefused
+from jobqueue.fingerprints import OTHER
+from jobqueue.maintenance.sums import Sums
 from jobqueue.records import ErrorGroup, NewErrors
+from jobqueue.redaction import in_ascii
 
-FLUSH_SECONDS = 60.0
-STOP_SECONDS = 5.0
 MOST_GROUPS = 200
 """How many groups a process keeps until it stores them. The rest is in the group `OTHER`."""
 
@@ -63,16 +59,13 @@ class ErrorCounts:
         self._adapter = adapter
         self._release = release
         self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._sums: dict[ErrorGroup, ErrorSum] = {}
         self._is_started = False
-        self._service = Service(
+        self._sums: Sums[ErrorGroup, ErrorSum] = Sums(
             "jobqueue-errors",
-            self._step,
+            self._store,
+            self._add,
             logger,
             on_trouble=partial(log.errors_troubled, logger),
-            retry_seconds=FLUSH_SECONDS,
-            until=lambda: True,
         )
 
     def note(self, group: ErrorGroup, error: str, job_id: int) -> None:
@@ -84,19 +77,20 @@ class ErrorCounts:
             job_id: the job.
         """
         now = self._monotonic()
-        with self._lock:
+        with self._sums.lock:
             self._add(group, ErrorSum(1, error, job_id, now, now))
         if self._is_started:
             with suppress(RuntimeError):  # no more threads now; the next error tries it again
-                self._service.start()
+                self._sums.start()
 
     def _add(self, group: ErrorGroup, new: ErrorSum) -> None:
-        known = self._sums.get(group)
-        if known is None and len(self._sums) >= MOST_GROUPS:
+        sums = self._sums.kept
+        known = sums.get(group)
+        if known is None and len(sums) >= MOST_GROUPS:
             group = OTHER
-            known = self._sums.get(group)
+            known = sums.get(group)
         if known is None:
-            self._sums[group] = new
+            sums[group] = new
             return
         known.number += new.number
         known.first = min(known.first, new.first)
@@ -109,33 +103,17 @@ class ErrorCounts:
 
     def stop(self) -> None:
         """Store the sums that are left. A database that does not answer is not waited for."""
-        self._service.stop(STOP_SECONDS)
+        self._sums.stop()
 
     def flush(self) -> None:
         """Store the sums now. When the database is unavailable, they are kept for the next time."""
-        self._service.run_step()
+        self._sums.flush()
 
-    def _step(self) -> float:
-        with self._lock:
-            taken, self._sums = self._sums, {}
-        if taken:
-            self._store(taken)
-        return FLUSH_SECONDS * random.uniform(0.9, 1.0)  # noqa: S311 - spreads load
-
-    def _store(self, taken: Mapping[ErrorGroup, ErrorSum]) -> None:
+    def _store(self, taken: Mapping[ErrorGroup, ErrorSum]) -> Collection[ErrorGroup]:
         now = self._monotonic()
         errors = [_new_errors(group, summed, now) for group, summed in taken.items()]
-        try:
-            locked = self._store_in_any_encoding(errors)
-        except DatabaseUnavailable:
-            self._put_back(taken)
-            raise
-        self._put_back({group: taken[group] for group in taken if group.key in locked})
-
-    def _put_back(self, taken: Mapping[ErrorGroup, ErrorSum]) -> None:
-        with self._lock:
-            for group, before in taken.items():
-                self._add(group, before)
+        locked = self._store_in_any_encoding(errors)
+        return [group for group in taken if group.key in locked]
 
     def _store_in_any_encoding(self, errors: Sequence[NewErrors]) -> set[str]:
         """Store sums, in ASCII where the database's encoding has not all of their characters.

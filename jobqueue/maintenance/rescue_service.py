@@ -23,7 +23,7 @@ LOOKS_PER_LEASE = 4
 class RescueService:
     """A service that looks several times a lease for workers that are gone, and frees their jobs.
 
-    What somebody keeps locked is logged once, and tried again.
+    What somebody keeps locked, and what the database refuses, is logged once, and tried again.
 
     Args:
         rescuer: frees the jobs.
@@ -90,6 +90,8 @@ class RescueService:
             self._left[rescue.worker_id] = rescue
         if _is_more(rescue, before):
             log.rescue_waits(self._logger, rescue)
+        if not dict(rescue.refused).keys() <= dict(before.refused).keys():
+            log.rescue_refused(self._logger, rescue)
 
     def _step(self) -> float:
         try:

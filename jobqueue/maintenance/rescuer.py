@@ -93,7 +93,7 @@ class Rescuer:
     def _remember_what_is_left(self, rescue: Rescue) -> None:
         if rescue.worker_is_locked:
             self._seen.pop(rescue.worker_id, None)
-        elif rescue.locked:
+        elif rescue.locked or rescue.refused:
             self._half_rescued.add(rescue.worker_id)
 
     def forget(self) -> None:

@@ -152,6 +152,8 @@ class Rescue:
         ended: the records of the jobs that have failed or are cancelled.
         locked: the ids of the jobs that are not free yet, since their rows are locked.
         worker_is_locked: whether the row of the worker is.
+        refused: the ids of the jobs that are not free yet, since the database refuses what that
+            changes in their rows, as a trigger may; each with what it says.
         charged: those of the jobs that lost an attempt. Of all rescues, a single one has each.
     """
 
@@ -163,11 +165,12 @@ class Rescue:
     locked: tuple[int, ...] = ()
     worker_is_locked: bool = False
     charged: tuple[ChargedJob, ...] = field(default=(), compare=False, repr=False)
+    refused: tuple[tuple[int, str], ...] = ()
 
     @property
     def has_freed_all(self) -> bool:
-        """Whether nothing is left that somebody has locked."""
-        return not self.locked and not self.worker_is_locked
+        """Whether nothing is left that somebody has locked, or that the database refuses."""
+        return not self.locked and not self.worker_is_locked and not self.refused
 
     @classmethod
     def of(

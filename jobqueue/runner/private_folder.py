@@ -13,7 +13,7 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jobqueue.errors import ConfigurationError
@@ -39,7 +39,8 @@ class PrivateFolder:
 
     def make(self) -> None:
         """Make the folder, for this user alone, unless it is there."""
-        self.path.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):  # whatever it is, it is looked at next
+            self.path.mkdir(mode=0o700)
         with self._opened() as folder:
             os.fchmod(folder, 0o700)
 

@@ -127,7 +127,7 @@ class WorkerProcess:
         self._why_killed: str | None = None
         self._idle_since: float | None = None
         self._suspended_since: float | None = None
-        self._concurrency, self._release = concurrency, release
+        self._concurrency, self.release = concurrency, release
         self.why_let_go: str | None = None
         self._timed_out: set[tuple[int, int]] = set()
         # Whatever fails here, nothing stays open.
@@ -391,7 +391,7 @@ class WorkerProcess:
             queues=self.group.queues,
             concurrency=self._concurrency,
             lease=lease,
-            release=self._release,
+            release=self.release,
         )
 
     def close(self) -> None:

@@ -406,7 +406,7 @@ class Supervisor:
         self._to_clear.add(process.worker_id)
         self._has_started_some = True
         # A step of its own: whatever happens, the process must become known to the caller.
-        say = partial(log.worker_started, self._logger, process.name, process.pid)
+        say = partial(log.worker_started, self._logger, process.name, process.pid, process.release)
         self._steps.take("log that a worker has started", say)
         self._steps.take("have its workers rest", partial(self._tell_resting, process))
         return process

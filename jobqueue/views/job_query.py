@@ -9,7 +9,7 @@ text that the job's error has in it. Quotes keep spaces, and colons, together.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -92,7 +92,11 @@ def job_filter_of(query: str, now: datetime, names_of: Callable[[str], Sequence[
 
 
 def narrowed(
-    where: JobFilter, query: str, now: datetime, names_of: Callable[[str], Sequence[str]]
+    where: JobFilter,
+    query: str,
+    now: datetime,
+    names_of: Callable[[str], Sequence[str]],
+    beside: str = "an option",
 ) -> JobFilter:
     """Return a filter that options give, with what a query asks for beside them.
 
@@ -101,6 +105,7 @@ def narrowed(
         query: what somebody has written.
         now: the time from which ages count.
         names_of: the names that rows may carry of a job that a name means.
+        beside: what each of the options is called, for messages.
 
     Raises:
         InvalidQuery: it cannot be understood, or both say which states, queues or jobs.
@@ -115,7 +120,7 @@ def narrowed(
     for name in given:
         if getattr(where, name) != getattr(nothing, name):
             what = NAMES_OF_FIELDS.get(name, name)
-            why = f"the query and an option both say which {what}; leave one of them out"
+            why = f"the query and {beside} both say which {what}; leave one of them out"
             raise InvalidQuery(why, query, 0, len(query))
     return replace(where, **given)
 
@@ -176,6 +181,22 @@ class QueryReader:
         self._now = now
         self._names_of = names_of
         self._seen: set[str] = set()
+        self._readers: Mapping[str, Callable[[Word], dict[str, Any]]] = {
+            "error": self._read_error,
+            "id": self._read_id,
+            "state": self._read_state,
+            "queue": self._read_queue,
+            "job": self._read_job,
+            "worker": self._read_worker,
+            "error_key": self._read_error_key,
+            "attempts": self._read_attempts,
+            "due": self._read_due,
+            "created": self._read_created,
+            "started": self._read_started,
+            "finished": self._read_finished,
+            "since": self._read_since,
+            "until": self._read_until,
+        }
 
     def take(self, word: Word) -> None:
         """Take a word into the filter.
@@ -188,7 +209,7 @@ class QueryReader:
             self._take_json(kind, word)
             return
         key = word.key or "error"
-        read = getattr(self, f"_read_{key}", None)
+        read = self._readers.get(key)
         if read is None:
             raise word.refused(_why_unknown(word))
         if key in self._seen:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from typing import Any
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.durations import duration
-from jobqueue.records import QueueDepth, Sample, Stat
+from jobqueue.records import QueueDepth, Sample
 
 PERIOD = timedelta(minutes=15)
 MINUTE = timedelta(minutes=1)
@@ -65,8 +64,10 @@ class Outlook:
 def all_outlooks(adapter: Adapter, depths: Iterable[QueueDepth]) -> dict[str, Outlook]:
     """Return the outlook of each queue of which the depth is given, by its name."""
     samples, now = adapter.samples(PERIOD), adapter.now()
-    ended = _ended_by_queue(adapter.class_stats(_covered(samples, now)))
-    return {depth.queue: outlook_of(depth, samples, ended[depth.queue], now) for depth in depths}
+    ended = adapter.ended_by_queue(_covered(samples, now))
+    return {
+        depth.queue: outlook_of(depth, samples, ended.get(depth.queue, 0), now) for depth in depths
+    }
 
 
 def outlook_of(depth: QueueDepth, samples: Sequence[Sample], ended: int, now: datetime) -> Outlook:
@@ -149,14 +150,6 @@ def _course_of(depth: QueueDepth, growth: float | None) -> Course:
 def _covered(samples: Sequence[Sample], now: datetime) -> timedelta:
     """The time that the samples are about."""
     return min(max(now - samples[0].minute, MINUTE), PERIOD) if samples else PERIOD
-
-
-def _ended_by_queue(stats: Iterable[Stat]) -> Counter[str]:
-    """The numbers of jobs that have ended. Attempts that others follow end none."""
-    ended: Counter[str] = Counter()
-    for stat in stats:
-        ended[stat.queue] += stat.attempts - stat.retried
-    return ended
 
 
 def _time_text(moment: datetime, now: datetime) -> str:

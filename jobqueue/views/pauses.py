@@ -23,7 +23,13 @@ def all_pauses(adapter: Adapter) -> Mapping[str, PausedQueue]:
 
 
 def new_pause(
-    until: str | None, reason: str | None, by: str, now: datetime, zone: tzinfo | None = None
+    until: str | None,
+    reason: str | None,
+    by: str,
+    now: datetime,
+    zone: tzinfo | None = None,
+    *,
+    prefix: str = "",
 ) -> Pause:
     """Return a pause as somebody asks for it.
 
@@ -33,6 +39,7 @@ def new_pause(
         by: who that is.
         now: the time by the adapter's clock.
         zone: the zone of a time that names none; None to refuse such a time.
+        prefix: what is written before the names of the first two: "--" of options.
 
     Raises:
         ValueError: one of them cannot be used; it says what to write.
@@ -40,20 +47,22 @@ def new_pause(
     why = (reason or "").strip()
     if len(why) > LONGEST_PAUSE_TEXT:
         raise ValueError(
-            f"the reason has {len(why):,} characters; write up to {LONGEST_PAUSE_TEXT:,}"
+            f"{prefix}reason has {len(why):,} characters; write up to {LONGEST_PAUSE_TEXT:,}"
         )
-    moment = None if until is None else _moment(until, now, zone)
+    moment = None if until is None else _moment(f"{prefix}until", until, now, zone)
     cleaned = printable(why)[:LONGEST_PAUSE_TEXT] or None
     return Pause(moment, printable(by)[:LONGEST_PAUSE_TEXT], cleaned)
 
 
-def _moment(text: str, now: datetime, zone: tzinfo | None) -> datetime:
+def _moment(name: str, text: str, now: datetime, zone: tzinfo | None) -> datetime:
     span = SPAN.fullmatch(text.strip())
-    moment = now + _span(*span.groups()) if span else _time(text, zone)
+    moment = now + _span(*span.groups()) if span else _time(name, text, zone)
     if moment <= now:
-        raise ValueError(f"until {text!r} is in the past; expected {EXPECTED}")
+        raise ValueError(f"{name} is {text!r}, which is in the past; expected {EXPECTED}")
     if moment - now > LONGEST:
-        raise ValueError(f"until {text!r} is more than ten years away; leave it out for no end")
+        raise ValueError(
+            f"{name} is {text!r}, which is more than ten years away; leave it out for no end"
+        )
     return moment
 
 
@@ -61,7 +70,7 @@ def _span(number: str, unit: str) -> timedelta:
     return min(timedelta(seconds=float(number) * SECONDS_OF[unit]), LONGEST * 2)
 
 
-def _time(text: str, zone: tzinfo | None) -> datetime:
+def _time(name: str, text: str, zone: tzinfo | None) -> datetime:
     try:
         moment = datetime.fromisoformat(text.strip())
         if moment.tzinfo is None and zone is not None:
@@ -69,8 +78,8 @@ def _time(text: str, zone: tzinfo | None) -> datetime:
         if moment.tzinfo is not None:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"until is {text!r}; expected {EXPECTED}") from None
-    raise ValueError(f"until is {text!r}, which has no time zone; add Z for UTC, or +01:00")
+        raise ValueError(f"{name} is {text!r}; expected {EXPECTED}") from None
+    raise ValueError(f"{name} is {text!r}, which has no time zone; add Z for UTC, or +01:00")
 
 
 def pause_text(pause: Pause) -> str:

@@ -58,7 +58,7 @@ def filter_of(asked: JobsQuery | JobFilterBody, adapter: ReadsRole) -> JobFilter
     )
     if not asked.q:
         return where
-    where = narrowed(where, asked.q, adapter.now(), names_meant)
+    where = narrowed(where, asked.q, adapter.now(), names_meant, "a parameter")
     return _without_secrets(where, asked.q) if where.args else where
 
 

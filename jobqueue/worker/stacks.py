@@ -53,7 +53,7 @@ def stacks_of_this_process(performing: Iterable[Whereabouts]) -> list[Stack]:
     found: list[Stack] = []
     for where in performing:
         if where.task is not None:
-            found.append(_stack(where.task.get_name(), _places_of_task(where.task), where.job))
+            found.append(_stack_of_task(where.task, where.job))
         elif where.thread_id in frames:
             frame = frames.pop(where.thread_id)
             found.append(_stack(names.get(where.thread_id), _places_of(frame), where.job))
@@ -66,9 +66,31 @@ def _names_of_threads() -> dict[int | None, str]:
     return {thread.ident: thread.name for thread in threading.enumerate()}
 
 
-def _stack(name: object, places: Iterable[Place], job: ClaimedJob | None = None) -> Stack:
+def _stack_of_task(task: asyncio.Task[Any], job: ClaimedJob) -> Stack:
+    """Return the stack of a task, as far as it can be told: it may await objects of any class.
+
+    What such an object raises when it is looked at is said by its type alone, without its text.
+    """
+    name: object = "a task"
+    places: list[Place] = []
+    told: tuple[str, ...] = ()
+    try:
+        name = task.get_name()
+        for place in _places_of_task(task):
+            places.append(place)  # noqa: PERF402 - those before an error count as well
+    except BaseException as error:  # noqa: BLE001 - it is the application's own, and harms no other
+        told = (f"(what it awaits cannot be told, since that raises {type(error).__name__})",)
+    return _stack(name, places, job, told)
+
+
+def _stack(
+    name: object,
+    places: Iterable[Place],
+    job: ClaimedJob | None = None,
+    told: Iterable[str] = (),
+) -> Stack:
     known = name if type(name) is str else "a thread"
-    frames = tuple(_cut(places))
+    frames = (*_cut(places), *(_clean(line, LONGEST_FRAME) for line in told))
     if job is None:
         return Stack(_clean(known, LONGEST_NAME), frames)
     return Stack(_clean(known, LONGEST_NAME), frames, job.id, job.handler)
@@ -83,17 +105,17 @@ def _places_of(frame: FrameType | None) -> list[Place]:
     return list(places)
 
 
-def _places_of_task(task: asyncio.Task[Any]) -> list[Place]:
-    """Return the places of a task's coroutine and of those that it awaits, the outermost first."""
-    places: list[Place] = []
+def _places_of_task(task: asyncio.Task[Any]) -> Iterator[Place]:
+    """Yield the places of a task's coroutine and of those that it awaits, the outermost first."""
     awaited: Any = task.get_coro()
-    while awaited is not None and len(places) < MOST_WALKED:
+    for _ in range(MOST_WALKED):
         frame = _attribute(awaited, "cr_frame", "gi_frame", "ag_frame")
-        if not isinstance(frame, FrameType):
-            break
-        places.append((frame.f_code, frame.f_lineno))
+        if frame is None:
+            return
+        if type(frame) is not FrameType:  # what a proxy calls its frame may be anything
+            raise TypeError
+        yield frame.f_code, frame.f_lineno
         awaited = _attribute(awaited, "cr_await", "gi_yieldfrom", "ag_await")
-    return places
 
 
 def _attribute(owner: object, *names: str) -> Any:

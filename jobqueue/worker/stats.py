@@ -1,24 +1,20 @@
 """Statistics of a worker's attempts, added up and stored about once a minute.
 
-The pump only adds up: one call a turn. A service stores the sums, in a transaction of its own. Sums
-that the database does not take now are part of what it is given a minute later.
+The pump only adds up: one call a turn.
 """
 
 from __future__ import annotations
 
 import logging
-import random
-import threading
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
 from jobqueue import log
 from jobqueue.adapters.roles.stats import StatsRole
-from jobqueue.background import Service
-from jobqueue.errors import DatabaseUnavailable
+from jobqueue.maintenance.sums import Sums
 from jobqueue.records import (
     BUCKET_BOUNDS,
     NO_DELAY,
@@ -35,8 +31,8 @@ from jobqueue.records import (
     sum_of,
 )
 
-FLUSH_SECONDS = 60.0
-STOP_SECONDS = 5.0
+ClassInQueue = tuple[str, str]
+"""The name of a class, and that of a queue."""
 
 
 def _no_counts() -> list[int]:
@@ -130,21 +126,18 @@ class Stats:
     def __init__(self, adapter: StatsRole, worker_id: str, logger: logging.Logger) -> None:
         self._adapter = adapter
         self._worker_id = worker_id
-        self._lock = threading.Lock()
-        self._sums: dict[tuple[str, str], Sum] = {}
-        self._service = Service(
+        self._sums: Sums[ClassInQueue, Sum] = Sums(
             "jobqueue-stats",
-            self._step,
+            self._store,
+            self._merge,
             logger,
             on_trouble=partial(log.stats_troubled, logger),
-            retry_seconds=FLUSH_SECONDS,
-            until=lambda: True,
         )
 
     def note(self, settled: Sequence[Outcome]) -> None:
         """Count the outcomes that a turn has settled. It does not wait for the database."""
-        with self._lock:
-            sums = self._sums
+        with self._sums.lock:
+            sums = self._sums.kept
             for outcome in settled:
                 if isinstance(outcome, Released):
                     continue
@@ -156,32 +149,20 @@ class Stats:
 
     def start(self) -> None:
         """Begin to store the sums about once a minute."""
-        self._service.start()
+        self._sums.start()
 
     def stop(self) -> None:
         """Store the sums that are left. A database that does not answer is not waited for."""
-        self._service.stop(STOP_SECONDS)
+        self._sums.stop()
 
     def flush(self) -> None:
         """Store the sums now. When the database is unavailable, they are kept for the next time."""
-        self._service.run_step()
+        self._sums.flush()
 
-    def _step(self) -> float:
-        with self._lock:
-            taken, self._sums = self._sums, {}
-        if taken:
-            self._store(taken)
-        return FLUSH_SECONDS * random.uniform(0.9, 1.0)  # noqa: S311 - spreads load
-
-    def _store(self, taken: dict[tuple[str, str], Sum]) -> None:
+    def _store(self, taken: Mapping[ClassInQueue, Sum]) -> Collection[ClassInQueue]:
         stats = [taken[key].stat(*key) for key in sorted(taken)]
-        try:
-            self._adapter.add_stats(self._worker_id, stats)
-        except DatabaseUnavailable:
-            self._put_back(taken)
-            raise
+        self._adapter.add_stats(self._worker_id, stats)
+        return ()
 
-    def _put_back(self, taken: dict[tuple[str, str], Sum]) -> None:
-        with self._lock:
-            for key, before in taken.items():
-                self._sums.setdefault(key, Sum()).merge(before)
+    def _merge(self, key: ClassInQueue, before: Sum) -> None:
+        self._sums.kept.setdefault(key, Sum()).merge(before)

@@ -207,7 +207,7 @@ class Worker:
         if not self._until_idle:
             self._errors.start()  # they are stopped with the reports
         if self._keeps_lease:
-            log.worker_started(self._logger, self.id, os.getpid())
+            log.worker_started(self._logger, self.id, os.getpid(), self._release)
             self._adapter.register_worker(worker)
         started.callback(self._sign_off)
         started.callback(rescues.stop, LAST_REPORT_SECONDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.conftest import Project, Run
@@ -86,11 +88,14 @@ def test_wrong_names_and_arguments(project: Project) -> None:
         refused_in_one_line(project.jobs("enqueue", *arguments), 2, *words)
     greet = ("enqueue", "Greet", '{"name": "Ada"}')
     for options, words in {
-        ("--wait", "-1"): ("wait=-1.0", "0 seconds or more"),
+        ("--wait", "-1"): ("--wait is -1,", "0 seconds or more"),
         ("--wait-until", "tomorrow"): ("'tomorrow'", "ISO 8601"),
         ("--wait-until", "2080-01-31T08:00"): ("no time zone", "+01:00"),
         ("--queue", "a b"): ("'a b'", "letters"),
-        ("--wait", "1", "--wait-until", "2080-01-31T08:00Z"): ("exclude each other",),
+        ("--wait", "1", "--wait-until", "2080-01-31T08:00Z"): (
+            "--wait and --wait-until exclude each other",
+        ),
+        ("--meta", json.dumps({"x": "y" * 9000})): ("--meta has 9,008 bytes",),
     }.items():
         refused_in_one_line(project.jobs(*greet, *options), 2, *words)
     assert project.jobs("list").out == "No jobs.\n"

@@ -127,12 +127,12 @@ def test_a_pause_says_who_why_and_until_when(project: Project) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--until", "soon"), "expected a time such as"),
-        (("--until", "2000-01-01T08:00"), "in the past"),
+        (("--until", "soon"), "--until is 'soon'; expected a time such as"),
+        (("--until", "2000-01-01T08:00"), "--until is '2000-01-01T08:00', which is in the past"),
         (("--until", "0h"), "in the past"),
         (("--until", "9999-12-31"), "more than ten years"),
         (("--until", "999999999d"), "more than ten years"),
-        (("--reason", "x" * 501), "write up to 500"),
+        (("--reason", "x" * 501), "--reason has 501 characters; write up to 500"),
     ],
 )
 def test_a_pause_that_cannot_be_is_refused(

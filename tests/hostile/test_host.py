@@ -315,6 +315,26 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(
 
 
 @SQLITE
+@COMMANDS
+@pytest.mark.parametrize("kind", ["a file", "a FIFO", "a symbolic link"])
+def test_what_is_in_the_place_of_the_folder_is_named(
+    project: Project, command: str, kind: str
+) -> None:
+    """It is somebody else's, or a mistake: it stays as it is, and nothing waits for it."""
+    path = project.folder / ".jobs"
+    if kind == "a file":
+        path.write_text("dear diary")
+    elif kind == "a FIFO":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere")
+    before = path.lstat()
+    said = refused(project, command, path)
+    assert f"is {kind}, and not a folder; see who has put it there, and remove it" in said
+    assert path.lstat() == before
+
+
+@SQLITE
 @pytest.mark.parametrize("ending", ["log", "lock"])
 def test_start_follows_no_link(project: Project, tmp_path: Path, ending: str) -> None:
     diary = tmp_path / "diary"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
@@ -14,8 +17,11 @@ from jobqueue import Job, JobQueue
 from jobqueue.adapters import connect
 from jobqueue.adapters.sql.adapter import SqlAdapter
 from jobqueue.errors import DatabaseRefused
+from jobqueue.maintenance.rescue_service import RescueService
+from jobqueue.maintenance.rescuer import Rescuer
 from jobqueue.records import (
     Claim,
+    ClaimedJob,
     CrashedJob,
     Failed,
     JobFilter,
@@ -23,6 +29,7 @@ from jobqueue.records import (
     NewJob,
     NewWorker,
     Released,
+    Rescue,
 )
 from tests.conftest import Project
 from tests.hostile import daily
@@ -257,3 +264,75 @@ def test_workoff_says_what_is_refused(adapter: SqlAdapter, refusing: Callable[[s
     Note.perform_later()
     with pytest.raises(DatabaseRefused, match="not this one"):
         JobQueue(adapter).work_off()
+
+
+LOST = "the worker is lost"
+RESCUES: dict[str, Callable[[SqlAdapter, list[ClaimedJob]], Rescue | None]] = {
+    "rescue": lambda adapter, _: adapter.rescue(adapter.workers()[0], LOST),
+    "rescue_crashed": lambda adapter, jobs: adapter.rescue_crashed(
+        "w", [CrashedJob(job.id, job.token, LOST) for job in jobs[:4]]
+    ),
+    "release_strays": lambda adapter, _: adapter.release_strays("w", []),
+    "unregister": lambda adapter, _: adapter.unregister_worker("w"),
+}
+
+
+@pytest.mark.parametrize("rescue_of", RESCUES.values(), ids=RESCUES.keys())
+def test_jobs_that_cannot_be_freed_keep_no_other(
+    adapter: SqlAdapter,
+    refusing: Callable[[str], None],
+    rescue_of: Callable[[SqlAdapter, list[ClaimedJob]], Rescue | None],
+) -> None:
+    adapter.register_worker(NewWorker("w", "w", "host", 1, None, 1, LEASE))
+    adapter.enqueue([NewJob(Note.name, "{}", "default", 50, 5)] * 9)
+    jobs = adapter.claim(Claim("w", 1, 9, 9))
+    odd = [jobs[2].id, jobs[6].id]
+    refusing(f"NEW.id IN ({odd[0]}, {odd[1]}) AND NEW.state = 'ready'")
+    rescue = rescue_of(adapter, jobs)
+    assert rescue is not None
+    assert [job_id for job_id, _ in rescue.refused] == odd
+    assert all("not this one" in why for _, why in rescue.refused)
+    assert (rescue.locked, rescue.has_freed_all) == ((), False)
+    assert rescue.released == tuple(job.id for job in jobs if job.id not in odd)
+    assert len({job.id for job in rescue.charged}) == len(rescue.charged)
+    assert adapter.count_by_state() == {JobState.READY: 7, JobState.RUNNING: 2}
+
+
+def test_a_job_that_cannot_be_freed_is_logged_once_and_freed_when_it_can(
+    adapter: SqlAdapter,
+    refusing: Callable[[str], None],
+    wait_for: WaitFor,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    adapter.enqueue([NewJob(Note.name, '{"what": "x"}', "default", 50, 5)] * 3)
+    jobs = adapter.claim(Claim("gone", 1, 3, 3))
+    refusing(f"NEW.id = {jobs[1].id} AND NEW.state = 'ready'")
+    rescuer, looks = Rescuer(adapter, timedelta(0)), itertools.count()
+
+    def first() -> bool:
+        next(looks)
+        return True
+
+    service = RescueService(
+        rescuer, 0.2, lambda: 0, logging.getLogger("jobqueue"), "here", first=first
+    )
+    service.start()
+    try:
+        wait_for(lambda: next(looks) > 20, "several looks")
+        assert adapter.count_by_state() == {JobState.READY: 2, JobState.RUNNING: 1}
+        refusing_no_more(adapter)
+        wait_for(lambda: adapter.count_by_state() == {JobState.READY: 3}, "the last one")
+    finally:
+        service.stop()
+    refused = [r for r in caplog.records if r.__dict__.get("event") == "rescue_refused"]
+    assert [record.__dict__["job_ids"] for record in refused] == [[jobs[1].id]]
+    assert "not this one" in refused[0].getMessage()
+    rescued = [r for r in caplog.records if r.__dict__.get("event") == "jobs_rescued"]
+    assert len(rescued) == 2
+
+
+def refusing_no_more(adapter: SqlAdapter) -> None:
+    with adapter.database.engine.begin() as connection:
+        for change in ("UPDATE", "DELETE"):
+            on_table = "" if connection.dialect.name == "sqlite" else " ON background_jobs"
+            connection.exec_driver_sql(f"DROP TRIGGER refuse_{change}{on_table}")

@@ -103,6 +103,23 @@ def test_a_record_for_each_event_with_its_facts(
     assert 0 <= claimed["wait_seconds"] < 20
 
 
+@pytest.mark.parametrize("command", ["work", "workoff"])
+def test_the_start_of_a_worker_says_which_release_it_is(
+    slow_project: Project, start: Start, wait_for: WaitFor, command: str
+) -> None:
+    slow_project.write("jobqueue.toml", 'app_version = "2026.12-rc1"')
+    if command == "workoff":
+        run = slow_project.jobs("workoff", "--log-format", "json")
+        told = [json.loads(line) for line in run.err.splitlines()]
+    else:
+        running = start("work", "--log-format", "json", *QUICK)
+        wait_for(lambda: bool(events(running, "worker_started")), "the worker")
+        told = events(running, "worker_started")
+    begun = told[0]
+    assert (begun["event"], begun["release"]) == ("worker_started", "2026.12-rc1")
+    assert begun["message"].endswith(", release 2026.12-rc1")
+
+
 def test_claims_are_not_told_at_level_info(slow_project: Project) -> None:
     enqueue(slow_project, "Quick")
     run = slow_project.jobs("workoff", "--log-format", "json")

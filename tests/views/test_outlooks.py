@@ -129,6 +129,16 @@ def test_in_and_out_of_each_queue() -> None:
     assert outlooks["sms"].course is Course.PAUSED
 
 
+def test_out_of_a_queue_beyond_the_first_thousand_pairs() -> None:
+    clock = ManualClock(NOON)
+    adapter = MemoryAdapter(clock=clock)
+    adapter.add_stats("w", [Stat(f"Work{n}", "busy", 100) for n in range(1_000)])
+    adapter.add_stats("w", [Stat("Work", "email", 30)])
+    adapter.enqueue([NewJob("Work", "{}", "email", 50, 5)])
+    outlook = all_outlooks(adapter, adapter.queue_depths())["email"]
+    assert outlook.out_per_minute == 30 / 15
+
+
 def test_no_more_than_the_last_quarter_of_an_hour_counts() -> None:
     clock = ManualClock(NOON)
     adapter = MemoryAdapter(clock=clock)

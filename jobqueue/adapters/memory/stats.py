@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -53,21 +54,20 @@ class MemoryStats(MemoryRole, StatsRole):
         handlers: Collection[str] | None = None,
         queues: Collection[str] | None = None,
     ) -> list[Stat]:
-        with self._store.lock:
-            now = self._store.now()
-            window = window_between(now, since, until, self._rolled_up_until(now))
-            found = [
-                *(stat for span in window.hours for stat in self._of_hours(span)),
-                *(stat for span in window.minutes for stat in self._of_minutes(span)),
-            ]
         asked = (
             stat
-            for stat in found
+            for stat in self._between(since, until)
             if (handlers is None or stat.handler in handlers)
             and (queues is None or stat.queue in queues)
         )
         most = sorted(_sums(asked), key=lambda stat: -stat.attempts)[:MOST_CLASSES]
         return sorted(most, key=lambda stat: (stat.handler, stat.queue))
+
+    def ended_by_queue(self, since: timedelta) -> dict[str, int]:
+        ended: Counter[str] = Counter()
+        for stat in self._between(since, timedelta(0)):
+            ended[stat.queue] += stat.attempts - stat.retried
+        return dict(ended)
 
     def roll_up_stats(self, limit: int) -> int:
         with self._store.lock:
@@ -87,6 +87,15 @@ class MemoryStats(MemoryRole, StatsRole):
     def prune_hours(self, age: timedelta, limit: int) -> int:
         with self._store.lock:
             return _prune(self._hours, self._store.now(), age, HOUR, limit)
+
+    def _between(self, since: timedelta, until: timedelta) -> list[Stat]:
+        with self._store.lock:
+            now = self._store.now()
+            window = window_between(now, since, until, self._rolled_up_until(now))
+            return [
+                *(stat for span in window.hours for stat in self._of_hours(span)),
+                *(stat for span in window.minutes for stat in self._of_minutes(span)),
+            ]
 
     def _rolled_up_until(self, now: datetime) -> datetime | None:
         last = max((key[0] for key in self._hours if key[0] < hour_of(now)), default=None)

@@ -43,6 +43,16 @@ class StatsRole(Protocol):
         """
         ...
 
+    def ended_by_queue(self, since: timedelta) -> dict[str, int]:
+        """Return how many jobs of each queue have ended lately, however many classes there are.
+
+        Attempts that others follow have ended none.
+
+        Args:
+            since: how long ago the window begins; it ends now.
+        """
+        ...
+
     def roll_up_stats(self, limit: int) -> int:
         """Add up the minutes of past hours, at most of `limit` hours; return of how many.
 

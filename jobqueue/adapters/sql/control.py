@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
@@ -47,6 +48,11 @@ HAVE_QUEUE = Named(
 )
 
 IS_PAUSED: ColumnElement[bool] = BackgroundQueue.paused_at.is_not(None)
+LATER_NOTED = timedelta(milliseconds=1)
+"""A pause notes its change that much later than its beginning. The release before notes both at the
+same moment, and leaves the end, the author and the reason of an earlier pause in the row."""
+OF_THIS_RELEASE: ColumnElement[bool] = BackgroundQueue.updated_at != BackgroundQueue.paused_at
+"""Whether the end, the author and the reason in a row are those of its pause."""
 RESUMED = dict.fromkeys(("paused_at", "paused_until", "paused_by", "reason"))
 """The columns of a queue that is not paused."""
 MOST_ATTEMPTS = 2**31 - 1
@@ -177,16 +183,17 @@ class SqlControl(SqlRole, ControlRole):
         return self._records(sorted(rows, key=attrgetter("id")))
 
     def pause_queues(self, queues: Collection[str], pause: Pause = UNTIL_RESUMED) -> set[str]:
-        now = self.time.now()
+        now, noted = self.time.now(), self.time.later(LATER_NOTED)
         change: Any = update(BackgroundQueue).values(
-            paused_until=pause.until, paused_by=pause.by, reason=pause.reason, updated_at=now
+            paused_until=pause.until, paused_by=pause.by, reason=pause.reason, updated_at=noted
         )
+        begin = {"paused_at": now, "updated_at": noted}
 
         def work(connection: Connection) -> set[str]:
             for name in _in_order(queues):
                 connection.execute(HAVE_QUEUE.on(connection), {"name": name})
                 connection.execute(change.where(BackgroundQueue.name == name))
-            return _changed(connection, queues, ~IS_PAUSED, {"paused_at": now})
+            return _changed(connection, queues, ~IS_PAUSED, begin)
 
         return self.database.write(work)
 
@@ -197,11 +204,7 @@ class SqlControl(SqlRole, ControlRole):
 
     def resume_due_queues(self) -> set[str]:
         now = self.time.now()
-        # A former release leaves the end of an earlier pause as it is when it pauses a queue.
-        is_over = (
-            (BackgroundQueue.paused_until <= now)
-            & (BackgroundQueue.paused_until >= BackgroundQueue.paused_at)
-        )  # fmt: skip
+        is_over = (BackgroundQueue.paused_until <= now) & OF_THIS_RELEASE
         due = select(BackgroundQueue.name).where(is_over)
         if not self.database.read(lambda connection: connection.execute(due.limit(1)).first()):
             return set()
@@ -226,7 +229,11 @@ class SqlControl(SqlRole, ControlRole):
     def pauses(self) -> list[PausedQueue]:
         queue: Any = BackgroundQueue
         columns = (queue.name, queue.paused_at, queue.paused_until, queue.paused_by, queue.reason)
-        query = select(*columns).where(IS_PAUSED).order_by(queue.name)
+        query = (
+            select(*columns, OF_THIS_RELEASE.label("knows_more"))
+            .where(IS_PAUSED)
+            .order_by(queue.name)
+        )
         rows: Any = self.database.read(lambda connection: connection.execute(query).all())
         return [_paused_queue(row) for row in rows]
 
@@ -295,9 +302,9 @@ def _changed(
 
 def _paused_queue(row: Row[Any]) -> PausedQueue:
     since = to_utc(row.paused_at)
+    if not row.knows_more:
+        return PausedQueue(to_name(row.name), since, UNTIL_RESUMED)
     until = None if row.paused_until is None else to_utc(row.paused_until)
-    if until is not None and until < since:  # of an earlier pause
-        until = None
     pause = Pause(until, name_or_none(row.paused_by), name_or_none(row.reason))
     return PausedQueue(to_name(row.name), since, pause)
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import (
-    Boolean,
     ColumnElement,
     Connection,
     Delete,
     Insert,
-    Text,
     Update,
     bindparam,
-    case,
     delete,
     false,
     insert,
-    literal,
     not_,
     or_,
     select,
@@ -31,22 +28,21 @@ from sqlalchemy import (
 from jobqueue.adapters.roles.leases import ASKED, LEASE_ENDED, PROCESS_DIED, LeasesRole
 from jobqueue.adapters.settlement import GIVEN_BACK, Freed
 from jobqueue.adapters.sql import queries
-from jobqueue.adapters.sql.attempts import EndedAttempt, note_attempts
+from jobqueue.adapters.sql.attempts import note_attempts
 from jobqueue.adapters.sql.database import BEAT_SECONDS
-from jobqueue.adapters.sql.readings import mapping, name_or_none, names, whole
+from jobqueue.adapters.sql.freeing import charged_jobs, ended_attempt, freeing, set_error_keys
+from jobqueue.adapters.sql.readings import mapping, names
 from jobqueue.adapters.sql.role import (
-    CANCEL_REQUESTED,
-    UNLOCKED,
     SqlParts,
     SqlRole,
     held_by,
     rows_where,
 )
 from jobqueue.adapters.sql.roster import KNOWN_AT_THE_END, correct_end, forget_end, store_end
-from jobqueue.adapters.sql.tables import DAWN, DUSK, JOBS, WORKERS, to_name, to_utc
+from jobqueue.adapters.sql.tables import DAWN, DUSK, JOBS, WORKERS, to_name
+from jobqueue.adapters.sql.way import Refusals, Way
+from jobqueue.errors import DatabaseRefused
 from jobqueue.records import (
-    AttemptOutcome,
-    ChargedJob,
     CrashedJob,
     JobFilter,
     JobState,
@@ -60,8 +56,6 @@ Found = TypeVar("Found", Rescue, Rescue | None)
 ALL: ColumnElement[bool] = true()
 
 HANDLERS = "handlers"
-FEWEST_ATTEMPTS, MOST_CRASHES_STORED = -(2**31), 2**15 - 1
-"""The ends of the columns. Only somebody's own hand writes such numbers."""
 
 
 class SqlLeases(SqlRole, LeasesRole):
@@ -115,12 +109,12 @@ class SqlLeases(SqlRole, LeasesRole):
 
     def unregister_worker(self, worker_id: str, why: str = ASKED) -> Rescue:
 
-        def work(connection: Connection, passing_over: bool) -> Rescue:
-            self._remove(connection, worker_id, why, passing_over)
-            rows = self._free(connection, worker_id, GIVEN_BACK, passing_over)
-            return self._rescue(connection, worker_id, rows, passing_over)
+        def work(connection: Connection, way: Way) -> Rescue:
+            self._remove(connection, worker_id, why, way.passing_over)
+            rows = self._free(connection, worker_id, GIVEN_BACK, way)
+            return self._rescue(connection, worker_id, rows, way)
 
-        return self._announced(self.database.write_giving_way(work))
+        return self._announced(self._freed(work))
 
     def workers(self) -> list[WorkerRecord]:
         query = queries.workers_query()
@@ -130,17 +124,17 @@ class SqlLeases(SqlRole, LeasesRole):
     def rescue(self, seen: WorkerRecord, error: str, why: str = LEASE_ENDED) -> Rescue | None:
         unchanged = _is_still_at(seen.heartbeat_at)
 
-        def work(connection: Connection, passing_over: bool) -> Rescue | None:
+        def work(connection: Connection, way: Way) -> Rescue | None:
             # The worker may have been frozen when it was seen, and be about to beat now.
             if self.is_living(seen):
                 return None
-            if not self._remove(connection, seen.id, why, passing_over, unchanged):
-                is_locked = passing_over and _has_worker(connection, seen.id, unchanged)
+            if not self._remove(connection, seen.id, why, way.passing_over, unchanged):
+                is_locked = way.passing_over and _has_worker(connection, seen.id, unchanged)
                 return Rescue(seen.id, worker_is_locked=True) if is_locked else None
-            rows = self._free(connection, seen.id, Freed.lost(error), passing_over)
-            return self._rescue(connection, seen.id, rows, passing_over)
+            rows = self._free(connection, seen.id, Freed.lost(error), way)
+            return self._rescue(connection, seen.id, rows, way)
 
-        return self._announced(self.database.write_giving_way(work))
+        return self._announced(self._freed(work))
 
     def rescue_crashed(
         self, worker_id: str, performing: Sequence[CrashedJob], why: str | None = None
@@ -149,20 +143,20 @@ class SqlLeases(SqlRole, LeasesRole):
             (JOBS.c.id == job.id) & (JOBS.c.claim_token == job.token) for job in performing
         ]
 
-        def work(connection: Connection, passing_over: bool) -> Rescue:
-            removed = self._remove(connection, worker_id, why, passing_over)
+        def work(connection: Connection, way: Way) -> Rescue:
+            removed = self._remove(connection, worker_id, why, way.passing_over)
             if why is not None and not removed:
-                correct_end(connection, worker_id, why, passing_over)
+                correct_end(connection, worker_id, why, way.passing_over)
             rows: list[Any] = []
             for job, is_it in zip(performing, performed, strict=True):
                 crashed = Freed.crashed(job)
-                rows += self._free(connection, worker_id, crashed, passing_over, is_it)
+                rows += self._free(connection, worker_id, crashed, way, is_it)
             # One that was performed and has been passed over may not be locked any more.
             others = not_(or_(false(), *performed))
-            rows += self._free(connection, worker_id, GIVEN_BACK, passing_over, others)
-            return self._rescue(connection, worker_id, rows, passing_over)
+            rows += self._free(connection, worker_id, GIVEN_BACK, way, others)
+            return self._rescue(connection, worker_id, rows, way)
 
-        return self._announced(self.database.write_giving_way(work))
+        return self._announced(self._freed(work))
 
     def orphaned_workers(self) -> list[str]:
         query = queries.orphans_query()
@@ -171,13 +165,13 @@ class SqlLeases(SqlRole, LeasesRole):
 
     def rescue_orphans(self, worker_id: str, error: str) -> Rescue | None:
 
-        def work(connection: Connection, passing_over: bool) -> Rescue | None:
+        def work(connection: Connection, way: Way) -> Rescue | None:
             if _has_worker(connection, worker_id):
                 return None
-            rows = self._free(connection, worker_id, Freed.lost(error), passing_over)
-            return self._rescue(connection, worker_id, rows, passing_over)
+            rows = self._free(connection, worker_id, Freed.lost(error), way)
+            return self._rescue(connection, worker_id, rows, way)
 
-        return self._announced(self.database.write_giving_way(work))
+        return self._announced(self._freed(work))
 
     def release_strays(self, worker_id: str, held: Collection[tuple[int, int]]) -> Rescue:
         query = select(JOBS.c.id, JOBS.c.claim_token).where(held_by(worker_id))
@@ -185,16 +179,33 @@ class SqlLeases(SqlRole, LeasesRole):
             JOBS.c.claim_token == bindparam("stray_token")
         )
 
-        def work(connection: Connection, passing_over: bool) -> Rescue:
+        def work(connection: Connection, way: Way) -> Rescue:
             found = [tuple(row) for row in connection.execute(query)]
             strays = [(job_id, token) for job_id, token in found if (job_id, token) not in held]
-            free = self._freeing(worker_id, GIVEN_BACK, passing_over, is_it)
+            free = freeing(self.time, worker_id, GIVEN_BACK, way.passing_over, is_it)
             rows: list[Any] = []
             for job_id, token in strays:
-                rows += connection.execute(free, {"stray_id": job_id, "stray_token": token})
-            return self._rescue(connection, worker_id, rows, False)
+                stray = partial(self._free_stray, connection, free, token)
+                rows += way.take(connection, [job_id], stray)
+            return self._rescue(connection, worker_id, rows, Way(False, way.refused))
 
-        return self._announced(self.database.write_giving_way(work))
+        return self._announced(self._freed(work))
+
+    def _free_stray(
+        self, connection: Connection, free: Update, token: int, ids: Sequence[int]
+    ) -> list[Any]:
+        strays = [{"stray_id": job_id, "stray_token": token} for job_id in ids]
+        return [row for stray in strays for row in connection.execute(free, stray)]
+
+    def _freed(self, work: Callable[[Connection, Way], Found]) -> Found:
+        """Free jobs in a transaction; where the database refuses that, all but the refused ones."""
+        name = self.database.name
+        try:
+            return self.database.write_giving_way(lambda c, passing: work(c, Way(passing)))
+        except DatabaseRefused:
+            return self.database.write_giving_way(
+                lambda c, passing: work(c, Way(passing, Refusals(name)))
+            )
 
     def _remove(
         self,
@@ -223,59 +234,41 @@ class SqlLeases(SqlRole, LeasesRole):
         connection: Connection,
         worker_id: str,
         freed: Freed,
-        passing_over: bool,
+        way: Way,
         which: ColumnElement[bool] = ALL,
     ) -> list[Any]:
         """Free the jobs of a worker, or some of them, and note the attempts that end by that."""
-        rows = list(connection.execute(self._freeing(worker_id, freed, passing_over, which)))
-        if freed.ended is not None:
-            attempts = [_ended_attempt(row, worker_id, freed) for row in rows]
-            note_attempts(connection, attempts)
-            _set_error_keys(connection, attempts)
-        return rows
-
-    def _freeing(
-        self,
-        worker_id: str,
-        freed: Freed,
-        passing_over: bool,
-        which: ColumnElement[bool] = ALL,
-    ) -> Update:
-        """The statement that frees the jobs of a worker, or some of them, and returns each.
-
-        Each job changes in one statement. Somebody may cancel it at the same moment, and between
-        two statements that would be missed.
-        """
-        now, fails = self.time.now(), _fails(freed)
-        return (
-            update(JOBS)
-            .where(*rows_where(JOBS.c.id, held_by(worker_id) & which, passing_over))
-            .values(
-                **UNLOCKED,
-                state=case(
-                    (CANCEL_REQUESTED, JobState.CANCELLED.value),
-                    (fails, JobState.FAILED.value),
-                    else_=JobState.READY.value,
-                ),
-                attempts=_less(JOBS.c.attempts, freed.refund),
-                crashes=_more(JOBS.c.crashes, freed.crashes),
-                run_at=JOBS.c.run_at if freed.delay is None else self.time.later(freed.delay),
-                last_error=_last_error(freed),
-                failed_at=case((fails & ~CANCEL_REQUESTED, now)),
-                finished_at=case((fails | CANCEL_REQUESTED, now)),
-                updated_at=now,
-                **_performance(freed),
-            )
-            .returning(
-                *(JOBS.c.id, JOBS.c.state, JOBS.c.attempts, JOBS.c.started_at, JOBS.c.updated_at),
-                *(JOBS.c.last_error, JOBS.c.handler, _charge(freed)),
-            )
+        if way.refused is None:
+            return self._free_at_once(connection, worker_id, freed, way, which)
+        held = select(JOBS.c.id).where(held_by(worker_id), which).order_by(JOBS.c.id)
+        return way.take(
+            connection,
+            connection.execute(held).scalars().all(),
+            lambda ids: self._free_at_once(
+                connection, worker_id, freed, way, which & JOBS.c.id.in_(ids)
+            ),
         )
 
+    def _free_at_once(
+        self,
+        connection: Connection,
+        worker_id: str,
+        freed: Freed,
+        way: Way,
+        which: ColumnElement[bool],
+    ) -> list[Any]:
+        statement = freeing(self.time, worker_id, freed, way.passing_over, which)
+        rows = list(connection.execute(statement))
+        if freed.ended is not None:
+            attempts = [ended_attempt(row, worker_id, freed) for row in rows]
+            note_attempts(connection, attempts)
+            set_error_keys(connection, attempts)
+        return rows
+
     def _rescue(
-        self, connection: Connection, worker_id: str, rows: Iterable[Any], passing_over: bool
+        self, connection: Connection, worker_id: str, rows: Iterable[Any], way: Way
     ) -> Rescue:
-        """The rescue of jobs that were just freed, from the rows of `_freeing`."""
+        """The rescue of jobs that were just freed, from the rows of `freeing`."""
         rows = list(rows)
         states = {row.id: JobState(row.state) for row in rows}
         ended = tuple(job_id for job_id, state in states.items() if state is not JobState.READY)
@@ -283,8 +276,10 @@ class SqlLeases(SqlRole, LeasesRole):
         if ended:
             query = queries.jobs_query(JobFilter(ids=ended), self.time.now(), len(ended))
             records = self._records(connection.execute(query).all())[::-1]
-        rescue = replace(Rescue.of(worker_id, states, records), charged=_charged(rows))
-        return _with_what_is_left(connection, rescue) if passing_over else rescue
+        rescue = replace(
+            Rescue.of(worker_id, states, records), charged=charged_jobs(rows), refused=way.refusals
+        )
+        return _with_what_is_left(connection, rescue) if way.passing_over else rescue
 
     def _announced(self, rescue: Found) -> Found:
         """Announce the jobs of a rescue that are ready again, and return the rescue."""
@@ -340,81 +335,5 @@ def _with_what_is_left(connection: Connection, rescue: Rescue) -> Rescue:
     """A rescue, with the rows that were passed over, since somebody has locked them."""
     left = connection.execute(select(JOBS.c.id).where(held_by(rescue.worker_id))).scalars().all()
     is_there = _has_worker(connection, rescue.worker_id)
-    return replace(rescue, locked=tuple(sorted(left)), worker_is_locked=is_there)
-
-
-def _fails(freed: Freed) -> ColumnElement[bool]:
-    """Whether a freed job fails: `Freed.settlement_of` in SQL."""
-    conditions: list[ColumnElement[bool]] = [literal(freed.is_final, Boolean())]
-    if freed.may_fail:
-        conditions.append(JOBS.c.attempts >= JOBS.c.max_attempts)
-    if freed.most_crashes is not None:
-        conditions.append(JOBS.c.crashes >= freed.most_crashes - freed.crashes)
-    return or_(*conditions)
-
-
-def _performance(freed: Freed) -> dict[str, Any]:
-    """The columns that tell of an attempt, where one has ended. Nobody knows how long it took."""
-    if freed.ended is None:
-        return {}
-    return {
-        "performed_by": JOBS.c.locked_by,
-        "started_at": JOBS.c.locked_at,
-        "run_seconds": None,
-    }
-
-
-def _ended_attempt(row: Any, worker_id: str, freed: Freed) -> EndedAttempt:
-    return EndedAttempt(
-        job_id=row.id,
-        number=whole(row.attempts, 0),
-        worker_id=worker_id,
-        started_at=None if row.started_at is None else to_utc(row.started_at),
-        ended_at=to_utc(row.updated_at),
-        outcome=freed.ended or AttemptOutcome.LOST,
-        error=freed.error or name_or_none(row.last_error),
-        error_key=freed.error_key_of(to_name(row.handler)),
-    )
-
-
-def _set_error_keys(connection: Connection, attempts: Sequence[EndedAttempt]) -> None:
-    """Set the group of the error of jobs that were just freed, unless somebody cancelled them."""
-    statement = update(JOBS).where(
-        JOBS.c.id == bindparam("job_id"), JOBS.c.last_error == bindparam("error")
-    )
-    rows = [
-        {"job_id": attempt.job_id, "error": attempt.error, "key": attempt.error_key}
-        for attempt in attempts
-    ]
-    for row in rows:
-        connection.execute(statement.values(error_key=bindparam("key")), row)
-
-
-def _charge(freed: Freed) -> ColumnElement[Any]:
-    """The error that jobs are charged with, beside each of them; NULL where they are given back."""
-    return literal(freed.error, Text()).label("charge")
-
-
-def _charged(rows: Iterable[Any]) -> tuple[ChargedJob, ...]:
-    return tuple(
-        ChargedJob(row.id, to_name(row.handler), row.charge)
-        for row in rows
-        if row.charge is not None
-    )
-
-
-def _less(attempts: ColumnElement[int], refund: int) -> ColumnElement[int]:
-    """The attempts without a refunded one; no fewer than there can be."""
-    return case((attempts > FEWEST_ATTEMPTS, attempts - refund), else_=attempts)
-
-
-def _more(crashes: ColumnElement[int], charged: int) -> ColumnElement[int]:
-    """The crashes with one more; no more than there is room for."""
-    return case((crashes < MOST_CRASHES_STORED, crashes + charged), else_=crashes)
-
-
-def _last_error(freed: Freed) -> ColumnElement[Any]:
-    """The new `last_error`; the reason of somebody who cancelled the job stays."""
-    if freed.error is None:
-        return JOBS.c.last_error
-    return case((CANCEL_REQUESTED, JOBS.c.last_error), else_=freed.error)
+    locked = sorted(set(left) - dict(rescue.refused).keys())
+    return replace(rescue, locked=tuple(locked), worker_is_locked=is_there)

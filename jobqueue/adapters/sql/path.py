@@ -47,6 +47,7 @@ from jobqueue.records import (
     Turn,
     Wakeup,
 )
+from jobqueue.redaction import in_ascii
 from jobqueue.stored import StoredJob, kept_by
 
 MOST_TRIED = 100
@@ -206,7 +207,7 @@ class SqlPath(SqlRole, PathRole):
         return self._settle_apart(first).plus(self._settle_apart(second))
 
     def _settle_without_text(self, settlements: Settlements, error: DatabaseRefused) -> Applied:
-        plain = [in_ascii(change, error) for change in settlements.changes]
+        plain = [_settlement_in_ascii(change, error) for change in settlements.changes]
         try:
             return self._settle_passing_over(replace(settlements, changes=plain))
         except DatabaseRefused:
@@ -317,13 +318,13 @@ def in_order_of_claim(jobs: list[ClaimedJob]) -> list[ClaimedJob]:
     return sorted(jobs, key=attrgetter("priority", "run_at", "id"))
 
 
-def in_ascii(settlement: Settlement, error: DatabaseRefused) -> Settlement:
+def _settlement_in_ascii(settlement: Settlement, error: DatabaseRefused) -> Settlement:
     """A settlement with its text in ASCII, which a database of any encoding takes."""
     text = settlement.error
     if text is not None:
-        text = text.replace("\0", "").encode("ascii", "backslashreplace").decode("ascii")
+        text = in_ascii(text.replace("\0", ""))
     if settlement.result is not None:
-        text = f"the result could not be stored: {error}".encode("ascii", "replace").decode("ascii")
+        text = in_ascii(f"the result could not be stored: {error}")
     return replace(settlement, error=text, result=None, progress=None)
 
 

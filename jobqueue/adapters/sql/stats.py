@@ -6,6 +6,7 @@ together. Both have the same columns, apart from that.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ from sqlalchemy import (
     cast,
     delete,
     func,
+    literal,
     or_,
     select,
     tuple_,
@@ -176,6 +178,20 @@ class SqlStats(SqlRole, StatsRole):
         most = sorted(sums, key=lambda key: -sums[key].attempts)[:MOST_CLASSES]
         return [sums[key] for key in sorted(most)]
 
+    def ended_by_queue(self, since: timedelta) -> dict[str, int]:
+        def work(connection: Connection) -> list[Any]:
+            now = self.time.read(connection)
+            window = window_between(now, since, timedelta(0), _rolled_up_until(connection, now))
+            return [
+                *_ended_by_queue(connection, BY_HOUR, window.hours),
+                *_ended_by_queue(connection, BY_MINUTE, window.minutes),
+            ]
+
+        ended: Counter[str] = Counter()
+        for row in self.database.look(work):
+            ended[to_name(row.queue)] += whole(row.ended, 0, LARGEST_ID)
+        return dict(ended)
+
     def roll_up_stats(self, limit: int) -> int:
         rolled_up, left = 0, self.database.read(self._left_to_roll_up)
         while rolled_up < limit:
@@ -258,6 +274,14 @@ def _of_classes(
         for one in spans
         for row in connection.execute(query.where(_in(kept.moment, one)))
     ]
+
+
+def _ended_by_queue(connection: Connection, kept: KeptStats, spans: Iterable[Span]) -> list[Any]:
+    """The jobs of each queue that have ended, in some spans."""
+    ends = (kept.sum_of(name) for name in ENDS if name != "retried")
+    queue = kept.table.c.queue
+    query = select(queue, sum(ends, literal(0.0)).label("ended")).group_by(queue)
+    return [row for one in spans for row in connection.execute(query.where(_in(kept.moment, one)))]
 
 
 def _in(moment: ColumnElement[Any], one: Span) -> ColumnElement[bool]:

@@ -148,8 +148,9 @@ WITH RECURSIVE ready_queues (queue) AS (
 SELECT CAST(queue AS BLOB) FROM ready_queues WHERE queue IS NOT NULL
 """  # noqa: S608 - composed of constants
 
+# The comparison in it is the fence: what it returns is what was asked about, not what the row says.
 HELD = """
-SELECT job.id, job.claim_token,
+SELECT mine.value ->> 0, mine.value ->> 1,
        CASE WHEN job.cancel_requested_at IS NOT NULL THEN coalesce(job.last_error, '') END
 FROM json_each(:pairs) AS mine CROSS JOIN background_jobs AS job
 WHERE job.id = mine.value ->> 0 AND job.claim_token = mine.value ->> 1

@@ -295,6 +295,7 @@ MAKES_NOTHING_READY = frozenset(
         "add_stats",
         "stats",
         "class_stats",
+        "ended_by_queue",
         "begin_sample",
         "store_sample",
         "samples",

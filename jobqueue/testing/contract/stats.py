@@ -86,6 +86,22 @@ class StatsContract(ContractBase):
         assert replace(found.stat, ran=stat.ran, waited=stat.ran) == stat
         assert found.stat.ran.total == 0
 
+    def test_what_has_ended_of_each_queue_however_many_classes_there_are(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        adapter.add_stats("worker-1", [Stat("One", "early", 9)])
+        clock.advance(10 * MINUTE)
+        many = [Stat(f"Class{n}", f"queue-{n % 2}", 9, retried=4) for n in range(1_500)]
+        adapter.add_stats("worker-1", many)
+        adapter.add_stats("worker-2", [Stat("One", "rare", 1, 5, 2, 3), Stat("Two", "rare", 4)])
+        ended = {"queue-0": 750 * 9, "queue-1": 750 * 9, "rare": 10}
+        assert adapter.ended_by_queue(5 * MINUTE) == ended
+        assert adapter.ended_by_queue(HOUR) == ended | {"early": 9}
+        clock.advance(2 * HOUR)
+        adapter.roll_up_stats(10)
+        assert adapter.ended_by_queue(4 * HOUR) == ended | {"early": 9}
+        assert adapter.ended_by_queue(HOUR) == {}
+
     def test_stats_of_classes_over_a_window(self, adapter: Adapter, clock: ManualClock) -> None:
         adapter.add_stats("worker-1", [_timed("Two", "b", 5), _timed("One", "a", 5)])
         clock.advance(10 * MINUTE)

@@ -125,6 +125,22 @@ class ClaimContract(ContractBase):
         ]  # fmt: skip
         assert sorted(ids(claimed)) == ids(made)
 
+    @pytest.mark.parametrize("limit", [1, 3])
+    @pytest.mark.parametrize("queues", NAMED_QUEUES)
+    def test_the_first_of_many_by_priority_then_time_then_id(
+        self, adapter: Adapter, clock: ManualClock, queues: tuple[str, ...] | None, limit: int
+    ) -> None:
+        """Each claim takes what comes first, of jobs that mostly have their like in all of it."""
+        places = [(priority, delay) for delay in (3, 1, 2) for priority in (50, 7, 99)] * 2
+        made = adapter.enqueue(
+            [new_job(queue="a", priority=p, delay=delay * SECOND) for p, delay in places]
+        )
+        clock.advance(10)
+        expected = sorted(made, key=lambda job: (job.priority, job.run_at, job.id))
+        claims = range(0, len(made), limit)
+        claimed = [ids(adapter.claim(a_claim(limit=limit, queues=queues))) for _ in claims]
+        assert claimed == [ids(expected[first : first + limit]) for first in claims]
+
     @pytest.mark.parametrize("queues", [None, ("a", "b", "c"), ("c", "b", "a")])
     def test_the_order_goes_across_queues(
         self, adapter: Adapter, queues: tuple[str, ...] | None

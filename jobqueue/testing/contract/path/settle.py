@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -45,6 +45,16 @@ MINUTE = timedelta(minutes=1)
 LONG_TEXT = "\u00e9\U0001f600x" * 100_000
 MakeOutcome = Callable[[ClaimedJob], Outcome]
 
+WayToSettle = Callable[[Adapter, Sequence[Outcome]], list[Outcome]]
+
+WAYS_TO_SETTLE: dict[str, WayToSettle] = {
+    "settle": lambda adapter, outcomes: adapter.settle(outcomes),
+    "turn": lambda adapter, outcomes: list(adapter.turn(outcomes, None).rejected),
+    "turn that claims": lambda adapter, outcomes: list(
+        adapter.turn(outcomes, a_claim("worker-3", queues=("another",))).rejected
+    ),
+    "settle_unlocked": lambda adapter, outcomes: list(adapter.settle_unlocked(outcomes).rejected),
+}
 EVERY_OUTCOME: dict[str, MakeOutcome] = {
     "succeeded": Succeeded,
     "succeeded, kept": lambda job: Succeeded(job, keep=True, result='{"n": 1}'),
@@ -260,6 +270,28 @@ class SettleContract(ContractBase):
         assert new.id == old.id
         assert_unchanged_by_rejection(adapter, outcome_of(old))
         settle_all(adapter, outcome_of(new))
+
+    @pytest.mark.parametrize("among", [0, 40])
+    @pytest.mark.parametrize("way", WAYS_TO_SETTLE.values(), ids=WAYS_TO_SETTLE.keys())
+    @every_outcome
+    def test_a_job_that_another_worker_claimed_again_is_rejected(
+        self, adapter: Adapter, outcome_of: MakeOutcome, way: WayToSettle, among: int
+    ) -> None:
+        """In whatever way it is settled, and among however many that are settled in time."""
+        late = claim_new(adapter)
+        assert len(adapter.release_strays("worker-1", ()).released) == 1
+        again = claim_one(adapter, "worker-2")
+        assert again.id == late.id
+        before = record(adapter, late.id)
+        adapter.enqueue([new_job() for _ in range(among)])
+        in_time = [outcome_of(job) for job in adapter.claim(a_claim("worker-1", limit=among))]
+        assert len(in_time) == among
+        stale, middle = outcome_of(late), among // 2
+        assert way(adapter, [*in_time[:middle], stale, *in_time[middle:]]) == [stale]
+        assert record(adapter, late.id) == before
+        held = adapter.count_jobs(JobFilter(states=(JobState.RUNNING,)))
+        assert held == 1, f"{held - 1} of those in time are still running"
+        settle_all(adapter, outcome_of(again))
 
     @every_outcome
     def test_a_job_that_was_deleted_is_rejected(
