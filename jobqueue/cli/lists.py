@@ -191,7 +191,7 @@ def job_filter(
 
 def _as_written(argument: str) -> str:
     """An argument as a part of a query: the shell has taken the quotes of a text."""
-    is_text = " " in argument and ":" not in argument and '"' not in argument
+    is_text = " " in argument.strip() and ":" not in argument and '"' not in argument
     return f'"{argument}"' if is_text else argument
 
 

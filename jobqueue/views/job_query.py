@@ -215,7 +215,7 @@ class QueryReader:
         if key in self._seen:
             raise word.refused(f"{_name(word)} comes twice; {_how_to_join(word)}")
         self._seen.add(key)
-        if not word.value:
+        if not word.value.strip():  # blanks are in every error of more than a word
             raise word.refused(f"{key}: has no value; write {KEYS[key]}, for example")
         self.where = replace(self.where, **read(word))
 

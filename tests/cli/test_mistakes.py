@@ -8,6 +8,8 @@ import pytest
 
 from tests.conftest import Project, Run
 
+SQLITE_ALONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 SQLITE_ONLY = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
@@ -141,3 +143,17 @@ def test_wrong_databases(project: Project) -> None:
     assert "hunter22" not in run.out + run.err
     run = project.jobs("enqueue", "Greet", '{"name": "a"}', "--database-url", "memory://")
     refused_in_one_line(run, 2, "memory://", "JOBS_DATABASE_URL")
+
+
+@SQLITE_ALONE
+def test_a_query_of_blanks_means_no_job(project: Project) -> None:
+    """As in a script that writes --query "$WHICH" where nothing is set. It used to mean all."""
+    project.jobs("enqueue", "Fail")
+    project.jobs("workoff")
+    before = project.jobs("list", "--json").out
+    for command in (("clear",), ("retry", "--failed"), ("cancel",)):
+        for blank in ("", " ", '" "'):
+            run = project.jobs(*command, "--query", blank)
+            assert (run.exit_code, run.out, "Traceback" in run.err) == (2, "", False), run
+    assert project.jobs("list", "  ").exit_code == 2
+    assert project.jobs("list", "--json").out == before
