@@ -39,7 +39,9 @@ priorities (priority) AS (
     LIMIT {most_lanes}
 ),
 due AS (
-    SELECT id, max_attempts, length(CAST(args AS BLOB)) AS bytes FROM background_jobs
+    SELECT id, max_attempts,
+           length(CAST(args AS BLOB)) + coalesce(length(CAST(meta AS BLOB)), 0) AS bytes
+    FROM background_jobs
     WHERE state = 'ready' {in_queue} AND priority IN (SELECT priority FROM priorities)
       AND run_at <= {now}{but}
     ORDER BY priority, run_at, id LIMIT :limit
@@ -63,7 +65,8 @@ lanes (queue, priority) AS (
     LIMIT {most_lanes}
 ),
 due AS (
-    SELECT job.id, job.max_attempts, length(CAST(job.args AS BLOB)) AS bytes
+    SELECT job.id, job.max_attempts,
+           length(CAST(job.args AS BLOB)) + coalesce(length(CAST(job.meta AS BLOB)), 0) AS bytes
     FROM lanes CROSS JOIN background_jobs AS job
     WHERE job.id IN (
         SELECT candidate.id FROM background_jobs AS candidate
@@ -77,11 +80,14 @@ due AS (
 # claim, so many rows at a time.
 _WALK = """
 walked AS (
-    SELECT id, queue, handler, priority, run_at, max_attempts, args FROM background_jobs
+    SELECT id, queue, handler, priority, run_at, max_attempts, args, meta
+    FROM background_jobs
     WHERE state = 'ready' {further} ORDER BY priority, run_at, id LIMIT {most_rows}
 ),
 due AS (
-    SELECT id, max_attempts, length(CAST(args AS BLOB)) AS bytes FROM walked
+    SELECT id, max_attempts,
+           length(CAST(args AS BLOB)) + coalesce(length(CAST(meta AS BLOB)), 0) AS bytes
+    FROM walked
     WHERE run_at <= {now}{but}{in_queues}
       AND queue NOT IN (SELECT value FROM json_each(:paused))
     ORDER BY priority, run_at, id LIMIT :limit
