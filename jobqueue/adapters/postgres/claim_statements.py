@@ -160,7 +160,7 @@ due AS MATERIALIZED (
 
 # `= ANY (ARRAY(…))` rather than a join: with LIMIT a parameter, the planner tips over to a hash
 # join with the whole table. A job of a single attempt is taken for a free slot only, and others as
-# long as there is room for their arguments and meta. Mostly all are taken; they are not numbered then.
+# long as there is room for arguments and meta. Mostly all are taken; they are not numbered then.
 _MARK_AS_RUNNING = f"""
 numbered AS (
     SELECT id, max_attempts, row_number() OVER one_by_one AS place,

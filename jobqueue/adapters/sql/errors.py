@@ -233,7 +233,7 @@ def _locked(connection: Connection, errors: Sequence[NewErrors], now: datetime) 
     return _locked_of(connection, groups) | _locked_of(connection, counts)
 
 
-def _locked_of(connection: Connection, there: Select[tuple[str]]) -> set[str]:
+def _locked_of(connection: Connection, there: Select[str]) -> set[str]:
     """Those of the rows that a query finds that somebody else keeps locked."""
     unlocked = there.with_for_update(skip_locked=True)
     return set(connection.execute(there).scalars()) - set(connection.execute(unlocked).scalars())
