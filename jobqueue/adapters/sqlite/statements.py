@@ -197,17 +197,19 @@ WHERE id = :id
 NOTE = """
 INSERT OR IGNORE INTO background_attempts
     (job_id, place, number, worker_id, started_at, ended_at, outcome, error, error_key)
-SELECT id, 1 + coalesce((SELECT max(place) FROM background_attempts
-                         WHERE job_id = :id AND place < 2147483647), 0),
-       min(CAST(attempts AS INTEGER), 2147483646) + :refund, performed_by, started_at, updated_at,
-       :ended, coalesce(:error, last_error), :error_key
-FROM background_jobs WHERE id = :id
+SELECT job.id, 1 + coalesce((SELECT max(place) FROM background_attempts
+                             WHERE job_id = job.id AND place < 2147483647), 0),
+       min(CAST(job.attempts AS INTEGER), 2147483646) + (ended.value ->> 1), job.performed_by,
+       job.started_at, job.updated_at, ended.value ->> 2,
+       coalesce(ended.value ->> 3, job.last_error), ended.value ->> 4
+FROM json_each(:ended) AS ended CROSS JOIN background_jobs AS job ON job.id = ended.value ->> 0
 """
-FORGET_ONE_TOO_MANY = f"""
+FORGET_TOO_MANY = f"""
 DELETE FROM background_attempts
-WHERE job_id = :id AND place > 1
-  AND place <= (SELECT max(place) FROM background_attempts
-                WHERE job_id = :id AND place < 2147483647) - {MOST_ATTEMPTS_KEPT - 1}
+WHERE job_id IN (SELECT value ->> 0 FROM json_each(:ended)) AND place > 1
+  AND place <= (SELECT max(place) FROM background_attempts AS mine
+                WHERE mine.job_id = background_attempts.job_id AND mine.place < 2147483647)
+               - {MOST_ATTEMPTS_KEPT - 1}
 """  # noqa: S608 - composed of constants
 FORGET = """
 DELETE FROM background_attempts WHERE job_id IN (SELECT value FROM json_each(:ids))"""
