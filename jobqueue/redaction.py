@@ -123,6 +123,8 @@ def clean_error(text: str) -> str:
 
     A long one is cut in the middle, since a traceback says at its end what happened.
     """
+    if len(text) <= MAX_ERROR_CHARACTERS and text.isascii() and "\x00" not in text:
+        return text
     return clean_error_of([text])
 
 
@@ -142,6 +144,10 @@ def _both_ends(pieces: Iterable[str]) -> tuple[str, int]:
     head, room = list[str](), MAX_ERROR_CHARACTERS
     tail, tail_length, left_out = deque[str](), 0, 0
     for piece in pieces:
+        if len(piece) <= room:  # as all of nearly every error
+            head.append(piece)
+            room -= len(piece)
+            continue
         if room:
             head.append(piece[:room])
         end = piece[max(room, len(piece) - MAX_ERROR_CHARACTERS) :]

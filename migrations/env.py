@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from alembic import context
 from sqlalchemy import Connection
 
@@ -12,7 +14,7 @@ from jobqueue.config import load_settings
 
 
 def run(connection: Connection) -> None:
-    context.configure(connection=connection, **alembic_options())
+    context.configure(connection=connection, **options())
     with context.begin_transaction():
         context.run_migrations()
 
@@ -30,11 +32,16 @@ def run_on_configured_database() -> None:
 
 def print_statements() -> None:
     dialect_name = context.config.attributes.get("dialect_name", "postgresql")
-    context.configure(dialect_name=dialect_name, literal_binds=True, **alembic_options())
+    context.configure(dialect_name=dialect_name, literal_binds=True, **options())
     with context.begin_transaction():
         for statement in context.config.attributes.get("opening", ()):
             context.execute(statement)
         context.run_migrations()
+
+
+def options() -> dict[str, Any]:
+    leaves_indexes = context.config.attributes.get("leaves_indexes", False)
+    return {"leaves_indexes": leaves_indexes, **alembic_options()}
 
 
 connection = context.config.attributes.get("connection")

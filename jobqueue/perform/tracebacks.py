@@ -8,7 +8,7 @@ import os
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, cast
 
 from jobqueue import hook_calls, transactions
@@ -16,6 +16,10 @@ from jobqueue.errors import JobTimeout
 from jobqueue.redaction import MASK, Secrets, clean_error_of, error_line, kind_of, message_of
 
 PACKAGE = Path(__file__).parents[1]
+TITLE = "Traceback (most recent call last):\n"
+MOST_KNOWN, MOST_FRAMES_KNOWN = 200, 30
+"""How many tracebacks are remembered, and of how many frames at most."""
+_KNOWN: dict[tuple[tuple[str, CodeType, int], ...], list[str]] = {}
 
 
 def _within(folder: Path) -> str:
@@ -53,6 +57,8 @@ def error_text(error: BaseException, secrets: Mapping[str, Any]) -> str:
 
 
 def _masked(pieces: Iterable[str], secrets: Mapping[str, Any], error: BaseException) -> str:
+    if not secrets:
+        return clean_error_of(pieces).rstrip()
     looked_for = Secrets(secrets)
     text = clean_error_of(map(looked_for.mask, pieces)).rstrip()
     return f"{kind_of(error)}: {MASK}" if looked_for.were_too_many else text
@@ -62,12 +68,44 @@ def _in_full(error: BaseException) -> Iterable[str]:
     frames = _frames_of(error)
     if frames is not None and issubclass(type(error), JobTimeout):
         _cut_off_interruption(frames)
-    return traceback.TracebackException(type(error), error, frames, compact=True).format()
+    if frames is None or not _is_alone(error):
+        return traceback.TracebackException(type(error), error, frames, compact=True).format()
+    said = traceback.TracebackException(type(error), error, frames, limit=0, compact=True)
+    return [TITLE, *_text_of(frames), *said.format_exception_only()]
+
+
+def _is_alone(error: BaseException) -> bool:
+    """Whether no other error belongs to it, which would have a traceback of its own."""
+    if _CAUSE(error) is not None or _CONTEXT(error) is not None:
+        return False
+    return not issubclass(type(error), BaseExceptionGroup)
+
+
+def _text_of(frames: TracebackType) -> list[str]:
+    """The text of a traceback's frames.
+
+    Jobs that fail in great numbers mostly fail in the same place, and Python reads the source of
+    each frame again to mark where.
+    """
+    places, step = list[tuple[str, CodeType, int]](), cast("TracebackType | None", frames)
+    while step is not None:
+        code = step.tb_frame.f_code
+        places.append((code.co_filename, code, step.tb_lasti))
+        if len(places) > MOST_FRAMES_KNOWN:
+            return traceback.format_tb(frames)
+        step = step.tb_next
+    key = tuple(places)
+    text = _KNOWN.get(key)
+    if text is None:
+        if len(_KNOWN) >= MOST_KNOWN:
+            _KNOWN.clear()
+        text = _KNOWN[key] = traceback.format_tb(frames)
+    return text
 
 
 def _in_short(error: BaseException, why: str) -> Iterable[str]:
     """The frames and the message, without its cause, its notes and the members of a group."""
-    yield "Traceback (most recent call last):\n"
+    yield TITLE
     yield from traceback.format_tb(_frames_of(error))
     yield f"{kind_of(error)}: {message_of(error)}\n"
     yield f"(the rest could not be written, since that raised {why})\n"
@@ -83,6 +121,8 @@ def _frames_of(error: BaseException) -> TracebackType | None:
 
 # The error itself is not asked: its class may answer anything.
 _TRACEBACK = vars(BaseException)["__traceback__"].__get__
+_CAUSE = vars(BaseException)["__cause__"].__get__
+_CONTEXT = vars(BaseException)["__context__"].__get__
 
 
 def _cut_off_interruption(frames: TracebackType) -> None:

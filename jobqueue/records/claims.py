@@ -26,8 +26,8 @@ class Claim:
         queues: the queues to claim from; None for all of them.
         heard: the wake-up that came since the last claim, if one did. It says where the jobs are.
         passing_over: handlers whose jobs are left for others.
-        most_bytes: the size of the arguments, in UTF-8, up to which jobs are prefetched. Those that
-            will start at once count as well, but are claimed whatever their size.
+        most_bytes: the size of arguments and meta, in UTF-8, up to which jobs are prefetched. Those
+            that will start at once count as well, but are claimed whatever their size.
     """
 
     worker_id: str

@@ -56,11 +56,18 @@ class Arrived:
 
 
 def size_of(jobs: Collection[ClaimedJob]) -> int:
-    """The size of the arguments, in bytes of UTF-8; in characters, where it is little."""
+    """The size of arguments and meta, in bytes of UTF-8; in characters, where it is little."""
     characters = sum(len(job.args) for job in jobs)
+    metas = [job.meta for job in jobs if job.meta is not None]
+    if metas:
+        characters += sum(map(len, metas))
     if characters < LITTLE_BYTES:
         return characters
-    return sum(len(job.args) if job.args.isascii() else len(job.args.encode()) for job in jobs)
+    return sum(_bytes_in(job.args) for job in jobs) + sum(map(_bytes_in, metas))
+
+
+def _bytes_in(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 class Handoff:

@@ -278,7 +278,8 @@ def run_script(url: str, script: str) -> None:
             connection.executescript(script)
     else:
         with psycopg.connect(url, autocommit=True) as postgres:
-            postgres.execute(script.encode())
+            for statement in script.split(";\n"):  # as psql does with a file
+                postgres.execute(statement.encode())
 
 
 def described(engine: Engine) -> list[Any]:

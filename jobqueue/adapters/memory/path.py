@@ -58,7 +58,7 @@ class MemoryPath(MemoryRole, PathRole):
             candidates = self._take_candidates(claim)
             taken, size = [], 0
             for position, row in enumerate(candidates):
-                size += len(row.args.encode())
+                size += _size_of(row)
                 is_prefetched = row.record.max_attempts > 1 and size <= claim.most_bytes
                 if is_prefetched or position < claim.free_slots:
                     taken.append(self._claim_row(row, claim))
@@ -129,7 +129,7 @@ class MemoryPath(MemoryRole, PathRole):
             run_at=record.run_at,
             created_at=record.created_at,
             locked_at=now,
-            meta=None if record.meta is None else json.dumps(record.meta),
+            meta=_meta_text(record),
         )
 
     def claim_job(self, job_id: int, claim: Claim) -> ClaimedJob | None:
@@ -155,6 +155,15 @@ class MemoryPath(MemoryRole, PathRole):
         # By way of the adapter, so that a subclass may override `settle` and `claim`.
         with self._store.lock:
             return Adapter.turn(self._store.adapter, outcomes, claim)
+
+
+def _size_of(row: Row) -> int:
+    """What a claimed job brings along: the size of its arguments and its meta, in UTF-8."""
+    return len(row.args.encode()) + len((_meta_text(row.record) or "").encode())
+
+
+def _meta_text(record: JobRecord) -> str | None:
+    return None if record.meta is None else json.dumps(record.meta, ensure_ascii=False)
 
 
 def is_ready_at(record: JobRecord, position: Position) -> bool:

@@ -120,7 +120,7 @@ due AS MATERIALIZED (
     FROM unnest(%(priorities)s::int[], %(run_ats)s::timestamptz[], %(ids)s::bigint[])
          AS lane (priority, run_at, id)
     CROSS JOIN LATERAL (
-        SELECT job.id, job.max_attempts, octet_length(job.args::text) AS bytes
+        SELECT job.id, job.max_attempts, {bytes} AS bytes
         FROM {schema}.background_jobs AS job
         WHERE job.state = 'ready' AND job.priority = lane.priority AND {in_queue}
           AND (job.run_at, job.id) >= (lane.run_at, lane.id) AND job.run_at <= {now}{but}
@@ -150,7 +150,7 @@ candidates AS MATERIALIZED (
     WHERE {may_run}
 ),
 due AS MATERIALIZED (
-    SELECT job.id, job.max_attempts, octet_length(job.args::text) AS bytes
+    SELECT job.id, job.max_attempts, {bytes} AS bytes
     FROM {schema}.background_jobs AS job
     WHERE job.state = 'ready' AND job.run_at <= {now} AND job.id = ANY (ARRAY(
         SELECT id FROM candidates ORDER BY priority, run_at, id LIMIT %(limit)s * 2 + 10))
@@ -160,7 +160,7 @@ due AS MATERIALIZED (
 
 # `= ANY (ARRAY(…))` rather than a join: with LIMIT a parameter, the planner tips over to a hash
 # join with the whole table. A job of a single attempt is taken for a free slot only, and others as
-# long as there is room for their arguments. Mostly all are taken; they are not numbered then.
+# long as there is room for arguments and meta. Mostly all are taken; they are not numbered then.
 _MARK_AS_RUNNING = f"""
 numbered AS (
     SELECT id, max_attempts, row_number() OVER one_by_one AS place,
@@ -190,7 +190,9 @@ _MARK = _MARK_AS_RUNNING.format(
     created_at=_TELLABLE.format("created_at"),
 )
 
-_LATER = {"now": "{now}", "but": "{but}", "schema": "{schema}"}
+# What a claimed job brings along. Most have no meta, and pay nothing for it.
+_BYTES = "octet_length(job.args::text) + coalesce(octet_length(job.meta::text), 0)"
+_LATER = {"now": "{now}", "but": "{but}", "schema": "{schema}", "bytes": _BYTES}
 _NO_QUEUE = {"in_queue": "true", "may_run": NOTHING_IS_PAUSED, **_LATER}
 _ONE_QUEUE = {
     "in_queue": "job.queue = %(queue)s",

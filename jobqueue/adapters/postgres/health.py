@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Row
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex
 
+from jobqueue.adapters.postgres.left_indexes import concurrently, state_of_indexes
 from jobqueue.adapters.postgres.schema_name import SchemaName
 from jobqueue.adapters.sql.tables import Base
 from jobqueue.records import Ailment, Health
@@ -60,16 +60,6 @@ SELECT n_live_tup AS live, n_dead_tup AS dead, last_autovacuum,
                  WHERE oid = relid AND option_name = 'autovacuum_enabled'), true) AS is_on_here,
        coalesce(extract(epoch FROM clock_timestamp() - last_autovacuum), 1e9)::float8 AS seconds
 FROM pg_stat_user_tables WHERE relid = {jobs}::regclass
-"""
-INDEXES = """
-SELECT name.relname AS name, indisvalid AND indisready AS is_valid,
-       EXISTS (SELECT FROM pg_stat_progress_create_index AS progress
-               WHERE progress.index_relid = indexrelid) AS is_being_made
-FROM pg_index JOIN pg_class AS name ON name.oid = indexrelid
-JOIN pg_class AS owner ON owner.oid = indrelid
-WHERE owner.relname = ANY (%(tables)s)
-  AND owner.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = {jobs}::regclass)
-ORDER BY name.relname
 """
 
 
@@ -203,8 +193,7 @@ class _Index:
 
 def _of_indexes(connection: Connection, schema: SchemaName) -> Iterator[Ailment]:
     ours = {index.name: index for index in _our_indexes(schema)}
-    tables = {"tables": list(Base.metadata.tables)}
-    found = connection.exec_driver_sql(schema.written_into(INDEXES), tables).all()
+    found = state_of_indexes(connection, schema)
     for row in found:
         if row.is_valid or row.is_being_made:
             continue
@@ -230,14 +219,7 @@ def _of_indexes(connection: Connection, schema: SchemaName) -> Iterator[Ailment]
 def _our_indexes(schema: SchemaName) -> Iterator[_Index]:
     for table in Base.metadata.tables.values():
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            ddl = str(
-                CreateIndex(index).compile(
-                    dialect=DIALECT,
-                    schema_translate_map={None: schema.name},
-                    render_schema_translate=True,
-                )
-            )
-            ddl = " ".join(ddl.replace("INDEX", "INDEX CONCURRENTLY", 1).split())
+            ddl = concurrently(index, schema)
             yield _Index(str(index.name), f"{_to_be_typed(ddl)};")
 
 

@@ -9,6 +9,11 @@ from sqlalchemy import Connection
 
 from jobqueue.adapters.postgres.database import PostgresDatabase
 from jobqueue.adapters.postgres.health import examine
+from jobqueue.adapters.postgres.left_indexes import (
+    concurrently,
+    left_indexes,
+    make_left_indexes,
+)
 from jobqueue.adapters.postgres.schema_name import SchemaName
 from jobqueue.adapters.sql.named import quoted, quoted_in_text, search_path_set_to
 from jobqueue.adapters.sql.schema import SqlSchema
@@ -34,6 +39,7 @@ class PostgresSchema(SqlSchema):
     """The tables in PostgreSQL, and the examination of the server."""
 
     database: PostgresDatabase
+    leaves_indexes = True
 
     def _examine(self, connection: Connection) -> Health:
         return examine(connection, self.database.schema())
@@ -48,6 +54,16 @@ class PostgresSchema(SqlSchema):
         else:
             _create(connection, schema)
         connection.exec_driver_sql(ENTER, {"path": schema.quoted})
+
+    def _make_left_indexes(self) -> None:
+        make_left_indexes(self.database)
+
+    def _closing_sql(self, start: str | None) -> tuple[str, ...]:
+        if start is None:  # the tables are new
+            return ()
+        schema = self.database.given_schema
+        made = [concurrently(one, schema, if_not_exists=True) for one in left_indexes(start)]
+        return tuple(f"{ddl};" for ddl in made)
 
     def _read_in_schema(self, work: Callable[[Connection], T]) -> T:
         schema = self.database.schema()

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     bindparam,
     delete,
     false,
@@ -113,7 +114,7 @@ class SqlErrors(SqlRole, ErrorsRole):
 
         def work(connection: Connection, passing_over: bool) -> set[str]:
             now = self.time.read(connection)
-            locked = _locked(connection, [n.group.key for n in ordered]) if passing_over else set()
+            locked = _locked(connection, ordered, now) if passing_over else set()
             free = [new for new in ordered if new.group.key not in locked]
             if free:
                 rows = [_group_values(new, now, release) for new in free]
@@ -220,9 +221,20 @@ class SqlErrors(SqlRole, ErrorsRole):
         return or_(column <= self.time.later(-keep), column > self.time.later(keep))
 
 
-def _locked(connection: Connection, keys: Collection[str]) -> set[str]:
-    """The keys of the groups whose rows somebody else keeps locked."""
-    there = select(ERRORS.c.key).where(ERRORS.c.key.in_(keys))
+def _locked(connection: Connection, errors: Sequence[NewErrors], now: datetime) -> set[str]:
+    """The keys of the groups of which somebody else keeps a row locked that is to be changed."""
+    hours = [
+        (ERROR_COUNTS.c.key == new.group.key)
+        & (ERROR_COUNTS.c.hour == bindparam(None, _hour_of(new, now), UtcDateTime))
+        for new in errors
+    ]
+    groups = select(ERRORS.c.key).where(ERRORS.c.key.in_(new.group.key for new in errors))
+    counts = select(ERROR_COUNTS.c.key).where(or_(false(), *hours))
+    return _locked_of(connection, groups) | _locked_of(connection, counts)
+
+
+def _locked_of(connection: Connection, there: Select[str]) -> set[str]:
+    """Those of the rows that a query finds that somebody else keeps locked."""
     unlocked = there.with_for_update(skip_locked=True)
     return set(connection.execute(there).scalars()) - set(connection.execute(unlocked).scalars())
 
@@ -261,8 +273,11 @@ def _group_values(new: NewErrors, now: datetime, release: str | None) -> dict[st
 
 
 def _count_values(new: NewErrors, now: datetime) -> dict[str, Any]:
-    hour = (now - new.last_ago).replace(minute=0, second=0, microsecond=0)
-    return {"key": new.group.key, "hour": hour, "number": new.number}
+    return {"key": new.group.key, "hour": _hour_of(new, now), "number": new.number}
+
+
+def _hour_of(new: NewErrors, now: datetime) -> datetime:
+    return (now - new.last_ago).replace(minute=0, second=0, microsecond=0)
 
 
 def _hours(

@@ -25,6 +25,10 @@ from jobqueue.errors import SchemaError
 
 PACKAGE = Path(__file__).parents[2]
 
+CONCURRENTLY_SAID = """\
+-- In no transaction, so that nobody waits for it who writes jobs meanwhile. If it is cut off, drop
+-- what is left of the index, and run it again.
+"""
 # In a transaction of the application, and perhaps in a script of it: nothing can be read back.
 KEEP_SEARCH_PATH = "SELECT set_config('jobqueue.search_path', current_setting('search_path'), true)"
 RESTORE_SEARCH_PATH = (
@@ -32,8 +36,13 @@ RESTORE_SEARCH_PATH = (
 )
 
 
-def upgrade(connection: Connection, revision: str) -> None:
+def upgrade(connection: Connection, revision: str, *, leaves_indexes: bool = False) -> None:
     """Bring the tables up to a revision.
+
+    Args:
+        connection: in the transaction of the migration.
+        revision: the revision.
+        leaves_indexes: whether indexes of large tables are left to be made afterwards.
 
     Raises:
         SchemaError: no migration can, for what is there is not what one expects.
@@ -41,7 +50,8 @@ def upgrade(connection: Connection, revision: str) -> None:
     why_not = why_not_upgradable(connection)
     if why_not is not None:
         raise SchemaError(why_not)
-    alembic.command.upgrade(_config(connection=connection), revision)
+    config = _config(connection=connection, leaves_indexes=leaves_indexes)
+    alembic.command.upgrade(config, revision)
 
 
 def downgrade(connection: Connection, revision: str) -> None:
@@ -49,23 +59,29 @@ def downgrade(connection: Connection, revision: str) -> None:
     alembic.command.downgrade(_config(connection=connection), revision)
 
 
-def upgrade_sql(dialect_name: str, start: str | None = None, opening: Sequence[str] = ()) -> str:
+def upgrade_sql(
+    dialect_name: str,
+    start: str | None = None,
+    opening: Sequence[str] = (),
+    closing: Sequence[str] = (),
+) -> str:
     """The statements that bring the tables from a revision to this release's, in a transaction.
 
     Args:
         dialect_name: of SQLAlchemy, `postgresql` or `sqlite`.
         start: the revision that they are at; None where there are none.
         opening: the statements that come first in the transaction.
+        closing: the statements that come after it, and make the indexes that are left out of it.
 
     Raises:
         SchemaError: there is no such revision.
     """
     output = io.StringIO()
-    config = _config(dialect_name=dialect_name, opening=opening)
+    config = _config(dialect_name=dialect_name, opening=opening, leaves_indexes=bool(closing))
     config.output_buffer = output
     begin = _known(start) or "base"
     alembic.command.upgrade(config, f"{begin}:head", sql=True)
-    return output.getvalue()
+    return "\n".join((output.getvalue(), *map(f"{CONCURRENTLY_SAID}{{}}\n".format, closing)))
 
 
 def migrate_within(start: str | None, end: str | None, schema: str | None) -> None:

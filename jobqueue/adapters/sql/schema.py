@@ -33,6 +33,9 @@ class SqlSchema(SqlRole, SchemaRole):
 
     # --- what each database says in its own way --------------------------------------------------
 
+    leaves_indexes = False
+    """Whether indexes of large tables are made after a migration, so that nobody waits for them."""
+
     def _prepare(self) -> None:
         """Create whatever has to exist before the tables can be created."""
 
@@ -54,6 +57,13 @@ class SqlSchema(SqlRole, SchemaRole):
     def _opening_sql(self, start: str | None) -> tuple[str, ...]:  # noqa: ARG002
         """The statements that come first in a script, which begins at a revision."""
         return ()
+
+    def _closing_sql(self, start: str | None) -> tuple[str, ...]:  # noqa: ARG002
+        """The statements that come after the transaction of a script, each by itself."""
+        return ()
+
+    def _make_left_indexes(self) -> None:
+        """Make what migrations have left to be made while others write."""
 
     @abstractmethod
     def _server_version(self, connection: Connection) -> str:
@@ -78,7 +88,10 @@ class SqlSchema(SqlRole, SchemaRole):
         from jobqueue.adapters.sql import history
 
         self._prepare()
-        self.migrating(lambda connection: history.upgrade(connection, revision))
+        leaves_indexes = self.leaves_indexes
+        self.migrating(lambda c: history.upgrade(c, revision, leaves_indexes=leaves_indexes))
+        if self._read_in_schema(history.current_revision) == history.head_revision():
+            self._make_left_indexes()
 
     def downgrade(self, revision: str) -> None:
         from jobqueue.adapters.sql import history
@@ -88,8 +101,8 @@ class SqlSchema(SqlRole, SchemaRole):
     def migration_sql(self, start: str | None = None) -> str:
         from jobqueue.adapters.sql import history
 
-        opening = self._opening_sql(start)
-        return history.upgrade_sql(self.database.engine.dialect.name, start, opening)
+        opening, closing = self._opening_sql(start), self._closing_sql(start)
+        return history.upgrade_sql(self.database.engine.dialect.name, start, opening, closing)
 
     def schema_status(self) -> SchemaStatus:
         from jobqueue.adapters.sql import history

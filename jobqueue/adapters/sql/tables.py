@@ -38,6 +38,8 @@ DAWN = datetime(1, 1, 3, tzinfo=UTC)
 DUSK = datetime(9999, 12, 29, tzinfo=UTC)
 
 TABLE_PREFIX = "background_"
+LEFT_BY = "left_by"
+"""In the `info` of an index: the migration that leaves it to be made after it, where it can be."""
 VERSION_TABLE = "background_jobs_version"
 
 BUCKETS = (
@@ -215,6 +217,7 @@ class BackgroundJob(Base):
             "id",
             postgresql_where=text("error_key IS NOT NULL"),
             sqlite_where=text("error_key IS NOT NULL"),
+            info={LEFT_BY: "0003"},
         ),
         {"sqlite_autoincrement": True, "postgresql_using": JOBS_STORAGE},
     )

@@ -31,7 +31,7 @@ from jobqueue.adapters.sqlite.statements import (
     FIND_IN_ALL_QUEUES,
     FIND_IN_QUEUES,
     FORGET,
-    FORGET_ONE_TOO_MANY,
+    FORGET_TOO_MANY,
     FURTHER,
     HELD,
     HELD_UNDER,
@@ -264,17 +264,11 @@ class SqlitePath(SqlPath):
         """Note attempts that have not succeeded."""
         if ended:
             attempts = [
-                {
-                    "id": change.id,
-                    "refund": change.refund,
-                    "ended": str(change.ended),
-                    "error": change.error,
-                    "error_key": change.error_key,
-                }
-                for change in ended
+                (one.id, one.refund, str(one.ended), one.error, one.error_key) for one in ended
             ]
-            connection.exec_driver_sql(NOTE, attempts)
-            connection.exec_driver_sql(FORGET_ONE_TOO_MANY, attempts)
+            values = {"ended": json.dumps(attempts)}
+            connection.exec_driver_sql(NOTE, values)
+            connection.exec_driver_sql(FORGET_TOO_MANY, values)
 
     def _columns(self, settlement: Settlement) -> dict[str, Any]:
         return {

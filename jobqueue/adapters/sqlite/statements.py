@@ -39,7 +39,9 @@ priorities (priority) AS (
     LIMIT {most_lanes}
 ),
 due AS (
-    SELECT id, max_attempts, length(CAST(args AS BLOB)) AS bytes FROM background_jobs
+    SELECT id, max_attempts,
+           length(CAST(args AS BLOB)) + coalesce(length(CAST(meta AS BLOB)), 0) AS bytes
+    FROM background_jobs
     WHERE state = 'ready' {in_queue} AND priority IN (SELECT priority FROM priorities)
       AND run_at <= {now}{but}
     ORDER BY priority, run_at, id LIMIT :limit
@@ -63,7 +65,8 @@ lanes (queue, priority) AS (
     LIMIT {most_lanes}
 ),
 due AS (
-    SELECT job.id, job.max_attempts, length(CAST(job.args AS BLOB)) AS bytes
+    SELECT job.id, job.max_attempts,
+           length(CAST(job.args AS BLOB)) + coalesce(length(CAST(job.meta AS BLOB)), 0) AS bytes
     FROM lanes CROSS JOIN background_jobs AS job
     WHERE job.id IN (
         SELECT candidate.id FROM background_jobs AS candidate
@@ -77,11 +80,14 @@ due AS (
 # claim, so many rows at a time.
 _WALK = """
 walked AS (
-    SELECT id, queue, handler, priority, run_at, max_attempts, args FROM background_jobs
+    SELECT id, queue, handler, priority, run_at, max_attempts, args, meta
+    FROM background_jobs
     WHERE state = 'ready' {further} ORDER BY priority, run_at, id LIMIT {most_rows}
 ),
 due AS (
-    SELECT id, max_attempts, length(CAST(args AS BLOB)) AS bytes FROM walked
+    SELECT id, max_attempts,
+           length(CAST(args AS BLOB)) + coalesce(length(CAST(meta AS BLOB)), 0) AS bytes
+    FROM walked
     WHERE run_at <= {now}{but}{in_queues}
       AND queue NOT IN (SELECT value FROM json_each(:paused))
     ORDER BY priority, run_at, id LIMIT :limit
@@ -192,17 +198,19 @@ WHERE id = :id
 NOTE = """
 INSERT OR IGNORE INTO background_attempts
     (job_id, place, number, worker_id, started_at, ended_at, outcome, error, error_key)
-SELECT id, 1 + coalesce((SELECT max(place) FROM background_attempts
-                         WHERE job_id = :id AND place < 2147483647), 0),
-       min(CAST(attempts AS INTEGER), 2147483646) + :refund, performed_by, started_at, updated_at,
-       :ended, coalesce(:error, last_error), :error_key
-FROM background_jobs WHERE id = :id
+SELECT job.id, 1 + coalesce((SELECT max(place) FROM background_attempts
+                             WHERE job_id = job.id AND place < 2147483647), 0),
+       min(CAST(job.attempts AS INTEGER), 2147483646) + (ended.value ->> 1), job.performed_by,
+       job.started_at, job.updated_at, ended.value ->> 2,
+       coalesce(ended.value ->> 3, job.last_error), ended.value ->> 4
+FROM json_each(:ended) AS ended CROSS JOIN background_jobs AS job ON job.id = ended.value ->> 0
 """
-FORGET_ONE_TOO_MANY = f"""
+FORGET_TOO_MANY = f"""
 DELETE FROM background_attempts
-WHERE job_id = :id AND place > 1
-  AND place <= (SELECT max(place) FROM background_attempts
-                WHERE job_id = :id AND place < 2147483647) - {MOST_ATTEMPTS_KEPT - 1}
+WHERE job_id IN (SELECT value ->> 0 FROM json_each(:ended)) AND place > 1
+  AND place <= (SELECT max(place) FROM background_attempts AS mine
+                WHERE mine.job_id = background_attempts.job_id AND mine.place < 2147483647)
+               - {MOST_ATTEMPTS_KEPT - 1}
 """  # noqa: S608 - composed of constants
 FORGET = """
 DELETE FROM background_attempts WHERE job_id IN (SELECT value FROM json_each(:ids))"""

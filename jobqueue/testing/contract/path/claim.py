@@ -6,6 +6,7 @@ import json
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -250,6 +251,18 @@ class ClaimContract(ContractBase):
         made = ids(adapter.enqueue([new_job("Work", '{"x": "Grüße"}')] * 2))
         assert adapter.claim(a_claim(free_slots=0, most_bytes=15)) == []
         assert ids(adapter.claim(a_claim(free_slots=0, most_bytes=16))) == made[:1]
+
+    @pytest.mark.parametrize("queues", NAMED_QUEUES)
+    def test_meta_counts_for_what_there_is_room_for(
+        self, adapter: Adapter, queues: tuple[str, ...] | None
+    ) -> None:
+        plain = new_job(queue="a")
+        with_meta = replace(plain, meta=json.dumps({"note": "x" * 4_000}))
+        made = ids(adapter.enqueue([plain, with_meta, with_meta, plain]))
+        ours = partial(a_claim, limit=10, free_slots=0, queues=queues)
+        assert ids(adapter.claim(ours(most_bytes=4_500))) == made[:2]
+        assert ids(adapter.claim(ours(most_bytes=3_500))) == []
+        assert ids(adapter.claim(ours(most_bytes=4_500))) == made[2:]
 
     @pytest.mark.parametrize("queues", NAMED_QUEUES)
     def test_two_workers_share_all_of_it(

@@ -1,4 +1,4 @@
-"""Attempts that somebody keeps locked hold up no settle, no rescue and no retention."""
+"""What somebody keeps locked holds up nothing else: attempts, and the counts of errors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from jobqueue.records import (
     Claim,
     ClaimedJob,
     CrashedJob,
+    ErrorGroup,
     Failed,
     JobFilter,
     JobState,
+    NewErrors,
     NewJob,
     NewWorker,
     Retried,
@@ -71,3 +73,24 @@ def test_nobody_waits_for_a_locked_attempt(
             assert adapter.prune(JobState.FAILED, ["Work"], NOTHING, 10) == 1
     if what in {"fails", "crashes"}:
         assert adapter.attempts(job.id)[-1].number == times + 1
+
+
+@pytest.mark.parametrize("table", ["background_errors", "background_error_counts"])
+def test_a_locked_group_of_errors_holds_up_no_other(
+    adapter: PostgresAdapter, postgres_url: str, table: str
+) -> None:
+    def errors(*names: str) -> list[NewErrors]:
+        groups = [ErrorGroup(name, "Work", "ValueError", None, name) for name in names]
+        return [NewErrors(group, 1, group.message, 1) for group in groups]
+
+    def counted(name: str) -> int:
+        group = adapter.error_group(name)
+        return 0 if group is None else sum(hour.number for hour in group.hours)
+
+    adapter.add_errors(errors("held", "free"))
+    with psycopg.connect(postgres_url) as somebody:
+        somebody.execute(f"SELECT FROM {table} WHERE key = 'held' FOR UPDATE".encode())
+        assert adapter.add_errors(errors("held", "free", "new")) == {"held"}
+        assert [counted(name) for name in ("held", "free", "new")] == [1, 2, 1]
+    assert adapter.add_errors(errors("held")) == set()
+    assert counted("held") == 2
