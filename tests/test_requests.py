@@ -16,7 +16,7 @@ from jobqueue.job import Registry
 from jobqueue.maintenance import requests
 from jobqueue.maintenance.pruner import Pruner
 from jobqueue.maintenance.requests import NOTE_SECONDS, PresentWorker, Requests
-from jobqueue.records import NewWorker, Pause, WorkerNote, WorkerState
+from jobqueue.records import ActionFilter, NewWorker, Pause, WorkerNote, WorkerState
 from jobqueue.views.workers import all_workers
 from tests.sample_jobs import Note, calls
 
@@ -83,6 +83,13 @@ def test_a_pause_that_is_over_ends(office: Office, clock: ManualClock) -> None:
     office.requests.look()
     assert office.adapter.paused_queues() == set()
     assert office.resumed == [{"a"}]
+    [action] = office.adapter.actions(ActionFilter(), 9)
+    assert (action.kind, action.done_by, action.target) == (
+        "resume queue",
+        "jobqueue",
+        {"queue": "a"},
+    )
+    assert action.reason == "the time until which it was paused has come"
 
 
 def test_a_note_is_stored_each_minute(office: Office) -> None:

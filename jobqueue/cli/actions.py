@@ -28,6 +28,8 @@ from jobqueue.spelling import did_you_mean
 from jobqueue.views.actions import ActionView, action_view
 
 MOST_LISTED = 1_000
+NAMES = {"before": "goes on below id"}
+"""The names of facts that say too little to people."""
 COLUMNS = (
     Column("ID", right=True),
     Column("WHEN"),
@@ -84,12 +86,19 @@ def show(
     """
     with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         note_broken_app(session, SECRETS_UNKNOWN)
-        view, now = action_view(found_action(session.adapter, action_id)), session.adapter.now()
+        now = session.adapter.now()
+        view = action_view(found_action(session.adapter, action_id), now)
     if json_:
         print_json(view.facts())
         return
-    facts = view.facts() | {"target": view.target}
+    facts = view.facts() | {"target": view.target, "state": view.course}
+    facts = {NAMES.get(name, name): value for name, value in facts.items() if name != "course"}
     print_pairs([(name, _shown(v, now)) for name, v in facts.items() if v is not None])
+    if view.course not in {ActionState.DONE, "running"}:
+        say_note(
+            f"`jobqueue actions resume {action_id}` goes on with it here; so does a worker, unless "
+            "it is stopped"
+        )
 
 
 def stop(action_id: ActionId, database_url: DatabaseUrl = None, schema: Schema = None) -> None:
@@ -129,11 +138,11 @@ def resume(
     with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         note_broken_app(session, SECRETS_UNKNOWN)
         adapter = session.adapter
-        action = found_action(adapter, action_id)
+        found_action(adapter, action_id)
         adapter.resume_action(action_id)
         taken_over = adapter.take_over_action(new_runner_id(), action_id=action_id)
         if taken_over is None:
-            say_error(_why_not_resumed(action))
+            say_error(_why_not_resumed(found_action(adapter, action_id)))
             raise typer.Exit(WORK_FAILED)
         ended = go_on_here(adapter, taken_over)
         say(f"Action {action_id} is done: {ended.kind}, {counted(ended.number, 'job')}.")
@@ -199,7 +208,7 @@ def _list(where: ActionFilter, limit: int, options: dict[str, str | None], as_js
     with opened(options) as session:
         note_broken_app(session, SECRETS_UNKNOWN)
         found, now = session.adapter.actions(where, limit + 1), session.adapter.now()
-        views = [action_view(record) for record in found[:limit]]
+        views = [action_view(record, now) for record in found[:limit]]
     if as_json:
         print_json([view.facts() for view in views])
         return
@@ -234,7 +243,7 @@ def _row(view: ActionView, now: datetime) -> list[str]:
         record.kind,
         view.target,
         f"{record.number:,}",
-        record.state,
+        view.course,
         record.reason or "",
     ]
 

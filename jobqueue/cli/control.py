@@ -85,6 +85,8 @@ def retry(
     if args is not None and len(job_ids or ()) != 1:
         raise ConfigurationError("--args goes with the id of one job")
     values = None if args is None else parsed_object(args, "--args", EXPECTED_ARGS)
+    if values == {}:
+        raise ConfigurationError("--args has no arguments; leave it out to keep all of them")
     with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         note_broken_app(session, OTHER_DATABASE)
         if job_ids:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from jobqueue import log
+from jobqueue.adapters.roles.actions import ActionsRole
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.roles.roster import RosterRole
 from jobqueue.adapters.roles.schema import SchemaRole
@@ -22,14 +23,16 @@ from jobqueue.adapters.roles.stacks import StacksRole
 from jobqueue.background import Service
 from jobqueue.errors import DatabaseError
 from jobqueue.process_identity import memory_of
-from jobqueue.records import WorkerNote, WorkerState
+from jobqueue.records import ActionKind, NewAction, WorkerNote, WorkerState
 
 LOOK_SECONDS = 3.0
+BY_ITSELF = "jobqueue"
+TIME_HAS_COME = "the time until which it was paused has come"
 NOTE_SECONDS = 60.0
 STOP_SECONDS = 5.0
 
 
-class RequestRoles(ControlRole, RosterRole, StacksRole, SchemaRole, Protocol):
+class RequestRoles(ControlRole, ActionsRole, RosterRole, StacksRole, SchemaRole, Protocol):
     """The roles of an adapter that this needs."""
 
 
@@ -97,6 +100,11 @@ class Requests:
         resumed = self._adapter.resume_due_queues()
         if resumed:
             self._on_resumed(resumed)
+        for queue in sorted(resumed):
+            target = {"queue": queue}
+            self._adapter.note_action(
+                NewAction(ActionKind.RESUME_QUEUE, BY_ITSELF, target, TIME_HAS_COME)
+            )
 
     def _note(self, workers: Sequence[PresentWorker]) -> None:
         """Store how the workers are, each minute and when one has begun to rest or to stop."""

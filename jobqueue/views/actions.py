@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from jobqueue.records import ActionRecord, JobFilter, JsonValue, filter_from_json
+from jobqueue.records import ActionRecord, ActionState, JobFilter, JsonValue, filter_from_json
 from jobqueue.redaction import MASK
 from jobqueue.registry import registry
 from jobqueue.views.jobs import is_public
@@ -24,10 +25,22 @@ class ActionView:
         record: its row.
         query: which jobs a bulk action is for, as a query; None for other actions. Values of
             arguments that are secret, or may be, are masked.
+        now: the time by the database's clock.
     """
 
     record: ActionRecord
     query: str | None
+    now: datetime
+
+    @property
+    def course(self) -> str:
+        """The state in words: whether somebody runs a bulk action is part of it."""
+        record = self.record
+        if record.state is not ActionState.RUNNING:
+            return record.state.value
+        if record.run_until is None:
+            return "waits for a worker"
+        return "running" if record.run_until > self.now else "nobody runs it"
 
     @property
     def target(self) -> str:
@@ -50,15 +63,17 @@ class ActionView:
             "reason": record.reason,
             "number": record.number,
             "state": record.state,
+            "course": self.course,
             "before": record.before_id,
             "run_by": record.run_by,
+            "run_until": record.run_until,
             "ended_at": record.ended_at,
         }
 
 
-def action_view(record: ActionRecord) -> ActionView:
+def action_view(record: ActionRecord, now: datetime) -> ActionView:
     """Return an action as it is shown."""
-    return ActionView(record, _query_of(record.target))
+    return ActionView(record, _query_of(record.target), now)
 
 
 def _query_of(target: Mapping[str, Any]) -> str | None:

@@ -23,14 +23,14 @@ def list_actions(call: ApiCall) -> Answer:
         before_id=query.before,
     )
     found = call.adapter.actions(where, query.limit + 1)
-    shown = found[: query.limit]
+    shown, now = found[: query.limit], call.adapter.now()
     following = shown[-1].id if len(found) > len(shown) else None
-    return Answer({"actions": [action_json(record) for record in shown], "next": following})
+    return Answer({"actions": [action_json(record, now) for record in shown], "next": following})
 
 
 def show_action(call: ApiCall) -> Answer:
     """Answer an action as it is now."""
-    return Answer(action_json(_found(call)))
+    return Answer(_json_of(call))
 
 
 def stop(call: ApiCall) -> Answer:
@@ -39,7 +39,7 @@ def stop(call: ApiCall) -> Answer:
     if not call.adapter.stop_action(action.id):
         raise StateConflict(f"action {action.id} is {action.state}, and does not run")
     call.note("stopped", f"action {action.id}")
-    return Answer(action_json(_found(call)))
+    return Answer(_json_of(call))
 
 
 def resume(call: ApiCall) -> Answer:
@@ -48,16 +48,20 @@ def resume(call: ApiCall) -> Answer:
     if not call.adapter.resume_action(action.id):
         raise StateConflict(f"action {action.id} is {action.state}, and was not stopped")
     call.note("resumed", f"action {action.id}")
-    return Answer(action_json(_found(call)), 202)
+    return Answer(_json_of(call), 202)
 
 
 def _found(call: ApiCall) -> ActionRecord:
     return found_action(call.adapter, min(call.path["id"], LARGEST_ID))
 
 
-def action_json(record: ActionRecord) -> dict[str, Any]:
+def _json_of(call: ApiCall) -> dict[str, Any]:
+    return action_json(_found(call), call.adapter.now())
+
+
+def action_json(record: ActionRecord, now: datetime) -> dict[str, Any]:
     """Return an action as the API answers it."""
-    facts = action_view(record).facts()
+    facts = action_view(record, now).facts()
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in facts.items()

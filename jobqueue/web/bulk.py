@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.bulk import bulk_action, new_runner_id, run_action
-from jobqueue.records import ActionKind, ActionRecord, JobFilter, JobState, NewAction
+from jobqueue.records import ActionKind, ActionRecord, ActionState, JobFilter, JobState, NewAction
 from jobqueue.redaction import clean_error
 from jobqueue.views.query_text import query_text
 from jobqueue.web.models import BulkBody, GroupBody
@@ -104,6 +104,7 @@ def _run(call: ApiCall, action: NewAction, said: str) -> ActionRecord:
         call.note(DONE[action.kind], f"{latest.number:,} jobs: {said}")
     if latest.ended_at is None:
         call.adapter.end_action(latest)
+        latest = replace(latest, state=ActionState.DONE)
     return latest
 
 
@@ -126,11 +127,12 @@ def _bulk_filter(
 
 
 def _bulk_json(action: ActionRecord) -> dict[str, object]:
-    following = action.before_id
+    # One that goes on has nothing that its sender should go on with.
+    following = None if action.state is ActionState.RUNNING else action.before_id
     return {
         "dry_run": False,
         "count": action.number,
-        "more": action.ended_at is None or following is not None,
+        "more": action.state is ActionState.RUNNING or following is not None,
         "next": following,
         "action": action.id,
     }

@@ -510,8 +510,15 @@ class ActionAnswer(Answered):
     reason: str | None
     number: int = Field(description="How many jobs, queues and so on were changed so far.")
     state: ActionState
+    course: str = Field(
+        description="The state in words; of one that runs: `running`, `waits for a worker`, or "
+        "`nobody runs it` (a worker goes on with it, if there is one)."
+    )
     before: int | None = Field(description="A bulk action goes on with the jobs of smaller ids.")
     run_by: str | None = Field(description="Who runs a bulk action, or ran it last.")
+    run_until: datetime | None = Field(
+        description="Until when it belongs to them; they put it off with each batch."
+    )
     ended_at: datetime | None
 
 

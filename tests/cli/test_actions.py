@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from jobqueue.cli.who import user_at_host
-from jobqueue.records import ActionKind, JobFilter, JobState, NewAction, NewJob
+from jobqueue.records import NO_DELAY, ActionKind, JobFilter, JobState, NewAction, NewJob
 from tests.conftest import Project
 from tests.process.conftest import database_of
+
+HOUR = timedelta(hours=1)
 
 
 def said(project: Project, *arguments: str, exit_code: int = 0) -> str:
@@ -122,6 +125,24 @@ def test_one_action(project: Project) -> None:
     assert json.loads(said(project, "show", "1", "--json"))["target"] == {"queue": "email"}
 
 
+def test_whether_somebody_runs_a_bulk_action_is_shown(project: Project) -> None:
+    target = {"filter": {"states": ["failed"]}}
+    with database_of(project) as adapter:
+        adapter.begin_action(NewAction(ActionKind.RETRY, "ann", target))
+        adapter.begin_action(NewAction(ActionKind.RETRY, "ben", target), "runner", HOUR)
+        adapter.begin_action(NewAction(ActionKind.RETRY, "cy", target), "runner", NO_DELAY)
+        adapter.begin_action(NewAction(ActionKind.RETRY, "di", target), "runner", HOUR)
+        adapter.stop_action(4)
+    courses = ["waits for a worker", "running", "nobody runs it", "stopped"]
+    assert [action["course"] for action in actions(project)] == courses
+    assert [action["state"] for action in actions(project)] == ["running"] * 3 + ["stopped"]
+    for line, course in zip(reversed(said(project).splitlines()[1:]), courses, strict=True):
+        assert course in line
+    for number, is_said in ((1, True), (2, False), (3, True), (4, True)):
+        run = project.jobs("actions", "show", str(number))
+        assert (f"`jobs actions resume {number}` goes on with it" in run.err) is is_said
+
+
 def test_mistakes(project: Project) -> None:
     assert "no action has the id 7; `jobs actions` lists them" in said(
         project, "show", "7", exit_code=1
@@ -171,17 +192,18 @@ def test_a_retry_with_other_arguments(project: Project) -> None:
         ('{"nobody": 1}', "nobody"),
         ("[1]", "--args is a JSON list"),
         ("{", "--args is no JSON"),
+        ("{}", "--args has no arguments"),
         ('{"password": "***"}', "password is redacted, and *** is not its value"),
     ):
         run = project.jobs("retry", "1", "--args", args)
         assert (run.exit_code, why in run.err, "Traceback" in run.err) == (2, True, False), run
-    run = project.jobs("retry", "1", "2", "--args", "{}")
+    run = project.jobs("retry", "1", "2", "--args", '{"user": "ben"}')
     assert (run.exit_code, "--args goes with the id of one job" in run.err) == (2, True)
     run = project.jobs("retry", "--failed", "--args", "{}")
     assert (run.exit_code, "--args goes with the id of one job" in run.err) == (2, True)
-    assert project.jobs("retry", "7", "--args", "{}").exit_code == 1
+    assert project.jobs("retry", "7", "--args", '{"user": "ben"}').exit_code == 1
     with database_of(project) as adapter:
         adapter.enqueue([NewJob("Elsewhere", "{}", "default", 50, 5)])
-    run = project.jobs("retry", "2", "--args", "{}")
+    run = project.jobs("retry", "2", "--args", '{"user": "ben"}')
     assert (run.exit_code, "Elsewhere is not known here" in run.err) == (2, True)
     assert len(actions(project)) == 2

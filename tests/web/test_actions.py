@@ -96,7 +96,8 @@ def test_the_workers_do_what_is_left_to_them(client: TestClient, adapter: Adapte
         "action": begun["action"],
     }
     path = f"/api/actions/{begun['action']}"
-    assert client.get(path).json()["state"] == "running"
+    begun = client.get(path).json()
+    assert (begun["state"], begun["course"]) == ("running", "waits for a worker")
     worker = JobQueue(adapter, poll_interval=0.1).worker()
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -110,6 +111,13 @@ def test_the_workers_do_what_is_left_to_them(client: TestClient, adapter: Adapte
     assert adapter.count_by_state() == {JobState.CANCELLED: 1_200}
     [job] = adapter.list_jobs(JobFilter(), 1)
     assert job.last_error == "enough"
+
+
+def test_what_is_left_to_the_workers_is_not_to_be_asked_for_again(client: TestClient) -> None:
+    body = {"filter": {"queue": ["a"]}, "background": True, "before": 100}
+    answer = client.post("/api/jobs/delete", json=body).json()
+    assert (answer["next"], answer["more"]) == (None, True)
+    assert client.get(f"/api/actions/{answer['action']}").json()["before"] == 100
 
 
 def test_one_is_stopped_and_resumed(client: TestClient, adapter: Adapter) -> None:
