@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from jobqueue.records import STATS_LIFETIME
 
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 ROLL_UP_AFTER = timedelta(minutes=5)
 """How long an hour has been over when it is rolled up. A store takes half a minute at most."""
 INSTANT = timedelta(microseconds=1)
@@ -48,6 +49,26 @@ def next_hour_of(moment: datetime) -> datetime:
     """Return the first full hour that is not before a moment."""
     hour = hour_of(moment)
     return hour if hour == moment else hour + HOUR
+
+
+def day_of(moment: datetime) -> datetime:
+    """Return the beginning of the day that a moment is in, in UTC."""
+    return hour_of(moment).replace(hour=0)
+
+
+def split_by_days(hours: Span, rolled_up_until: datetime | None) -> tuple[Span, tuple[Span, ...]]:
+    """Return the part of some hours that is read by whole days, and what is left of them.
+
+    Args:
+        hours: the hours.
+        rolled_up_until: the end of the last day that is rolled up, if there is one.
+    """
+    day = day_of(hours.begin)
+    begin = day if day == hours.begin else day + DAY
+    days = Span(begin, min(day_of(hours.end), rolled_up_until or begin))
+    if days.is_empty:
+        return days, (hours,)
+    return days, _without_empty(Span(hours.begin, days.begin), Span(days.end, hours.end))
 
 
 def roll_up_span(now: datetime, rolled_up_until: datetime | None) -> Span:

@@ -100,16 +100,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", "hour", name="background_error_counts_pkey"),
     )
     op.create_index("background_error_counts_hour_idx", "background_error_counts", ["hour"])
-    op.create_table(
-        "background_hours",
-        sa.Column("hour", MOMENT, nullable=False),
-        sa.Column("handler", sa.Text(), nullable=False),
-        sa.Column("queue", sa.Text(), nullable=False),
-        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in COUNTS),
-        *(sa.Column(name, sa.Float(), nullable=False) for name in SECONDS),
-        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in HISTOGRAMS),
-        sa.PrimaryKeyConstraint("hour", "handler", "queue", name="background_hours_pkey"),
-    )
+    for table, moment in (("background_hours", "hour"), ("background_days", "day")):
+        op.create_table(
+            table,
+            sa.Column(moment, MOMENT, nullable=False),
+            sa.Column("handler", sa.Text(), nullable=False),
+            sa.Column("queue", sa.Text(), nullable=False),
+            *(sa.Column(name, sa.BigInteger(), nullable=False) for name in COUNTS),
+            *(sa.Column(name, sa.Float(), nullable=False) for name in SECONDS),
+            *(sa.Column(name, sa.BigInteger(), nullable=False) for name in HISTOGRAMS),
+            sa.PrimaryKeyConstraint(moment, "handler", "queue", name=f"{table}_pkey"),
+        )
     op.create_table(
         "background_samples",
         sa.Column("minute", MOMENT, nullable=False),
@@ -166,7 +167,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in (
         *("background_actions", "background_stacks", "background_ended_workers"),
-        *("background_samples", "background_hours", "background_error_counts"),
+        *("background_samples", "background_days", "background_hours", "background_error_counts"),
         *("background_errors", "background_attempts"),
     ):
         op.drop_table(table)

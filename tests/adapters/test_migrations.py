@@ -45,6 +45,7 @@ TABLES = {
     "background_errors",
     "background_error_counts",
     "background_hours",
+    "background_days",
     "background_samples",
     "background_ended_workers",
     "background_stacks",

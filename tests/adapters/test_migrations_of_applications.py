@@ -90,6 +90,7 @@ ADDED_LATER = {
     "background_errors",
     "background_error_counts",
     "background_hours",
+    "background_days",
     "background_samples",
     "background_ended_workers",
     "background_stacks",

@@ -113,6 +113,14 @@ STORED: Mapping[str, Mapping[str, Any]] = {
         **dict.fromkeys(("run_seconds", "longest_seconds", "wait_seconds"), 1.0),
         **dict.fromkeys(HISTOGRAM_COLUMNS, 1),
     },
+    "background_days": {
+        "day": LATELY,
+        "handler": "odd",
+        "queue": "odd",
+        **dict.fromkeys(("succeeded", "retried", "failed", "cancelled"), 1),
+        **dict.fromkeys(("run_seconds", "longest_seconds", "wait_seconds"), 1.0),
+        **dict.fromkeys(HISTOGRAM_COLUMNS, 1),
+    },
     "background_samples": {
         "minute": LATELY,
         "queue": "odd",

@@ -1,7 +1,8 @@
-"""Statistics of attempts, by the minute and by the hour: portable SQLAlchemy Core.
+"""Statistics of attempts, by the minute, the hour and the day: portable SQLAlchemy Core.
 
 Minutes are kept by worker, since each worker adds to rows of its own. Hours are kept of all workers
-together. Both have the same columns, apart from that.
+together. All have the same columns, apart from that. Days are sums of hours, which stay as well:
+they make long windows quick to read.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from jobqueue.adapters.sql.readings import span, whole
 from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.tables import (
     BUCKETS,
+    DAYS,
     HISTOGRAM_COLUMNS,
     HOURS,
     STATS,
@@ -43,17 +45,20 @@ from jobqueue.adapters.sql.tables import (
     to_utc,
 )
 from jobqueue.adapters.stats_window import (
+    DAY,
     HOUR,
     Span,
+    day_of,
     hour_of,
     roll_up_span,
+    split_by_days,
     window_between,
 )
 from jobqueue.records import LARGEST_ID, STATS_LIFETIME, Histogram, Stat, StatOfMinute
 
 MOST_CLASSES = 1_000
 MOST_ODD_HOURS = 100
-MOST_SECONDS, MOST_IN_A_MINUTE = 1e15, 2**31 - 1
+MOST_SECONDS, MOST_IN_A_MINUTE, MOST_IN_AN_HOUR = 1e15, 2**31 - 1, 2**53
 """How much a row may have of what is added up, so that a sum stays in range."""
 
 ENDS = ("succeeded", "retried", "failed", "cancelled")
@@ -78,31 +83,42 @@ SET {", ".join(f"{name} = background_stats.{name} + excluded.{name}" for name in
 )
 
 
-def _within_sql(name: str) -> str:
-    """The number in a column of a minute, or the nearest that a row may have."""
-    most = MOST_IN_A_MINUTE if name in NUMBERS else MOST_SECONDS
-    return f"CASE WHEN {name} > {most} THEN {most} WHEN {name} < 0 THEN 0 ELSE {name} END"
+def _within_sql(name: str, most: int) -> str:
+    """The number in a column, or the nearest that a row may have."""
+    most_here = most if name in NUMBERS else MOST_SECONDS
+    return f"CASE WHEN {name} > {most_here} THEN {most_here} WHEN {name} < 0 THEN 0 ELSE {name} END"
 
 
-# In order, so that two that do it at the same time wait for each other's rows in one direction.
-ROLL_UP = Named(
-    f"""
-INSERT INTO {{schema}}.background_hours (hour, handler, queue, {", ".join(COLUMNS)})
-SELECT :hour, handler, queue, {", ".join(f"sum({_within_sql(name)})" for name in SUMMED)},
-       max({_within_sql(LONGEST)})
-FROM {{schema}}.background_stats
-WHERE minute >= :hour AND minute < :next_hour
+def _rolling_up(into: str, moment: str, source: str, of: str, most: int) -> Named:
+    """The statement that adds up the rows of a span of time.
+
+    In order, so that two that do it at the same time wait for each other's rows in one direction.
+    """
+    return Named(
+        f"""
+INSERT INTO {{schema}}.{into} ({moment}, handler, queue, {", ".join(COLUMNS)})
+SELECT :begin, handler, queue, {", ".join(f"sum({_within_sql(name, most)})" for name in SUMMED)},
+       max({_within_sql(LONGEST, most)})
+FROM {{schema}}.{source}
+WHERE {of} >= :begin AND {of} < :end
 GROUP BY handler, queue
 ORDER BY handler, queue
-ON CONFLICT (hour, handler, queue) DO UPDATE
+ON CONFLICT ({moment}, handler, queue) DO UPDATE
 SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS)}
 """,  # noqa: S608 - of constants
-    bindparam("hour", type_=UtcDateTime),
-    bindparam("next_hour", type_=UtcDateTime),
+        bindparam("begin", type_=UtcDateTime),
+        bindparam("end", type_=UtcDateTime),
+    )
+
+
+ROLL_UP_HOUR = _rolling_up(
+    "background_hours", "hour", "background_stats", "minute", MOST_IN_A_MINUTE
 )
+ROLL_UP_DAY = _rolling_up("background_days", "day", "background_hours", "hour", MOST_IN_AN_HOUR)
 
 _STATS_KEY = (STATS.c.minute, STATS.c.worker_id, STATS.c.handler, STATS.c.queue)
 _HOURS_KEY = (HOURS.c.hour, HOURS.c.handler, HOURS.c.queue)
+_DAYS_KEY = (DAYS.c.day, DAYS.c.handler, DAYS.c.queue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +147,8 @@ class KeptStats:
 
 BY_MINUTE = KeptStats(STATS, STATS.c.minute)
 BY_HOUR = KeptStats(HOURS, HOURS.c.hour)
+BY_DAY = KeptStats(DAYS, DAYS.c.day)
+MOST_DAYS_AT_ONCE = 31
 
 
 class SqlStats(SqlRole, StatsRole):
@@ -166,8 +184,10 @@ class SqlStats(SqlRole, StatsRole):
         def work(connection: Connection) -> list[Stat]:
             now = self.time.read(connection)
             window = window_between(now, since, until, _rolled_up_until(connection, now))
+            days, hours = _by_days(connection, window.hours, now)
             return [
-                *_of_classes(connection, BY_HOUR, window.hours, handlers, queues),
+                *_of_classes(connection, BY_DAY, days, handlers, queues),
+                *_of_classes(connection, BY_HOUR, hours, handlers, queues),
                 *_of_classes(connection, BY_MINUTE, window.minutes, handlers, queues),
             ]
 
@@ -197,17 +217,41 @@ class SqlStats(SqlRole, StatsRole):
         while rolled_up < limit:
             hour = self._next_hour(left)
             if hour is None:
+                self._roll_up_days(left.end)
                 break
-            self._roll_up(hour)
+            self._roll_up(ROLL_UP_HOUR, hour, HOUR)
             rolled_up += 1
             left = Span(hour + HOUR, left.end)
         return rolled_up
+
+    def _roll_up_days(self, until: datetime) -> None:
+        """Add up the hours of each full day before a moment, until which hours are rolled up."""
+        for _ in range(MOST_DAYS_AT_ONCE):
+            day = self.database.read(lambda connection: self._next_day(connection, until))
+            if day is None:
+                return
+            self._roll_up(ROLL_UP_DAY, day, DAY)
+
+    def _next_day(self, connection: Connection, until: datetime) -> datetime | None:
+        """The first full day that has hours, and is not rolled up."""
+        done = _days_until(connection, self.time.read(connection))
+        first = select(func.min(HOURS.c.hour))
+        if done is not None:
+            first = first.where(HOURS.c.hour >= bindparam(None, done, UtcDateTime))
+        found = connection.execute(first).scalar_one()
+        if found is None:
+            return None
+        day = day_of(to_utc(found))
+        return day if (done is None or day >= done) and day + DAY <= until else None
 
     def prune_stats(self, limit: int) -> int:
         return self._prune(STATS, _STATS_KEY, STATS_LIFETIME, STATS_LIFETIME, limit)
 
     def prune_hours(self, age: timedelta, limit: int) -> int:
-        return self._prune(HOURS, _HOURS_KEY, age, HOUR, limit)
+        number = self._prune(HOURS, _HOURS_KEY, age, HOUR, limit)
+        if number < limit:  # a day outlives its hours, which are read where a window begins in it
+            self._prune(DAYS, _DAYS_KEY, age + DAY, -DAY, limit)
+        return number
 
     def _left_to_roll_up(self, connection: Connection) -> Span:
         now = self.time.read(connection)
@@ -222,9 +266,9 @@ class SqlStats(SqlRole, StatsRole):
         hour = hour_of(to_utc(found))
         return hour if left.begin <= hour < left.end else left.begin
 
-    def _roll_up(self, hour: datetime) -> None:
-        values = {"hour": hour, "next_hour": hour + HOUR}
-        self.database.write(lambda c: c.execute(ROLL_UP.on(c), values))
+    def _roll_up(self, statement: Named, begin: datetime, length: timedelta) -> None:
+        values = {"begin": begin, "end": begin + length}
+        self.database.write(lambda c: c.execute(statement.on(c), values))
 
     def _prune(
         self,
@@ -251,6 +295,24 @@ def _rolled_up_until(connection: Connection, now: datetime) -> datetime | None:
         if hour < hour_of(now):
             return hour_of(hour) + HOUR
     return None
+
+
+def _days_until(connection: Connection, now: datetime) -> datetime | None:
+    """The end of the last day that is rolled up. A clock that was ahead may have written others."""
+    over = DAYS.c.day <= bindparam(None, day_of(now) - DAY, UtcDateTime)
+    latest = select(func.max(DAYS.c.day)).where(over)
+    found = connection.execute(latest).scalar_one()
+    return None if found is None else day_of(to_utc(found)) + DAY
+
+
+def _by_days(
+    connection: Connection, hours: Iterable[Span], now: datetime
+) -> tuple[list[Span], list[Span]]:
+    """The days in spans of hours, and the hours that are left."""
+    until = _days_until(connection, now)
+    split = [split_by_days(one, until) for one in hours]
+    days = [days for days, _ in split if not days.is_empty]
+    return days, [one for _, left in split for one in left]
 
 
 def _of_classes(

@@ -336,6 +336,27 @@ for _name in HISTOGRAM_COLUMNS:
     setattr(BackgroundHour, _name, mapped_column(BigInteger, nullable=False))
 
 
+class BackgroundDay(Base):
+    """The sums of the hours of a day, in UTC: long windows are read by days."""
+
+    __tablename__ = "background_days"
+
+    day: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    handler: Mapped[str] = mapped_column(Text, primary_key=True)
+    queue: Mapped[str] = mapped_column(Text, primary_key=True)
+    succeeded: Mapped[int] = mapped_column(BigInteger)
+    retried: Mapped[int] = mapped_column(BigInteger)
+    failed: Mapped[int] = mapped_column(BigInteger)
+    cancelled: Mapped[int] = mapped_column(BigInteger)
+    run_seconds: Mapped[float] = mapped_column(Float)
+    longest_seconds: Mapped[float] = mapped_column(Float)
+    wait_seconds: Mapped[float] = mapped_column(Float)
+
+
+for _name in HISTOGRAM_COLUMNS:
+    setattr(BackgroundDay, _name, mapped_column(BigInteger, nullable=False))
+
+
 class BackgroundAttempt(Base):
     """An attempt at a job that did not succeed. Its place counts those of the job, from 1."""
 
@@ -480,6 +501,7 @@ ATTEMPTS = cast("Table", BackgroundAttempt.__table__)
 ERRORS = cast("Table", BackgroundError.__table__)
 ERROR_COUNTS = cast("Table", BackgroundErrorCount.__table__)
 HOURS = cast("Table", BackgroundHour.__table__)
+DAYS = cast("Table", BackgroundDay.__table__)
 SAMPLES = cast("Table", BackgroundSample.__table__)
 ENDED_WORKERS = cast("Table", BackgroundEndedWorker.__table__)
 STACKS = cast("Table", BackgroundStack.__table__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
@@ -158,6 +158,60 @@ class StatsContract(ContractBase):
                     found = adapter.class_stats(clock.now() - begins, until * MINUTE)
                     assert sum(stat.succeeded for stat in found) == expected, (rolled_up, since)
             adapter.roll_up_stats(1)
+
+    def test_long_windows_count_nothing_twice_wherever_they_begin_and_end(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        """Adapters may read whole days at once. Some days have few attempts, and one has none."""
+        _go_to_full_hour(clock)
+        stored: list[datetime] = []
+        for pause in (1, 5, 7, 11, 24, 13, 49, 2, 23, 24, 1, 36):
+            stored.append(clock.now())
+            adapter.add_stats("worker-1", [_timed("One", "a", len(stored))])
+            clock.advance(pause * HOUR)
+            while adapter.roll_up_stats(5):
+                pass
+        now = clock.now()
+        for since in range(0, 9 * 24, 7):
+            for until in range(0, 9 * 24, 11):
+                begins, ends = now - since * HOUR, now - until * HOUR
+                if since >= 7 * 24:
+                    begins -= MINUTE  # without minutes, the hour that it begins in is in it
+                expected = [moment for moment in stored if begins < moment <= ends]
+                found = adapter.class_stats(since * HOUR, until * HOUR)
+                assert sum(stat.succeeded for stat in found) == len(expected), (since, until)
+                ran = [number for stat in found for number in stat.ran.counts]
+                assert sum(ran) == len(expected), (since, until)
+        clock.advance(80 * DAY)
+        adapter.prune_stats(100)
+        assert sum(stat.succeeded for stat in adapter.class_stats(99 * DAY)) == len(stored)
+        for _ in range(12):
+            adapter.prune_hours(85 * DAY, 100)
+            left = [moment for moment in stored if moment > clock.now() - 85 * DAY]
+            found = adapter.class_stats(85 * DAY)
+            assert sum(stat.succeeded for stat in found) >= len(left)
+            clock.advance(DAY)
+        adapter.prune_hours(85 * DAY, 100)
+        assert adapter.class_stats(99 * DAY) == []
+
+    def test_days_that_a_clock_which_was_ahead_rolled_up_are_rolled_up_again(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        _go_to_full_hour(clock)
+        clock.advance(2 * DAY)
+        adapter.add_stats("worker-1", [Stat("One", "a", 1)])
+        clock.advance(2 * DAY)
+        assert adapter.roll_up_stats(10) == 1
+        clock.advance(-3 * DAY)
+        assert adapter.prune_hours(90 * DAY, 10) == 1
+        for _ in range(4):
+            adapter.add_stats("worker-2", [Stat("One", "a", 1)])
+            clock.advance(12 * HOUR)
+            adapter.roll_up_stats(10)
+            adapter.prune_hours(90 * DAY, 10)
+        clock.advance(2 * DAY)
+        adapter.roll_up_stats(10)
+        assert sum(stat.succeeded for stat in adapter.class_stats(30 * DAY)) == 5
 
     def test_hours_outlive_their_minutes(self, adapter: Adapter, clock: ManualClock) -> None:
         _go_to_full_hour(clock)
