@@ -165,15 +165,16 @@ class StatsContract(ContractBase):
         """Adapters may read whole days at once. Some days have few attempts, and one has none."""
         _go_to_full_hour(clock)
         stored: list[datetime] = []
-        for pause in (1, 5, 7, 11, 24, 13, 49, 2, 23, 24, 1, 36):
+        clock.advance((24 - clock.now().hour) * HOUR)
+        for pause in (23, 1, 23, 1, 24, 5, 43, 48, 1, 22, 1, 12):
             stored.append(clock.now())
             adapter.add_stats("worker-1", [_timed("One", "a", len(stored))])
             clock.advance(pause * HOUR)
             while adapter.roll_up_stats(5):
                 pass
         now = clock.now()
-        for since in range(0, 9 * 24, 7):
-            for until in range(0, 9 * 24, 11):
+        for since in range(0, 9 * 24, 11):
+            for until in range(0, 9 * 24, 13):
                 begins, ends = now - since * HOUR, now - until * HOUR
                 if since >= 7 * 24:
                     begins -= MINUTE  # without minutes, the hour that it begins in is in it
