@@ -57,14 +57,28 @@ def pause(
     with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         adapter = _adapter_of(session)
         wanted = _pause(adapter, until, reason)
+        before = {paused.name: paused.pause for paused in adapter.pauses()}
         changed = adapter.pause_queues(names, wanted)
         for name in names:
             target = paused_target(name, wanted)
             note_action(adapter, ActionKind.PAUSE_QUEUE, target, reason=wanted.reason)
         for name in names:
-            how = "is paused" if name in changed else "was paused already"
-            end = "" if wanted.until is None else f" until {wanted.until:%Y-%m-%d %H:%M} UTC"
-            typer.echo(f"Queue {name} {how}{end}; {_waiting(session.adapter, name)}.")
+            how = f"is paused{_end(wanted)}"
+            if name not in changed:
+                how = _how_paused_before(before.get(name, wanted), wanted)
+            typer.echo(f"Queue {name} {how}; {_waiting(session.adapter, name)}.")
+
+
+def _how_paused_before(before: Pause, wanted: Pause) -> str:
+    """The words for a queue that was paused already: its end may be another now."""
+    if before.until == wanted.until:
+        return f"was paused already{_end(wanted)}"
+    now = _end(wanted) or " until it is resumed"
+    return f"is paused{now} (before{_end(before) or ' until it is resumed'})"
+
+
+def _end(pause: Pause) -> str:
+    return "" if pause.until is None else f" until {pause.until:%Y-%m-%d %H:%M} UTC"
 
 
 def _pause(adapter: Adapter, until: str | None, reason: str | None) -> Pause:

@@ -141,3 +141,16 @@ def test_a_pause_that_cannot_be_is_refused(
     run = project.jobs("pause", "email", *options)
     assert (run.exit_code, says in run.err) == (2, True), run.err
     assert paused_queues(project) == []
+
+
+def test_a_pause_that_gets_another_end_says_so(project: Project) -> None:
+    project.jobs("pause", "email")
+    run = project.jobs("pause", "email", "--until", "2h")
+    assert run.out.startswith("Queue email is paused until 2")
+    assert " UTC (before until it is resumed); 0 jobs" in run.out
+    run = project.jobs("pause", "email", "--until", "3h")
+    assert run.out.count(" UTC") == 2
+    assert run.out.startswith("Queue email is paused until 2")
+    run = project.jobs("pause", "email")
+    assert run.out.startswith("Queue email is paused until it is resumed (before until 2")
+    assert project.jobs("pause", "email").out.startswith("Queue email was paused already; 0 jobs")
