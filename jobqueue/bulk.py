@@ -9,19 +9,23 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Protocol
 
 from jobqueue.adapters.roles.actions import ActionsRole, ChangedBatch
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.ends import EndReporter
-from jobqueue.errors import ActionNotFound, InvalidAction
+from jobqueue.errors import ActionNotFound, InvalidAction, RowLocked
 from jobqueue.records import (
     ActionKind,
     ActionRecord,
     Batch,
+    Between,
     JobFilter,
     JobState,
     NewAction,
@@ -30,6 +34,8 @@ from jobqueue.records import (
 )
 
 BATCH = 500
+MOST_TRIES = 8
+LOCKED_PAUSE_SECONDS = 0.2
 EVENTS = {ActionKind.CANCEL: "job_cancelled", ActionKind.DELETE: "job_deleted"}
 
 
@@ -82,14 +88,17 @@ def run_action(
     Raises:
         InvalidAction: it does not say which jobs are meant in a way that this release knows.
         ActionNotFound: its row is gone.
+        RowLocked: somebody keeps a job of the batch under way locked, which is not done.
         DatabaseError: the batch under way is not done; those before it are.
     """
     where = jobs_of(action)
+    if action.kind == ActionKind.RETRY:
+        where = _as_it_was(where, action.done_at)
     while True:
         page = adapter.page_jobs(replace(where, before_id=action.before_id), BATCH)
         ids = tuple(job.id for job in page.jobs)
         batch = Batch(replace(where, ids=ids), page.next_before_id)
-        changed = adapter.change_batch(action, batch, returning=_has_to_report(action, ends))
+        changed = _changed(adapter, action, batch, returning=_has_to_report(action, ends))
         if changed is None:
             return found_action(adapter, action.id)
         _report(changed, ends)
@@ -111,6 +120,28 @@ def jobs_of(action: ActionRecord) -> JobFilter:
             f"action {action.id} ({action.kind}) does not say which jobs are meant: {error}; stop "
             "it, and begin another"
         ) from None
+
+
+def _changed(
+    adapter: BulkRoles, action: ActionRecord, batch: Batch, *, returning: bool
+) -> ChangedBatch | None:
+    """Change a batch. A job that is locked for a moment is waited for, some seconds in all."""
+    for _ in range(MOST_TRIES - 1):
+        with suppress(RowLocked):
+            return adapter.change_batch(action, batch, returning=returning)
+        time.sleep(LOCKED_PAUSE_SECONDS)
+    return adapter.change_batch(action, batch, returning=returning)
+
+
+def _as_it_was(where: JobFilter, began_at: datetime) -> JobFilter:
+    """The filter, of jobs that nothing has happened to since an action began.
+
+    A job that has failed since then was not meant, and one that somebody else has retried was, but
+    not again.
+    """
+    changed = where.changed or Between()
+    last = began_at if changed.last is None else min(changed.last, began_at)
+    return replace(where, changed=replace(changed, last=last))
 
 
 def found_action(adapter: ActionsRole, action_id: int) -> ActionRecord:

@@ -8,7 +8,7 @@ import time
 import typer
 
 from jobqueue.adapters import Adapter
-from jobqueue.bulk import new_runner_id, run_action
+from jobqueue.bulk import found_action, new_runner_id, run_action
 from jobqueue.cli.errors import say_note
 from jobqueue.cli.output import counted
 from jobqueue.ends import usual_ends
@@ -37,11 +37,10 @@ def go_on_here(adapter: Adapter, action: ActionRecord) -> ActionRecord:
     try:
         ended = run_action(adapter, action, usual_ends(), progress.goes_on)
     except KeyboardInterrupt:
-        adapter.stop_action(action.id)
-        progress.clear()
-        say_note(f"stopped after {_so_far(progress.latest)}; {_how_to_resume(action)}")
-        raise typer.Exit(INTERRUPTED) from None
-    except DatabaseError:
+        raise _stopped(adapter, progress) from None
+    except DatabaseError as error:
+        if _was_interrupted(error):
+            raise _stopped(adapter, progress) from None
         progress.clear()
         say_note(
             f"{_so_far(progress.latest)} so far; a worker goes on with action {action.id}, or "
@@ -56,6 +55,25 @@ def go_on_here(adapter: Adapter, action: ActionRecord) -> ActionRecord:
     else:
         return ended
     raise typer.Exit(1)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C came in the middle of a transaction, whose end has failed for that."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _stopped(adapter: Adapter, progress: Progress) -> typer.Exit:
+    """Stop the action, say so, and return what ends the command."""
+    action_id = progress.latest.id
+    adapter.stop_action(action_id)
+    progress.clear()
+    stopped = found_action(adapter, action_id)
+    say_note(f"stopped after {_so_far(stopped)}; {_how_to_resume(stopped)}")
+    return typer.Exit(INTERRUPTED)
 
 
 class Progress:

@@ -10,17 +10,29 @@ from typing import Annotated, Any
 
 import typer
 
+from jobqueue.adapters import Adapter
+from jobqueue.cli.errors import say_note
 from jobqueue.cli.options import AsJson, DatabaseUrl, Schema
 from jobqueue.cli.output import Column, print_json, print_table
 from jobqueue.cli.session import Session, opened
 from jobqueue.durations import duration, from_now
-from jobqueue.records import UNTIL_RESUMED, PausedQueue, QueueDepth, WorkerEnd, WorkerState
+from jobqueue.records import (
+    UNTIL_RESUMED,
+    ActionFilter,
+    ActionState,
+    PausedQueue,
+    QueueDepth,
+    WorkerEnd,
+    WorkerState,
+)
 from jobqueue.runner.groups import RESTING
+from jobqueue.views.actions import action_view
 from jobqueue.views.outlooks import Outlook, all_outlooks, outlook_json, outlook_text
 from jobqueue.views.pauses import all_pauses, pause_text
 from jobqueue.views.workers import WorkerView, all_workers, ended_workers
 
 MOST_JOBS_OF_A_WORKER = 3
+MOST_NOTED = 10
 WATCH_SECONDS = 2.0
 SMALL_RATE = 9.95
 STOPPING = "stopping"
@@ -112,7 +124,18 @@ def _show(session: Session, *, as_json: bool) -> None:
         return
     _print_workers(workers)
     typer.echo("")
-    _print_queues(queues, pauses, outlooks, session.adapter.now())
+    now = session.adapter.now()
+    _print_queues(queues, pauses, outlooks, now)
+    _note_bulk_actions(session.adapter, now)
+
+
+def _note_bulk_actions(adapter: Adapter, now: datetime) -> None:
+    """Say which bulk actions go on with the next worker, whenever that starts."""
+    running = adapter.actions(ActionFilter(states=(ActionState.RUNNING,)), MOST_NOTED)
+    left = [str(one.id) for one in running if action_view(one, now).course != "running"]
+    if left:
+        actions = f"action {left[0]} waits" if len(left) == 1 else f"actions {', '.join(left)} wait"
+        say_note(f"{actions} for a worker, which goes on with it; `jobqueue actions` shows more")
 
 
 def _worker_json(worker: WorkerView) -> dict[str, Any]:

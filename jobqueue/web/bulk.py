@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.bulk import bulk_action, new_runner_id, run_action
+from jobqueue.errors import RowLocked
 from jobqueue.records import ActionKind, ActionRecord, ActionState, JobFilter, JobState, NewAction
 from jobqueue.redaction import clean_error
 from jobqueue.views.query_text import query_text
@@ -79,16 +80,18 @@ def change_jobs(call: ApiCall, kind: ActionKind, where: JobFilter) -> Answer:
     reason = clean_error(body.reason) if body.reason else None
     action = bulk_action(kind, where, call.actor, reason=reason)
     if body.background:
-        begun = call.adapter.begin_action(action)
-        call.note(f"began to {kind}", f"action {begun.id}: {query_text(where)}")
-        return Answer(_bulk_json(begun), 202)
-    return Answer(_bulk_json(_run(call, action, query_text(where))))
+        latest = call.adapter.begin_action(action)
+        call.note(f"began to {kind}", f"action {latest.id}: {query_text(where)}")
+    else:
+        latest = _run(call, action, query_text(where))
+    return Answer(_bulk_json(latest), 202 if latest.state is ActionState.RUNNING else 200)
 
 
 def _run(call: ApiCall, action: NewAction, said: str) -> ActionRecord:
     """Run an action for as long as a request may take, and end it there.
 
-    If the database fails in between, it stays as it is, and a worker goes on with it.
+    If the database fails in between, or somebody keeps a job locked, it stays as it is, and a
+    worker goes on with it.
     """
     deadline = time.monotonic() + LONGEST_SECONDS
     latest = call.adapter.begin_action(action, new_runner_id())
@@ -100,6 +103,8 @@ def _run(call: ApiCall, action: NewAction, said: str) -> ActionRecord:
 
     try:
         latest = run_action(call.adapter, latest, call.queue.ends, goes_on)
+    except RowLocked:
+        return latest
     finally:
         call.note(DONE[action.kind], f"{latest.number:,} jobs: {said}")
     if latest.ended_at is None:

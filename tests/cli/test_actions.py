@@ -143,6 +143,17 @@ def test_whether_somebody_runs_a_bulk_action_is_shown(project: Project) -> None:
         assert (f"`jobs actions resume {number}` goes on with it" in run.err) is is_said
 
 
+def test_status_says_that_a_bulk_action_waits_for_a_worker(project: Project) -> None:
+    assert project.jobs("status").err == ""
+    target = {"filter": {"states": ["failed"]}}
+    with database_of(project) as adapter:
+        adapter.begin_action(NewAction(ActionKind.RETRY, "ben", target), "runner", HOUR)
+    assert project.jobs("status").err == ""
+    with database_of(project) as adapter:
+        adapter.begin_action(NewAction(ActionKind.RETRY, "ann", target))
+    assert "action 2 waits for a worker, which goes on with it" in project.jobs("status").err
+
+
 def test_mistakes(project: Project) -> None:
     assert "no action has the id 7; `jobs actions` lists them" in said(
         project, "show", "7", exit_code=1

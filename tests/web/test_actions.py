@@ -8,11 +8,14 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from starlette.testclient import TestClient
 
 from jobqueue import Job, JobQueue
 from jobqueue.adapters import Adapter, connect
+from jobqueue.bulk import bulk_action, run_action
+from jobqueue.errors import RowLocked
 from jobqueue.records import ActionFilter, ActionKind, JobFilter, JobState, NewAction, NewJob
 from tests.conftest import wait_until
 from tests.web import sample
@@ -178,3 +181,44 @@ def test_an_action_of_a_later_release_stops_no_worker(client: TestClient, adapte
     shown = client.get(f"/api/actions/{first.id}").json()
     assert shown["target"]["query"] == "(jobs that this release cannot name)"
     assert adapter.count_by_state() == {JobState.CANCELLED: 1}
+
+
+def test_what_has_failed_since_a_retry_began_is_left(adapter: Adapter) -> None:
+    """Else a job would be retried twice, if it is retried by somebody else and fails meanwhile."""
+    first, second = (sample.Hello.perform_later("nobody").id for _ in range(2))
+    for _ in range(2):
+        adapter.retry(JobFilter(ids=(second,)))
+        adapter.cancel(JobFilter(ids=(first,)), "later")
+        JobQueue(adapter).work_off()
+    where = JobFilter(states=(JobState.FAILED,))
+    action = adapter.begin_action(bulk_action(ActionKind.RETRY, where, "ann"), "me")
+    for _ in range(2):
+        adapter.retry(JobFilter(ids=(first,)))
+        JobQueue(adapter).work_off()
+    assert adapter.count_by_state() == {JobState.FAILED: 2}
+    done = run_action(adapter, action, JobQueue(adapter).ends)
+    assert (done.state, done.number) == ("done", 1)
+    assert [job.id for job in adapter.list_jobs(where, 9)] == [first]
+
+
+def test_a_locked_job_holds_up_neither_the_answer_nor_the_end(postgres_url: str) -> None:
+    """The request is answered after some seconds, and a worker does the rest."""
+    with closing(connect(postgres_url)) as adapter, client_of(JobQueue(adapter)) as client:
+        adapter.enqueue([NewJob("Work", "{}", "a", 50, 5, IN_AN_HOUR)] * 700)
+        lowest = min(job.id for job in adapter.list_jobs(JobFilter(), 700))
+        with psycopg.connect(postgres_url) as somebody:
+            somebody.execute("SELECT FROM background_jobs WHERE id = %s FOR UPDATE", (lowest,))
+            answer = client.post("/api/jobs/cancel", json={"filter": {"queue": ["a"]}})
+            assert answer.status_code == 202, answer.text
+            begun = answer.json()
+            assert (begun["count"], begun["more"], begun["next"]) == (500, True, None)
+            action = adapter.action(begun["action"])
+            assert action is not None
+            with pytest.raises(RowLocked, match="keeps a row locked that this needs"):
+                run_action(adapter, action, JobQueue(adapter).ends)
+            assert adapter.stop_action(action.id), "it does not wait for the lock"
+        assert adapter.resume_action(action.id)
+        taken = adapter.take_over_action("me")
+        assert taken is not None
+        assert run_action(adapter, taken, JobQueue(adapter).ends).number == 700
+        assert adapter.count_by_state() == {JobState.CANCELLED: 700}

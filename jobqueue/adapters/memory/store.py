@@ -258,9 +258,13 @@ def _is_within(moment: datetime | None, between: Between | None) -> bool:
     return is_late_enough and (between.last is None or moment <= between.last)
 
 
+def _is_place(name: str) -> bool:
+    return name.isascii() and name.isdecimal()
+
+
 def _has_value(found: Any, wanted: JsonValue) -> bool:
     for name in wanted.path:
-        if isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+        if isinstance(found, list) and _is_place(name) and int(name) < len(found):
             found = found[int(name)]
         elif isinstance(found, dict) and name in found:
             found = found[name]

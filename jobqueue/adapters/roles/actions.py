@@ -80,6 +80,9 @@ class ActionsRole(Protocol):
         Returns:
             None, and changes nothing, if the action was stopped, is done, or was taken over.
 
+        Raises:
+            RowLocked: somebody keeps one of these jobs locked; nothing is changed.
+
         Args:
             action: the action.
             batch: some of its jobs.

@@ -112,7 +112,7 @@ class SqlActions(SqlRole, ActionsRole):
             jobs = kept_by(self.adapter, map(queries.job_record, rows))
             return ChangedBatch(_action_record(row), number, tuple(jobs))
 
-        changed = self.database.write(work)
+        changed = self.database.write_unless_locked(work)
         if action.kind == ActionKind.RETRY:
             self._announce_if(changed is not None and changed.number)
         return changed

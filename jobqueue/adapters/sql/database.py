@@ -28,6 +28,10 @@ LONGEST_LOOK_SECONDS = 2.0
 SCHEMA_CODES = {"42P01", "42703", "3F000", "42704"}
 LOCK_TIMEOUT_CODE = "55P03"
 # The server has ended a transaction of ours that stood still: this process was frozen meanwhile.
+SOMEBODY_LOCKS = (
+    "did nothing: somebody's open transaction keeps a row locked that this needs; try again when "
+    "it has ended"
+)
 STOOD_STILL_CODES = {"25P03", "25P04"}
 # Of data, constraints and triggers, whoever has added them.
 REFUSED_CLASSES = {"22", "23", "27", "44", "P0"}
@@ -279,7 +283,8 @@ def translated(error: BaseException, database: str) -> DatabaseError:
 def _why_unavailable(error: BaseException, code: str, text: str) -> str | None:
     of_sqlite = _sqlite_name(error)
     if code in PASSING_CODES or code[:2] in PASSING_CLASSES or of_sqlite.startswith(SQLITE_PASSING):
-        return f"cannot do it now ({text})"
+        why = SOMEBODY_LOCKS if code == LOCK_TIMEOUT_CODE else "cannot do it now"
+        return f"{why} ({text})"
     if code.startswith(("28", "3D")):
         return f"lets nobody in ({text}); check the URL"
     if code == "" and "FATAL" in text and "does not exist" in text:

@@ -34,6 +34,11 @@ class JsonAt(ColumnElement[Any]):
         self.path = tuple(path)
 
 
+def is_place(name: str) -> bool:
+    """Whether a name may be a place in a list."""
+    return name.isascii() and name.isdecimal() and len(name) < MOST_DIGITS
+
+
 def has_value(column: ColumnElement[Any], wanted: JsonValue) -> ColumnElement[bool]:
     """The condition that a column of JSON has a value."""
     found = JsonAt(column, wanted.path)
@@ -55,12 +60,16 @@ def texts_of(value: str) -> list[str]:
 @compiles(JsonAt, "postgresql")
 def _in_postgresql(element: JsonAt, compiler: SQLCompiler, **options: Any) -> str:
     column = compiler.process(cast(element.column, Text), **options)
-    path = compiler.process(literal(_array(element.path), Text()), **options)
     unreadable = compiler.process(literal(CANNOT_BE_READ, Text()), **options)
-    return (
-        f"CASE WHEN {column} ~ {unreadable} THEN NULL "
-        f"ELSE ({column})::json #> ({path})::text[] END::text"
-    )
+    found = f"({column})::json"
+    for name in element.path:
+        if is_place(name):
+            path = compiler.process(literal(_array([name]), Text()), **options)
+            found = f"({found} #> ({path})::text[])"
+        else:  # in a path, `-1` and `+1` would be places in a list as well
+            key = compiler.process(literal(name, Text()), **options)
+            found = f"({found} -> ({key})::text)"
+    return f"CASE WHEN {column} ~ {unreadable} THEN NULL ELSE {found} END::text"
 
 
 @compiles(JsonAt, "sqlite")
@@ -71,9 +80,7 @@ def _in_sqlite(element: JsonAt, compiler: SQLCompiler, **options: Any) -> str:
         # As a path of its own, or it would be split at its dots. No name has a quote in it.
         key = compiler.process(literal(f'$."{name}"', Text()), **options)
         # A number may be the name of a key, or a place in a list.
-        in_list = (
-            f"{found} -> {int(name)}" if name.isdecimal() and len(name) < MOST_DIGITS else "NULL"
-        )
+        in_list = f"{found} -> {int(name)}" if is_place(name) else "NULL"
         found = f"coalesce({found} -> {key}, {in_list})"
     return f"CASE WHEN json_valid({column}) THEN {found} END"
 
