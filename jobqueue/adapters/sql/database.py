@@ -27,11 +27,11 @@ LONGEST_LOOK_SECONDS = 2.0
 # PostgreSQL's codes, from its manual's appendix "PostgreSQL Error Codes".
 SCHEMA_CODES = {"42P01", "42703", "3F000", "42704"}
 LOCK_TIMEOUT_CODE = "55P03"
-# The server has ended a transaction of ours that stood still: this process was frozen meanwhile.
 SOMEBODY_LOCKS = (
     "did nothing: somebody's open transaction keeps a row locked that this needs; try again when "
     "it has ended"
 )
+# The server has ended a transaction of ours that stood still: this process was frozen meanwhile.
 STOOD_STILL_CODES = {"25P03", "25P04"}
 # Of data, constraints and triggers, whoever has added them.
 REFUSED_CLASSES = {"22", "23", "27", "44", "P0"}
