@@ -30,8 +30,9 @@ from jobqueue.adapters.settlement import GIVEN_BACK, Freed
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.attempts import note_attempts
 from jobqueue.adapters.sql.database import BEAT_SECONDS
-from jobqueue.adapters.sql.freeing import charged_jobs, ended_attempt, freeing, set_error_keys
+from jobqueue.adapters.sql.freed_jobs import charged_jobs, ended_attempt, freeing, set_error_keys
 from jobqueue.adapters.sql.readings import mapping, names
+from jobqueue.adapters.sql.refusals import Refusals, Way
 from jobqueue.adapters.sql.role import (
     SqlParts,
     SqlRole,
@@ -40,7 +41,6 @@ from jobqueue.adapters.sql.role import (
 )
 from jobqueue.adapters.sql.roster import KNOWN_AT_THE_END, correct_end, forget_end, store_end
 from jobqueue.adapters.sql.tables import DAWN, DUSK, JOBS, WORKERS, to_name
-from jobqueue.adapters.sql.way import Refusals, Way
 from jobqueue.errors import DatabaseRefused
 from jobqueue.records import (
     CrashedJob,

@@ -1,4 +1,4 @@
-"""The ways to free the jobs of a worker: waiting for locked rows or not, at once or apart."""
+"""The jobs that a database refuses to free, and the ways to free the others."""
 
 from __future__ import annotations
 
