@@ -66,7 +66,7 @@ class ActionView:
             "course": self.course,
             "before": record.before_id,
             "run_by": record.run_by,
-            "run_until": record.run_until,
+            "run_until": record.run_until if record.ended_at is None else None,
             "ended_at": record.ended_at,
         }
 
