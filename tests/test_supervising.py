@@ -38,6 +38,7 @@ class SeemingProcess:
     age_seconds = 1.0
     was_overdue = is_suspended = False
     schedules = ()
+    release: str | None = None
 
     def __init__(self, name: str, over: tuple[CrashedJob, ...] = (), *, waits: bool) -> None:
         self.name = self.worker_id = name

@@ -40,7 +40,7 @@ OUTLOOK = {
 }
 SCHEDULE = [
     *("app", "name", "job", "args", "schedule", "tz", "catch_up", "queue", "priority", "state"),
-    *("paused", "next_tick", "last_tick"),
+    *("paused", "next_tick", "last_tick", "next_ticks", "last_jobs"),
 ]
 
 Read = Callable[..., Any]
