@@ -776,24 +776,32 @@ def test_the_hooks_of_worker_processes(project: Project, wait_for: WaitFor, comm
     def noted(*lines: str) -> Callable[[], bool]:
         return lambda: notes.exists() and set(lines) <= set(notes.read_text().splitlines())
 
-    enqueue = "import jobs; jobs.Fine.perform_later(); jobs.Dies.perform_later()"
-    assert project.python("-c", enqueue).exit_code == 0
-    told = noted("succeeded 1", "rescued 2 failed", "failed 2 jobs.Dies")
+    def enqueue(job: str) -> None:
+        assert project.python("-c", f"import jobs; jobs.{job}.perform_later()").exit_code == 0
 
-    def wanted() -> bool:
-        return told() and notes.read_text().splitlines().count("ready") == 2
+    def is_over() -> bool:
+        return noted("rescued 2 failed", "failed 2 jobs.Dies")() and readies() == 2
 
+    def readies() -> int:
+        return notes.read_text().splitlines().count("ready")
+
+    def go_through() -> None:
+        wait_for(noted("succeeded 1"), "the hook of the first job")
+        enqueue("Dies")  # not earlier: it would take the process with it before that hook is called
+        wait_for(is_over, "the hooks of the second")
+
+    enqueue("Fine")
     if command == "start":
         assert project.jobs("start", "--poll-interval", "0.1").exit_code == 0
         try:
-            wait_for(wanted, "the hooks")
+            go_through()
         finally:
             stopped = project.jobs("stop")
         assert stopped.exit_code == 0, stopped.err
     else:
         running = project.start("work", "--poll-interval", "0.1", log=project.folder / "log")
         try:
-            wait_for(wanted, "the hooks")
+            go_through()
         finally:
             running.terminate()
             running.wait(timeout=60)

@@ -191,6 +191,8 @@ def test_connections_that_are_killed_again_and_again_cost_nothing(
     url: str, wait_for: WaitFor, said: Said
 ) -> None:
     with working(url) as queue, psycopg.connect(url, autocommit=True) as connection:
+        # One that does not reach its database to begin with ends, and says so.
+        wait_for(lambda: said.count("worker_ready") > 0, "the worker to begin")
         for n in range(100):
             queue.enqueue(Note, f"{n}")
             if n % 10 == 0:
