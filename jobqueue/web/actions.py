@@ -10,7 +10,7 @@ from jobqueue.errors import StateConflict
 from jobqueue.records import LARGEST_ID, ActionFilter, ActionRecord
 from jobqueue.views.actions import action_view
 from jobqueue.web.models import ActionsQuery
-from jobqueue.web.operations import Answer, ApiCall
+from jobqueue.web.operations import Answer, ApiCall, plain
 
 
 def list_actions(call: ApiCall) -> Answer:
@@ -61,8 +61,5 @@ def _json_of(call: ApiCall) -> dict[str, Any]:
 
 def action_json(record: ActionRecord, now: datetime) -> dict[str, Any]:
     """Return an action as the API answers it."""
-    facts = action_view(record, now).facts()
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in facts.items()
-    }
+    facts: dict[str, Any] = plain(action_view(record, now).facts())
+    return facts

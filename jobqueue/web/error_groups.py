@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, timedelta
-from typing import Any
+from datetime import timedelta
 
 from jobqueue.records import ActionKind, ErrorFilter, ErrorState, JobState
 from jobqueue.views.errors import (
@@ -22,7 +20,7 @@ from jobqueue.views.jobs import names_meant
 from jobqueue.web.bulk import change_jobs
 from jobqueue.web.jobs import job_json
 from jobqueue.web.models import ErrorsQuery, GroupBody
-from jobqueue.web.operations import Answer, ApiCall
+from jobqueue.web.operations import Answer, ApiCall, plain
 from jobqueue.web.problems import Problem
 
 LAST_JOBS = 10
@@ -33,7 +31,7 @@ def list_errors(call: ApiCall) -> Answer:
     query: ErrorsQuery = call.query
     page = call.adapter.error_groups(_filter_of(query), query.limit)
     now = call.adapter.now()
-    shown = [_plain(error_group_view(record, now).facts()) for record in page.groups]
+    shown = [plain(error_group_view(record, now).facts()) for record in page.groups]
     following = None if page.next_before is None else text_of(page.next_before)
     return Answer({"errors": shown, "next": following})
 
@@ -56,15 +54,7 @@ def show_error(call: ApiCall) -> Answer:
     record = found_error_group(call.adapter, call.path["key"])
     view = error_group_view(record, call.adapter.now())
     jobs = call.adapter.page_jobs(jobs_of_group(record.key), LAST_JOBS).jobs
-    return Answer({**_plain(view.all_facts()), "jobs": list(map(job_json, jobs))})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return list(map(_plain, value))
-    return value.isoformat() if isinstance(value, date) else value
+    return Answer({**plain(view.all_facts()), "jobs": list(map(job_json, jobs))})
 
 
 def mute(call: ApiCall) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -126,3 +127,12 @@ class Operation:
     headers: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     media_type: str = "application/json"
+
+
+def plain(value: Any) -> Any:
+    """Return a value with its dates and times as texts, as JSON has them."""
+    if isinstance(value, Mapping):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return list(map(plain, value))
+    return value.isoformat() if isinstance(value, date) else value

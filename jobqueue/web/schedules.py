@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from jobqueue.enqueue import store
@@ -12,18 +10,18 @@ from jobqueue.maintenance.ticker import job_of
 from jobqueue.records import ActionKind, ScheduleRecord
 from jobqueue.views.schedules import all_schedules, found_schedule, schedule_view
 from jobqueue.web.jobs import job_answer
-from jobqueue.web.operations import Answer, ApiCall
+from jobqueue.web.operations import Answer, ApiCall, plain
 
 
 def list_schedules(call: ApiCall) -> Answer:
     """Answer the recurring jobs of all applications."""
     views = all_schedules(call.adapter)
-    return Answer({"schedules": [_plain(schedule.facts()) for schedule in views]})
+    return Answer({"schedules": [plain(schedule.facts()) for schedule in views]})
 
 
 def show_schedule(call: ApiCall) -> Answer:
     """Answer a recurring job."""
-    return Answer(_plain(schedule_view(call.adapter, _found(call)).facts()))
+    return Answer(plain(schedule_view(call.adapter, _found(call)).facts()))
 
 
 def pause(call: ApiCall) -> Answer:
@@ -71,11 +69,3 @@ def _target(record: ScheduleRecord) -> dict[str, Any]:
 
 def _answer(record: ScheduleRecord, *, paused: bool, changed: bool) -> Answer:
     return Answer({"app": record.app, "name": record.name, "paused": paused, "changed": changed})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return list(map(_plain, value))
-    return value.isoformat() if isinstance(value, datetime) else value

@@ -158,7 +158,7 @@ class MemoryPath(MemoryRole, PathRole):
 
 
 def _size_of(row: Row) -> int:
-    """What a claimed job brings along: the size of its arguments and its meta, in UTF-8."""
+    """The size of the arguments and the meta of a claimed job, in bytes of UTF-8."""
     return len(row.args.encode()) + len((_meta_text(row.record) or "").encode())
 
 

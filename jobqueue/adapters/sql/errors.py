@@ -234,7 +234,7 @@ def _locked(connection: Connection, errors: Sequence[NewErrors], now: datetime) 
 
 
 def _locked_of(connection: Connection, there: Select[str]) -> set[str]:
-    """Those of the rows that a query finds that somebody else keeps locked."""
+    """The keys that a query finds in rows which somebody else keeps locked."""
     unlocked = there.with_for_update(skip_locked=True)
     return set(connection.execute(there).scalars()) - set(connection.execute(unlocked).scalars())
 
