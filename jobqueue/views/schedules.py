@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.cron import schedule_from
+from jobqueue.cron import Schedule, schedule_from
 from jobqueue.errors import InvalidJob
 from jobqueue.maintenance.due_ticks import next_tick
 from jobqueue.maintenance.ticker import is_declared
@@ -16,6 +16,7 @@ from jobqueue.records import ScheduleRecord
 from jobqueue.views.jobs import shown_args
 
 State = Literal["active", "paused", "inactive"]
+MOST_COMING = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class ScheduleView:
         expression: its times, as the code has them.
         zone: the time zone of its times.
         next_tick: when it is enqueued next; None unless it is active.
+        missed_tick: the first tick that should have been enqueued by now, and was not.
+        coming: the next ticks, the first one first; none unless it is active.
     """
 
     record: ScheduleRecord
@@ -37,6 +40,8 @@ class ScheduleView:
     expression: str
     zone: str
     next_tick: datetime | None
+    missed_tick: datetime | None = None
+    coming: tuple[datetime, ...] = ()
 
     @property
     def is_paused(self) -> bool:
@@ -64,7 +69,28 @@ def _view(record: ScheduleRecord, state: State, now: datetime) -> ScheduleView:
     try:
         schedule = schedule_from(record.rule)
         due = next_tick(record, schedule, now) if state == "active" else None
+        missed = _missed(record, schedule, now) if state == "active" else None
+        coming = tuple(_coming(record, schedule, due))
     except (InvalidJob, ArithmeticError, ValueError):
         # A newer release has declared it, or somebody wrote the row by hand.
         return ScheduleView(record, args, state, str(record.rule), "?", None)
-    return ScheduleView(record, args, state, schedule.expression, schedule.zone, due)
+    return ScheduleView(
+        record, args, state, schedule.expression, schedule.zone, due, missed, coming
+    )
+
+
+def _missed(record: ScheduleRecord, schedule: Schedule, now: datetime) -> datetime | None:
+    last = record.since if record.last_tick is None else max(record.since, record.last_tick)
+    tick = next_tick(record, schedule, last)
+    return tick if tick is not None and tick < now else None
+
+
+def _coming(
+    record: ScheduleRecord, schedule: Schedule, first: datetime | None
+) -> Iterator[datetime]:
+    tick = first
+    for _ in range(MOST_COMING):
+        if tick is None:
+            return
+        yield tick
+        tick = next_tick(record, schedule, tick)
