@@ -192,11 +192,14 @@ class Dashboard:
 
     def _login_page(self, request: Request, wrong: str = "", *, again: bool = False) -> Response:
         root, context = _urls(request).root, self._context(request, NOBODY)
+        was_asked_for = request.method == "GET" and _route_path(request) == "/login"
         shown = {"wrong": wrong, "again": again, "next": context["here"].removeprefix(root)}
-        if request.method != "GET" or _route_path(request) == "/login":
+        if request.method != "GET" or was_asked_for:
             shown["next"] = "/"
-        headers = {"WWW-Authenticate": "Bearer"}
-        return _html(render("login.html", {**context, **shown}), 401, headers)
+        content = render("login.html", {**context, **shown})
+        if was_asked_for:
+            return _html(content)
+        return _html(content, 401, {"WWW-Authenticate": "Bearer"})
 
     async def _ask_for_token(self, request: Request) -> Response:
         return self._login_page(request)

@@ -33,7 +33,7 @@ from jobqueue.views.errors import (
     position_in,
     text_of,
 )
-from jobqueue.views.job_query import LONGEST_QUERY
+from jobqueue.views.job_query import words_of
 from jobqueue.views.jobs import hides_unknown, job_view
 from jobqueue.views.outlooks import all_outlooks, outlook_text
 from jobqueue.views.overview import QueueLine, overview_of, queue_lines
@@ -100,7 +100,8 @@ def jobs_page(call: ApiCall) -> Shown:
 def _filter_of(call: ApiCall, asked: str) -> JobFilter:
     if not asked:
         return JobFilter()
-    return filter_of(JobsQuery.model_validate({"q": asked[: LONGEST_QUERY + 1]}), call.adapter)
+    list(words_of(asked))  # which says of a query that is too long how long it may be
+    return filter_of(JobsQuery.model_validate({"q": asked}), call.adapter)
 
 
 def _window(call: ApiCall, where: JobFilter) -> tuple[list[Any], int | None]:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from jobqueue.durations import duration, from_now
 from jobqueue.json_text import writable
@@ -21,6 +21,10 @@ from jobqueue.web.dashboard.static_files import hashed_name
 LONGEST_TEXT = 20_000
 NOTHING = "\N{EN DASH}"
 SAFE_IN_PATHS = "/:@!$&'()*+,;=~-._"
+AT = Markup('<time class="at" datetime="{}" title="{}">{}</time>')
+AGO = Markup('<time class="ago" datetime="{}" title="{}">{}</time>')
+NO_TIME = Markup("\N{EN DASH}")
+USER = Markup("<bdi>{}</bdi>")
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -87,7 +91,7 @@ def user_text(value: object) -> Markup:
     text = printable(str(value))
     if len(text) > LONGEST_TEXT:
         text = f"{text[:LONGEST_TEXT]}… ({len(text):,} characters)"
-    return Markup("<bdi>{}</bdi>").format(text)
+    return USER.format(text)
 
 
 def json_text(value: Any) -> str:
@@ -129,21 +133,17 @@ def took(given: timedelta | Quantile | None) -> str:
 def at(moment: datetime | None) -> Markup:
     """Return a time; with JavaScript it becomes local."""
     if moment is None:
-        return Markup(NOTHING)
+        return NO_TIME
     shown = moment.astimezone(UTC)
-    return Markup('<time class="at" datetime="{}" title="{}">{}</time>').format(
-        _iso(shown), f"{shown:%Y-%m-%d %H:%M:%S} UTC", f"{shown:%Y-%m-%d %H:%M:%S} UTC"
-    )
+    return AT.format(_iso(shown), _utc(shown), _utc(shown))
 
 
 def ago(moment: datetime | None, now: datetime) -> Markup:
     """Return how long ago a time was, or how far ahead it is; the time itself on hover."""
     if moment is None:
-        return Markup(NOTHING)
+        return NO_TIME
     shown = moment.astimezone(UTC)
-    return Markup('<time class="ago" datetime="{}" title="{}">{}</time>').format(
-        _iso(shown), f"{shown:%Y-%m-%d %H:%M:%S} UTC", escape(from_now(moment, now))
-    )
+    return AGO.format(_iso(shown), _utc(shown), from_now(moment, now))
 
 
 def size(number: int | None) -> str:
@@ -154,6 +154,10 @@ def size(number: int | None) -> str:
     while amount >= 1000 and unit < len(UNITS) - 1:
         amount, unit = amount / 1000, unit + 1
     return f"{amount:.0f} {UNITS[unit]}"
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _iso(moment: datetime) -> str:
