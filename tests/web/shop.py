@@ -55,9 +55,9 @@ def shop(clock: ManualClock, text: str = "card declined", name: str = CHARGE) ->
     """A shop in which a text of somebody else stands wherever one can stand."""
     adapter = MemoryAdapter(clock=clock)
     clock.advance(-30 * MINUTE)
-    for id_, worker in ((WORKER, "payments.0"), (LOST, text[:200])):
+    for id_, worker, lease in ((WORKER, "payments.0", 90), (LOST, text[:200], 10)):
         adapter.register_worker(
-            NewWorker(id_, worker, text[:200] or "web", 4711, None, 4, 90 * MINUTE, text[:200])
+            NewWorker(id_, worker, text[:200] or "web", 4711, None, 4, lease * MINUTE, text[:200])
         )
     adapter.note_workers({WORKER: WorkerNote(WorkerState.RUNNING, 48_000_000)})
     _samples(adapter, clock)

@@ -113,7 +113,8 @@ def test_now_says_what_is_wrong_in_sentences(client: TestClient, shown: Shop) ->
     assert "The queue email is paused by card declined: card declined. 12 jobs are due." in text
     assert f"{CHARGE} fails with bank.Declined (new with release card declined): 12 times" in text
     assert f"{CHARGE} #{shown.running} has run for 30 min; 95 % of its class take at most" in text
-    assert "things need your attention" in text
+    assert "The worker card declined is lost: it has been silent for 30 min." in text
+    assert "6 things need your attention" in text
 
 
 def test_now_says_that_all_is_well() -> None:

@@ -50,6 +50,8 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     localize();
+    // htmx keeps the address there, and a query may have arguments in it.
+    try { sessionStorage.removeItem("htmx-current-path-for-history"); } catch { /* private */ }
     const zone = document.getElementById("zone");
     const themeButton = document.getElementById("theme");
     const label = () => {
