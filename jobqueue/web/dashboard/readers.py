@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from jobqueue.app import import_app
 from jobqueue.config import is_queue_name
-from jobqueue.defaults import default_configuration
-from jobqueue.errors import InvalidQuery, JobqueueError
+from jobqueue.errors import InvalidQuery
 from jobqueue.job import JOB_OPTIONS, registry
 from jobqueue.records import (
     LARGEST_ID,
@@ -121,7 +118,6 @@ def job_page(call: ApiCall) -> Shown:
     """Return everything about a job."""
     record = found_job(call)
     now = call.adapter.now()
-    _know_classes(record.handler)
     last_error = None if record.last_error is None else error_text_of(record.last_error)
     return {
         "now": now,
@@ -135,13 +131,6 @@ def job_page(call: ApiCall) -> Shown:
             "delete": record.state is not JobState.RUNNING,
         },
     }
-
-
-def _know_classes(handler: str) -> None:
-    """Import the application, which says what is secret; without it everything is."""
-    if registry.find(handler) is None:
-        with suppress(JobqueueError):
-            import_app(default_configuration.settings.app)
 
 
 # --- errors --------------------------------------------------------------------------------------
@@ -272,7 +261,6 @@ def class_page(call: ApiCall) -> Shown:
     name, adapter = _asked(call, "name"), call.adapter
     if not 0 < len(name) <= LONGEST_NAME or "\0" in name:
         raise Problem(404, "the name of a class is missing; Classes lists them")
-    _know_classes(name)
     now = adapter.now()
     of_class = [one for one in adapter.stats(HOUR) if one.stat.handler == name]
     minutes: Counter[Any] = Counter()
