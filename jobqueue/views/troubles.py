@@ -59,7 +59,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What troubles are found in.
+    """The signs in which troubles are found.
 
     Args:
         now: the time by the adapter's clock.

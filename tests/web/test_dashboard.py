@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,8 +15,20 @@ from starlette.testclient import TestClient
 
 import jobqueue.web
 from jobqueue import JobQueue
+from jobqueue.adapters import Adapter
 from jobqueue.clock import ManualClock
-from jobqueue.records import ActionFilter, ActionKind, ErrorState, JobState, NewJob
+from jobqueue.fingerprints import group_of
+from jobqueue.records import (
+    ActionFilter,
+    ActionKind,
+    ErrorState,
+    JobState,
+    NewErrors,
+    NewJob,
+    NewSchedule,
+    NewWorker,
+    Stat,
+)
 from jobqueue.web import Role, bearer_tokens
 from jobqueue.web.access import Scope
 from jobqueue.web.dashboard.dashboard import POLICY
@@ -99,6 +111,27 @@ def test_every_page_is_answered_with_the_headers_that_keep_it_safe(
         assert page.headers["x-frame-options"] == "DENY"
         assert page.headers["referrer-policy"] == "same-origin"
         assert "<h1" in page.text
+
+
+def test_every_page_is_read_from_every_adapter(adapter: Adapter) -> None:
+    adapter.register_worker(NewWorker(WORKER, "w", "web-1", 1, None, 4, timedelta(minutes=9), "1"))
+    group = group_of("Work", "ValueError", "a.py:f", "no")
+    adapter.add_errors([NewErrors(group, 2, "Traceback\nValueError: no", 1)], "1")
+    adapter.add_stats(WORKER, [Stat("Work", "payments", 3, longest=timedelta(seconds=1))])
+    [first, *_] = adapter.enqueue([NewJob("Work", '{"a": 1}', "payments", 50, 5)] * 3)
+    rule = {"every_seconds": 60.0}
+    adapter.declare_schedules("a", [NewSchedule("r", "R", "{}", rule, False, "default", 50, 5)])
+    with client_of(JobQueue(adapter)) as client:
+        client.headers.update(OWN)
+        assert client.post("/queues/payments/pause", data={"reason": "x"}).status_code == 200
+        for page in PAGES:
+            path = page.path.replace("{id:job_id}", str(first.id)).replace("{key}", group.key)
+            path = path.replace("{name}", "payments").replace("{id}", WORKER)
+            answer = client.get(f"{path}?name=Work&q=state:ready")
+            assert answer.status_code == 200, (path, answer.text)
+        assert "paused by ann: x. 3 jobs are due." in plain(client.get("/").text)
+        assert client.post(f"/jobs/{first.id}/delete").status_code == 200
+    assert adapter.get(first.id) is None
 
 
 def test_the_policy_is_the_one_that_was_promised() -> None:

@@ -26,9 +26,9 @@ from jobqueue.web.dashboard.forms import (
     sent_by_own_page,
 )
 from jobqueue.web.dashboard.fragments import Fragments
-from jobqueue.web.dashboard.page import FormAction, Page
 from jobqueue.web.dashboard.readers import takes
-from jobqueue.web.dashboard.rendering import Urls, render
+from jobqueue.web.dashboard.renderer import Urls, render
+from jobqueue.web.dashboard.rows import DashboardPage, FormAction
 from jobqueue.web.dashboard.static_files import answer_static
 from jobqueue.web.dashboard.table import PAGES, TABS
 from jobqueue.web.operations import ApiCall
@@ -105,7 +105,7 @@ class Dashboard:
 
     # --- pages -----------------------------------------------------------------------------------
 
-    async def _answer_page(self, page: Page, request: Request) -> Response:
+    async def _answer_page(self, page: DashboardPage, request: Request) -> Response:
         try:
             access = await self._access_of(request)
             if page.scope not in access.scopes:
@@ -116,14 +116,14 @@ class Dashboard:
             return await self._answer_error(error, request)
         return _html(content)
 
-    def _content(self, page: Page, call: ApiCall) -> bytes:
+    def _content(self, page: DashboardPage, call: ApiCall) -> bytes:
         if call.request.headers.get("hx-request") != "true":
             return self._rendered(page, call)
         urls = _urls(call.request)
         key = (urls.root, call.request.url.path, call.request.url.query, call.access.scopes)
         return self._fragments.get(key, lambda: self._rendered(page, call, block=FRAGMENT))
 
-    def _rendered(self, page: Page, call: ApiCall, *, block: str | None = None) -> bytes:
+    def _rendered(self, page: DashboardPage, call: ApiCall, *, block: str | None = None) -> bytes:
         begun = time.perf_counter()
         shown = page.read(call)
         seconds = time.perf_counter() - begun

@@ -14,7 +14,7 @@ from jobqueue.errors import StateConflict
 from jobqueue.log.phrases import title_of
 from jobqueue.records import ActionKind, JobFilter, JobState
 from jobqueue.web import error_groups, jobs, models, queues, workers
-from jobqueue.web.dashboard.page import FormAction
+from jobqueue.web.dashboard.rows import FormAction
 from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import Problem
 

@@ -1,4 +1,4 @@
-"""What the pages show: one function for each, which reads it by the views."""
+"""The readers of the pages: one function for each, which reads what it shows by the views."""
 
 from __future__ import annotations
 

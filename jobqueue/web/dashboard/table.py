@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from jobqueue.web.dashboard import readers
-from jobqueue.web.dashboard.page import Page
+from jobqueue.web.dashboard.rows import DashboardPage
 
 PAGES = (
-    Page("/", "Now", "now.html", readers.now_page),
-    Page("/jobs", "Jobs", "jobs.html", readers.jobs_page),
-    Page("/jobs/{id:job_id}", "Jobs", "job.html", readers.job_page),
-    Page("/errors", "Errors", "errors.html", readers.errors_page),
-    Page("/errors/{key}", "Errors", "error.html", readers.error_page),
-    Page("/queues", "Queues", "queues.html", readers.queues_page),
-    Page("/queues/{name}", "Queues", "queue.html", readers.queue_page),
-    Page("/classes", "Classes", "classes.html", readers.classes_page),
-    Page("/class", "Classes", "class.html", readers.class_page),
-    Page("/workers", "Workers", "workers.html", readers.workers_page),
-    Page("/workers/{id}", "Workers", "worker.html", readers.worker_page),
-    Page("/schedules", "Schedules", "schedules.html", readers.schedules_page),
+    DashboardPage("/", "Now", "now.html", readers.now_page),
+    DashboardPage("/jobs", "Jobs", "jobs.html", readers.jobs_page),
+    DashboardPage("/jobs/{id:job_id}", "Jobs", "job.html", readers.job_page),
+    DashboardPage("/errors", "Errors", "errors.html", readers.errors_page),
+    DashboardPage("/errors/{key}", "Errors", "error.html", readers.error_page),
+    DashboardPage("/queues", "Queues", "queues.html", readers.queues_page),
+    DashboardPage("/queues/{name}", "Queues", "queue.html", readers.queue_page),
+    DashboardPage("/classes", "Classes", "classes.html", readers.classes_page),
+    DashboardPage("/class", "Classes", "class.html", readers.class_page),
+    DashboardPage("/workers", "Workers", "workers.html", readers.workers_page),
+    DashboardPage("/workers/{id}", "Workers", "worker.html", readers.worker_page),
+    DashboardPage("/schedules", "Schedules", "schedules.html", readers.schedules_page),
 )
 TABS = (
     ("Now", "/", "n"),

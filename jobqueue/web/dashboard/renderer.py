@@ -1,4 +1,4 @@
-"""The rendering of pages: the templates, and how numbers, times and users' texts are written."""
+"""The renderer of pages: the templates, and how numbers, times and users' texts are written."""
 
 from __future__ import annotations
 

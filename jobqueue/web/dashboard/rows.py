@@ -1,4 +1,4 @@
-"""What a page and an action of the dashboard are."""
+"""The rows of the tables of the dashboard: a page, and what a form does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobqueue.web.operations import ApiCall
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class DashboardPage:
     """A page that shows something.
 
     Args:
