@@ -81,7 +81,8 @@ def shop(clock: ManualClock, text: str = "card declined", name: str = CHARGE) ->
     adapter.add_stats(
         WORKER, [Stat(name, "payments", 18, 1, 1, 0, 20 * SECOND, SECOND, SECOND, ran, ran)]
     )
-    adapter.declare_schedules("shop", [_nightly(text)])
+    daily = NewSchedule("daily", name, "{}", {"every_seconds": 86400.0}, False, "reports", 50, 3)
+    adapter.declare_schedules("shop", [_nightly(text), daily])
     adapter.enqueue([NewJob(MAIL, "{}", "email", 50, 5) for _ in range(12)])
     adapter.pause_queues(["email"], Pause(None, text[:500], text[:500]))
     adapter.ask_for_stacks(WORKER, text[:200])
@@ -89,6 +90,7 @@ def shop(clock: ManualClock, text: str = "card declined", name: str = CHARGE) ->
         WORKER, [Stack(text, (f"jobs.py:41 in {text}",), claimed[2].id, name)]
     )
     clock.advance(30 * MINUTE)
+    adapter.renew_schedules("shop", ["daily"])
     ids = [job.id for job in made]
     ready = next(id_ for id_ in ids if id_ not in {job.id for job in (*claimed, again)})
     return Shop(adapter, clock, claimed[0].id, again.id, claimed[2].id, ready, group.key)
@@ -105,6 +107,6 @@ def _samples(adapter: MemoryAdapter, clock: ManualClock) -> None:
 
 
 def _nightly(text: str) -> NewSchedule:
-    rule = {"kind": "cron", "expression": "0 3 * * *", "tz": "Europe/Berlin"}
+    rule = {"cron": "0 3 * * *", "tz": "Europe/Berlin"}
     args = json.dumps({"to": text})
     return NewSchedule(text[:100], REPORT, args, rule, False, "reports", 50, 3)

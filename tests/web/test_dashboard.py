@@ -150,6 +150,12 @@ def test_now_says_what_is_wrong_in_sentences(client: TestClient, shown: Shop) ->
     assert "6 things need your attention" in text
 
 
+def test_schedules_show_their_next_ticks(client: TestClient) -> None:
+    text = plain(client.get("/schedules").text)
+    assert "0 3 * * * Europe/Berlin" in text
+    assert "5 ticks" in text
+
+
 def test_now_says_that_all_is_well() -> None:
     empty = jobqueue.MemoryAdapter()
     with client_of(JobQueue(empty)) as client:
