@@ -87,6 +87,16 @@ NEEDS = {
         "`apt-get install curl`, `brew install curl`, or another on the PATH, 7.82 or newer",
         package="curl",
     ),
+    "chromium": program(
+        "chromium",
+        "`apt-get install chromium chromium-driver`, or both on the PATH, in the same version",
+        package="chromium",
+    ),
+    "chromedriver": program(
+        "chromedriver",
+        "`apt-get install chromium chromium-driver`, or both on the PATH, in the same version",
+        package="chromium-driver",
+    ),
     "history": Need(
         "earlier commits of jobqueue",
         _history,

@@ -46,6 +46,10 @@ def test_the_wheel_has_everything_it_needs(empty_project: Project, tmp_path: Pat
     assert "jobqueue/py.typed" in names
     assert "jobqueue/_migrations/versions/0001_tables.py" in names
     assert "jobqueue/_migrations/versions/0003_history.py" in names
+    dashboard = PROJECT / "jobqueue" / "web" / "dashboard"
+    files = [path for room in ("static", "templates") for path in (dashboard / room).rglob("*.*")]
+    assert {str(path.relative_to(PROJECT)) for path in files} <= set(names)
+    assert len(files) > 20
     assert not [name for name in names if name.startswith(("tests", "migrations", "benchmarks"))]
     entry_points = next(installed.glob("*.dist-info/entry_points.txt")).read_text()
     assert "jobs = jobqueue.cli:main" in entry_points

@@ -1,4 +1,4 @@
-"""`jobqueue web`: it serves the REST API."""
+"""`jobqueue web`: it serves the dashboard and the REST API."""
 
 from __future__ import annotations
 
@@ -57,10 +57,12 @@ def web(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Serve the REST API.
+    """Serve the dashboard and the REST API.
 
-    Without --auth only this machine can reach it, and everybody on this machine may do everything.
-    Any other address needs --auth. The API is described at /api/openapi.json.
+    The dashboard is at /: open the address that is printed in a browser. Without --auth only this
+    machine can reach it, and everybody on this machine may do everything. Any other address needs
+    --auth. With --auth tokens the dashboard asks for a token of `jobs token create`, and shows and
+    does what its role may. The API is described at /api/openapi.json.
 
     \b
     Examples:

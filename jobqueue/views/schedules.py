@@ -69,6 +69,7 @@ class ScheduleView:
         zone: the time zone of its times.
         next_ticks: when it is enqueued next, the first few times; none unless it is active.
         last_jobs: the jobs of its last ticks, the latest one first.
+        missed_tick: the first tick that should have been enqueued by now, and was not.
     """
 
     record: ScheduleRecord
@@ -78,6 +79,7 @@ class ScheduleView:
     zone: str
     next_ticks: tuple[datetime, ...]
     last_jobs: tuple[TickJobView, ...] = ()
+    missed_tick: datetime | None = None
 
     @property
     def next_tick(self) -> datetime | None:
@@ -198,10 +200,11 @@ def _view(
     try:
         schedule = schedule_from(record.rule)
         due = tuple(_next_ticks(record, schedule, now)) if state == "active" else ()
+        missed = _missed_tick(record, schedule, now) if state == "active" else None
     except (InvalidJob, ArithmeticError, ValueError):
         # A newer release has declared it, or somebody wrote the row by hand.
         return ScheduleView(record, args, state, str(record.rule), "?", (), last)
-    return ScheduleView(record, args, state, schedule.expression, schedule.zone, due, last)
+    return ScheduleView(record, args, state, schedule.expression, schedule.zone, due, last, missed)
 
 
 def _next_ticks(record: ScheduleRecord, schedule: Schedule, now: datetime) -> Iterator[datetime]:
@@ -211,3 +214,9 @@ def _next_ticks(record: ScheduleRecord, schedule: Schedule, now: datetime) -> It
             return
         yield tick
         tick = next_tick(record, schedule, tick)
+
+
+def _missed_tick(record: ScheduleRecord, schedule: Schedule, now: datetime) -> datetime | None:
+    last = record.since if record.last_tick is None else max(record.since, record.last_tick)
+    tick = next_tick(record, schedule, last)
+    return tick if tick is not None and tick < now else None

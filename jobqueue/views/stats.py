@@ -57,8 +57,13 @@ def all_stats(
     return StatsView(
         {state: adapter.count_up_to(JobFilter(states=(state,)), most) for state in JobState},
         tuple(adapter.class_stats(age, until)),
-        _sums(minutes, lambda one: one.minute),
+        attempts_by_minute(minutes),
     )
+
+
+def attempts_by_minute(found: Iterable[StatOfMinute]) -> dict[datetime, Stat]:
+    """Return the attempts of all classes in each minute in which any ended, the oldest first."""
+    return _sums(found, lambda one: one.minute)
 
 
 def bucket_seconds() -> list[float]:

@@ -1,4 +1,6 @@
-"""The REST API: read, enqueue and change jobs over HTTP. It needs the extra `web`.
+"""The dashboard and the REST API: see, enqueue and change jobs over HTTP.
+
+They need the extra `web`:
 
     pip install jobqueue[web]
 
@@ -41,30 +43,35 @@ def app(
     *,
     queue: JobQueue | None = None,
     allowed_hosts: Collection[str] | None = None,
+    login_url: str | None = None,
 ) -> Application:
-    """Return the API as an ASGI application, to be served or mounted anywhere.
+    """Return the dashboard and the API as an ASGI application, to be served or mounted anywhere.
 
     Args:
         auth: a hook that is called with each request (a Starlette `Request`). It returns who sent
             it and what they may do: `("ann", "operate")`, where the role is none, read, operate or
             admin; or an `Access`; or None for somebody unknown. It may be `async def`. Without a
             hook everything is denied. `bearer_tokens()` makes one for the tokens of
-            `jobqueue token`.
+            `jobqueue token`; who gives such a token to the dashboard is logged in by a cookie.
         queue: the queue whose jobs are served; by default that of the default configuration.
         allowed_hosts: the names that the `Host` header may have, without a port; None for any.
+        login_url: where the dashboard sends somebody unknown, with the address to come back to as
+            `next`; without it, it shows a form that takes a token.
 
     Raises:
         ConfigurationError: the extra `web` is not installed.
     """
     try:
+        import jinja2  # noqa: F401
         import starlette  # noqa: F401
     except ImportError:
         raise ConfigurationError(
-            "the API needs the extra `web`, which is not installed: pip install 'jobqueue[web]'"
+            "the dashboard and the API need the extra `web`, which is not installed: "
+            "pip install 'jobqueue[web]'"
         ) from None
     from jobqueue.web.application import build
 
-    return build(auth, queue, allowed_hosts)
+    return build(auth, queue, allowed_hosts, login_url)
 
 
 def bearer_tokens(queue: JobQueue | None = None) -> TokenHook:

@@ -18,7 +18,14 @@ from jobqueue.app import JobQueue
 from jobqueue.web.access import NOBODY, Access, Auth, Scope, access_of
 from jobqueue.web.operations import ApiCall, Operation
 from jobqueue.web.problems import CRASHED, Problem, as_json, problem_of
-from jobqueue.web.request_reader import HANG_UP, TOO_SLOW, parsed_body, parsed_query, read_body
+from jobqueue.web.request_reader import (
+    HANG_UP,
+    JSON,
+    TOO_SLOW,
+    parsed_body,
+    parsed_query,
+    read_body,
+)
 from jobqueue.web.streams import Streams
 
 MOST_THREADS = 12
@@ -94,7 +101,7 @@ class Api:
 
     async def _answer(self, operation: Operation, request: Request) -> Response:
         access = await self._allowed(operation, request)
-        body = await self._body_of(request)
+        body = await self.body_of(request)
         call = ApiCall(
             request,
             self,
@@ -150,12 +157,16 @@ class Api:
             )
         raise Problem(403, f"{access.who} may not {operation.scope}")
 
-    async def _body_of(self, request: Request) -> bytes:
-        """Return the body, which has a time limit. GET and HEAD have none."""
+    async def body_of(self, request: Request, media_type: str = JSON) -> bytes:
+        """Return the body, which has a time limit. GET and HEAD have none.
+
+        Raises:
+            Problem: it is of another media type, too large or too slow, or the server ends.
+        """
         if request.method in {"GET", "HEAD"}:
             return NOTHING_SENT
         with self.streams.until_the_end(LAST_BODY_SECONDS), anyio.CancelScope() as silence:
-            return await read_body(request, silence)
+            return await read_body(request, silence, media_type)
         if self.streams.are_ending:
             raise Problem(503, ENDING, {"Retry-After": "1", **HANG_UP})
         raise Problem(408, TOO_SLOW, HANG_UP)

@@ -27,14 +27,16 @@ TOO_SLOW = (
     f"{BODY_SECONDS:g} s"
 )
 HANG_UP = {"Connection": "close"}
+JSON = "application/json"
 
 
-async def read_body(request: Request, silence: anyio.CancelScope) -> bytes:
-    """Return the body of a request, which has to be JSON, and not too large.
+async def read_body(request: Request, silence: anyio.CancelScope, media_type: str = JSON) -> bytes:
+    """Return the body of a request, which must not be too large.
 
     Args:
         request: the request.
         silence: the scope that is cancelled when nothing more comes, or not all of it in time.
+        media_type: the media type that it has to be of.
     """
     announced = request.headers.get("content-length", "")
     body, size = bytearray(), 0
@@ -49,8 +51,9 @@ async def read_body(request: Request, silence: anyio.CancelScope) -> bytes:
             break  # a shorter body is read to its end: only then can its sender read the answer
     if size > LONGEST_BODY:
         raise Problem(413, f"the body has more than {LONGEST_BODY:,} bytes")
-    if body and _media_type(request) != "application/json":
-        raise Problem(415, "the body has to be JSON, with Content-Type: application/json")
+    if body and _media_type(request) != media_type:
+        what = "JSON" if media_type == JSON else "a form"
+        raise Problem(415, f"the body has to be {what}, with Content-Type: {media_type}")
     return bytes(body)
 
 

@@ -17,6 +17,8 @@ from jobqueue.clock import ManualClock
 from jobqueue.records import NewJob
 from jobqueue.web import Access, Role, Scope
 from jobqueue.web.application import ALL_OPERATIONS
+from jobqueue.web.dashboard.forms import FORM_ACTIONS
+from jobqueue.web.dashboard.table import PAGES
 from jobqueue.web.operations import Operation
 from jobqueue.web.tokens import create_token
 from tests.web.conftest import by_header, client_of
@@ -65,7 +67,9 @@ def test_the_router_has_the_operations_and_nothing_else() -> None:
         for route in application.inner.routes
         for method in route.methods - {"HEAD"}
     }
-    assert routed == {(operation.method, path) for operation, path in PLACES}
+    pages = {("GET", page.path) for page in PAGES} | {("POST", form.path) for form in FORM_ACTIONS}
+    login = {("GET", "/static/{name}"), ("GET", "/login"), ("POST", "/login"), ("POST", "/logout")}
+    assert routed == {(operation.method, path) for operation, path in PLACES} | pages | login
 
 
 @pytest.mark.parametrize("who", [*WHO, None])

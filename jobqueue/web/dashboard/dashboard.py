@@ -1,0 +1,299 @@
+"""The dashboard: it checks access, answers pages, and does what their forms ask for."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from jobqueue import log
+from jobqueue.web.access import NOBODY, Access, Auth, Scope, access_of
+from jobqueue.web.api import DENIED, Api
+from jobqueue.web.dashboard import login
+from jobqueue.web.dashboard.forms import (
+    FORM_ACTIONS,
+    MEDIA_TYPE,
+    fields_of,
+    parsed_form,
+    sent_by_own_page,
+)
+from jobqueue.web.dashboard.fragments import Fragments
+from jobqueue.web.dashboard.readers import takes
+from jobqueue.web.dashboard.renderer import Urls, render
+from jobqueue.web.dashboard.rows import DashboardPage, FormAction
+from jobqueue.web.dashboard.static_files import answer_static
+from jobqueue.web.dashboard.table import PAGES, TABS
+from jobqueue.web.operations import ApiCall
+from jobqueue.web.problems import CRASHED, Problem, problem_of
+
+Answering = Callable[[Request], Awaitable[Response]]
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        *(f"{kind}-src 'self'" for kind in ("script", "style", "img", "connect")),
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+PAGE_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    # With no-referrer a browser would not say of a form either which site it comes from.
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Vary": "Accept, HX-Request",
+}
+FRAGMENT = "live"
+NOT_FROM_HERE = "only a page of this dashboard can send its forms; programs use the API"
+UNKNOWN_TOKEN = "this token is unknown, expired or revoked"  # noqa: S105 - a message
+BY_WORD = {action.word: action for action in FORM_ACTIONS}
+
+
+class Dashboard:
+    """The pages, and the changes that their forms ask for.
+
+    Args:
+        api: the API beside it, whose queue it shows.
+        auth: the hook that returns who sent a request; None denies everything.
+        login_url: where somebody unknown is sent to; None for a form that takes a token.
+    """
+
+    def __init__(self, api: Api, auth: Auth | None, login_url: str | None) -> None:
+        self._api = api
+        self._auth = auth
+        self._login_url = login_url
+        self._fragments = Fragments()
+
+    def routes(self, api_home: Answering) -> list[Route]:
+        """Return the routes of all pages and forms.
+
+        Args:
+            api_home: answers `/` to whoever does not ask for a page.
+        """
+        home, *others = PAGES
+
+        async def answer_home(request: Request) -> Response:
+            if not wants_page(request):
+                return await api_home(request)
+            return await self._answer_page(home, request)
+
+        return [
+            Route("/", answer_home, methods=["GET"]),
+            Route("/static/{name}", answer_static, methods=["GET"]),
+            Route("/login", self._guarded(self._ask_for_token), methods=["GET"]),
+            Route("/login", self._guarded(self._login), methods=["POST"]),
+            Route("/logout", self._guarded(self._logout), methods=["POST"]),
+            *(_route(page.path, self._answer_page, page, "GET") for page in others),
+            *(_route(action.path, self._answer_form, action, "POST") for action in FORM_ACTIONS),
+        ]
+
+    async def answer_nothing_here(self, request: Request) -> Response:
+        """Answer that there is no page at a path."""
+        detail = "there is no page at this address"
+        return await self._answer_error(Problem(404, detail), request)
+
+    # --- pages -----------------------------------------------------------------------------------
+
+    async def _answer_page(self, page: DashboardPage, request: Request) -> Response:
+        try:
+            access = await self._access_of(request)
+            if page.scope not in access.scopes:
+                return self._refusal(request, access, page.scope)
+            call = ApiCall(request, self._api, access, request.path_params)
+            content = await self._api.on_thread(self._content, page, call)
+        except Exception as error:  # noqa: BLE001 - every error is answered
+            return await self._answer_error(error, request)
+        return _html(content)
+
+    def _content(self, page: DashboardPage, call: ApiCall) -> bytes:
+        if call.request.headers.get("hx-request") != "true":
+            return self._rendered(page, call)
+        urls = _urls(call.request)
+        key = (urls.root, call.request.url.path, call.request.url.query, call.access.scopes)
+        return self._fragments.get(key, lambda: self._rendered(page, call, block=FRAGMENT))
+
+    def _rendered(self, page: DashboardPage, call: ApiCall, *, block: str | None = None) -> bytes:
+        begun = time.perf_counter()
+        shown = page.read(call)
+        seconds = time.perf_counter() - begun
+        context = self._context(call.request, call.access, page.tab)
+        return render(page.template, {**context, **shown, "read_seconds": seconds}, block=block)
+
+    def _context(self, request: Request, access: Access, tab: str = "") -> dict[str, Any]:
+        """Return what all templates need."""
+        query = request.url.query
+        return {
+            "url": _urls(request),
+            "tab": tab,
+            "tabs": TABS,
+            "access": access,
+            "may_operate": Scope.OPERATE in access.scopes,
+            "is_logged_in": login.COOKIE in request.cookies,
+            "said": _said(request.query_params),
+            "here": _urls(request)(_route_path(request)) + (f"?{query}" if query else ""),
+            "read_seconds": None,
+            "takes": takes,
+            "made_at": datetime.now(UTC),
+        }
+
+    # --- forms -----------------------------------------------------------------------------------
+
+    async def _answer_form(self, action: FormAction, request: Request) -> Response:
+        try:
+            if not sent_by_own_page(request):
+                raise Problem(403, NOT_FROM_HERE)
+            access = await self._access_of(request)
+            if action.scope not in access.scopes:
+                return self._refusal(request, access, action.scope)
+            fields = fields_of(await self._api.body_of(request, MEDIA_TYPE))
+            body = parsed_form(action, fields)
+            call = ApiCall(request, self._api, access, request.path_params, body=body)
+            await self._api.on_thread(action.handle, call)
+        except Exception as error:  # noqa: BLE001 - every error is answered
+            return await self._answer_error(error, request)
+        self._fragments.forget()
+        back = action.back.format_map(request.path_params)
+        asked = {"said": action.word, **{k: str(v) for k, v in request.path_params.items()}}
+        return _see(f"{_urls(request)(back)}?{urlencode(asked)}")
+
+    # --- who asks --------------------------------------------------------------------------------
+
+    async def _access_of(self, request: Request) -> Access:
+        if self._auth is None:
+            raise Problem(403, DENIED)
+        return await access_of(self._auth, login.with_login(request))
+
+    def _refusal(self, request: Request, access: Access, scope: Scope) -> Response:
+        """Answer somebody who may not do something: they are asked who they are, or refused."""
+        if access.who:
+            detail = f"{access.who} may not {scope}"
+            return self._error_page(request, access, Problem(403, detail))
+        if request.headers.get("hx-request") == "true":
+            return Response(status_code=401, headers={**PAGE_HEADERS, "HX-Refresh": "true"})
+        here = self._context(request, access)["here"] if request.method == "GET" else ""
+        if self._login_url is not None:
+            joint = "&" if "?" in self._login_url else "?"
+            return _see(f"{self._login_url}{joint}{urlencode({'next': here or '/'})}")
+        # A cookie that is SameSite=Strict is not sent when somebody follows a link of another
+        # site. Loading the page once more sends it.
+        again = request.headers.get("sec-fetch-site") == "cross-site" and bool(here)
+        return self._login_page(request, again=again)
+
+    def _login_page(self, request: Request, wrong: str = "", *, again: bool = False) -> Response:
+        root, context = _urls(request).root, self._context(request, NOBODY)
+        was_asked_for = request.method == "GET" and _route_path(request) == "/login"
+        shown = {"wrong": wrong, "again": again, "next": context["here"].removeprefix(root)}
+        if request.method != "GET" or was_asked_for:
+            shown["next"] = "/"
+        content = render("login.html", {**context, **shown})
+        if was_asked_for:
+            return _html(content)
+        return _html(content, 401, {"WWW-Authenticate": "Bearer"})
+
+    async def _ask_for_token(self, request: Request) -> Response:
+        return self._login_page(request)
+
+    async def _login(self, request: Request) -> Response:
+        if not sent_by_own_page(request):
+            raise Problem(403, NOT_FROM_HERE)
+        if self._auth is None:
+            raise Problem(403, DENIED)
+        fields = fields_of(await self._api.body_of(request, MEDIA_TYPE))
+        token = login.token_in(fields)
+        known = token and await access_of(self._auth, login.with_token(request, token))
+        if not token or not known or not known.who:
+            return self._login_page(request, UNKNOWN_TOKEN)
+        urls = _urls(request)
+        answer = _see(urls.root + login.next_path(fields.get("next", "/")))
+        login.remember(answer, request, token, urls.root)
+        return answer
+
+    async def _logout(self, request: Request) -> Response:
+        if not sent_by_own_page(request):
+            raise Problem(403, NOT_FROM_HERE)
+        urls = _urls(request)
+        answer = _see(urls("/"))
+        login.forget(answer, request, urls.root)
+        return answer
+
+    # --- errors ----------------------------------------------------------------------------------
+
+    def _guarded(self, answer: Answering) -> Answering:
+        async def guarded(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except Exception as error:  # noqa: BLE001 - every error is answered
+                return await self._answer_error(error, request)
+
+        return guarded
+
+    async def _answer_error(self, error: Exception, request: Request) -> Response:
+        """Answer an error by a page, and log it if the fault is here."""
+        problem, logger = problem_of(error), self._api.queue.logger
+        method, path = request.method, request.url.path
+        if problem is None:
+            log.request_crashed(logger, method, path, error)
+            problem = Problem(500, CRASHED)
+        elif problem.status == 503:
+            log.request_unanswered(logger, method, path, error)
+        try:
+            access = await self._access_of(request)
+        except Exception:  # noqa: BLE001 - it may be what has failed
+            access = NOBODY
+        return self._error_page(request, access, problem)
+
+    def _error_page(self, request: Request, access: Access, problem: Problem) -> Response:
+        title = HTTPStatus(problem.status).phrase
+        shown = {"title": title, "status": problem.status, "detail": problem.detail}
+        content = render("problem.html", {**self._context(request, access), **shown})
+        return _html(content, problem.status, problem.headers)
+
+
+def wants_page(request: Request) -> bool:
+    """Return whether a request asks for a page, as browsers do, rather than for JSON."""
+    return "text/html" in request.headers.get("accept", "")
+
+
+def _route(path: str, answer: Callable[[Any, Request], Any], what: Any, method: str) -> Route:
+    return Route(path, functools.partial(answer, what), methods=[method])
+
+
+def _urls(request: Request) -> Urls:
+    return Urls(request.scope.get("root_path", ""))
+
+
+def _route_path(request: Request) -> str:
+    path, root = request.scope["path"], request.scope.get("root_path", "").rstrip("/")
+    inside = path[len(root) :] if root and (path == root or path.startswith(f"{root}/")) else path
+    return str(inside) or "/"
+
+
+def _said(query: Mapping[str, str]) -> str | None:
+    """Return the sentence that says what a form has done. The URL has only a word for it."""
+    action = BY_WORD.get(query.get("said", ""))
+    if action is None:
+        return None
+    names = {name: query.get(name, "")[:100] for name in ("id", "name", "key")}
+    return action.said.format_map(names)
+
+
+def _see(url: str) -> Response:
+    """Send a browser on to another page, after a form."""
+    return RedirectResponse(url, 303, headers={"Cache-Control": "no-store"})
+
+
+def _html(content: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    answer = Response(content, status, media_type="text/html; charset=utf-8")
+    answer.headers.update({**PAGE_HEADERS, **(headers or {})})
+    return answer

@@ -1,0 +1,129 @@
+"""The changes that the forms of pages ask for. Most are done by the operations of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from pydantic import ValidationError
+from starlette.requests import Request
+
+from jobqueue.bulk import delete_some
+from jobqueue.errors import StateConflict
+from jobqueue.log.phrases import title_of
+from jobqueue.records import ActionKind, JobFilter, JobState
+from jobqueue.web import error_groups, jobs, models, queues, workers
+from jobqueue.web.dashboard.rows import FormAction
+from jobqueue.web.operations import ApiCall
+from jobqueue.web.problems import Problem
+
+MEDIA_TYPE = "application/x-www-form-urlencoded"
+MOST_FIELDS = 50
+
+
+def delete_job(call: ApiCall) -> None:
+    """Remove a job that does not run.
+
+    Raises:
+        StateConflict: it runs.
+    """
+    record = jobs.found(call)
+    states = tuple(state for state in JobState if state is not JobState.RUNNING)
+    where = JobFilter(ids=(record.id,), states=states)
+    if not delete_some(call.adapter, where, jobs.delete_reason(call), call.queue.ends):
+        raise StateConflict(
+            f"job {record.id} is {record.refresh().state}, and was not deleted; cancel it first"
+        )
+    call.act(ActionKind.DELETE, {"ids": [record.id]})
+    call.note("deleted", title_of(record), record.id)
+
+
+FORM_ACTIONS = (
+    FormAction(
+        "/jobs/{id:job_id}/retry",
+        jobs.retry,
+        "Job {id} is due now.",
+        "/jobs/{id}",
+        models.RetryBody,
+    ),
+    FormAction(
+        "/jobs/{id:job_id}/cancel",
+        jobs.cancel,
+        "Job {id} is cancelled, or asked to end if it runs.",
+        "/jobs/{id}",
+        models.CancelBody,
+    ),
+    FormAction("/jobs/{id:job_id}/delete", delete_job, "Job {id} is deleted.", "/jobs"),
+    FormAction(
+        "/queues/{name}/pause",
+        queues.pause,
+        "The queue {name} is paused.",
+        "/queues/{name}",
+        models.PauseBody,
+    ),
+    FormAction(
+        "/queues/{name}/resume", queues.resume, "The queue {name} is resumed.", "/queues/{name}"
+    ),
+    FormAction(
+        "/errors/{key}/mute",
+        error_groups.mute,
+        "These errors are muted until somebody reopens them.",
+        "/errors/{key}",
+    ),
+    FormAction(
+        "/errors/{key}/resolve",
+        error_groups.resolve,
+        "These errors are resolved. They are open again when they come back.",
+        "/errors/{key}",
+    ),
+    FormAction(
+        "/errors/{key}/reopen", error_groups.reopen, "These errors are open.", "/errors/{key}"
+    ),
+    FormAction(
+        "/workers/{id}/stacks",
+        workers.ask_for_stacks,
+        "The worker is asked. It answers within a few seconds.",
+        "/workers/{id}",
+    ),
+)
+
+
+def sent_by_own_page(request: Request) -> bool:
+    """Return whether a browser says that a page of this dashboard has sent a form.
+
+    What comes from other sites is refused before. This refuses what says nothing: since a cookie
+    may stand for a login, it has to be known that no other site sent it along.
+    """
+    site = request.headers.get("sec-fetch-site")
+    return site == "same-origin" if site is not None else "origin" in request.headers
+
+
+def fields_of(body: bytes) -> dict[str, str]:
+    """Return the fields of a form by their names; those that were left empty are left out.
+
+    Raises:
+        Problem: it is no form.
+    """
+    try:
+        found = parse_qs(body.decode("ascii"), max_num_fields=MOST_FIELDS, errors="strict")
+    except ValueError:
+        raise Problem(422, "this is no form that can be read") from None
+    return {name: values[-1].strip() for name, values in found.items() if values[-1].strip()}
+
+
+def parsed_form(action: FormAction, fields: Mapping[str, str]) -> Any:
+    """Return the fields of a form as the model of its action.
+
+    Raises:
+        Problem: they do not fit.
+    """
+    if action.body is None:
+        return None
+    known = {name: value for name, value in fields.items() if name in action.body.model_fields}
+    try:
+        return action.body.model_validate(known)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Problem(422, f"{where}: {first['msg']}") from None

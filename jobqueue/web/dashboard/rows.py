@@ -1,0 +1,57 @@
+"""The rows of the tables of the dashboard: a page, and what a form does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from jobqueue.web.access import Scope
+from jobqueue.web.operations import ApiCall
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardPage:
+    """A page that shows something.
+
+    Args:
+        path: its path, as Starlette writes it.
+        tab: the tab that it belongs to.
+        template: the name of its template.
+        read: returns what it shows; on a thread.
+        scope: the scope that it needs.
+    """
+
+    path: str
+    tab: str
+    template: str
+    read: Callable[[ApiCall], Mapping[str, Any]]
+    scope: Scope = Scope.READ
+
+
+@dataclass(frozen=True, slots=True)
+class FormAction:
+    """A change that a form of a page asks for.
+
+    Args:
+        path: the path that the form is sent to.
+        handle: does it, on a thread; most are those of the API.
+        said: a sentence that says on the next page what was done.
+        back: the path of the next page, with the values of `path`.
+        body: the model of the form.
+        scope: the scope that it needs.
+    """
+
+    path: str
+    handle: Callable[[ApiCall], Any]
+    said: str
+    back: str
+    body: type[BaseModel] | None = None
+    scope: Scope = Scope.OPERATE
+
+    @property
+    def word(self) -> str:
+        """The word that stands for it in the URL of the next page."""
+        return "-".join(part for part in self.path.split("/") if part and "{" not in part)
