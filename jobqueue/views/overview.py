@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ from jobqueue.records import (
     Stat,
 )
 from jobqueue.views.errors import ErrorGroupView, error_group_view
-from jobqueue.views.outlooks import Outlook, all_outlooks
+from jobqueue.views.outlooks import Outlook, all_outlooks, outlook_text
 from jobqueue.views.pauses import all_pauses
 from jobqueue.views.schedules import all_schedules
 from jobqueue.views.stats import attempts_by_minute
@@ -112,3 +112,8 @@ def queue_lines(adapter: Adapter, most: int) -> list[QueueLine]:
     depths = adapter.queue_depths(most)
     outlooks, pauses = all_outlooks(adapter, depths), all_pauses(adapter)
     return [QueueLine(d, outlooks[d.queue], pauses.get(d.queue)) for d in depths]
+
+
+def outlook_texts(lines: Iterable[QueueLine], now: datetime) -> dict[str, str]:
+    """Return for each queue when it will be empty, in words."""
+    return {line.depth.queue: outlook_text(line.outlook, now) for line in lines}

@@ -66,6 +66,23 @@ def attempts_by_minute(found: Iterable[StatOfMinute]) -> dict[datetime, Stat]:
     return _sums(found, lambda one: one.minute)
 
 
+def sum_of(stats: Iterable[Stat], name: str) -> Stat:
+    """Return the sum of statistics, of whatever classes and queues, under a name."""
+    total = Stat(name, name)
+    for stat in stats:
+        total = total.plus(stat)
+    return total
+
+
+def by_class(stats: Iterable[Stat]) -> dict[str, Stat]:
+    """Return the sum of each class of all queues."""
+    sums: dict[str, Stat] = {}
+    for stat in stats:
+        known = sums.get(stat.handler)
+        sums[stat.handler] = stat if known is None else known.plus(stat)
+    return sums
+
+
 def bucket_seconds() -> list[float]:
     """Return the longest duration of each bucket of a histogram; the last bucket has none."""
     return [bound.total_seconds() for bound in BUCKET_BOUNDS]

@@ -17,8 +17,7 @@ from jobqueue.clock import ManualClock
 from jobqueue.records import NewJob
 from jobqueue.web import Access, Role, Scope
 from jobqueue.web.application import ALL_OPERATIONS
-from jobqueue.web.dashboard.forms import FORM_ACTIONS
-from jobqueue.web.dashboard.table import PAGES
+from jobqueue.web.dashboard.table import FORM_ACTIONS, PAGES
 from jobqueue.web.operations import Operation
 from jobqueue.web.tokens import create_token
 from tests.web.conftest import by_header, client_of

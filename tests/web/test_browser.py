@@ -15,24 +15,22 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 import jobqueue.web
 from jobqueue import JobQueue
 from jobqueue.clock import ManualClock
 from jobqueue.records import JobState, NewJob
-from tests.needs import require
+from tests.web.browser import SIZES, browser, look, messages, wait_for
 from tests.web.conftest import served
 from tests.web.shop import Shop, shop
 from tests.web.test_dashboard import HOSTILE, paths_of
 
+__all__ = ["browser"]
 pytestmark = [
     pytest.mark.needs("chromium", "chromedriver"),
     pytest.mark.timeout(300),
 ]
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
-PATIENCE_SECONDS = 20
-SIZES = {"light": (1280, 900, "light"), "dark": (1280, 900, "dark"), "phone": (390, 844, "light")}
 RUN_AXE = """
 const done = arguments[arguments.length - 1];
 axe.run(document, {resultTypes: ["violations"]}).then(
@@ -40,20 +38,6 @@ axe.run(document, {resultTypes: ["violations"]}).then(
   (error) => done([["axe failed", String(error)]]),
 );
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = require("chromium")
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=require("chromedriver"))
-    driver = webdriver.Chrome(options=options, service=service)
-    driver.set_script_timeout(60)
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
@@ -70,26 +54,6 @@ def shown() -> Shop:
 
 def application(seen: Shop) -> Any:
     return jobqueue.web.app(lambda _: ("ann", "admin"), queue=JobQueue(seen.adapter))
-
-
-def messages(browser: webdriver.Chrome) -> list[str]:
-    """What is on the console since the last call, but for that a page was not found."""
-    found = [entry["message"] for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
-    return [text for text in found if "404 (Not Found)" not in text]
-
-
-def look(browser: webdriver.Chrome, size: str) -> None:
-    width, height, scheme = SIZES[size]
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-
-
-def wait_for(browser: webdriver.Chrome, script: str) -> None:
-    WebDriverWait(browser, PATIENCE_SECONDS, 0.05).until(
-        lambda driver: driver.execute_script(f"return {script}"), f"until {script}"
-    )
 
 
 def test_axe_and_the_console_have_nothing_to_say_in_light_dark_and_on_a_phone(

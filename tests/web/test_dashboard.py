@@ -32,10 +32,9 @@ from jobqueue.records import (
 from jobqueue.web import Role, bearer_tokens
 from jobqueue.web.access import Scope
 from jobqueue.web.dashboard.dashboard import POLICY
-from jobqueue.web.dashboard.forms import FORM_ACTIONS
 from jobqueue.web.dashboard.login import COOKIE
 from jobqueue.web.dashboard.static_files import FILES, hashed_name
-from jobqueue.web.dashboard.table import PAGES
+from jobqueue.web.dashboard.table import FORM_ACTIONS, PAGES
 from jobqueue.web.tokens import create_token
 from tests.web.conftest import by_header, client_of
 from tests.web.shop import CHARGE, WORKER, Shop, shop

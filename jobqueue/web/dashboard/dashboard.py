@@ -19,18 +19,17 @@ from jobqueue.web.access import NOBODY, Access, Auth, Scope, access_of
 from jobqueue.web.api import DENIED, Api
 from jobqueue.web.dashboard import login
 from jobqueue.web.dashboard.forms import (
-    FORM_ACTIONS,
     MEDIA_TYPE,
     fields_of,
     parsed_form,
     sent_by_own_page,
 )
 from jobqueue.web.dashboard.fragments import Fragments
-from jobqueue.web.dashboard.readers import takes
+from jobqueue.web.dashboard.pages.workers import takes
 from jobqueue.web.dashboard.renderer import Urls, render
 from jobqueue.web.dashboard.rows import DashboardPage, FormAction
 from jobqueue.web.dashboard.static_files import answer_static
-from jobqueue.web.dashboard.table import PAGES, TABS
+from jobqueue.web.dashboard.table import FORM_ACTIONS, PAGES, TABS
 from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import CRASHED, Problem, problem_of
 

@@ -9,84 +9,11 @@ from urllib.parse import parse_qs
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from jobqueue.bulk import delete_some
-from jobqueue.errors import StateConflict
-from jobqueue.log.phrases import title_of
-from jobqueue.records import ActionKind, JobFilter, JobState
-from jobqueue.web import error_groups, jobs, models, queues, workers
 from jobqueue.web.dashboard.rows import FormAction
-from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import Problem
 
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 MOST_FIELDS = 50
-
-
-def delete_job(call: ApiCall) -> None:
-    """Remove a job that does not run.
-
-    Raises:
-        StateConflict: it runs.
-    """
-    record = jobs.found(call)
-    states = tuple(state for state in JobState if state is not JobState.RUNNING)
-    where = JobFilter(ids=(record.id,), states=states)
-    if not delete_some(call.adapter, where, jobs.delete_reason(call), call.queue.ends):
-        raise StateConflict(
-            f"job {record.id} is {record.refresh().state}, and was not deleted; cancel it first"
-        )
-    call.act(ActionKind.DELETE, {"ids": [record.id]})
-    call.note("deleted", title_of(record), record.id)
-
-
-FORM_ACTIONS = (
-    FormAction(
-        "/jobs/{id:job_id}/retry",
-        jobs.retry,
-        "Job {id} is due now.",
-        "/jobs/{id}",
-        models.RetryBody,
-    ),
-    FormAction(
-        "/jobs/{id:job_id}/cancel",
-        jobs.cancel,
-        "Job {id} is cancelled, or asked to end if it runs.",
-        "/jobs/{id}",
-        models.CancelBody,
-    ),
-    FormAction("/jobs/{id:job_id}/delete", delete_job, "Job {id} is deleted.", "/jobs"),
-    FormAction(
-        "/queues/{name}/pause",
-        queues.pause,
-        "The queue {name} is paused.",
-        "/queues/{name}",
-        models.PauseBody,
-    ),
-    FormAction(
-        "/queues/{name}/resume", queues.resume, "The queue {name} is resumed.", "/queues/{name}"
-    ),
-    FormAction(
-        "/errors/{key}/mute",
-        error_groups.mute,
-        "These errors are muted until somebody reopens them.",
-        "/errors/{key}",
-    ),
-    FormAction(
-        "/errors/{key}/resolve",
-        error_groups.resolve,
-        "These errors are resolved. They are open again when they come back.",
-        "/errors/{key}",
-    ),
-    FormAction(
-        "/errors/{key}/reopen", error_groups.reopen, "These errors are open.", "/errors/{key}"
-    ),
-    FormAction(
-        "/workers/{id}/stacks",
-        workers.ask_for_stacks,
-        "The worker is asked. It answers within a few seconds.",
-        "/workers/{id}",
-    ),
-)
 
 
 def sent_by_own_page(request: Request) -> bool:

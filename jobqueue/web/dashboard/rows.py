@@ -11,6 +11,9 @@ from pydantic import BaseModel
 from jobqueue.web.access import Scope
 from jobqueue.web.operations import ApiCall
 
+Shown = Mapping[str, Any]
+"""What a template is given."""
+
 
 @dataclass(frozen=True, slots=True)
 class DashboardPage:
@@ -27,7 +30,7 @@ class DashboardPage:
     path: str
     tab: str
     template: str
-    read: Callable[[ApiCall], Mapping[str, Any]]
+    read: Callable[[ApiCall], Shown]
     scope: Scope = Scope.READ
 
 

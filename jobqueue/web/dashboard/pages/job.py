@@ -1,0 +1,71 @@
+"""The page of a job, and what can be done with it."""
+
+from __future__ import annotations
+
+from jobqueue.bulk import delete_some
+from jobqueue.errors import StateConflict
+from jobqueue.log.phrases import title_of
+from jobqueue.records import ActionKind, JobFilter, JobState
+from jobqueue.views.jobs import hides_unknown, job_view
+from jobqueue.views.timelines import timeline_of
+from jobqueue.views.tracebacks import error_text_of
+from jobqueue.web import jobs as api_jobs
+from jobqueue.web import models
+from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown
+from jobqueue.web.operations import ApiCall
+
+
+def job_page(call: ApiCall) -> Shown:
+    """Return everything about a job."""
+    record = api_jobs.found(call)
+    now = call.adapter.now()
+    last_error = None if record.last_error is None else error_text_of(record.last_error)
+    return {
+        "now": now,
+        "job": job_view(record),
+        "hides_unknown": hides_unknown(record),
+        "timeline": timeline_of(record, call.adapter.attempts(record.id), now),
+        "last_error": last_error,
+        "can": {
+            "retry": record.state in {JobState.READY, JobState.FAILED, JobState.CANCELLED},
+            "cancel": record.state in {JobState.READY, JobState.RUNNING},
+            "delete": record.state is not JobState.RUNNING,
+        },
+    }
+
+
+def delete_job(call: ApiCall) -> None:
+    """Remove a job that does not run.
+
+    Raises:
+        StateConflict: it runs.
+    """
+    record = api_jobs.found(call)
+    states = tuple(state for state in JobState if state is not JobState.RUNNING)
+    where = JobFilter(ids=(record.id,), states=states)
+    if not delete_some(call.adapter, where, api_jobs.delete_reason(call), call.queue.ends):
+        raise StateConflict(
+            f"job {record.id} is {record.refresh().state}, and was not deleted; cancel it first"
+        )
+    call.act(ActionKind.DELETE, {"ids": [record.id]})
+    call.note("deleted", title_of(record), record.id)
+
+
+PAGES = (DashboardPage("/jobs/{id:job_id}", "Jobs", "job.html", job_page),)
+FORM_ACTIONS = (
+    FormAction(
+        "/jobs/{id:job_id}/retry",
+        api_jobs.retry,
+        "Job {id} is due now.",
+        "/jobs/{id}",
+        models.RetryBody,
+    ),
+    FormAction(
+        "/jobs/{id:job_id}/cancel",
+        api_jobs.cancel,
+        "Job {id} is cancelled, or asked to end if it runs.",
+        "/jobs/{id}",
+        models.CancelBody,
+    ),
+    FormAction("/jobs/{id:job_id}/delete", delete_job, "Job {id} is deleted.", "/jobs"),
+)
