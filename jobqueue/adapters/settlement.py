@@ -277,7 +277,7 @@ def _ended(outcome: Retried | Failed) -> AttemptOutcome:
     return AttemptOutcome.TIMED_OUT if outcome.timed_out else AttemptOutcome.FAILED
 
 
-def _key_of(outcome: Outcome) -> str | None:
+def _key_of(outcome: Retried | Failed) -> str | None:
     return None if outcome.error_group is None else outcome.error_group.key
 
 

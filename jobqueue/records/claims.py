@@ -69,14 +69,12 @@ class ClaimedJob:
 class Outcome:
     """The end of a claimed job's attempt: one of the subclasses below.
 
-    `progress` is the last progress that the job reported, as JSON. `error_group` is the group of
-    the error that the attempt ended with.
+    `progress` is the last progress that the job reported, as JSON.
     """
 
     job: ClaimedJob
     run_time: timedelta = NO_DELAY
     progress: str | None = field(default=None, kw_only=True)
-    error_group: ErrorGroup | None = field(default=None, kw_only=True)
 
 
 @record
@@ -101,25 +99,28 @@ class Committed(Succeeded):
 class Retried(Outcome):
     """The job is attempted again after `delay`. With `refund` the last attempt does not count.
 
-    With `timed_out` it took longer than it may.
+    With `timed_out` it took longer than it may. `error_group` is the group of its error.
     """
 
     error: str = ""
     delay: timedelta = NO_DELAY
     refund: bool = False
     timed_out: bool = field(default=False, kw_only=True)
+    error_group: ErrorGroup | None = field(default=None, kw_only=True)
 
 
 @record
 class Failed(Outcome):
     """The job has no attempts left, or cannot be performed. The row is removed unless `keep`.
 
-    With `timed_out` its last attempt took longer than it may.
+    With `timed_out` its last attempt took longer than it may. `error_group` is the group of its
+    error.
     """
 
     error: str = ""
     keep: bool = True
     timed_out: bool = field(default=False, kw_only=True)
+    error_group: ErrorGroup | None = field(default=None, kw_only=True)
 
 
 @record

@@ -381,8 +381,19 @@ def claimed_jobs(token: int, rows: Sequence[Any]) -> list[ClaimedJob]:
     locked_at = rows[0][-1].astimezone(UTC)
     return [
         ClaimedJob(
-            *(a, token, b, c, d, e, f, g, h),
-            *(run_at.astimezone(UTC), at.astimezone(UTC), locked_at, meta),
+            a,
+            token,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            h,
+            run_at.astimezone(UTC),
+            at.astimezone(UTC),
+            locked_at,
+            meta,
         )
         for a, b, c, d, e, f, g, h, run_at, at, meta, _ in rows
     ]

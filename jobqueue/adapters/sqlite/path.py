@@ -359,8 +359,19 @@ def claimed_jobs(token: int, now: str, rows: Sequence[Any]) -> list[ClaimedJob]:
     try:
         return [
             ClaimedJob(
-                *(a, token, b, c, d, e, f, g, h),
-                *(read(run_at + "Z"), read(created_at + "Z"), locked_at, meta),
+                a,
+                token,
+                b,
+                c,
+                d,
+                e,
+                f,
+                g,
+                h,
+                read(run_at + "Z"),
+                read(created_at + "Z"),
+                locked_at,
+                meta,
             )
             for a, b, c, d, e, f, g, h, run_at, created_at, meta in rows
         ]
