@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
@@ -378,7 +378,7 @@ def claimed_jobs(token: int, rows: Sequence[Any]) -> list[ClaimedJob]:
     """The jobs in the rows of a claim, all of them locked at the same moment."""
     if not rows:
         return []
-    locked_at = rows[0][-1].astimezone(UTC)
+    locked_at = datetime.fromtimestamp(rows[0][-1], UTC)
     return [
         ClaimedJob(
             a,
@@ -390,12 +390,12 @@ def claimed_jobs(token: int, rows: Sequence[Any]) -> list[ClaimedJob]:
             f,
             g,
             h,
-            run_at.astimezone(UTC),
-            at.astimezone(UTC),
+            due := run_at.astimezone(UTC),
+            due if created_at is None else created_at.astimezone(UTC),
             locked_at,
             meta,
         )
-        for a, b, c, d, e, f, g, h, run_at, at, meta, _ in rows
+        for a, b, c, d, e, f, g, h, run_at, created_at, meta, _ in rows
     ]
 
 

@@ -368,8 +368,8 @@ def claimed_jobs(token: int, now: str, rows: Sequence[Any]) -> list[ClaimedJob]:
                 f,
                 g,
                 h,
-                read(run_at + "Z"),
-                read(created_at + "Z"),
+                due := read(run_at + "Z"),
+                due if created_at == run_at else read(created_at + "Z"),
                 locked_at,
                 meta,
             )
