@@ -12,15 +12,18 @@ LOWEST_TESTS := tests/adapters/test_[cemst]*.py tests/cli tests/web tests/test_a
 export PEOPLE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test apart lowest mutants anyorder lint check format bench chaos docs lock clean
+.PHONY: help setup demo demo-web test apart lowest mutants anyorder lint check format bench chaos docs lock clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## only set up what the others set up by themselves
 
 demo: $(READY) ## sign people up, and send them real mail in background jobs (PEOPLE=your.csv)
 	@$(BIN)/python examples/signup/demo.py
+
+demo-web: $(READY) ## a shop at work, and the dashboard on it, until Ctrl-C (PORT=8787)
+	@$(BIN)/python examples/shop/demo.py
 
 test: $(READY) ## the suite, against memory, SQLite and a real PostgreSQL
 	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
@@ -46,6 +49,7 @@ lint: $(READY) ## formatting, lint, types, and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	cd examples/signup && $(abspath $(BIN))/mypy --config-file ../../pyproject.toml *.py
+	cd examples/shop && $(abspath $(BIN))/mypy --config-file ../../pyproject.toml *.py
 	$(BIN)/lint-imports --no-cache
 
 check: lint test apart ## everything that CI checks
