@@ -1,7 +1,8 @@
 """The ticker, which enqueues recurring jobs when their time comes.
 
-Every supervisor has a `Ticker`, and so has a worker without a supervisor. There is no leader: the
-first ticker enqueues a tick, in a transaction that only one ticker can commit.
+Every supervisor has a `Ticker`, and so has a worker without a supervisor, or with a hook that is
+called for what is enqueued. There is no leader: the first ticker enqueues a tick, in a transaction
+that only one ticker can commit.
 
 The `schedule` of a class is declared to the database when a worker with that code starts. From then
 on the row counts, for all machines alike. A ticker looks after the schedules that its own living

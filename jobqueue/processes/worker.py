@@ -68,7 +68,9 @@ def run_supervised_worker(
     lease_seconds, logger = settings.lease.total_seconds(), default_configuration.logger
     lease = SuspendedLease(adapter, plan.worker_id, lease_seconds, logger)
     read_from_supervisor(plan.wake_fd, worker, lease.keep, logger)
-    ready = WorkerMessage(Stage.READY, tuple(schedules_in(registry, adapter)))
+    # A supervisor has not imported the application, and enqueues recurring jobs without its hooks.
+    left_to_supervisor = () if worker.has_hooks_of_ticks else schedules_in(registry, adapter)
+    ready = WorkerMessage(Stage.READY, tuple(left_to_supervisor))
     on_ready = partial(line.say, ready)
     title = f"jobs worker {plan.name}"
     return run_child(worker, title, on_ready, lambda: slots.is_asked_to_end)

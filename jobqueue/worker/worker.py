@@ -171,8 +171,7 @@ class Worker:
             DatabaseError: the database cannot be worked with. One that only does not answer for
                 a while is waited for.
         """
-        ticks = self._keeps_lease and not self._until_idle
-        schedules = schedules_in(self._registry, self._adapter) if ticks else []
+        schedules = schedules_in(self._registry, self._adapter) if self._ticks else []
         with ExitStack() as started:
             self._start_services(started, schedules)
             log.worker_ready(self._logger, self.id, self._settings.queues)
@@ -182,6 +181,16 @@ class Worker:
         if self._pump_error is not None:
             raise self._pump_error
         return self._reporter.tally
+
+    @property
+    def _ticks(self) -> bool:
+        """Whether this worker enqueues recurring jobs, and not its supervisor."""
+        return not self._until_idle and (self._keeps_lease or self.has_hooks_of_ticks)
+
+    @property
+    def has_hooks_of_ticks(self) -> bool:
+        """Whether the application has a hook for what is enqueued, which a supervisor has not."""
+        return self._observers.has("before_enqueue")
 
     def _start_services(self, started: ExitStack, schedules: Sequence[NewSchedule]) -> None:
         """Start all services. They are stopped in reverse order, also when one cannot be started:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 
@@ -67,6 +68,44 @@ def test_two_hosts_enqueue_each_tick_once(
     first.send(signal.SIGKILL)
     wait_for(lambda: len(seconds_of_ticks(database)) >= 7, "ticks of the other")
     stop(second)
+    found = sorted(seconds_of_ticks(database))
+    assert found == [found[0] + n for n in range(len(found))]
+
+
+HOOKED = """
+    from jobqueue import Every, Hooks, Job, configure
+
+
+    class Tick(Job):
+        keep_succeeded = True
+        schedule = Every(seconds=1)
+
+        def perform(self) -> None:
+            pass
+
+
+    class Tenants(Hooks):
+        def before_enqueue(self, job, args, meta):
+            meta["tenant"] = "acme"
+
+
+    configure(hooks=[Tenants()])
+"""
+
+
+def test_hooks_add_to_the_meta_of_ticks_under_a_supervisor_too(
+    slow_project: Project, database: Adapter, start: Start, wait_for: WaitFor
+) -> None:
+    slow_project.write("jobs.py", HOOKED)
+    running = start("work", "-n", "2", *QUICK)
+    wait_for(lambda: len(seconds_of_ticks(database)) >= 3, "ticks")
+    worker = database.workers()[0]
+    os.kill(worker.pid, signal.SIGKILL)
+    known = len(seconds_of_ticks(database))
+    wait_for(lambda: len(seconds_of_ticks(database)) >= known + 3, "ticks after a crash")
+    stop(running)
+    records = database.list_jobs(JobFilter(), 1000)
+    assert {json.dumps(record.meta) for record in records} == {'{"tenant": "acme"}'}
     found = sorted(seconds_of_ticks(database))
     assert found == [found[0] + n for n in range(len(found))]
 
