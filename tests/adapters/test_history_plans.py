@@ -77,6 +77,8 @@ READS: dict[str, tuple[Read, int]] = {
         lambda adapter: adapter.actions(ActionFilter(before_id=9_000), SHOWN),
         SHOWN + 1,
     ),
+    "running jobs": (lambda adapter: adapter.running_jobs(1_000), 10),
+    "jobs whose worker is gone": (lambda adapter: adapter.orphaned_workers(), 10),
     "workers that have ended": (lambda adapter: adapter.ended_workers(20), 20),
 }
 each_read = pytest.mark.parametrize("name", READS)

@@ -38,6 +38,7 @@ class SqlAdapter(ComposedAdapter):
         wakeups: the database's own wake-ups.
         leases: the database's own leases.
         schema: the database's own schema.
+        reads: the database's own reads of jobs; None for those of any SQL database.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class SqlAdapter(ComposedAdapter):
         wakeups: SqlWakeups,
         leases: SqlLeases,
         schema: SqlSchema,
+        reads: SqlReads | None = None,
     ) -> None:
         super().__init__(
             Roles(
@@ -58,7 +60,7 @@ class SqlAdapter(ComposedAdapter):
                 leases=leases,
                 roster=SqlRoster(parts),
                 stacks=SqlStacks(parts),
-                reads=SqlReads(parts),
+                reads=reads or SqlReads(parts),
                 attempts=SqlAttempts(parts),
                 control=SqlControl(parts),
                 actions=SqlActions(parts),

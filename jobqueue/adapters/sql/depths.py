@@ -7,7 +7,7 @@ only so many jobs are looked at.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,39 +21,60 @@ MOST_LANES = 1_000
 MOST_ROWS = 40_000
 FEWEST_OF_A_LANE = 100
 
-_LANES = """
+FIRST = """(SELECT job.id FROM {{schema}}.background_jobs AS job
+            WHERE job.state = 'ready' AND {condition}
+            ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT 1)"""
+
+
+@dataclass(frozen=True, slots=True)
+class DepthQueries:
+    """The statements that find the lanes, and count the jobs in each."""
+
+    count_lanes: Named
+    lanes: Named
+
+    @classmethod
+    def of(cls, following: str, due: str, later: str) -> DepthQueries:
+        """Return the statements for a database.
+
+        Args:
+            following: the id of the first job of the lane after that of `head`.
+            due: the condition for those jobs of the lane of `head` that are due.
+            later: the condition for those that are due later.
+        """
+        lanes = f"""
 WITH RECURSIVE lanes (id, number) AS (
-    SELECT (SELECT job.id FROM {schema}.background_jobs AS job WHERE job.state = 'ready'
-            ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT 1), 1
+    SELECT {FIRST.format(condition="true")}, 1
     UNION ALL
-    SELECT (SELECT job.id FROM {schema}.background_jobs AS job
-            WHERE job.state = 'ready' AND (job.queue, job.priority) > (head.queue, head.priority)
-            ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT 1), lanes.number + 1
-    FROM lanes JOIN {schema}.background_jobs AS head ON head.id = lanes.id
+    SELECT {following}, lanes.number + 1
+    FROM lanes JOIN {{schema}}.background_jobs AS head ON head.id = lanes.id
     WHERE lanes.number < :most_lanes
-)"""
-COUNT_LANES = Named(f"{_LANES} SELECT count(id) FROM lanes")  # noqa: S608 - of constants
-
-# Compared as rows, so that no index but that of the queues has the order.
-_COUNT = """(SELECT count(*) FROM (
-    SELECT job.id FROM {{schema}}.background_jobs AS job
-    WHERE job.state = 'ready' AND {of_lane}
-    ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT :most) AS counted)"""
-_DUE = _COUNT.format(
-    of_lane="""(job.queue, job.priority) >= (head.queue, head.priority)
-      AND (job.queue, job.priority, job.run_at) <= (head.queue, head.priority, :now)"""
-)
-_LATER = _COUNT.format(
-    of_lane="""(job.queue, job.priority, job.run_at) > (head.queue, head.priority, :now)
-      AND (job.queue, job.priority) <= (head.queue, head.priority)"""
-)
-
-LANES = Named(
-    f"""{_LANES}
-SELECT head.queue, head.run_at AS oldest, {_DUE} AS due, {_LATER} AS later
+)"""  # noqa: S608 - of constants
+        counts = (
+            f"""(SELECT count(*) FROM (
+    SELECT job.id FROM {{schema}}.background_jobs AS job WHERE job.state = 'ready' AND {of_lane}
+    ORDER BY job.queue, job.priority, job.run_at, job.id LIMIT :most) AS counted) AS {name}"""  # noqa: S608
+            for name, of_lane in (("due", due), ("later", later))
+        )
+        return cls(
+            Named(f"{lanes} SELECT count(id) FROM lanes"),  # noqa: S608 - of constants
+            Named(
+                f"""{lanes}
+SELECT head.queue, head.run_at AS oldest, {", ".join(counts)}
 FROM lanes JOIN {{schema}}.background_jobs AS head ON head.id = lanes.id
 """,  # noqa: S608 - of constants
-    bindparam("now", type_=UtcDateTime),
+                bindparam("now", type_=UtcDateTime),
+            ),
+        )
+
+
+# Compared as rows, so that no index but that of the queues has the order.
+BY_ROWS = DepthQueries.of(
+    following=FIRST.format(condition="(job.queue, job.priority) > (head.queue, head.priority)"),
+    due="""(job.queue, job.priority) >= (head.queue, head.priority)
+      AND (job.queue, job.priority, job.run_at) <= (head.queue, head.priority, :now)""",
+    later="""(job.queue, job.priority, job.run_at) > (head.queue, head.priority, :now)
+      AND (job.queue, job.priority) <= (head.queue, head.priority)""",
 )
 
 # Of more lanes than that, the jobs that come first in the index.
@@ -78,11 +99,11 @@ SELECT running.queue, count(*) FROM (
 
 
 def capped_depths(
-    connection: Connection, now: datetime, paused: set[str], most: int
+    connection: Connection, statements: DepthQueries, now: datetime, paused: set[str], most: int
 ) -> list[QueueDepth]:
     """The depth of each queue, counting at most `most` jobs of each lane."""
     limits = {"most_lanes": MOST_LANES}
-    lanes = connection.execute(COUNT_LANES.on(connection), limits).scalar_one()
+    lanes = connection.execute(statements.count_lanes.on(connection), limits).scalar_one()
     each = min(most, max(FEWEST_OF_A_LANE, max(MOST_ROWS, most) // max(lanes, 1)))
     cut = lanes >= MOST_LANES
     if cut:
@@ -92,7 +113,7 @@ def capped_depths(
         ).all()
     else:
         counted = connection.execute(
-            LANES.on(connection), limits | {"now": now, "most": each + 1}
+            statements.lanes.on(connection), limits | {"now": now, "most": each + 1}
         ).all()
     running = connection.execute(RUNNING.on(connection), {"most": most + 1}).all()
     depths = {name: _empty(name) for name in paused}

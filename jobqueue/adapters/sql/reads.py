@@ -8,7 +8,7 @@ from datetime import datetime
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.database import FOR_EVER
-from jobqueue.adapters.sql.depths import capped_depths
+from jobqueue.adapters.sql.depths import BY_ROWS, capped_depths
 from jobqueue.adapters.sql.pages import Pages
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
 from jobqueue.records import Count, JobFilter, JobState, Page, QueueDepth
@@ -17,6 +17,8 @@ from jobqueue.stored import StoredJob, kept_by
 
 class SqlReads(SqlRole, ReadsRole):
     """The reads of jobs in a SQL database."""
+
+    depth_queries = BY_ROWS
 
     def __init__(self, parts: SqlParts) -> None:
         super().__init__(parts)
@@ -53,7 +55,9 @@ class SqlReads(SqlRole, ReadsRole):
     def queue_depths(self, most: int | None = None) -> list[QueueDepth]:
         paused = self.database.read(queries.paused_queues)
         if most is not None:
-            return self.database.look(lambda c: capped_depths(c, self.time.read(c), paused, most))
+            return self.database.look(
+                lambda c: capped_depths(c, self.depth_queries, self.time.read(c), paused, most)
+            )
         query = queries.depths_query(self.time.now())
         rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=FOR_EVER)
         return queries.queue_depths(rows, paused)

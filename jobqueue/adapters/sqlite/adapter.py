@@ -8,6 +8,7 @@ from jobqueue.adapters.sql.role import SqlParts
 from jobqueue.adapters.sqlite.database import open_database
 from jobqueue.adapters.sqlite.leases import SqliteLeases
 from jobqueue.adapters.sqlite.path import SqlitePath
+from jobqueue.adapters.sqlite.reads import SqliteReads
 from jobqueue.adapters.sqlite.schema import SqliteSchema
 from jobqueue.adapters.sqlite.sessions import SqliteSessions
 from jobqueue.adapters.sqlite.time import SqliteTime
@@ -44,4 +45,5 @@ class SqliteAdapter(SqlAdapter):
             wakeups=SqliteWakeups(parts),
             leases=SqliteLeases(parts),
             schema=SqliteSchema(parts),
+            reads=SqliteReads(parts),
         )
