@@ -21,6 +21,7 @@ from jobqueue.adapters.sql.adapter import SqlAdapter
 from jobqueue.web import Role
 
 TIMES = 5
+DAYS_KEPT = 90
 QUERIES = (
     "",
     "state:failed",
@@ -74,6 +75,8 @@ def main() -> None:
     if given.what == "fill":
         sizes = Sizes(jobs=given.jobs)
         adapter.database.write(lambda connection: fill(connection, sizes), answer_seconds=None)
+        for _ in range(DAYS_KEPT):  # as workers do by and by
+            adapter.roll_up_stats(1)
     else:
         _time(adapter)
     adapter.close()
