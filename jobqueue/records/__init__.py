@@ -74,7 +74,7 @@ from jobqueue.records.jobs import (
     NewJob,
     UsedKey,
 )
-from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, Page, QueueDepth
+from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, LaneDepth, Page, QueueDepth
 from jobqueue.records.queues import LONGEST_PAUSE_TEXT, UNTIL_RESUMED, Pause, PausedQueue
 from jobqueue.records.samples import Sample, SampledDepth
 from jobqueue.records.schedules import (
@@ -169,6 +169,7 @@ __all__ = [
     "JobRecord",
     "JobState",
     "JsonValue",
+    "LaneDepth",
     "NewAction",
     "NewErrors",
     "NewJob",
