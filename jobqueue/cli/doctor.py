@@ -342,6 +342,9 @@ def _database_pairs(findings: Findings) -> list[tuple[str, str]]:
 
 
 def _health_pairs(facts: Mapping[str, Any], now: datetime) -> list[tuple[str, str]]:
+    if "bytes" in facts and "live_rows" not in facts:
+        free = facts["free_bytes"]
+        return [("file", f"{facts['bytes']:,} bytes, of which {free:,} are free")]
     if not facts:
         return []
     vacuumed, oldest = facts["last_autovacuum"], facts["oldest_snapshot"]

@@ -48,7 +48,7 @@ from jobqueue.records.errors import (
     NewErrors,
 )
 from jobqueue.records.filter_json import filter_from_json, filter_to_json
-from jobqueue.records.health import Ailment, Health, SchemaStatus
+from jobqueue.records.health import Ailment, Health, SchemaStatus, TableSize
 from jobqueue.records.histograms import (
     BUCKET_BOUNDS,
     NO_DURATIONS,
@@ -192,6 +192,7 @@ __all__ = [
     "Stat",
     "StatOfMinute",
     "Succeeded",
+    "TableSize",
     "TickJob",
     "TickSpan",
     "TokenRecord",
