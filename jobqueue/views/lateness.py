@@ -31,6 +31,7 @@ from jobqueue.views.workers import WorkerView, all_workers
 
 MOST_COUNTED = 10_000
 MOST_LEFT = 5
+NO_REASON = "No reason was found: a worker should take it within seconds."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +41,37 @@ class Lateness:
     Args:
         queue: the name of the queue.
         job_id: the id of the job; None if it is about the queue.
-        summary: a sentence that says it in short.
+        state: a sentence that says for how long it has waited, or what it does instead.
         reasons: all possible reasons, those that hold first; empty for a job that does not wait.
         is_known: whether there is any trace of the queue.
+        is_waiting: whether a job is due and waits for a worker.
     """
 
     queue: str
     job_id: int | None
-    summary: str
+    state: str
     reasons: tuple[Reason, ...]
     is_known: bool = True
+    is_waiting: bool = False
 
     @property
     def holding(self) -> list[Reason]:
         """The reasons that hold."""
         return [reason for reason in self.reasons if reason.holds]
+
+    @property
+    def verdict(self) -> str:
+        """The first reason that holds, in a sentence; empty if it does not wait for a worker."""
+        holding = self.holding
+        if holding:
+            more = f" ({len(holding) - 1} more below)" if len(holding) > 1 else ""
+            return f"{holding[0].evidence}{more}"
+        return NO_REASON if self.is_waiting else ""
+
+    @property
+    def summary(self) -> str:
+        """All of it in short."""
+        return f"{self.state} {self.verdict}".rstrip()
 
     def facts(self) -> dict[str, Any]:
         """Return all of it by name, as the JSON of the command and of the API has it."""
@@ -75,8 +92,9 @@ def why_queue_is_late(adapter: Adapter, name: str) -> Lateness:
         found.depth in depths or any(name in (w.record.queues or ()) for w in found.workers)
     )
     if not is_known:
-        return Lateness(name, None, _no_such_queue(name, depths), reasons, is_known=False)
-    return Lateness(name, None, _summary_of_queue(found.depth, reasons), reasons)
+        return Lateness(name, None, _no_such_queue(name, depths), (), is_known=False)
+    is_waiting = bool(found.depth.due)
+    return Lateness(name, None, _state_of_queue(found.depth), reasons, is_waiting=is_waiting)
 
 
 def why_job_is_late(adapter: Adapter, job: JobRecord) -> Lateness:
@@ -87,7 +105,8 @@ def why_job_is_late(adapter: Adapter, job: JobRecord) -> Lateness:
     depths = adapter.queue_depths(MOST_COUNTED)
     found = _circumstances(adapter, job.queue, depths, job)
     reasons = reasons_in(found)
-    return Lateness(job.queue, job.id, _summary_of_job(job, now, reasons), reasons)
+    is_waiting = job.run_at <= now
+    return Lateness(job.queue, job.id, _state_of_job(job, now), reasons, is_waiting=is_waiting)
 
 
 # --- what is read --------------------------------------------------------------------------------
@@ -147,29 +166,20 @@ def _ailments(adapter: Adapter) -> tuple[Sequence[Ailment], str]:
 # --- in short ------------------------------------------------------------------------------------
 
 
-def _summary_of_queue(depth: QueueDepth, reasons: Sequence[Reason]) -> str:
+def _state_of_queue(depth: QueueDepth) -> str:
     if not depth.due and not depth.later:
         return f"No job waits in the queue {depth.queue}."
     if not depth.due:
         return f"No job is due in the queue {depth.queue}; {depth.later:,} are for later."
     age = duration(depth.oldest_age.total_seconds())
-    what = f"The oldest due job of the queue {depth.queue} has waited for {age}."
-    return f"{what} {_verdict(reasons)}"
+    return f"The oldest due job of the queue {depth.queue} has waited for {age}."
 
 
-def _summary_of_job(job: JobRecord, now: datetime, reasons: Sequence[Reason]) -> str:
+def _state_of_job(job: JobRecord, now: datetime) -> str:
     if job.run_at > now:
         return f"Job {job.id} is due {from_now(job.run_at, now)}."
     age = duration((now - job.run_at).total_seconds())
-    return f"Job {job.id} has waited for {age}. {_verdict(reasons)}"
-
-
-def _verdict(reasons: Sequence[Reason]) -> str:
-    holding = [reason for reason in reasons if reason.holds]
-    if not holding:
-        return "No reason was found: a worker should take it within seconds."
-    more = f" ({len(holding) - 1} more below)" if len(holding) > 1 else ""
-    return f"{holding[0].evidence}{more}"
+    return f"Job {job.id} has waited for {age}."
 
 
 def _not_waiting(job: JobRecord, now: datetime) -> str:

@@ -302,7 +302,7 @@ def _growth(found: Circumstances) -> Reason:
         ReasonKind.GROWING,
         True,
         f"More jobs come than end: {coming}{outlook.out_per_minute:,.1f} end a minute. It will be "
-        f"empty {outlook_text(outlook, found.now)}.",
+        f"empty: {outlook_text(outlook, found.now)}.",
         looked_at,
         facts,
         "Start more workers, or enqueue less.",
@@ -376,7 +376,7 @@ def _class(found: Circumstances) -> Reason:
 
 
 def _database(found: Circumstances) -> Reason:
-    looked_at = "what `jobqueue doctor` examines in the database"
+    looked_at = "what the command doctor examines in the database"
     if found.unexamined:
         what = f"The database could not be examined: {found.unexamined}"
         return _no(ReasonKind.DATABASE, what, looked_at)
@@ -391,8 +391,8 @@ def _database(found: Circumstances) -> Reason:
         f"The database is ill: {worst.what}{more}.",
         looked_at,
         {"ailments": [ailment.kind for ailment in found.ailments]},
+        "Mend that.",
         worst.remedy,
-        "jobqueue doctor",
         ("database", ""),
     )
 

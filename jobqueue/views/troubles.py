@@ -112,7 +112,7 @@ def _without_workers(signs: Signs) -> Iterator[Trouble]:
     if alone and not living:
         due = sum(queue.due for queue in alone)
         oldest = max(depth.oldest_age for depth in signs.depths if depth.due)
-        what = f"No worker is alive, and {_jobs(due)} due. Start one: jobs work"
+        what = f"No worker is alive, and {_jobs(due)} due."
         since = signs.now - oldest
         yield Trouble(TroubleKind.NO_WORKER, what, "", since, command="jobqueue work")
         return
@@ -129,7 +129,8 @@ def _lost_workers(signs: Signs) -> Iterator[Trouble]:
             name, silent = worker.record.name, duration(worker.silent.total_seconds())
             what = f"The worker {name} is lost: it has been silent for {silent}."
             since = worker.record.heartbeat_at
-            yield Trouble(TroubleKind.LOST_WORKER, what, worker.record.id, since)
+            target = worker.record.id
+            yield Trouble(TroubleKind.LOST_WORKER, what, target, since, command="jobqueue work")
 
 
 def _paused(signs: Signs) -> Iterator[Trouble]:

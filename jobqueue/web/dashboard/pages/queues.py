@@ -32,6 +32,7 @@ MOST_COUNTED = 10_000
 PERIODS = {"3h": 180, "24h": 1440, "7d": 10080}
 ROWS = 50
 HOURS = 12
+MOMENT = timedelta(seconds=1)
 WIDE = (600.0, 80.0)
 
 
@@ -105,11 +106,18 @@ def _running(
 
 
 def _waits_by_hour(adapter: Adapter, queue: str, now: datetime) -> dict[datetime, Quantile | None]:
-    """How long 95 % of the jobs waited at most, in each of the last hours."""
+    """How long 95 % of the jobs waited at most, in each of the last full hours, and in this one.
+
+    Full hours are read as they are rolled up. The clock goes on between two reads, so that each
+    window is a moment longer at both ends.
+    """
     waits: dict[datetime, Quantile | None] = {}
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
     for ago in reversed(range(HOURS)):
-        stats = adapter.class_stats((ago + 1) * HOUR, ago * HOUR, queues=(queue,))
-        waits[now - (ago + 1) * HOUR] = sum_of(stats, queue).wait_quantile(0.95)
+        hour = this_hour - ago * HOUR
+        since, until = now - hour + MOMENT, now - hour - HOUR - MOMENT
+        stats = adapter.class_stats(since, max(until, timedelta(0)), queues=(queue,))
+        waits[hour] = sum_of(stats, queue).wait_quantile(0.95)
     return waits
 
 
