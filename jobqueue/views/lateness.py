@@ -196,7 +196,7 @@ def _no_such_queue(name: str, depths: Sequence[QueueDepth]) -> str:
     listed = ", ".join(known[:10]) or "none"
     return (
         f"there is no trace of a queue {name!r}: no unfinished job is in it, it is not paused, and "
-        f"no worker names it{did_you_mean(name, known)}. Queues with unfinished jobs: {listed}"
+        f"no worker names it. Queues with unfinished jobs: {listed}{did_you_mean(name, known)}"
     )
 
 

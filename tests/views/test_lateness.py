@@ -167,8 +167,8 @@ def test_more_jobs_come_than_end(adapter: Adapter, clock: ManualClock) -> None:
         adapter.add_stats("w1", [Stat("Work", "email", 10)])
     reason = the_reason(why_queue_is_late(adapter, "email"), ReasonKind.GROWING)
     assert reason.evidence == (
-        "More jobs come than end: 40.0 come and 10.0 end a minute. It will be empty: never, growing "
-        "by 30 a minute."
+        "More jobs come than end: 40.0 come and 10.0 end a minute. It will be empty: never, "
+        "growing by 30 a minute."
     )
 
 
