@@ -83,6 +83,13 @@ def test_a_paused_queue_is_resumed(client: TestClient, adapter: MemoryAdapter) -
     assert "All is well" in words(page.text)
 
 
+def test_it_is_a_page_also_when_it_refreshes_itself(client: TestClient) -> None:
+    answer = client.get("/", headers={"accept": "*/*", "hx-request": "true"})
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "All is well" in answer.text
+    assert client.get("/", headers={"accept": "*/*"}).json()["jobs"] == "/api/jobs"
+
+
 def test_a_queue_without_a_worker_says_how_to_start_one(
     client: TestClient, adapter: MemoryAdapter, clock: ManualClock
 ) -> None:
