@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jobqueue.adapters.base import Adapter
-from jobqueue.errors import DatabaseError
+from jobqueue.errors import DatabaseError, DatabaseUnavailable
 from jobqueue.records import Ailment, Health, SchemaStatus
 
-LIFETIME_SECONDS = 5.0
+LIFETIME_SECONDS = 10.0
 """For how long a finding stands, so that pages that are refreshed do not examine all the time."""
 SLOWING = frozenset(
     {
@@ -39,12 +39,14 @@ class DatabaseView:
         status: the server, and the revision of the tables.
         problem: what is wrong with the tables; None if nothing is.
         health: what hurts it; of nothing while the tables cannot be used.
+        unexamined: why it is not known what hurts it; empty if it is known.
     """
 
     now: datetime
     status: SchemaStatus
     problem: str | None
     health: Health
+    unexamined: str = ""
 
     @property
     def is_current(self) -> bool:
@@ -102,8 +104,12 @@ def database_view(adapter: Adapter) -> DatabaseView:
     """
     status = adapter.schema_status()
     problem = schema_problem(status)
-    health = adapter.health() if problem is None else Health()
-    return DatabaseView(adapter.now(), status, problem, health)
+    if problem is not None:
+        return DatabaseView(adapter.now(), status, problem, Health(), problem)
+    try:
+        return DatabaseView(adapter.now(), status, None, adapter.health())
+    except DatabaseUnavailable as error:  # it takes too long, which may be what is wrong
+        return DatabaseView(adapter.now(), status, None, Health(), str(error))
 
 
 def is_current(status: SchemaStatus) -> bool:

@@ -158,7 +158,8 @@ def _left(adapter: Adapter, name: str, job: JobRecord | None) -> list[JobRecord]
 
 def _ailments(adapter: Adapter) -> tuple[Sequence[Ailment], str]:
     try:
-        return examined(adapter).slowing, ""
+        view = examined(adapter)
+        return view.slowing, view.unexamined
     except DatabaseError as error:
         return (), str(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -41,9 +42,13 @@ def adapter(clocked_adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> Adapte
 
 
 def work(
-    adapter: Adapter, number: int = 1, queue: str = "email", priority: int = 50, **more: timedelta
-) -> list[StoredJob]:
-    return adapter.enqueue([NewJob("Work", "{}", queue, priority, 5, **more)] * number)
+    adapter: Adapter,
+    number: int = 1,
+    queue: str = "email",
+    priority: int = 50,
+    delay: timedelta = timedelta(0),
+) -> Sequence[StoredJob]:
+    return adapter.enqueue([NewJob("Work", "{}", queue, priority, 5, delay=delay)] * number)
 
 
 def a_worker(adapter: Adapter, *queues: str, slots: int = 2, name: str = "w1") -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from jobqueue import JobQueue
 from jobqueue.adapters import Adapter
+from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import Ailment, Health, TableSize
 from tests.web.conftest import client_of
 from tests.web.test_dashboard import HOSTILE, OWN, plain
@@ -72,6 +73,19 @@ def test_the_page_asks_the_database_once_in_a_while(
     for _ in range(3):
         page_of(adapter)
     assert len(asked) == 1
-    moment[0] = 6.0
+    moment[0] = 11.0
     page_of(adapter)
     assert len(asked) == 2
+
+
+def test_what_is_known_is_shown_when_the_examination_takes_too_long(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def health() -> Health:
+        raise DatabaseUnavailable("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(adapter, "health", health)
+    text = plain(page_of(adapter))
+    assert "The database could not be examined" in text
+    assert "canceling statement due to statement timeout" in text
+    assert adapter.schema_status().server in text

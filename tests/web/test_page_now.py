@@ -16,6 +16,7 @@ from jobqueue.clock import ManualClock
 from jobqueue.fingerprints import group_of
 from jobqueue.records import (
     ActionFilter,
+    ActionKind,
     Ailment,
     ErrorState,
     Health,
@@ -140,7 +141,7 @@ def test_a_stuck_job_shows_its_stack_and_is_cancelled(
     record = adapter.get(job_id)
     assert record is not None
     assert record.cancel_requested_at is not None
-    [action] = adapter.actions(ActionFilter(kinds=("cancel",)), 1)
+    [action] = adapter.actions(ActionFilter(kinds=(ActionKind.CANCEL,)), 1)
     assert action.reason == "it hangs"
 
 

@@ -68,7 +68,6 @@ SELECT relname AS name, n_live_tup AS live, n_dead_tup AS dead,
 FROM pg_stat_user_tables
 WHERE relid = ANY (SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = (
     SELECT relnamespace FROM pg_class WHERE oid = {jobs}::regclass))
-  AND relname LIKE 'background\\_%%'
 ORDER BY size DESC, name
 """
 
@@ -97,7 +96,8 @@ def examine(connection: Connection, schema: SchemaName) -> Health:
 
 def _sizes(connection: Connection, schema: SchemaName) -> Iterator[TableSize]:
     for row in connection.exec_driver_sql(schema.written_into(TABLES)):
-        yield TableSize(row.name, row.live, row.dead, row.size, row.vacuumed)
+        if row.name in Base.metadata.tables:
+            yield TableSize(row.name, row.live, row.dead, row.size, row.vacuumed)
 
 
 # --- what holds back vacuum ----------------------------------------------------------------------
