@@ -12,6 +12,8 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.ui import WebDriverWait
 
 import jobqueue.web
 from jobqueue import JobQueue
@@ -32,7 +34,7 @@ from jobqueue.records import (
     TableSize,
 )
 from jobqueue.testing.contract.base import a_claim, new_worker
-from tests.web.browser import SIZES, browser, look, messages, wait_for
+from tests.web.browser import PATIENCE_SECONDS, SIZES, browser, look, messages, wait_for
 from tests.web.conftest import served
 
 __all__ = ["browser"]
@@ -109,9 +111,18 @@ def trouble(browser: webdriver.Chrome, words: str) -> webdriver.remote.webelemen
 
 
 def press(browser: webdriver.Chrome, words: str, button: str) -> None:
+    """Press a button of a trouble, and wait for the page that comes then."""
+    one = button_of(browser, words, button)
+    one.click()
+    WebDriverWait(browser, PATIENCE_SECONDS, 0.05).until(staleness_of(one))
+
+
+def button_of(
+    browser: webdriver.Chrome, words: str, button: str
+) -> webdriver.remote.webelement.WebElement:
     found = trouble(browser, words).find_elements(By.CSS_SELECTOR, "button, .button")
     [one] = [element for element in found if element.text == button]
-    one.click()
+    return one
 
 
 def text_of(browser: webdriver.Chrome) -> str:
@@ -154,7 +165,7 @@ def test_each_trouble_is_found_and_mended_from_now(
     wait_for(browser, "!!window.htmx")
     browser.execute_script(SEEN)  # as after five seconds
     wait_for(browser, "document.querySelector('.stuck pre')?.textContent === 'jobs.py:41 in pay'")
-    press(browser, "Charge #1 has run", "Cancel it…")
+    button_of(browser, "Charge #1 has run", "Cancel it…").click()
     browser.find_element(By.ID, "cancel-reason-1").send_keys("it hangs", Keys.ENTER)
     wait_for(browser, "!!document.querySelector('.said')")
     job = adapter.get(1)
