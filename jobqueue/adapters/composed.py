@@ -44,7 +44,9 @@ from jobqueue.records import (
     ErrorState,
     Health,
     JobFilter,
+    JobRecord,
     JobState,
+    LaneDepth,
     NewAction,
     NewErrors,
     NewJob,
@@ -244,6 +246,12 @@ class ComposedAdapter(Adapter):
 
     def queue_depths(self, most: int | None = None) -> list[QueueDepth]:
         return self.roles.reads.queue_depths(most)
+
+    def lane_depths(self, most: int, queue: str | None = None) -> list[LaneDepth]:
+        return self.roles.reads.lane_depths(most, queue)
+
+    def due_before(self, job: JobRecord, most: int) -> Count:
+        return self.roles.reads.due_before(job, most)
 
     def running_jobs(self, limit: int) -> list[StoredJob]:
         return self.roles.reads.running_jobs(limit)

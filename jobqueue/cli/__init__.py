@@ -25,6 +25,7 @@ from jobqueue.cli import (
     status,
     tokens,
     web,
+    why,
     work,
 )
 from jobqueue.cli.errors import clean_exit, examples_as_typed, program_name
@@ -53,6 +54,7 @@ for command in (
     enqueue.enqueue,
     lists.list_jobs,
     lists.show,
+    why.why,
     control.retry,
     control.cancel,
     control.clear,
@@ -85,6 +87,7 @@ Examples:
   jobs status                           see who does what
   jobs stats --since 1h                 see how long jobs took and waited
   jobs list --state failed              see what went wrong
+  jobs why email                        see why a queue or a job is late
   jobs errors                           see what fails most, and since when
   jobs actions                          see who paused, retried and deleted what
   jobs web                              serve the REST API

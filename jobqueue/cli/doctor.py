@@ -27,8 +27,9 @@ from jobqueue.config import (
 from jobqueue.durations import duration, from_now
 from jobqueue.errors import ConfigurationError, DatabaseError
 from jobqueue.job import registry
-from jobqueue.records import Ailment, Health, JobFilter, JobState, SchemaStatus, WorkerRecord
+from jobqueue.records import Ailment, Health, JobFilter, JobState, WorkerRecord
 from jobqueue.runner.groups import AS_CONFIGURED, WorkerGroup, groups_of
+from jobqueue.views.database import is_current, schema_problem
 from jobqueue.views.queues import UnattendedQueue, unattended_queues
 from jobqueue.views.workers import living_among
 
@@ -177,19 +178,18 @@ def _examine_groups(settings: Settings, findings: Findings) -> None:
 def _examine_database(adapter: Adapter, findings: Findings) -> None:
     status = adapter.schema_status()
     findings.database |= {"answers": True, "server": status.server}
-    is_current = (status.current or "") == status.head and not status.missing
     findings.schema = {
         "name": status.schema,
         "current": status.current,
         "head": status.head,
-        "is_current": is_current,
+        "is_current": is_current(status),
     }
-    problem = None if is_current else _schema_problem(status)
+    problem = schema_problem(status)
     if problem is not None:
         findings.problems.append(as_typed(problem))
         findings.exit_code = NO_DATABASE
         return
-    if not is_current:
+    if not is_current(status):
         findings.advice.append(
             "the tables are not from `jobqueue migrate`: whoever made them has to see to it that "
             f"they are those of revision {status.head}"
@@ -227,20 +227,6 @@ def _warning_of(queue: UnattendedQueue, *, has_groups: bool) -> str:
 
 def _listed(groups: Sequence[str]) -> str:
     return f"group {groups[0]}" if len(groups) == 1 else f"groups {', '.join(groups)}"
-
-
-def _schema_problem(status: SchemaStatus) -> str | None:
-    """Return what is wrong with the tables; None if others made them, and they are complete."""
-    if status.current is None and not status.missing:
-        return None
-    if status.trouble is not None:
-        return status.trouble
-    if status.current is None:
-        return "the tables are missing; run `jobqueue setup`"
-    return (
-        f"the tables are at revision {status.current} and this release works with {status.head}; "
-        "run `jobqueue migrate`"
-    )
 
 
 def _depth(adapter: Adapter) -> dict[str, int]:
@@ -356,6 +342,9 @@ def _database_pairs(findings: Findings) -> list[tuple[str, str]]:
 
 
 def _health_pairs(facts: Mapping[str, Any], now: datetime) -> list[tuple[str, str]]:
+    if "bytes" in facts and "live_rows" not in facts:
+        free = facts["free_bytes"]
+        return [("file", f"{facts['bytes']:,} bytes, of which {free:,} are free")]
     if not facts:
         return []
     vacuumed, oldest = facts["last_autovacuum"], facts["oldest_snapshot"]

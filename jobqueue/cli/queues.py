@@ -91,20 +91,24 @@ def _pause(adapter: Adapter, until: str | None, reason: str | None) -> Pause:
 
 
 def resume(
-    queues: QueueNames, app: App = None, database_url: DatabaseUrl = None, schema: Schema = None
+    queues: QueueNames,
+    reason: Reason = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Take jobs from queues again, at once and on all machines.
 
     \b
     Examples:
       jobs resume email
-      jobs resume email sms
+      jobs resume email sms --reason "the mail server is back"
     """
     names = _checked(queues)
     with opened({"app": app, "database_url": database_url, "schema": schema}) as session:
         changed = _adapter_of(session).resume_queues(names)
         for name in changed:
-            note_action(session.adapter, ActionKind.RESUME_QUEUE, {"queue": name})
+            note_action(session.adapter, ActionKind.RESUME_QUEUE, {"queue": name}, reason=reason)
         for name in names:
             how = "is resumed" if name in changed else "was not paused"
             typer.echo(f"Queue {name} {how}; {_waiting(session.adapter, name)}.")

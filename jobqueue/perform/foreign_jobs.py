@@ -23,6 +23,8 @@ ROLLOUT = timedelta(hours=1)
 """The time that two releases may work side by side. For so long, a job whose arguments do not fit
 one of them is left for the other, counted from when it was first given back for that."""
 SHORTEST_WAIT_FOR_RELEASE = timedelta(seconds=1)
+UNKNOWN_JOB = "no job named "
+"""What the error of a job of an unknown handler begins with."""
 GIVEN_BACK_SINCE = "Given back since "
 _SINCE = re.compile(rf"\A\S+: the stored arguments .*{GIVEN_BACK_SINCE}(\S+): ", re.DOTALL)
 
@@ -68,7 +70,7 @@ class ForeignJobs:
         return Released(
             claimed,
             error=clean_error(
-                f"no job named {claimed.handler!r} is known to this worker (known: {known}). "
+                f"{UNKNOWN_JOB}{claimed.handler!r} is known to this worker (known: {known}). "
                 "Left for another worker; is the module that defines it part of `app`, or was "
                 "the class renamed without `aliases`?"
             ),

@@ -48,7 +48,7 @@ from jobqueue.records.errors import (
     NewErrors,
 )
 from jobqueue.records.filter_json import filter_from_json, filter_to_json
-from jobqueue.records.health import Ailment, Health, SchemaStatus
+from jobqueue.records.health import Ailment, Health, SchemaStatus, TableSize
 from jobqueue.records.histograms import (
     BUCKET_BOUNDS,
     NO_DURATIONS,
@@ -74,7 +74,7 @@ from jobqueue.records.jobs import (
     NewJob,
     UsedKey,
 )
-from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, Page, QueueDepth
+from jobqueue.records.pages import LARGEST_PAGE_CHARACTERS, Count, LaneDepth, Page, QueueDepth
 from jobqueue.records.queues import LONGEST_PAUSE_TEXT, UNTIL_RESUMED, Pause, PausedQueue
 from jobqueue.records.samples import Sample, SampledDepth
 from jobqueue.records.schedules import (
@@ -169,6 +169,7 @@ __all__ = [
     "JobRecord",
     "JobState",
     "JsonValue",
+    "LaneDepth",
     "NewAction",
     "NewErrors",
     "NewJob",
@@ -191,6 +192,7 @@ __all__ = [
     "Stat",
     "StatOfMinute",
     "Succeeded",
+    "TableSize",
     "TickJob",
     "TickSpan",
     "TokenRecord",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 
@@ -36,11 +37,32 @@ class Ailment:
         kind: a word for it that does not change: `idle_in_transaction`, `invalid_index`.
         what: a sentence that describes it.
         remedy: what to do about it, with the command.
+        since: since when it is so, if that is known.
     """
 
     kind: str
     what: str
     remedy: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """The size of a table, as the server estimates it.
+
+    Args:
+        name: its name.
+        live_rows: the rows that are there.
+        dead_rows: rows that were changed or removed, and that take space until a vacuum.
+        size_bytes: what it takes on the disk, with its indexes.
+        last_vacuum: when it was vacuumed last, by whomever.
+    """
+
+    name: str
+    live_rows: int
+    dead_rows: int
+    size_bytes: int
+    last_vacuum: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +72,9 @@ class Health:
     Args:
         facts: the measurements by name; empty where a database has none.
         ailments: the troubles to mend, the worst first.
+        tables: the sizes of the tables, the largest first; empty where they are not known.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
     ailments: Sequence[Ailment] = ()
+    tables: Sequence[TableSize] = ()

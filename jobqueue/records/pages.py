@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Generic
 
 from jobqueue.records.jobs import J_co
@@ -56,4 +56,23 @@ class QueueDepth:
     running: int
     oldest_age: timedelta
     paused: bool
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LaneDepth:
+    """How many jobs of one priority of a queue are due.
+
+    Args:
+        queue: the name of the queue.
+        priority: the priority.
+        due: ready jobs whose time has come.
+        first_run_at: when the first of its ready jobs is due, or has been since.
+        more: whether there are more due ones, since counting stopped there.
+    """
+
+    queue: str
+    priority: int
+    due: int
+    first_run_at: datetime
     more: bool = False

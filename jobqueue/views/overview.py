@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from jobqueue.adapters.base import Adapter
+from jobqueue.errors import DatabaseError
 from jobqueue.records import (
     ErrorFilter,
     ErrorState,
@@ -14,6 +15,7 @@ from jobqueue.records import (
     QueueDepth,
     Stat,
 )
+from jobqueue.views.database import DatabaseView, examined
 from jobqueue.views.errors import ErrorGroupView, error_group_view
 from jobqueue.views.outlooks import Outlook, all_outlooks, outlook_text
 from jobqueue.views.pauses import all_pauses
@@ -96,6 +98,7 @@ def overview_of(adapter: Adapter, most: int) -> Overview:
         errors,
         all_schedules(adapter),
         adapter.class_stats(DAY, handlers=running) if running else (),
+        _database(adapter),
     )
     return Overview(
         now,
@@ -105,6 +108,14 @@ def overview_of(adapter: Adapter, most: int) -> Overview:
         tuple(sorted(errors, key=lambda view: -view.number_of_day)[:TOP_GROUPS]),
         attempts_by_minute(adapter.stats(HOUR)),
     )
+
+
+def _database(adapter: Adapter) -> DatabaseView | None:
+    """What is found in the database; nothing if that takes too long, as the rest is shown then."""
+    try:
+        return examined(adapter)
+    except DatabaseError:
+        return None
 
 
 def queue_lines(adapter: Adapter, most: int) -> list[QueueLine]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from jobqueue.durations import duration
 from jobqueue.records import ErrorState, PausedQueue, QueueDepth, Stat
+from jobqueue.views.database import DatabaseView
 from jobqueue.views.errors import DAY, ErrorGroupView
 from jobqueue.views.outlooks import Course, Outlook, outlook_text
 from jobqueue.views.pauses import pause_text
@@ -36,6 +37,7 @@ class TroubleKind(StrEnum):
     PAUSED_QUEUE = "paused_queue"
     STUCK_JOB = "stuck_job"
     MISSED_SCHEDULE = "missed_schedule"
+    DATABASE = "database"
     NEW_ERROR = "new_error"
     LATE_QUEUE = "late_queue"
 
@@ -49,12 +51,18 @@ class Trouble:
         what: a sentence that describes it.
         target: the name of the queue, the id of the worker or the job, the key of the errors.
         since: since when, if that is known.
+        app: the application of a schedule.
+        worker_id: the worker that performs a stuck job.
+        command: the command that mends it, where no page can; several words, if it is a choice.
     """
 
     kind: TroubleKind
     what: str
     target: str
     since: datetime | None = None
+    app: str | None = None
+    worker_id: str | None = None
+    command: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ class Signs:
         errors: groups of errors that are open.
         schedules: all recurring jobs.
         stats: those of the classes that run, for how long their jobs usually take.
+        database: what was found in the database; None if it could not be examined.
     """
 
     now: datetime
@@ -80,6 +89,7 @@ class Signs:
     errors: Sequence[ErrorGroupView]
     schedules: Sequence[ScheduleView]
     stats: Collection[Stat]
+    database: DatabaseView | None = None
 
 
 def troubles_in(signs: Signs) -> list[Trouble]:
@@ -90,6 +100,7 @@ def troubles_in(signs: Signs) -> list[Trouble]:
         *_paused(signs),
         *_stuck(signs),
         *_missed(signs),
+        *_ailments(signs),
         *_new_errors(signs),
         *_late(signs),
     ]
@@ -101,14 +112,15 @@ def _without_workers(signs: Signs) -> Iterator[Trouble]:
     if alone and not living:
         due = sum(queue.due for queue in alone)
         oldest = max(depth.oldest_age for depth in signs.depths if depth.due)
-        what = f"No worker is alive, and {_jobs(due)} due. Start one: jobs work"
-        yield Trouble(TroubleKind.NO_WORKER, what, "", signs.now - oldest)
+        what = f"No worker is alive, and {_jobs(due)} due."
+        since = signs.now - oldest
+        yield Trouble(TroubleKind.NO_WORKER, what, "", since, command="jobqueue work")
         return
     ages = {depth.queue: depth.oldest_age for depth in signs.depths}
     for queue in alone:
         what = f"No living worker takes from the queue {queue.name}, where {_jobs(queue.due)} due."
-        since = signs.now - ages[queue.name]
-        yield Trouble(TroubleKind.UNATTENDED_QUEUE, what, queue.name, since)
+        since, command = signs.now - ages[queue.name], f"jobqueue work -n {queue.name}:1"
+        yield Trouble(TroubleKind.UNATTENDED_QUEUE, what, queue.name, since, command=command)
 
 
 def _lost_workers(signs: Signs) -> Iterator[Trouble]:
@@ -117,7 +129,8 @@ def _lost_workers(signs: Signs) -> Iterator[Trouble]:
             name, silent = worker.record.name, duration(worker.silent.total_seconds())
             what = f"The worker {name} is lost: it has been silent for {silent}."
             since = worker.record.heartbeat_at
-            yield Trouble(TroubleKind.LOST_WORKER, what, worker.record.id, since)
+            target = worker.record.id
+            yield Trouble(TroubleKind.LOST_WORKER, what, target, since, command="jobqueue work")
 
 
 def _paused(signs: Signs) -> Iterator[Trouble]:
@@ -145,20 +158,35 @@ def _stuck(signs: Signs) -> Iterator[Trouble]:
                 f"{job.handler} #{job.id} has run for {duration(took.total_seconds())}; 95 % of "
                 f"its class take at most {_short(p95)}."
             )
-            yield Trouble(TroubleKind.STUCK_JOB, what, str(job.id), job.locked_at)
+            yield Trouble(
+                TroubleKind.STUCK_JOB,
+                what,
+                str(job.id),
+                job.locked_at,
+                worker_id=job.locked_by,
+            )
 
 
 def _missed(signs: Signs) -> Iterator[Trouble]:
+    kind = TroubleKind.MISSED_SCHEDULE
     for schedule in signs.schedules:
-        missed = schedule.missed_tick
+        missed, record = schedule.missed_tick, schedule.record
         if schedule.state == "active" and missed is not None and missed < signs.now - MISSED:
             late = duration((signs.now - missed).total_seconds())
-            what = f"The schedule {schedule.record.name} did not run: it was due {late} ago."
-            yield Trouble(TroubleKind.MISSED_SCHEDULE, what, schedule.record.name, missed)
+            what = f"The schedule {record.name} did not run: it was due {late} ago."
+            yield Trouble(kind, what, record.name, missed, app=record.app)
         elif schedule.state == "inactive":
-            what = f"The schedule {schedule.record.name} is in no living worker's code."
-            since = schedule.record.declared_at
-            yield Trouble(TroubleKind.MISSED_SCHEDULE, what, schedule.record.name, since)
+            what = f"The schedule {record.name} is in no living worker's code."
+            yield Trouble(kind, what, record.name, record.declared_at, app=record.app)
+
+
+def _ailments(signs: Signs) -> Iterator[Trouble]:
+    if signs.database is None:
+        return
+    for ailment in signs.database.slowing[:MOST_NAMED]:
+        what = f"The database is ill: {ailment.what}."
+        since, command = ailment.since, ailment.remedy
+        yield Trouble(TroubleKind.DATABASE, what, ailment.kind, since, command=command)
 
 
 def _new_errors(signs: Signs) -> Iterator[Trouble]:

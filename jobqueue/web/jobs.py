@@ -30,6 +30,7 @@ from jobqueue.records import (
 from jobqueue.redaction import MASK, clean_error
 from jobqueue.stored import StoredJob, not_found
 from jobqueue.views.jobs import attempt_values, classes_meant, job_view
+from jobqueue.views.lateness import why_job_is_late
 from jobqueue.web.access import Scope
 from jobqueue.web.models import NewJobBody
 from jobqueue.web.operations import Answer, ApiCall
@@ -150,6 +151,11 @@ def attempts(call: ApiCall) -> Answer:
     noted = map(attempt_values, call.adapter.attempts(found(call).id))
     plain = [{name: _plain(value) for name, value in values.items()} for values in noted]
     return Answer({"attempts": plain})
+
+
+def why(call: ApiCall) -> Answer:
+    """Answer why a job is late."""
+    return Answer(why_job_is_late(call.adapter, found(call)).facts())
 
 
 def found(call: ApiCall) -> StoredJob:

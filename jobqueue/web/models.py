@@ -18,6 +18,7 @@ from jobqueue.records import (
     JobState,
 )
 from jobqueue.views.outlooks import Course
+from jobqueue.views.reasons import ReasonKind
 
 MOST_VALUES = 50
 MOST_IDS = 1_000
@@ -585,6 +586,30 @@ class QueuesAnswer(Answered):
     """The queues that have unfinished jobs or are paused."""
 
     queues: list[QueueAnswer]
+
+
+class ReasonAnswer(Answered):
+    """A possible reason why jobs are late."""
+
+    kind: ReasonKind
+    holds: bool = Field(description="Whether it is so.")
+    evidence: str = Field(description="What was found, in a sentence.")
+    looked_at: str = Field(description="What was looked at.")
+    facts: dict[str, Any] = Field(description="What was found, by name.")
+    mending: str = Field(description="What to do about it; empty if there is nothing to do.")
+    command: str | None = Field(description="The command that does it, if one does.")
+    page: str | None = Field(description="The path of the page on which it is done.")
+
+
+class LatenessAnswer(Answered):
+    """Why a queue or a job is late."""
+
+    queue: str
+    job: int | None = Field(description="The id of the job; null if it is about the queue.")
+    summary: str = Field(description="In short, in a sentence.")
+    reasons: list[ReasonAnswer] = Field(
+        description="Those that hold first. None for a job that does not wait."
+    )
 
 
 class PausedAnswer(Answered):

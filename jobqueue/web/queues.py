@@ -7,6 +7,7 @@ from typing import Any
 
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.records import UNTIL_RESUMED, ActionKind, PausedQueue, QueueDepth, SampledDepth
+from jobqueue.views.lateness import why_queue_is_late
 from jobqueue.views.outlooks import Outlook, all_outlooks, outlook_json
 from jobqueue.views.pauses import all_pauses, new_pause, paused_target
 from jobqueue.web.operations import Answer, ApiCall
@@ -42,6 +43,11 @@ def show_history(call: ApiCall) -> Answer:
     )
 
 
+def why(call: ApiCall) -> Answer:
+    """Answer why the jobs of a queue are late."""
+    return Answer(why_queue_is_late(call.adapter, _queue_name(call)).facts())
+
+
 def pause(call: ApiCall) -> Answer:
     """Pause a queue, so that no jobs are claimed from it."""
     name = _queue_name(call)
@@ -60,7 +66,7 @@ def resume(call: ApiCall) -> Answer:
     name = _queue_name(call)
     changed = bool(call.adapter.resume_queues([name]))
     call.note("resumed", f"queue {name}")
-    call.act(ActionKind.RESUME_QUEUE, {"queue": name})
+    call.act(ActionKind.RESUME_QUEUE, {"queue": name}, reason=call.body.reason)
     return Answer({"name": name, "paused": False, "changed": changed})
 
 

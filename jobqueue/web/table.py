@@ -98,6 +98,17 @@ OPERATIONS = (
         answers={200: models.AttemptsAnswer},
     ),
     _of_job(
+        "GET",
+        f"{JOB}/why",
+        "See why a job is late",
+        jobs.why,
+        scope=Scope.READ,
+        problems=(404,),
+        answers={200: models.LatenessAnswer},
+        description="All possible reasons, those that hold first; none for a job that does not "
+        "wait. All of it is counted up to a limit, and cheap.",
+    ),
+    _of_job(
         "PATCH",
         JOB,
         "Change the arguments of a job",
@@ -303,6 +314,16 @@ OPERATIONS = (
         "every other minute or fewer are answered.",
     ),
     Operation(
+        "GET",
+        "/api/queues/{name}/why",
+        "See why a queue is late",
+        queues.why,
+        Scope.READ,
+        {200: models.LatenessAnswer},
+        description="All possible reasons, those that hold first. All of it is counted up to a "
+        "limit, and cheap.",
+    ),
+    Operation(
         "POST",
         "/api/queues/{name}/pause",
         "Pause a queue",
@@ -321,6 +342,8 @@ OPERATIONS = (
         queues.resume,
         Scope.OPERATE,
         {200: models.PausedAnswer},
+        body=models.ReasonBody,
+        needs_body=False,
     ),
     Operation(
         "GET",

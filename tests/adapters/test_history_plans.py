@@ -17,7 +17,7 @@ from sqlalchemy import event
 from benchmarks.history_rows import Sizes, fill
 from jobqueue.adapters import connect
 from jobqueue.adapters.sql.adapter import SqlAdapter
-from jobqueue.records import ActionFilter, ErrorFilter, ErrorState, JobFilter
+from jobqueue.records import ActionFilter, ErrorFilter, ErrorState, JobFilter, JobRecord, JobState
 from tests.adapters.explaining import Plan
 from tests.conftest import new_postgres_database
 
@@ -72,6 +72,16 @@ READS: dict[str, tuple[Read, int]] = {
         300,
     ),
     "samples, some of a day": (lambda adapter: adapter.samples(DAY, every=30), 1_000),
+    "the lanes of all queues": (
+        # Ten lanes, each counted to a hundred, and two probes for each.
+        lambda adapter: adapter.lane_depths(100),
+        10 * 110,
+    ),
+    "the lanes of a queue": (lambda adapter: adapter.lane_depths(100, "queue3"), 130),
+    "the jobs before a job": (
+        lambda adapter: adapter.due_before(_a_ready_job(adapter), 100),
+        130,
+    ),
     "actions": (lambda adapter: adapter.actions(ActionFilter(), SHOWN), SHOWN + 1),
     "actions further down": (
         lambda adapter: adapter.actions(ActionFilter(before_id=9_000), SHOWN),
@@ -81,6 +91,16 @@ READS: dict[str, tuple[Read, int]] = {
     "jobs whose worker is gone": (lambda adapter: adapter.orphaned_workers(), 10),
     "workers that have ended": (lambda adapter: adapter.ended_workers(20), 20),
 }
+
+
+def _a_ready_job(adapter: SqlAdapter) -> JobRecord:
+    """The newest job, which all others of its queue come before."""
+    job = adapter.get(SIZES.jobs)
+    assert job is not None
+    assert job.state is JobState.READY
+    return job
+
+
 each_read = pytest.mark.parametrize("name", READS)
 
 

@@ -156,6 +156,11 @@ def test_depths_and_single_jobs_look_at_little(table: PostgresAdapter) -> None:
     assert_looks_at_little(plans_of(table, lambda: table.queue_depths(WINDOW)))
     assert_looks_at_little(plans_of(table, lambda: table.get(8_000)))
     assert_looks_at_little(plans_of(table, lambda: table.running_jobs(100)))
+    assert_looks_at_little(plans_of(table, lambda: table.lane_depths(WINDOW)))
+    assert_looks_at_little(plans_of(table, lambda: table.lane_depths(WINDOW, "b")))
+    [last] = table.list_jobs(JobFilter(queues=("b",), states=(READY,)), 1)
+    assert table.due_before(last, WINDOW) == Count(WINDOW, more=True)
+    assert_looks_at_little(plans_of(table, lambda: table.due_before(last, WINDOW)))
     # What becomes of attempts is read beside the jobs.
     assert plans_of(table, lambda: table.stats(HOUR)) == []
     assert plans_of(table, lambda: table.class_stats(HOUR)) == []

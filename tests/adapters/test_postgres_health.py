@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from jobqueue.adapters import connect
 from jobqueue.adapters.postgres import health as postgres_health
 from jobqueue.adapters.postgres.adapter import PostgresAdapter
-from jobqueue.adapters.sql.tables import JOBS
+from jobqueue.adapters.sql.tables import JOBS, Base
 from jobqueue.cli import app
 from jobqueue.defaults import default_configuration
 from jobqueue.records import Ailment, NewJob
@@ -84,6 +85,23 @@ def test_a_healthy_database(adapter: PostgresAdapter) -> None:
     assert health.facts["bytes"] > 0
 
 
+def test_the_sizes_of_the_tables(adapter: PostgresAdapter, admin: psycopg.Connection) -> None:
+    adapter.enqueue([NewJob("Work", "{}", "default", 50, 5)] * 500)
+    admin.execute("CREATE TABLE background_music (id int); CREATE SCHEMA other")
+    admin.execute("CREATE TABLE other.background_jobs (id int); CREATE TABLE orders (id int)")
+    admin.execute("VACUUM background_jobs")
+    tables = adapter.health().tables
+    sizes = [table.size_bytes for table in tables]
+    assert sizes == sorted(sizes, reverse=True)
+    names = [table.name for table in tables]
+    assert len(names) == len(set(names))
+    assert set(names) == set(Base.metadata.tables)
+    largest = tables[0]
+    assert largest.name == "background_jobs"
+    assert largest.size_bytes == adapter.health().facts["bytes"]
+    assert largest.last_vacuum is not None
+
+
 def test_a_held_snapshot(
     adapter: PostgresAdapter, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +113,8 @@ def test_a_held_snapshot(
         assert f"session {pid} (a dump, role postgres)" in ailment.what
         assert "holds the oldest snapshot" in ailment.what
         assert f"SELECT pg_terminate_backend({pid});" in ailment.remedy
+        assert ailment.since is not None
+        assert timedelta(0) <= adapter.now() - ailment.since < timedelta(minutes=5)
         oldest = adapter.health().facts["oldest_snapshot"]
         assert (oldest["pid"], oldest["held_by"]) == (pid, f"session {pid} (a dump, role postgres)")
         monkeypatch.setattr(postgres_health, "OLD_SECONDS", 60.0)

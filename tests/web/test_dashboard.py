@@ -90,7 +90,8 @@ def _filled(path: str, seen: Shop) -> str:
 
 
 def form_path(action: Any, seen: Shop) -> str:
-    return _filled(action.path, seen)
+    path = _filled(action.path, seen)
+    return f"{path}?app=shop&name=daily" if path == "/now/schedules/run" else path
 
 
 # --- what they show ------------------------------------------------------------------------------

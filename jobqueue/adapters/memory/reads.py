@@ -15,6 +15,7 @@ from jobqueue.records import (
     JobFilter,
     JobRecord,
     JobState,
+    LaneDepth,
     Page,
     QueueDepth,
 )
@@ -67,6 +68,27 @@ class MemoryReads(MemoryRole, ReadsRole):
             )
             for name in sorted(names)
         ]
+
+    def lane_depths(self, most: int, queue: str | None = None) -> list[LaneDepth]:
+        now, lanes = self._store.now(), dict[tuple[str, int], list[datetime]]()
+        where = JobFilter(states=(JobState.READY,), queues=None if queue is None else (queue,))
+        for row in self._store.matching(where):
+            lanes.setdefault((row.record.queue, row.record.priority), []).append(row.record.run_at)
+        found = []
+        for (name, priority), times in sorted(lanes.items()):
+            due = sum(run_at <= now for run_at in times)
+            found.append(LaneDepth(name, priority, min(due, most), min(times), due > most))
+        return found
+
+    def due_before(self, job: JobRecord, most: int) -> Count:
+        now = self._store.now()
+        where = JobFilter(states=(JobState.READY,), queues=(job.queue,), due=True)
+        number = sum(
+            row.record.priority == job.priority
+            and (row.record.run_at, row.record.id) < (min(job.run_at, now), job.id)
+            for row in self._store.matching(where)
+        )
+        return Count(min(number, most), number > most)
 
     def running_jobs(self, limit: int) -> list[StoredJob]:
         running = [

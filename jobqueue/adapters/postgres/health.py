@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from jobqueue.adapters.postgres.left_indexes import concurrently, state_of_indexes
 from jobqueue.adapters.postgres.schema_name import SchemaName
 from jobqueue.adapters.sql.tables import Base
-from jobqueue.records import Ailment, Health
+from jobqueue.records import Ailment, Health, TableSize
 
 DIALECT: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 OLD_SECONDS = 60.0
@@ -27,6 +27,7 @@ MANY_DEAD_ROWS = 10_000
 # A session holds back vacuum by its snapshot, or since it has written; a vacuum itself does not.
 SESSIONS = """
 SELECT pid, usename AS role, application_name AS program, host(client_addr) AS address,
+       xact_start AS began,
        backend_type = 'walsender' AS is_standby, state LIKE 'idle in transaction%%' AS is_idle,
        coalesce(extract(epoch FROM clock_timestamp() - xact_start), 0)::float8 AS seconds,
        greatest(age(backend_xmin), age(backend_xid)) AS holds
@@ -42,7 +43,7 @@ SELECT count(*), current_user FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type IS NULL
 """
 PREPARED = """
-SELECT gid, owner, age(transaction) AS holds,
+SELECT gid, owner, prepared AS began, age(transaction) AS holds,
        extract(epoch FROM clock_timestamp() - prepared)::float8 AS seconds
 FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared
 """
@@ -60,6 +61,14 @@ SELECT n_live_tup AS live, n_dead_tup AS dead, last_autovacuum,
                  WHERE oid = relid AND option_name = 'autovacuum_enabled'), true) AS is_on_here,
        coalesce(extract(epoch FROM clock_timestamp() - last_autovacuum), 1e9)::float8 AS seconds
 FROM pg_stat_user_tables WHERE relid = {jobs}::regclass
+"""
+TABLES = """
+SELECT relname AS name, n_live_tup AS live, n_dead_tup AS dead,
+       pg_total_relation_size(relid) AS size, greatest(last_vacuum, last_autovacuum) AS vacuumed
+FROM pg_stat_user_tables
+WHERE relid = ANY (SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = (
+    SELECT relnamespace FROM pg_class WHERE oid = {jobs}::regclass))
+ORDER BY size DESC, name
 """
 
 
@@ -82,7 +91,13 @@ def examine(connection: Connection, schema: SchemaName) -> Health:
         *_of_indexes(connection, schema),
         *_of_rights(connection),
     )
-    return Health(facts, ailments)
+    return Health(facts, ailments, tuple(_sizes(connection, schema)))
+
+
+def _sizes(connection: Connection, schema: SchemaName) -> Iterator[TableSize]:
+    for row in connection.exec_driver_sql(schema.written_into(TABLES)):
+        if row.name in Base.metadata.tables:
+            yield TableSize(row.name, row.live, row.dead, row.size, row.vacuumed)
 
 
 # --- what holds back vacuum ----------------------------------------------------------------------
@@ -114,6 +129,7 @@ def _of_sessions(sessions: Sequence[Row[Any]]) -> Iterator[Ailment]:
                 f"SELECT pg_terminate_backend({session.pid}); and to have the server do it: "
                 f"ALTER ROLE {_quoted(session.role)} SET idle_in_transaction_session_timeout "
                 "= '1min';",
+                session.began,
             )
         elif is_old:
             yield Ailment(
@@ -121,6 +137,7 @@ def _of_sessions(sessions: Sequence[Row[Any]]) -> Iterator[Ailment]:
                 f"{_name(session)} is at work in a transaction that began "
                 f"{_span(session.seconds)} ago{which}",
                 f"let it end, or SELECT pg_terminate_backend({session.pid});",
+                session.began,
             )
 
 
@@ -143,6 +160,7 @@ def _of_prepared(connection: Connection) -> Iterator[Ailment]:
                 f"the transaction {prepared.gid} was prepared {_span(prepared.seconds)} ago by "
                 f"{prepared.owner} and never ended: it holds its locks, and vacuum back",
                 f"COMMIT PREPARED '{gid}'; or ROLLBACK PREPARED '{gid}';",
+                prepared.began,
             )
 
 

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
-from jobqueue.records import Count, JobFilter, JobState, Page, QueueDepth
+from jobqueue.records import (
+    Count,
+    JobFilter,
+    JobRecord,
+    JobState,
+    LaneDepth,
+    Page,
+    QueueDepth,
+)
 from jobqueue.stored import StoredJob
 
 
@@ -50,6 +58,21 @@ class ReadsRole(Protocol):
             most: count at most so many jobs of one priority of a queue, which is cheap however
                 many there are; None to count them all.
         """
+        ...
+
+    def lane_depths(self, most: int, queue: str | None = None) -> list[LaneDepth]:
+        """The due jobs of each priority of each queue that has ready ones.
+
+        Ordered by queue and priority. Of more than a thousand such lanes, the first ones.
+
+        Args:
+            most: count at most so many jobs of each, and fewer where there are many.
+            queue: only the lanes of this queue.
+        """
+        ...
+
+    def due_before(self, job: JobRecord, most: int) -> Count:
+        """The due jobs of a job's queue and priority that come before it, counted up to `most`."""
         ...
 
     def running_jobs(self, limit: int) -> list[StoredJob]:

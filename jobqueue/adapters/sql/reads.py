@@ -9,9 +9,18 @@ from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.database import FOR_EVER
 from jobqueue.adapters.sql.depths import BY_ROWS, capped_depths
+from jobqueue.adapters.sql.lanes import LANES_BY_ROWS, due_before, lane_depths
 from jobqueue.adapters.sql.pages import Pages
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
-from jobqueue.records import Count, JobFilter, JobState, Page, QueueDepth
+from jobqueue.records import (
+    Count,
+    JobFilter,
+    JobRecord,
+    JobState,
+    LaneDepth,
+    Page,
+    QueueDepth,
+)
 from jobqueue.stored import StoredJob, kept_by
 
 
@@ -19,6 +28,7 @@ class SqlReads(SqlRole, ReadsRole):
     """The reads of jobs in a SQL database."""
 
     depth_queries = BY_ROWS
+    lane_queries = LANES_BY_ROWS
 
     def __init__(self, parts: SqlParts) -> None:
         super().__init__(parts)
@@ -61,6 +71,16 @@ class SqlReads(SqlRole, ReadsRole):
         query = queries.depths_query(self.time.now())
         rows = self.database.read(lambda c: c.execute(query).all(), answer_seconds=FOR_EVER)
         return queries.queue_depths(rows, paused)
+
+    def lane_depths(self, most: int, queue: str | None = None) -> list[LaneDepth]:
+        return self.database.look(
+            lambda c: lane_depths(c, self.lane_queries, self.time.read(c), most, queue)
+        )
+
+    def due_before(self, job: JobRecord, most: int) -> Count:
+        return self.database.look(
+            lambda c: due_before(c, self.lane_queries, self.time.read(c), job, most)
+        )
 
     def running_jobs(self, limit: int) -> list[StoredJob]:
         query = queries.running_query(self.time.now(), limit)

@@ -74,7 +74,7 @@ class SqlSchema(SqlRole, SchemaRole):
         return Health()
 
     def health(self) -> Health:
-        found = self.database.read(self._examine)
+        found = self.database.look(self._examine)
         odd = self.database.look(lambda connection: tuple(odd_rows(connection)))
         return replace(found, ailments=(*found.ailments, *odd))
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from jobqueue.adapters.sql.schema import SqlSchema
 from jobqueue.adapters.sqlite.database import SqliteDatabase
 from jobqueue.errors import DatabaseUnavailable
+from jobqueue.records import Health
 
 
 class SqliteSchema(SqlSchema):
@@ -30,6 +31,17 @@ class SqliteSchema(SqlSchema):
 
     def _lock_migrations(self, connection: Connection) -> None:
         """Do nothing: the transaction holds the write lock already."""
+
+    def _examine(self, connection: Connection) -> Health:
+        def pragma(name: str) -> int:
+            return int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+
+        size = pragma("page_size")
+        facts = {
+            "bytes": size * pragma("page_count"),
+            "free_bytes": size * pragma("freelist_count"),
+        }
+        return Health(facts)
 
     def _server_version(self, connection: Connection) -> str:  # noqa: ARG002
         return f"SQLite {sqlite3.sqlite_version}"

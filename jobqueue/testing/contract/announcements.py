@@ -244,6 +244,8 @@ MAKES_NOTHING_READY = frozenset(
         "page_jobs",
         "count_up_to",
         "queue_depths",
+        "lane_depths",
+        "due_before",
         "running_jobs",
         "paused_queues",
         "pauses",

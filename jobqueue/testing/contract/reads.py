@@ -18,6 +18,7 @@ from jobqueue.records import (
     JobFilter,
     JobState,
     JsonValue,
+    LaneDepth,
     QueueDepth,
     Succeeded,
 )
@@ -350,6 +351,39 @@ class ReadsContract(ContractBase):
         assert adapter.queue_depths(10) == [
             QueueDepth("paused", 0, 0, 0, timedelta(0), paused=True)
         ]
+
+    # --- what comes before others ----------------------------------------------------------------
+
+    def test_the_due_jobs_of_each_lane(self, adapter: Adapter, clock: ManualClock) -> None:
+        assert adapter.lane_depths(10) == adapter.lane_depths(10, "a") == []
+        first = clock.now()
+        adapter.enqueue([new_job(queue="a", priority=p) for p in (7, 7, 7, -1)])
+        adapter.enqueue([new_job(queue="b"), new_job(queue="a", priority=9, delay=HOUR)])
+        clock.advance(MINUTE)
+        adapter.enqueue([new_job(queue="a", priority=-1, delay=HOUR)])
+        of_a = [
+            LaneDepth("a", -1, 1, first),
+            LaneDepth("a", 7, 2, first, more=True),
+            LaneDepth("a", 9, 0, first + HOUR),
+        ]
+        assert adapter.lane_depths(2, "a") == of_a
+        assert adapter.lane_depths(2) == [*of_a, LaneDepth("b", new_job().priority, 1, first)]
+        assert adapter.lane_depths(2, "none") == []
+        adapter.claim(a_claim(limit=2, queues=("a",)))
+        assert [lane.due for lane in adapter.lane_depths(10, "a")] == [0, 2, 0]
+
+    def test_the_due_jobs_before_a_job(self, adapter: Adapter, clock: ManualClock) -> None:
+        one, two, three = adapter.enqueue([new_job(), new_job(), new_job()])
+        [other] = adapter.enqueue([new_job(queue="other")])
+        [urgent] = adapter.enqueue([new_job(priority=-5)])
+        [late] = adapter.enqueue([new_job(delay=HOUR)])
+        assert [adapter.due_before(job, 10).number for job in (one, two, three)] == [0, 1, 2]
+        assert adapter.due_before(other, 10) == adapter.due_before(urgent, 10) == Count(0)
+        assert adapter.due_before(late, 10) == Count(3)
+        assert adapter.due_before(late, 2) == Count(2, more=True)
+        clock.advance(2 * HOUR)
+        [last] = adapter.enqueue([new_job()])
+        assert adapter.due_before(last, 10) == Count(4)
 
     # --- the time --------------------------------------------------------------------------------
 

@@ -260,8 +260,12 @@ class Dashboard:
 
 
 def wants_page(request: Request) -> bool:
-    """Return whether a request asks for a page, as browsers do, rather than for JSON."""
-    return "text/html" in request.headers.get("accept", "")
+    """Return whether a request asks for a page, as browsers do, rather than for JSON.
+
+    A page that refreshes itself says so, and takes whatever comes.
+    """
+    is_refresh = request.headers.get("hx-request") == "true"
+    return is_refresh or "text/html" in request.headers.get("accept", "")
 
 
 def _route(path: str, answer: Callable[[Any, Request], Any], what: Any, method: str) -> Route:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobqueue.web.dashboard.pages import (
     classes,
+    database,
     errors,
     job,
     jobs,
@@ -22,8 +23,10 @@ PAGES = (
     *classes.PAGES,
     *workers.PAGES,
     *schedules.PAGES,
+    *database.PAGES,
 )
 FORM_ACTIONS = (
+    *now.FORM_ACTIONS,
     *job.FORM_ACTIONS,
     *queues.FORM_ACTIONS,
     *errors.FORM_ACTIONS,
@@ -37,5 +40,6 @@ TABS = (
     ("Classes", "/classes", "c"),
     ("Workers", "/workers", "w"),
     ("Schedules", "/schedules", "s"),
+    ("Database", "/database", "d"),
 )
 """The tabs: their names, their paths, and the key that opens each after `g`."""

@@ -7,6 +7,7 @@ from jobqueue.errors import StateConflict
 from jobqueue.log.phrases import title_of
 from jobqueue.records import ActionKind, JobFilter, JobState
 from jobqueue.views.jobs import hides_unknown, job_view
+from jobqueue.views.lateness import why_job_is_late
 from jobqueue.views.timelines import timeline_of
 from jobqueue.views.tracebacks import error_text_of
 from jobqueue.web import jobs as api_jobs
@@ -26,6 +27,7 @@ def job_page(call: ApiCall) -> Shown:
         "hides_unknown": hides_unknown(record),
         "timeline": timeline_of(record, call.adapter.attempts(record.id), now),
         "last_error": last_error,
+        "why": why_job_is_late(call.adapter, record) if record.state is JobState.READY else None,
         "can": {
             "retry": record.state in {JobState.READY, JobState.FAILED, JobState.CANCELLED},
             "cancel": record.state in {JobState.READY, JobState.RUNNING},

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
+from jobqueue.adapters import Adapter
 from jobqueue.config import is_queue_name
-from jobqueue.records import UNTIL_RESUMED, JobFilter, JobState, QueueDepth
+from jobqueue.records import UNTIL_RESUMED, JobFilter, JobRecord, JobState, Quantile, QueueDepth
 from jobqueue.views.jobs import job_view
+from jobqueue.views.lateness import why_queue_is_late
 from jobqueue.views.outlooks import all_outlooks, outlook_text
 from jobqueue.views.overview import outlook_texts, queue_lines
 from jobqueue.views.pauses import all_pauses
 from jobqueue.views.queues import unattended_queues
+from jobqueue.views.reasons import takes, usual_times
 from jobqueue.views.stats import sum_of
-from jobqueue.views.workers import all_workers, living_among
+from jobqueue.views.workers import WorkerView, all_workers, living_among
 from jobqueue.web import models
 from jobqueue.web import queues as api_queues
 from jobqueue.web.dashboard.asked import asked_of
-from jobqueue.web.dashboard.charts import line_chart
+from jobqueue.web.dashboard.charts import bar_chart, line_chart
 from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown
-from jobqueue.web.dashboard.windows import WINDOWS
+from jobqueue.web.dashboard.windows import DAY, HOUR, WINDOWS
 from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import Problem
 
@@ -27,6 +31,9 @@ FEW = 10
 MOST_COUNTED = 10_000
 PERIODS = {"3h": 180, "24h": 1440, "7d": 10080}
 ROWS = 50
+HOURS = 12
+MOMENT = timedelta(seconds=1)
+WIDE = (600.0, 80.0)
 
 
 def queues_page(call: ApiCall) -> Shown:
@@ -52,9 +59,11 @@ def queue_page(call: ApiCall) -> Shown:
     samples = adapter.samples(timedelta(minutes=minutes), name, -(-minutes // 360))
     paused = all_pauses(adapter).get(name)
     outlook = all_outlooks(adapter, [depth])[name]
-    running = [(w, job) for w in all_workers(adapter) for job in w.jobs if job.queue == name]
-    living = living_among(adapter, adapter.workers(), now)
-    takers = [w for w in living if w.queues is None or name in w.queues]
+    workers = all_workers(adapter)
+    takers = [worker for worker in workers if not worker.lost and takes(worker, name)]
+    running = _running(workers, takers, name)
+    waited = _waits_by_hour(adapter, name, now)
+    handlers = tuple({job.handler for _, job in running})
     return {
         "now": now,
         "depth": depth,
@@ -72,7 +81,13 @@ def queue_page(call: ApiCall) -> Shown:
         "running": running[:ROWS],
         "classes": Counter(job.handler for _, job in running).most_common(FEW),
         "takers": takers,
-        "slots": sum(worker.concurrency for worker in takers),
+        "busy": sum(len(worker.jobs) for worker in takers),
+        "slots": sum(worker.record.concurrency for worker in takers),
+        "usual": usual_times(adapter.class_stats(DAY, handlers=handlers)) if handlers else {},
+        "priorities": adapter.lane_depths(MOST_COUNTED, name),
+        "waited": waited,
+        "hours": bar_chart({at: _milliseconds(one) for at, one in waited.items()}, *WIDE),
+        "why": why_queue_is_late(adapter, name),
         "next_jobs": [
             job_view(job)
             for job in adapter.page_jobs(
@@ -80,6 +95,34 @@ def queue_page(call: ApiCall) -> Shown:
             ).jobs
         ],
     }
+
+
+def _running(
+    workers: Sequence[WorkerView], takers: Sequence[WorkerView], queue: str
+) -> list[tuple[WorkerView, JobRecord]]:
+    """The jobs on the slots of workers that take from a queue, and those of the queue elsewhere."""
+    found = [(w, job) for w in workers for job in w.jobs if w in takers or job.queue == queue]
+    return sorted(found, key=lambda one: (one[1].locked_at is None, one[1].locked_at, one[1].id))
+
+
+def _waits_by_hour(adapter: Adapter, queue: str, now: datetime) -> dict[datetime, Quantile | None]:
+    """How long 95 % of the jobs waited at most, in each of the last full hours, and in this one.
+
+    Full hours are read as they are rolled up. The clock goes on between two reads, so that each
+    window is a moment longer at both ends.
+    """
+    waits: dict[datetime, Quantile | None] = {}
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    for ago in reversed(range(HOURS)):
+        hour = this_hour - ago * HOUR
+        since, until = now - hour + MOMENT, now - hour - HOUR - MOMENT
+        stats = adapter.class_stats(since, max(until, timedelta(0)), queues=(queue,))
+        waits[hour] = sum_of(stats, queue).wait_quantile(0.95)
+    return waits
+
+
+def _milliseconds(found: Quantile | None) -> int:
+    return 0 if found is None else max(1, round(found.duration / timedelta(milliseconds=1)))
 
 
 PAGES = (
@@ -95,6 +138,10 @@ FORM_ACTIONS = (
         models.PauseBody,
     ),
     FormAction(
-        "/queues/{name}/resume", api_queues.resume, "The queue {name} is resumed.", "/queues/{name}"
+        "/queues/{name}/resume",
+        api_queues.resume,
+        "The queue {name} is resumed.",
+        "/queues/{name}",
+        models.ReasonBody,
     ),
 )

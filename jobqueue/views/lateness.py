@@ -1,0 +1,229 @@
+"""Lateness: why a queue or a waiting job is late, as far as bounded reads can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from jobqueue.adapters.base import Adapter
+from jobqueue.durations import duration, from_now
+from jobqueue.errors import DatabaseError
+from jobqueue.perform.foreign_jobs import UNKNOWN_JOB
+from jobqueue.records import (
+    Ailment,
+    Count,
+    JobFilter,
+    JobRecord,
+    JobState,
+    LaneDepth,
+    QueueDepth,
+)
+from jobqueue.spelling import did_you_mean
+from jobqueue.views.database import examined
+from jobqueue.views.errors import DAY
+from jobqueue.views.outlooks import all_outlooks
+from jobqueue.views.pauses import all_pauses
+from jobqueue.views.reasons import PAGES, Circumstances, Reason, reasons_in, takes, usual_times
+from jobqueue.views.workers import WorkerView, all_workers
+
+MOST_COUNTED = 10_000
+MOST_LEFT = 5
+NO_REASON = "No reason was found: a worker should take it within seconds."
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """Why a queue or a job is late.
+
+    Args:
+        queue: the name of the queue.
+        job_id: the id of the job; None if it is about the queue.
+        state: a sentence that says for how long it has waited, or what it does instead.
+        reasons: all possible reasons, those that hold first; empty for a job that does not wait.
+        is_known: whether there is any trace of the queue.
+        is_waiting: whether a job is due and waits for a worker.
+    """
+
+    queue: str
+    job_id: int | None
+    state: str
+    reasons: tuple[Reason, ...]
+    is_known: bool = True
+    is_waiting: bool = False
+
+    @property
+    def holding(self) -> list[Reason]:
+        """The reasons that hold."""
+        return [reason for reason in self.reasons if reason.holds]
+
+    @property
+    def verdict(self) -> str:
+        """The first reason that holds, in a sentence; empty if it does not wait for a worker."""
+        holding = self.holding
+        if holding:
+            more = f" ({len(holding) - 1} more below)" if len(holding) > 1 else ""
+            return f"{holding[0].evidence}{more}"
+        return NO_REASON if self.is_waiting else ""
+
+    @property
+    def summary(self) -> str:
+        """All of it in short."""
+        return f"{self.state} {self.verdict}".rstrip()
+
+    def facts(self) -> dict[str, Any]:
+        """Return all of it by name, as the JSON of the command and of the API has it."""
+        return {
+            "queue": self.queue,
+            "job": self.job_id,
+            "summary": self.summary,
+            "reasons": [_reason_json(reason) for reason in self.reasons],
+        }
+
+
+def why_queue_is_late(adapter: Adapter, name: str) -> Lateness:
+    """Return why the jobs of a queue are late."""
+    depths = adapter.queue_depths(MOST_COUNTED)
+    found = _circumstances(adapter, name, depths)
+    reasons = reasons_in(found)
+    is_known = bool(
+        found.depth in depths or any(name in (w.record.queues or ()) for w in found.workers)
+    )
+    if not is_known:
+        return Lateness(name, None, _no_such_queue(name, depths), (), is_known=False)
+    is_waiting = bool(found.depth.due)
+    return Lateness(name, None, _state_of_queue(found.depth), reasons, is_waiting=is_waiting)
+
+
+def why_job_is_late(adapter: Adapter, job: JobRecord) -> Lateness:
+    """Return why a job is late, if it waits."""
+    now = adapter.now()
+    if job.state is not JobState.READY:
+        return Lateness(job.queue, job.id, _not_waiting(job, now), ())
+    depths = adapter.queue_depths(MOST_COUNTED)
+    found = _circumstances(adapter, job.queue, depths, job)
+    reasons = reasons_in(found)
+    is_waiting = job.run_at <= now
+    return Lateness(job.queue, job.id, _state_of_job(job, now), reasons, is_waiting=is_waiting)
+
+
+# --- what is read --------------------------------------------------------------------------------
+
+
+def _circumstances(
+    adapter: Adapter, name: str, depths: Sequence[QueueDepth], job: JobRecord | None = None
+) -> Circumstances:
+    empty = QueueDepth(name, 0, 0, 0, timedelta(0), paused=False)
+    depth = next((one for one in depths if one.queue == name), empty)
+    workers = all_workers(adapter)
+    running = tuple({job.handler for worker in workers for job in worker.jobs})
+    ailments, unexamined = _ailments(adapter)
+    return Circumstances(
+        adapter.now(),
+        depth,
+        all_pauses(adapter).get(name),
+        workers,
+        usual_times(adapter.class_stats(DAY, handlers=running)) if running else {},
+        _lanes(adapter, name, workers),
+        all_outlooks(adapter, [depth])[name],
+        _left(adapter, name, job),
+        ailments,
+        unexamined,
+        job,
+        Count(0) if job is None else adapter.due_before(job, MOST_COUNTED),
+    )
+
+
+def _lanes(adapter: Adapter, name: str, workers: Sequence[WorkerView]) -> list[LaneDepth]:
+    """The lanes of the queue, and of the others that workers take which take from it."""
+    own = adapter.lane_depths(MOST_COUNTED, name)
+    serving = [worker.record for worker in workers if takes(worker, name)]
+    if not serving or any(worker.queues == (name,) for worker in serving):
+        return own
+    paused = adapter.paused_queues()
+    others = adapter.lane_depths(MOST_COUNTED)
+    return own + [one for one in others if one.queue != name and one.queue not in paused]
+
+
+def _left(adapter: Adapter, name: str, job: JobRecord | None) -> list[JobRecord]:
+    """A few of the jobs that workers left to others, as they do not know the class."""
+    if job is not None:
+        return [job] if (job.last_error or "").startswith(UNKNOWN_JOB) else []
+    where = JobFilter(states=(JobState.READY,), queues=(name,), error=UNKNOWN_JOB)
+    found = adapter.page_jobs(where, MOST_LEFT).jobs
+    return [one for one in found if (one.last_error or "").startswith(UNKNOWN_JOB)]
+
+
+def _ailments(adapter: Adapter) -> tuple[Sequence[Ailment], str]:
+    try:
+        view = examined(adapter)
+        return view.slowing, view.unexamined
+    except DatabaseError as error:
+        return (), str(error)
+
+
+# --- in short ------------------------------------------------------------------------------------
+
+
+def _state_of_queue(depth: QueueDepth) -> str:
+    if not depth.due and not depth.later:
+        return f"No job waits in the queue {depth.queue}."
+    if not depth.due:
+        return f"No job is due in the queue {depth.queue}; {depth.later:,} are for later."
+    age = duration(depth.oldest_age.total_seconds())
+    return f"The oldest due job of the queue {depth.queue} has waited for {age}."
+
+
+def _state_of_job(job: JobRecord, now: datetime) -> str:
+    if job.run_at > now:
+        return f"Job {job.id} is due {from_now(job.run_at, now)}."
+    age = duration((now - job.run_at).total_seconds())
+    return f"Job {job.id} has waited for {age}."
+
+
+def _not_waiting(job: JobRecord, now: datetime) -> str:
+    if job.state is JobState.RUNNING:
+        since = "" if job.locked_at is None else f", since {from_now(job.locked_at, now)}"
+        return f"Job {job.id} does not wait: it is running{since}."
+    ended = job.finished_at or job.failed_at
+    when = "" if ended is None else f" {from_now(ended, now)}"
+    return f"Job {job.id} does not wait: it ended{when}, {job.state.value}."
+
+
+def _no_such_queue(name: str, depths: Sequence[QueueDepth]) -> str:
+    known = [depth.queue for depth in depths]
+    listed = ", ".join(known[:10]) or "none"
+    return (
+        f"there is no trace of a queue {name!r}: no unfinished job is in it, it is not paused, and "
+        f"no worker names it. Queues with unfinished jobs: {listed}{did_you_mean(name, known)}"
+    )
+
+
+# --- as JSON -------------------------------------------------------------------------------------
+
+
+def _reason_json(reason: Reason) -> dict[str, Any]:
+    return {
+        "kind": reason.kind.value,
+        "holds": reason.holds,
+        "evidence": reason.evidence,
+        "looked_at": reason.looked_at,
+        "facts": _plain(reason.facts),
+        "mending": reason.mending,
+        "command": reason.command,
+        "page": None if reason.page is None else _page_path(*reason.page),
+    }
+
+
+def _page_path(kind: str, name: str) -> str:
+    return PAGES[kind].format(name) if kind in PAGES else f"/{kind}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.value if isinstance(value, Enum) else value
