@@ -20,6 +20,10 @@ from jobqueue.adapters.sql.tables import JOBS, Base
 from jobqueue.cli import app
 from jobqueue.defaults import default_configuration
 from jobqueue.records import Ailment, NewJob
+from jobqueue.views.lateness import why_queue_is_late
+from jobqueue.views.overview import overview_of
+from jobqueue.views.reasons import ReasonKind
+from jobqueue.views.troubles import TroubleKind
 from tests.conftest import new_postgres_database
 from tests.postgres import private_server
 
@@ -120,6 +124,20 @@ def test_a_held_snapshot(
         monkeypatch.setattr(postgres_health, "OLD_SECONDS", 60.0)
         assert found(adapter) == {}, "a snapshot is no ailment while it is young"
     assert adapter.health().facts["oldest_snapshot"] is None
+
+
+def test_an_old_snapshot_is_among_what_is_wrong_now(adapter: PostgresAdapter, url: str) -> None:
+    with session(url, "a dump") as dump:
+        dump.execute("SELECT 1")
+        pid = dump.info.backend_pid
+        [trouble] = overview_of(adapter, 1_000).troubles
+        assert trouble.kind is TroubleKind.DATABASE
+        assert trouble.what.startswith(f"The database is ill: session {pid} (a dump, role")
+        assert trouble.since is not None
+        assert f"SELECT pg_terminate_backend({pid});" in (trouble.command or "")
+        adapter.enqueue([NewJob("Work", "{}", "email", 50, 5)])
+        why = {reason.kind: reason for reason in why_queue_is_late(adapter, "email").holding}
+        assert f"session {pid}" in why[ReasonKind.DATABASE].evidence
 
 
 def test_the_remedy_for_a_held_snapshot_mends_it(

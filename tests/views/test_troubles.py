@@ -10,14 +10,18 @@ import pytest
 
 from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.clock import ManualClock
+from jobqueue.errors import DatabaseUnavailable
 from jobqueue.fingerprints import group_of
 from jobqueue.records import (
+    Ailment,
     ErrorState,
+    Health,
     Histogram,
     NewErrors,
     NewJob,
     NewSchedule,
     Pause,
+    SchemaStatus,
     Stat,
     Succeeded,
 )
@@ -69,6 +73,7 @@ def test_no_worker_is_alive(adapter: MemoryAdapter, clock: ManualClock) -> None:
     trouble = the_trouble(adapter, TroubleKind.NO_WORKER)
     assert trouble.what == "No worker is alive, and 3 jobs are due."
     assert trouble.since == clock.now() - 2 * MINUTE
+    assert trouble.command == "jobqueue work"
     a_worker(adapter)
     assert wrong(adapter) == []
 
@@ -79,6 +84,7 @@ def test_a_queue_without_a_worker(adapter: MemoryAdapter) -> None:
     trouble = the_trouble(adapter, TroubleKind.UNATTENDED_QUEUE)
     assert trouble.what == "No living worker takes from the queue email, where 1 job is due."
     assert trouble.target == "email"
+    assert trouble.command == "jobqueue work -n email:1"
 
 
 def test_a_lost_worker(adapter: MemoryAdapter, clock: ManualClock) -> None:
@@ -112,7 +118,7 @@ def test_a_job_that_runs_much_longer_than_its_class(
     adapter.add_stats("w", [Stat("Work", "email", 20, longest=SECOND, ran=ran)])
     trouble = the_trouble(adapter, TroubleKind.STUCK_JOB)
     assert trouble.what.startswith("Work #1 has run for 40 min; 95 % of its class take at most")
-    assert trouble.target == "1"
+    assert (trouble.target, trouble.worker_id) == ("1", new_worker().id)
 
 
 def test_a_schedule_that_did_not_run(adapter: MemoryAdapter, clock: ManualClock) -> None:
@@ -126,6 +132,7 @@ def test_a_schedule_that_did_not_run(adapter: MemoryAdapter, clock: ManualClock)
     adapter.renew_schedules("a", ["r"])
     trouble = the_trouble(adapter, TroubleKind.MISSED_SCHEDULE)
     assert trouble.what == "The schedule r did not run: it was due 11 min ago."
+    assert (trouble.target, trouble.app) == ("r", "a")
     adapter.pause_schedule("a", "r")
     assert wrong(adapter) == []
 
@@ -144,6 +151,29 @@ def test_a_class_that_fails_since_a_release(adapter: MemoryAdapter, clock: Manua
     assert "(again, after it was resolved)" in again.what
     adapter.set_error_state(group.key, ErrorState.MUTED, "ann")
     assert wrong(adapter) == []
+
+
+def test_a_database_that_is_ill(
+    adapter: MemoryAdapter, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since = clock.now() - MINUTE
+    snapshot = Ailment("old_snapshot", "session 7 holds it", "end it", since)
+    unseen = Ailment("unseen_sessions", "some cannot be seen", "grant it")
+    monkeypatch.setattr(adapter, "health", lambda: Health({}, [snapshot, unseen]))
+    trouble = the_trouble(adapter, TroubleKind.DATABASE)
+    assert trouble.what == "The database is ill: session 7 holds it."
+    assert (trouble.command, trouble.since) == ("end it", since)
+
+
+def test_the_rest_is_said_when_the_database_cannot_be_examined(
+    adapter: MemoryAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unanswered() -> SchemaStatus:
+        raise DatabaseUnavailable("it takes too long")
+
+    monkeypatch.setattr(adapter, "schema_status", unanswered)
+    work(adapter)
+    assert the_trouble(adapter, TroubleKind.NO_WORKER).what.startswith("No worker is alive")
 
 
 def test_a_late_queue(adapter: MemoryAdapter, clock: ManualClock) -> None:
