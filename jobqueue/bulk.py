@@ -91,9 +91,7 @@ def run_action(
         RowLocked: somebody keeps a job of the batch under way locked, which is not done.
         DatabaseError: the batch under way is not done; those before it are.
     """
-    where = jobs_of(action)
-    if action.kind == ActionKind.RETRY:
-        where = _as_it_was(where, action.done_at)
+    where = jobs_meant(action)
     while True:
         page = adapter.page_jobs(replace(where, before_id=action.before_id), BATCH)
         ids = tuple(job.id for job in page.jobs)
@@ -105,6 +103,25 @@ def run_action(
         action = changed.action
         if action.ended_at is not None or not goes_on(action):
             return action
+
+
+def jobs_left(action: ActionRecord) -> JobFilter:
+    """Return the filter of the jobs that a bulk action has yet to look at.
+
+    Raises:
+        InvalidAction: it has none that this release knows.
+    """
+    return replace(jobs_meant(action), before_id=action.before_id)
+
+
+def jobs_meant(action: ActionRecord) -> JobFilter:
+    """Return the filter of the jobs that a bulk action changes.
+
+    Raises:
+        InvalidAction: it has none that this release knows.
+    """
+    where = jobs_of(action)
+    return _as_it_was(where, action.done_at) if action.kind == ActionKind.RETRY else where
 
 
 def jobs_of(action: ActionRecord) -> JobFilter:

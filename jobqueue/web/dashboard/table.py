@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from jobqueue.web.dashboard.pages import (
+    activity,
+    changes,
     classes,
     errors,
     job,
@@ -17,14 +19,18 @@ PAGES = (
     *now.PAGES,
     *jobs.PAGES,
     *job.PAGES,
+    *changes.PAGES,
     *errors.PAGES,
     *queues.PAGES,
     *classes.PAGES,
     *workers.PAGES,
     *schedules.PAGES,
+    *activity.PAGES,
 )
 FORM_ACTIONS = (
     *job.FORM_ACTIONS,
+    *changes.FORM_ACTIONS,
+    *activity.FORM_ACTIONS,
     *queues.FORM_ACTIONS,
     *errors.FORM_ACTIONS,
     *workers.FORM_ACTIONS,
@@ -37,5 +43,6 @@ TABS = (
     ("Classes", "/classes", "c"),
     ("Workers", "/workers", "w"),
     ("Schedules", "/schedules", "s"),
+    ("Activity", "/activity", "a"),
 )
 """The tabs: their names, their paths, and the key that opens each after `g`."""
