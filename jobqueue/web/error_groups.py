@@ -78,7 +78,7 @@ def _set_state(call: ApiCall, state: ErrorState) -> Answer:
     record = found_error_group(call.adapter, call.path["key"])
     call.adapter.set_error_state(record.key, state, call.access.who)
     call.note(f"set to {state}", f"errors {record.key}")
-    call.act(ACTION_OF_STATE[state], {"errors": record.key})
+    call.act(ACTION_OF_STATE[state], {"errors": record.key}, reason=call.body.reason)
     return Answer({"key": record.key, "state": state, "changed": record.state is not state})
 
 

@@ -1,4 +1,4 @@
-"""What people did: the list of actions, and the page of each."""
+"""The actions of people: the list, and the page of each."""
 
 from __future__ import annotations
 

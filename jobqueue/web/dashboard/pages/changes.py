@@ -52,7 +52,7 @@ class ChangeForm(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a change would do.
+    """A dry run: what a change would do.
 
     Args:
         kind: what is done.
