@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from starlette.testclient import TestClient
 
+from jobqueue import JobQueue
 from jobqueue.adapters import Adapter
 from jobqueue.bulk import BATCH, bulk_action, run_action
 from jobqueue.records import (
@@ -24,7 +25,7 @@ from jobqueue.records import (
 from jobqueue.web import Access, Scope
 from tests.web.conftest import client_of
 from tests.web.test_dashboard import plain
-from tests.web.test_page_changes import JobQueue, page
+from tests.web.test_page_changes import page
 
 __all__ = ["page"]
 

@@ -38,7 +38,7 @@
     return document.hidden
       || document.querySelector("dialog[open], #live details.confirm[open], #live .pick :checked")
       || (selection && !selection.isCollapsed)
-      || (active && active.closest("#live") && active.matches("input, select, textarea"));
+      || (active && active.closest("#live") && active.matches("input:not(.pick input), select, textarea"));
   };
   let failures = 0;
   const refresh = () => {
@@ -50,7 +50,7 @@
   };
 
   // --- rows: which are selected, and the one that has the focus
-  const boxes = () => [...document.querySelectorAll("#live td.pick input")];
+  const boxes = () => [...document.querySelectorAll("#live tbody .pick input")];
   const count = () => {
     const number = boxes().filter((box) => box.checked).length;
     const page = document.getElementById("select-page");
