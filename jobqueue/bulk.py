@@ -36,6 +36,7 @@ from jobqueue.records import (
 BATCH = 500
 MOST_TRIES = 8
 LOCKED_PAUSE_SECONDS = 0.2
+RETRIES = {ActionKind.RETRY.value, ActionKind.CANARY.value}
 EVENTS = {ActionKind.CANCEL: "job_cancelled", ActionKind.DELETE: "job_deleted"}
 
 
@@ -121,7 +122,7 @@ def jobs_meant(action: ActionRecord) -> JobFilter:
         InvalidAction: it has none that this release knows.
     """
     where = jobs_of(action)
-    return _as_it_was(where, action.done_at) if action.kind == ActionKind.RETRY else where
+    return _as_it_was(where, action.done_at) if action.kind in RETRIES else where
 
 
 def jobs_of(action: ActionRecord) -> JobFilter:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.bulk import jobs_left
+from jobqueue.canary import Canary, Phase, canary_of
 from jobqueue.errors import InvalidAction
 from jobqueue.records import (
     BULK_KINDS,
+    ActionKind,
     ActionRecord,
     ActionState,
     Count,
@@ -27,6 +29,14 @@ from jobqueue.views.query_text import query_text
 
 FILTER = "filter"
 MOST_LEFT = 10_000
+TAKEN_WITHIN = timedelta(seconds=30)
+"""How soon a worker takes the next step of a canary."""
+COURSES = {
+    Phase.FIRST: "running",
+    Phase.WAIT: "waits for its first jobs",
+    Phase.REST: "spreads the rest",
+}
+"""What a canary does, by its phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,14 @@ class ActionView:
             return record.state.value
         if record.run_until is None:
             return "waits for a worker"
+        if record.run_until + TAKEN_WITHIN > self.now and self.canary is not None:
+            return COURSES[Phase(self.canary.phase)]
         return "running" if record.run_until > self.now else "nobody runs it"
+
+    @property
+    def canary(self) -> Canary | None:
+        """How a canary is; None of other actions."""
+        return canary_of(self.record.target) if self.record.kind == ActionKind.CANARY else None
 
     @property
     def target(self) -> str:

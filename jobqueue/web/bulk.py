@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.bulk import bulk_action, new_runner_id, run_action
+from jobqueue.canary import canary_action
 from jobqueue.errors import RowLocked
 from jobqueue.records import ActionKind, ActionRecord, ActionState, JobFilter, JobState, NewAction
 from jobqueue.redaction import clean_error
 from jobqueue.views.query_text import query_text
-from jobqueue.web.models import BulkBody, GroupBody, JobFilterBody
+from jobqueue.web.models import BulkBody, GroupBody, GroupRetryBody, JobFilterBody
 from jobqueue.web.operations import Answer, ApiCall
 from jobqueue.web.pages import filter_of
 from jobqueue.web.problems import Problem
@@ -64,7 +66,7 @@ def change_jobs(call: ApiCall, kind: ActionKind, where: JobFilter) -> Answer:
         kind: what is done to them.
         where: the filter, from where the body says that it goes on.
     """
-    body: BulkBody | GroupBody = call.body
+    body: BulkBody | GroupBody | GroupRetryBody = call.body
     if body.dry_run:
         count = call.adapter.count_up_to(where, MOST_CHANGED)
         return Answer(
@@ -73,9 +75,13 @@ def change_jobs(call: ApiCall, kind: ActionKind, where: JobFilter) -> Answer:
         )
     reason = clean_error(body.reason) if body.reason else None
     action = bulk_action(kind, where, call.actor, reason=reason)
-    if body.background:
+    canary = getattr(body, "canary", None)
+    if canary is not None:
+        spread = timedelta(seconds=canary.spread_seconds)
+        action = canary_action(where, canary.number, spread, call.actor, reason=reason)
+    if body.background or canary is not None:
         latest = call.adapter.begin_action(action)
-        call.note(f"began to {kind}", f"action {latest.id}: {query_text(where)}")
+        call.note(f"began to {latest.kind}", f"action {latest.id}: {query_text(where)}")
     else:
         latest = _run(call, action, query_text(where))
     return Answer(_bulk_json(latest), 202 if latest.state is ActionState.RUNNING else 200)

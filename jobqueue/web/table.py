@@ -280,7 +280,7 @@ OPERATIONS = (
         "Retry the jobs of a group of errors",
         error_groups.retry,
         answers={200: models.BulkAnswer, 202: models.BulkAnswer},
-        body=models.GroupBody,
+        body=models.GroupRetryBody,
         needs_body=False,
         description="Those that failed, and those that wait for another attempt.",
     ),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from jobqueue.canary import LONGEST_SPREAD, MOST_FIRST, USUAL_NUMBER
 from jobqueue.records import LARGEST_ID, ActionKind, JobFilter
 from jobqueue.views.job_query import LONGEST_QUERY, words_of
 from jobqueue.views.jobs import job_view
@@ -15,11 +17,12 @@ from jobqueue.web import error_groups as api_error_groups
 from jobqueue.web.bulk import MOST_CHANGED, POSSIBLE_STATES, bulk_filter, change_jobs
 from jobqueue.web.dashboard.asked import asked_of
 from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown
-from jobqueue.web.models import GroupBody, JobFilterBody
+from jobqueue.web.models import GroupRetryBody, JobFilterBody
 from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import Problem
 
 EXAMPLES = 5
+MINUTE = timedelta(minutes=1)
 MOST_SELECTED = 200
 KINDS = {"retry": ActionKind.RETRY, "cancel": ActionKind.CANCEL, "delete": ActionKind.DELETE}
 CONSEQUENCES = {
@@ -41,6 +44,9 @@ class ChangeForm(BaseModel):
         ids: which jobs, by their ids with commas between.
         before: only jobs with smaller ids.
         reason: why.
+        how: all at once, or as a canary, which is for groups of errors.
+        first: how many a canary retries first.
+        minutes: over how many minutes it spreads the rest.
     """
 
     do: Literal["retry", "cancel", "delete"] = "retry"
@@ -48,6 +54,9 @@ class ChangeForm(BaseModel):
     ids: Annotated[str, Field(max_length=20_000)] | None = None
     before: Annotated[int, Field(ge=1, le=LARGEST_ID)] | None = None
     reason: Annotated[str, Field(max_length=10_000)] | None = None
+    how: Literal["all", "canary"] = "all"
+    first: Annotated[int, Field(ge=1, le=MOST_FIRST)] = USUAL_NUMBER
+    minutes: Annotated[float, Field(ge=0, le=LONGEST_SPREAD / MINUTE, allow_inf_nan=False)] = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +160,10 @@ def _begun_of_group(call: ApiCall, kind: ActionKind) -> dict[str, int]:
 
 def _begun(call: ApiCall, kind: ActionKind, where: JobFilter) -> dict[str, int]:
     form: ChangeForm = call.body
-    body = GroupBody.model_validate({"background": True, "reason": form.reason})
+    asked: dict[str, Any] = {"background": True, "reason": form.reason}
+    if form.how == "canary" and kind is ActionKind.RETRY and where.error_keys:
+        asked["canary"] = {"number": form.first, "spread_seconds": form.minutes * 60}
+    body = GroupRetryBody.model_validate(asked)
     answer = change_jobs(
         replace(call, body=body), kind, replace(where, before_id=form.before or where.before_id)
     )
@@ -176,6 +188,7 @@ def _shown(call: ApiCall, preview: Preview) -> dict[str, Any]:
         "examples": [job_view(record) for record in examples],
         "target": preview.target,
         "fields": fields,
+        "can_be_canary": preview.kind is ActionKind.RETRY and preview.target != "/jobs/change",
         "back": path,
         "back_query": query,
     }
