@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -68,7 +69,7 @@ class Workers:
         claimed = self.adapter.claim(a_claim("w:1:a", limit=limit))
         self.clock.advance(SECOND)
         error: Any = {"error": "ValueError: no", "error_group": GROUP}
-        made = {
+        made: dict[str, Callable[[Any], Any]] = {
             "succeeds": lambda job: Succeeded(job, SECOND, keep=True),
             "fails": lambda job: Failed(job, SECOND, **error),
             "fails otherwise": lambda job: Failed(job, SECOND, error="no", error_group=OTHER),

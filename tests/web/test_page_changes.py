@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +15,9 @@ from starlette.testclient import TestClient
 from jobqueue import JobQueue
 from jobqueue.adapters import Adapter
 from jobqueue.bulk import run_action
+from jobqueue.canary import take_step
 from jobqueue.fingerprints import group_of
+from jobqueue.maintenance.bulk_actions import BulkActionService
 from jobqueue.records import (
     ActionFilter,
     ActionKind,
@@ -242,3 +246,73 @@ def test_a_state_of_errors_has_a_reason(page: TestClient, adapter: Adapter, word
     page.post(f"/api/errors/{GROUP.key}/{word}", json={"reason": "again"})
     assert adapter.actions(ActionFilter(), 1)[0].reason == "again"
     assert page.post(f"/api/errors/{GROUP.key}/{word}").status_code == 200
+
+
+# --- canaries -------------------------------------------------------------------------------------
+
+
+def test_a_canary_is_begun_over_http(page: TestClient, adapter: Adapter) -> None:
+    ids = failed_jobs(adapter, 4)
+    path = f"/api/errors/{GROUP.key}/retry"
+    asked = {"canary": {"number": 2, "spread_seconds": 60}, "reason": "mended"}
+    dry = page.post(path, json={**asked, "dry_run": True}).json()
+    assert (dry["count"], dry["action"]) == (4, None)
+    answer = page.post(path, json=asked)
+    assert answer.status_code == 202
+    action = page.get(f"/api/actions/{answer.json()['action']}").json()
+    assert (action["kind"], action["reason"], action["number"]) == ("canary retry", "mended", 0)
+    assert action["target"]["canary"]["number"] == 2
+    assert states(adapter, ids) == [JobState.FAILED] * 4
+
+
+@pytest.mark.parametrize(
+    "canary", [{"number": 0}, {"number": 501}, {"spread_seconds": -1}, {"speed": 1}, 3]
+)
+def test_what_is_no_canary_is_refused(page: TestClient, adapter: Adapter, canary: object) -> None:
+    failed_jobs(adapter, 1)
+    path = f"/api/errors/{GROUP.key}/retry"
+    assert page.post(path, json={"canary": canary}).status_code == 422
+    assert page.post(f"/api/errors/{GROUP.key}/cancel", json={"canary": {}}).status_code == 422
+    body = {"filter": {"q": "state:failed"}, "canary": {}}
+    assert page.post("/api/jobs/retry", json=body).status_code == 422
+    assert not adapter.actions(ActionFilter(), 1)
+
+
+def test_a_canary_is_begun_by_a_page_and_workers_carry_it_out(
+    page: TestClient, adapter: Adapter
+) -> None:
+    ids = failed_jobs(adapter, 4)
+    dry = page.get(f"/errors/{GROUP.key}/change?do=retry").text
+    assert "A few first" in plain(dry)
+    how = {"how": "canary", "first": "3", "minutes": "0", "reason": "mended"}
+    answer = page.post(f"/errors/{GROUP.key}/retry", data=how, follow_redirects=False)
+    path = answer.headers["location"]
+    assert "The first 3 jobs are retried." in plain(page.get(path).text)
+    service = BulkActionService(
+        adapter, "w:1:a", JobQueue(adapter).ends, logging.getLogger("tests.canary")
+    )
+    assert service._step() == 0
+    assert states(adapter, ids).count(JobState.READY) == 3
+    assert "3 changed, 1 left." in plain(page.get(path).text)
+    assert "waits for its first jobs" in plain(page.get(path).text)
+    claimed = adapter.claim(a_claim("w:1:a", limit=1))
+    failed = Failed(claimed[0], error="ValueError: no", error_group=GROUP)
+    adapter.settle([failed])
+    [action] = adapter.actions(ActionFilter(), 1)
+    held = adapter.take_over_action("w:2:b", action_id=action.id)
+    latest = take_step(adapter, held or replace(action, run_by="w:1:a"))
+    assert latest.state is ActionState.STOPPED
+    shown = plain(page.get(path).text)
+    assert f"The same error came back in job {claimed[0].id}" in shown
+    assert "Resume" in shown
+
+
+def test_only_groups_of_errors_have_canaries(page: TestClient, adapter: Adapter) -> None:
+    ids = failed_jobs(adapter, 2)
+    asked = {"do": "retry", "of": "all", "q": "state:failed"}
+    assert "A few first" not in plain(page.get("/jobs/change", params=asked).text)
+    fields = {"do": "retry", "ids": str(ids[0]), "how": "canary"}
+    page.post("/jobs/change", data=fields)
+    assert adapter.actions(ActionFilter(), 1)[0].kind == ActionKind.RETRY
+    wrong = page.post(f"/errors/{GROUP.key}/retry", data={"how": "canary", "first": "0"})
+    assert wrong.status_code == 422
