@@ -36,6 +36,7 @@ from jobqueue.records import (
 BATCH = 500
 MOST_TRIES = 8
 LOCKED_PAUSE_SECONDS = 0.2
+RETRIES = {ActionKind.RETRY.value, ActionKind.CANARY.value}
 EVENTS = {ActionKind.CANCEL: "job_cancelled", ActionKind.DELETE: "job_deleted"}
 
 
@@ -91,9 +92,7 @@ def run_action(
         RowLocked: somebody keeps a job of the batch under way locked, which is not done.
         DatabaseError: the batch under way is not done; those before it are.
     """
-    where = jobs_of(action)
-    if action.kind == ActionKind.RETRY:
-        where = _as_it_was(where, action.done_at)
+    where = jobs_meant(action)
     while True:
         page = adapter.page_jobs(replace(where, before_id=action.before_id), BATCH)
         ids = tuple(job.id for job in page.jobs)
@@ -105,6 +104,25 @@ def run_action(
         action = changed.action
         if action.ended_at is not None or not goes_on(action):
             return action
+
+
+def jobs_left(action: ActionRecord) -> JobFilter:
+    """Return the filter of the jobs that a bulk action has yet to look at.
+
+    Raises:
+        InvalidAction: it has none that this release knows.
+    """
+    return replace(jobs_meant(action), before_id=action.before_id)
+
+
+def jobs_meant(action: ActionRecord) -> JobFilter:
+    """Return the filter of the jobs that a bulk action changes.
+
+    Raises:
+        InvalidAction: it has none that this release knows.
+    """
+    where = jobs_of(action)
+    return _as_it_was(where, action.done_at) if action.kind in RETRIES else where
 
 
 def jobs_of(action: ActionRecord) -> JobFilter:

@@ -28,6 +28,7 @@ from jobqueue.adapters.roles.transactions import AsyncTransaction, Transaction, 
 from jobqueue.adapters.roles.wakeups import Listener, WakeupsRole
 from jobqueue.records import (
     RUN_LEASE,
+    SHOWN_HOURS,
     UNTIL_RESUMED,
     ActionFilter,
     ActionRecord,
@@ -435,8 +436,8 @@ class ComposedAdapter(Adapter):
     def add_errors(self, errors: Sequence[NewErrors], release: str | None = None) -> set[str]:
         return self.roles.errors.add_errors(errors, release)
 
-    def error_groups(self, where: ErrorFilter, limit: int) -> ErrorPage:
-        return self.roles.errors.error_groups(where, limit)
+    def error_groups(self, where: ErrorFilter, limit: int, hours: int = SHOWN_HOURS) -> ErrorPage:
+        return self.roles.errors.error_groups(where, limit, hours)
 
     def error_group(self, key: str) -> ErrorGroupRecord | None:
         return self.roles.errors.error_group(key)

@@ -140,6 +140,9 @@ def resume(
         adapter = session.adapter
         found_action(adapter, action_id)
         adapter.resume_action(action_id)
+        if found_action(adapter, action_id).kind == ActionKind.CANARY:
+            say(f"Action {action_id} is a canary, with which the workers go on.")
+            return
         taken_over = adapter.take_over_action(new_runner_id(), action_id=action_id)
         if taken_over is None:
             say_error(_why_not_resumed(found_action(adapter, action_id)))

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from jobqueue.bulk import bulk_action
+from jobqueue.canary import LONGEST_SPREAD, MOST_FIRST, canary_action
 from jobqueue.cli.bulk import run_here
 from jobqueue.cli.command_group import command_group
 from jobqueue.cli.error_charts import bars, sparkline
@@ -87,6 +88,22 @@ Before = Annotated[
     str | None, typer.Option(metavar="PLACE", help="The next page, as the page before says.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count the jobs.")]
+First = Annotated[
+    int | None,
+    typer.Option(
+        "--canary",
+        min=1,
+        max=MOST_FIRST,
+        metavar="NUMBER",
+        help="Retry so many first, and the rest if the error does not come back.",
+    ),
+]
+Spread = Annotated[
+    str | None,
+    typer.Option(
+        metavar="AGE", help="Over how long --canary spreads the rest: 90s, 10m, 2h. [10m]"
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -158,6 +175,8 @@ def reopen(
 
 def retry(
     key: Key,
+    canary: First = None,
+    spread: Spread = None,
     dry_run: DryRun = False,
     reason: Reason = None,
     yes: Yes = False,
@@ -173,12 +192,20 @@ def retry(
     stops that, and `jobqueue actions` shows how far it is. If this process is killed, a worker goes
     on.
 
+    With --canary some are retried first. If the same error does not come back in them, the rest
+    follows, spread over time; if it does, that stops. Workers carry it out, whatever happens here.
+
     \b
     Examples:
       jobs errors retry 9ba3c588714f --dry-run
+      jobs errors retry 9ba3c588714f --canary 10 --spread 10m
       jobs errors retry 9ba3c588714f --reason "the mail server is back"
     """
     change = _Change(ActionKind.RETRY, "made due now", RETRIED_STATES)
+    if canary is None and spread is not None:
+        raise typer.BadParameter("it needs --canary", param_hint="--spread")
+    if canary is not None:
+        change = replace(change, first=canary, spread=_spread_of(spread))
     _change_all(key, change, dry_run, reason, yes, app, database_url, schema)
 
 
@@ -424,11 +451,25 @@ class _Change:
         kind: what is done to them.
         done: the words for that.
         states: the states of the jobs that it changes.
+        first: how many a canary retries first; None for all at once.
+        spread: over how long it spreads the rest.
     """
 
     kind: ActionKind
     done: str
     states: tuple[JobState, ...]
+    first: int | None = None
+    spread: timedelta = timedelta(0)
+
+
+def _spread_of(text: str | None) -> timedelta:
+    try:
+        spread = parse_age(text or "10m")
+    except ValueError:
+        raise typer.BadParameter(f"expected {AGE_EXPECTED}", param_hint="--spread") from None
+    if spread > LONGEST_SPREAD:
+        raise typer.BadParameter(f"{LONGEST_SPREAD.days} days at most", param_hint="--spread")
+    return spread
 
 
 def _change_all(
@@ -457,6 +498,14 @@ def _change_all(
                 typer.echo("Nothing was changed.")
                 raise typer.Exit(WORK_FAILED)
         by, why = user_at_host(), checked_reason(reason)
+        if change.first is not None:
+            action = canary_action(where, change.first, change.spread, by, reason=why)
+            begun = adapter.begin_action(action)
+            say(
+                f"Action {begun.id} retries {counted(change.first, 'job')} first. Workers carry it "
+                f"out; `jobqueue actions show {begun.id}` says how far they are."
+            )
+            return
         done = run_here(adapter, bulk_action(change.kind, where, by, reason=why))
         say(f"{counted(done.number, 'job')} {change.done}.")
 

@@ -17,9 +17,10 @@ from jobqueue import log
 from jobqueue.adapters.roles.schema import SchemaRole
 from jobqueue.background import Service
 from jobqueue.bulk import BulkRoles, run_action
+from jobqueue.canary import take_step
 from jobqueue.ends import EndReporter
 from jobqueue.errors import ActionNotFound, DatabaseError, InvalidAction
-from jobqueue.records import ActionRecord
+from jobqueue.records import ActionKind, ActionRecord
 
 LOOK_SECONDS = 5.0
 STOP_SECONDS = 5.0
@@ -83,11 +84,11 @@ class BulkActionService:
                     self._adapter.close_spare_connections()
 
     def _run(self, action: ActionRecord) -> None:
-        log.bulk_action_taken_over(self._logger, self._worker_id, action)
+        is_canary = action.kind == ActionKind.CANARY
+        if not is_canary:  # which is taken over for each of its steps
+            log.bulk_action_taken_over(self._logger, self._worker_id, action)
         try:
-            ended = run_action(
-                self._adapter, action, self._ends, lambda _: not self._service.is_stopping
-            )
+            ended = take_step(self._adapter, action) if is_canary else self._all_of(action)
         except InvalidAction as error:
             self._adapter.stop_action(action.id)
             log.bulk_actions_troubled(self._logger, error)
@@ -96,3 +97,8 @@ class BulkActionService:
         else:
             if ended.ended_at is not None:
                 log.bulk_action_ended(self._logger, self._worker_id, ended)
+
+    def _all_of(self, action: ActionRecord) -> ActionRecord:
+        return run_action(
+            self._adapter, action, self._ends, lambda _: not self._service.is_stopping
+        )

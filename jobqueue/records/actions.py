@@ -19,6 +19,8 @@ class ActionKind(StrEnum):
 
     RETRY = "retry"
     """Jobs were made due now."""
+    CANARY = "canary retry"
+    """Some jobs of a group of errors were made due, and the rest as that error stayed away."""
     CANCEL = "cancel"
     """Jobs were cancelled, and running ones asked to end."""
     DELETE = "delete"
@@ -47,7 +49,7 @@ class ActionKind(StrEnum):
     """A token for the API was revoked."""
 
 
-BULK_KINDS = (ActionKind.RETRY, ActionKind.CANCEL, ActionKind.DELETE)
+BULK_KINDS = (ActionKind.RETRY, ActionKind.CANARY, ActionKind.CANCEL, ActionKind.DELETE)
 """The kinds of actions that can change any number of jobs."""
 
 
@@ -142,7 +144,13 @@ class Batch:
     Args:
         where: the filter of the action, with the ids of these jobs.
         before_id: where the next batch begins; None if this is the last one.
+        target: what the action's target is from now on; None to leave it.
+        delay: in how long the jobs of a canary are due; None for now.
+        stops: whether the action is stopped with it.
     """
 
     where: JobFilter
     before_id: int | None
+    target: Mapping[str, Any] | None = None
+    delay: timedelta | None = None
+    stops: bool = False

@@ -91,7 +91,7 @@ class ErrorGroupRecord:
         changed_by: who that was.
         reopened_at: when it came back after it was resolved.
         hours: the hours in which there were any, the oldest first: those of the last day in a list,
-            and all that are kept of a single group.
+            or of as many hours as were asked for, and all that are kept of a single group.
     """
 
     group: ErrorGroup

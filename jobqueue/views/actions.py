@@ -5,16 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from jobqueue.records import ActionRecord, ActionState, JobFilter, JsonValue, filter_from_json
+from jobqueue.adapters.roles.reads import ReadsRole
+from jobqueue.bulk import jobs_left
+from jobqueue.canary import Canary, Phase, canary_of
+from jobqueue.errors import InvalidAction
+from jobqueue.records import (
+    BULK_KINDS,
+    ActionKind,
+    ActionRecord,
+    ActionState,
+    Count,
+    JobFilter,
+    JsonValue,
+    filter_from_json,
+)
 from jobqueue.redaction import MASK
 from jobqueue.registry import registry
 from jobqueue.views.jobs import is_public
 from jobqueue.views.query_text import query_text
 
 FILTER = "filter"
+MOST_LEFT = 10_000
+TAKEN_WITHIN = timedelta(seconds=30)
+"""How soon a worker takes the next step of a canary."""
+COURSES = {
+    Phase.FIRST: "running",
+    Phase.WAIT: "waits for its first jobs",
+    Phase.REST: "spreads the rest",
+}
+"""What a canary does, by its phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +62,14 @@ class ActionView:
             return record.state.value
         if record.run_until is None:
             return "waits for a worker"
+        if record.run_until + TAKEN_WITHIN > self.now and self.canary is not None:
+            return COURSES[Phase(self.canary.phase)]
         return "running" if record.run_until > self.now else "nobody runs it"
+
+    @property
+    def canary(self) -> Canary | None:
+        """How a canary is; None of other actions."""
+        return canary_of(self.record.target) if self.record.kind == ActionKind.CANARY else None
 
     @property
     def target(self) -> str:
@@ -69,6 +98,40 @@ class ActionView:
             "run_until": record.run_until if record.ended_at is None else None,
             "ended_at": record.ended_at,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class ActionProgress:
+    """How far a bulk action is.
+
+    Args:
+        done: how many jobs it has changed.
+        left: how many it has yet to look at, counted up to a bound.
+    """
+
+    done: int
+    left: Count
+
+    @property
+    def fraction(self) -> float | None:
+        """The part that is done; None if there are more jobs left than were counted."""
+        if self.left.more:
+            return None
+        return self.done / max(self.done + self.left.number, 1)
+
+
+def progress_of(adapter: ReadsRole, record: ActionRecord) -> ActionProgress | None:
+    """Return how far a bulk action is that has not done all yet; None of others.
+
+    The jobs that are left are counted now, so that this is what it will do if it goes on.
+    """
+    is_whole = record.state is ActionState.DONE or record.kind not in set(BULK_KINDS)
+    if is_whole or FILTER not in record.target:
+        return None
+    with suppress(InvalidAction):
+        left = adapter.count_up_to(jobs_left(record), MOST_LEFT)
+        return ActionProgress(record.number, left)
+    return None
 
 
 def action_view(record: ActionRecord, now: datetime) -> ActionView:

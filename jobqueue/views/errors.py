@@ -21,6 +21,8 @@ from jobqueue.records import (
 )
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+QUARTER, WEEK = 6 * HOUR, 7 * DAY
+WEEK_HOURS = WEEK // HOUR
 SHOWN_DAYS = 30
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RETRIED_STATES = (JobState.READY, JobState.FAILED)
@@ -99,6 +101,28 @@ def error_group_view(record: ErrorGroupRecord, now: datetime) -> ErrorGroupView:
         if day in days:
             days[day] += found.number
     return ErrorGroupView(record, hours, days)
+
+
+def week_of(record: ErrorGroupRecord, now: datetime) -> dict[datetime, int]:
+    """Return how many errors there were in each quarter of a day of the last week.
+
+    The oldest comes first. The hours of the record have to reach back that far.
+    """
+    last = now.replace(hour=now.hour // 6 * 6, minute=0, second=0, microsecond=0)
+    quarters = {last - ago * QUARTER: 0 for ago in reversed(range(WEEK // QUARTER))}
+    for found in record.hours:
+        quarter = found.hour.replace(hour=found.hour.hour // 6 * 6)
+        if quarter in quarters:
+            quarters[quarter] += found.number
+    return quarters
+
+
+def release_of_new(record: ErrorGroupRecord, now: datetime) -> str | None:
+    """Return the release that a group is new with; None if it is older than a week.
+
+    Also None where the release is not known.
+    """
+    return record.first_release if record.first_seen_at > now - WEEK else None
 
 
 def found_error_group(adapter: ErrorsRole, key: str) -> ErrorGroupRecord:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.bulk import bulk_action, new_runner_id, run_action
+from jobqueue.canary import canary_action
 from jobqueue.errors import RowLocked
 from jobqueue.records import ActionKind, ActionRecord, ActionState, JobFilter, JobState, NewAction
 from jobqueue.redaction import clean_error
 from jobqueue.views.query_text import query_text
-from jobqueue.web.models import BulkBody, GroupBody
+from jobqueue.web.models import BulkBody, GroupBody, GroupRetryBody, JobFilterBody
 from jobqueue.web.operations import Answer, ApiCall
 from jobqueue.web.pages import filter_of
 from jobqueue.web.problems import Problem
@@ -24,42 +26,36 @@ DONE = {
     ActionKind.DELETE: "deleted",
 }
 """The words for the log."""
+_NOT_RUNNING = tuple(state for state in JobState if state is not JobState.RUNNING)
+POSSIBLE_STATES = {
+    ActionKind.RETRY: (JobState.READY, JobState.FAILED, JobState.CANCELLED),
+    ActionKind.CANCEL: (JobState.READY, JobState.RUNNING),
+    ActionKind.DELETE: _NOT_RUNNING,
+}
+"""The states of jobs that can be changed so."""
+USUAL_STATES = {**POSSIBLE_STATES, ActionKind.RETRY: (JobState.FAILED,)}
+"""The states that are meant if a filter has none."""
 
 
 def retry_all(call: ApiCall) -> Answer:
     """Make failed jobs due now, and others if they are asked for."""
-    usual, possible = (JobState.FAILED,), (JobState.READY, JobState.FAILED, JobState.CANCELLED)
-    return _in_bulk(call, ActionKind.RETRY, usual, possible)
+    return _in_bulk(call, ActionKind.RETRY)
 
 
 def cancel_all(call: ApiCall) -> Answer:
     """End jobs that have not started, and ask running ones to end."""
-    states = (JobState.READY, JobState.RUNNING)
-    return _in_bulk(call, ActionKind.CANCEL, states, states)
+    return _in_bulk(call, ActionKind.CANCEL)
 
 
 def delete_all(call: ApiCall) -> Answer:
     """Remove jobs that are not running."""
-    states = tuple(state for state in JobState if state is not JobState.RUNNING)
-    return _in_bulk(call, ActionKind.DELETE, states, states)
+    return _in_bulk(call, ActionKind.DELETE)
 
 
-def _in_bulk(
-    call: ApiCall,
-    kind: ActionKind,
-    usual: tuple[JobState, ...],
-    possible: tuple[JobState, ...],
-) -> Answer:
-    """Count or change all jobs that match a filter.
-
-    Args:
-        call: the request.
-        kind: what is done to them.
-        usual: the states that are meant if the filter has none.
-        possible: the states of jobs that can be changed so.
-    """
+def _in_bulk(call: ApiCall, kind: ActionKind) -> Answer:
     body: BulkBody = call.body
-    return change_jobs(call, kind, _bulk_filter(call.adapter, body, usual, possible, DONE[kind]))
+    where = bulk_filter(call.adapter, kind, body.filter)
+    return change_jobs(call, kind, replace(where, before_id=body.before))
 
 
 def change_jobs(call: ApiCall, kind: ActionKind, where: JobFilter) -> Answer:
@@ -70,7 +66,7 @@ def change_jobs(call: ApiCall, kind: ActionKind, where: JobFilter) -> Answer:
         kind: what is done to them.
         where: the filter, from where the body says that it goes on.
     """
-    body: BulkBody | GroupBody = call.body
+    body: BulkBody | GroupBody | GroupRetryBody = call.body
     if body.dry_run:
         count = call.adapter.count_up_to(where, MOST_CHANGED)
         return Answer(
@@ -79,9 +75,13 @@ def change_jobs(call: ApiCall, kind: ActionKind, where: JobFilter) -> Answer:
         )
     reason = clean_error(body.reason) if body.reason else None
     action = bulk_action(kind, where, call.actor, reason=reason)
-    if body.background:
+    canary = getattr(body, "canary", None)
+    if canary is not None:
+        spread = timedelta(seconds=canary.spread_seconds)
+        action = canary_action(where, canary.number, spread, call.actor, reason=reason)
+    if body.background or canary is not None:
         latest = call.adapter.begin_action(action)
-        call.note(f"began to {kind}", f"action {latest.id}: {query_text(where)}")
+        call.note(f"began to {latest.kind}", f"action {latest.id}: {query_text(where)}")
     else:
         latest = _run(call, action, query_text(where))
     return Answer(_bulk_json(latest), 202 if latest.state is ActionState.RUNNING else 200)
@@ -113,22 +113,27 @@ def _run(call: ApiCall, action: NewAction, said: str) -> ActionRecord:
     return latest
 
 
-def _bulk_filter(
-    adapter: Adapter,
-    body: BulkBody,
-    usual: tuple[JobState, ...],
-    possible: tuple[JobState, ...],
-    done: str,
-) -> JobFilter:
-    if not body.filter.model_dump(exclude_none=True):
+def bulk_filter(adapter: Adapter, kind: ActionKind, asked: JobFilterBody) -> JobFilter:
+    """Return the filter of the jobs that a bulk change is for, with their states.
+
+    Args:
+        adapter: where the jobs are.
+        kind: what is done to them.
+        asked: the filter as it was sent.
+
+    Raises:
+        Problem: it would mean every job, or jobs that cannot be changed so.
+        InvalidQuery: its `q` cannot be understood.
+    """
+    if not asked.model_dump(exclude_none=True):
         raise Problem(422, "an empty filter would mean every job; say which: state, queue, name, q")
-    where = filter_of(body.filter, adapter)
+    where = filter_of(asked, adapter)
     if where == JobFilter():
         raise Problem(422, "this filter would mean every job; say which: state, queue, name, q")
-    impossible = [state for state in where.states or () if state not in possible]
+    impossible = [state for state in where.states or () if state not in POSSIBLE_STATES[kind]]
     if impossible:
-        raise Problem(422, f"{impossible[0]} jobs cannot be {done} in bulk")
-    return replace(where, before_id=body.before, states=where.states or usual)
+        raise Problem(422, f"{impossible[0]} jobs cannot be {DONE[kind]} in bulk")
+    return replace(where, states=where.states or USUAL_STATES[kind])
 
 
 def _bulk_json(action: ActionRecord) -> dict[str, object]:

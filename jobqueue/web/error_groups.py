@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from jobqueue.records import ActionKind, ErrorFilter, ErrorState, JobState
+from jobqueue.records import ActionKind, ErrorFilter, ErrorState, JobFilter
 from jobqueue.views.errors import (
     ACTION_OF_STATE,
     CANCELLED_STATES,
@@ -24,6 +24,8 @@ from jobqueue.web.operations import Answer, ApiCall, plain
 from jobqueue.web.problems import Problem
 
 LAST_JOBS = 10
+STATES_CHANGED = {ActionKind.RETRY: RETRIED_STATES, ActionKind.CANCEL: CANCELLED_STATES}
+"""The states of the jobs of a group that are changed, by what is done to them."""
 
 
 def list_errors(call: ApiCall) -> Answer:
@@ -76,23 +78,33 @@ def _set_state(call: ApiCall, state: ErrorState) -> Answer:
     record = found_error_group(call.adapter, call.path["key"])
     call.adapter.set_error_state(record.key, state, call.access.who)
     call.note(f"set to {state}", f"errors {record.key}")
-    call.act(ACTION_OF_STATE[state], {"errors": record.key})
+    call.act(ACTION_OF_STATE[state], {"errors": record.key}, reason=call.body.reason)
     return Answer({"key": record.key, "state": state, "changed": record.state is not state})
 
 
 def retry(call: ApiCall) -> Answer:
     """Make all jobs of a group due now: those that failed, and those that wait for a retry."""
-    return _change(call, ActionKind.RETRY, RETRIED_STATES)
+    return _change(call, ActionKind.RETRY)
 
 
 def cancel(call: ApiCall) -> Answer:
     """Cancel all jobs of a group that wait for a retry, and ask running ones to end."""
-    return _change(call, ActionKind.CANCEL, CANCELLED_STATES)
+    return _change(call, ActionKind.CANCEL)
 
 
-def _change(call: ApiCall, kind: ActionKind, states: tuple[JobState, ...]) -> Answer:
+def _change(call: ApiCall, kind: ActionKind) -> Answer:
     body: GroupBody = call.body
+    return change_jobs(call, kind, replace(jobs_to_change(call, kind), before_id=body.before))
+
+
+def jobs_to_change(call: ApiCall, kind: ActionKind) -> JobFilter:
+    """Return the filter of the jobs of a group that are retried or cancelled.
+
+    Raises:
+        ErrorGroupNotFound: there is no group of the key in the path.
+        Problem: it is none of the two.
+    """
+    if kind not in STATES_CHANGED:
+        raise Problem(422, f"the jobs of a group of errors are retried or cancelled, not {kind}d")
     record = found_error_group(call.adapter, call.path["key"])
-    return change_jobs(
-        call, kind, replace(jobs_of_group(record.key, states), before_id=body.before)
-    )
+    return jobs_of_group(record.key, STATES_CHANGED[kind])

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
+from jobqueue.canary import LONGEST_SPREAD, MOST_FIRST, USUAL_NUMBER
 from jobqueue.config import QUEUE_NAME
 from jobqueue.records import (
     LARGEST_ID,
@@ -193,6 +194,30 @@ class GroupBody(Asked):
         False,
         description="Leave it to the workers, however many jobs there are. It is answered 202, and "
         "`/api/actions/{action}` shows how far they are.",
+    )
+
+
+class CanaryBody(Asked):
+    """A canary: some jobs first, and the rest if the error does not come back in them."""
+
+    number: int = Field(
+        USUAL_NUMBER, ge=1, le=MOST_FIRST, description="How many are retried first."
+    )
+    spread_seconds: float = Field(
+        600,
+        ge=0,
+        le=LONGEST_SPREAD.total_seconds(),
+        description="Over how many seconds the rest is spread.",
+    )
+
+
+class GroupRetryBody(GroupBody):
+    """How to retry the jobs of a group of errors."""
+
+    canary: CanaryBody | None = Field(
+        None,
+        description="Retry some first, and wait until they have ended. The rest follows, spread "
+        "over time. It stops when the same error comes back. It is left to the workers.",
     )
 
 

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from jobqueue.adapters.memory.adapter import MemoryAdapter
+from jobqueue.bulk import bulk_action
 from jobqueue.clock import ManualClock
 from jobqueue.fingerprints import group_of
 from jobqueue.records import (
+    ActionKind,
     Failed,
     Histogram,
+    JobFilter,
+    JobState,
     NewErrors,
     NewJob,
     NewSchedule,
@@ -49,6 +53,7 @@ class Shop:
     running: int
     ready: int
     error_key: str
+    action: int
 
 
 def shop(clock: ManualClock, text: str = "card declined", name: str = CHARGE) -> Shop:
@@ -89,11 +94,13 @@ def shop(clock: ManualClock, text: str = "card declined", name: str = CHARGE) ->
     adapter.answer_with_stacks(
         WORKER, [Stack(text, (f"jobs.py:41 in {text}",), claimed[2].id, name)]
     )
+    where = JobFilter(states=(JobState.FAILED,), error=text[:200])
+    begun = adapter.begin_action(bulk_action(ActionKind.RETRY, where, text[:200], reason=text))
     clock.advance(30 * MINUTE)
     adapter.renew_schedules("shop", ["daily"])
     ids = [job.id for job in made]
     ready = next(id_ for id_ in ids if id_ not in {job.id for job in (*claimed, again)})
-    return Shop(adapter, clock, claimed[0].id, again.id, claimed[2].id, ready, group.key)
+    return Shop(adapter, clock, claimed[0].id, again.id, claimed[2].id, ready, group.key, begun.id)
 
 
 def _samples(adapter: MemoryAdapter, clock: ManualClock) -> None:

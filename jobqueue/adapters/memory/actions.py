@@ -17,7 +17,6 @@ from jobqueue.records import (
     ActionRecord,
     ActionState,
     Batch,
-    JobFilter,
     JobState,
     NewAction,
 )
@@ -88,21 +87,25 @@ class MemoryActions(MemoryRole, ActionsRole):
             held = self._held(action)
             if held is None:
                 return None
-            jobs, now = self._change(held, batch.where), self._store.now()
+            jobs, now = self._change(held, batch), self._store.now()
             noted = replace(
                 held,
                 before_id=batch.before_id,
                 number=held.number + len(jobs),
                 run_until=now + lease,
+                target=held.target if batch.target is None else dict(batch.target),
             )
-            if batch.before_id is None:
+            if batch.stops:
+                noted = replace(noted, state=ActionState.STOPPED, ended_at=now)
+            elif batch.before_id is None:
                 noted = replace(noted, state=ActionState.DONE, ended_at=now)
             return ChangedBatch(self._put(noted), len(jobs), tuple(jobs) if returning else ())
 
-    def _change(self, action: ActionRecord, where: JobFilter) -> list[StoredJob]:
+    def _change(self, action: ActionRecord, batch: Batch) -> list[StoredJob]:
         """Change the jobs of a batch, and return them."""
-        if action.kind == ActionKind.RETRY:
-            return self._control.retry_each(where)
+        where = batch.where
+        if action.kind in {ActionKind.RETRY.value, ActionKind.CANARY.value}:
+            return self._control.retry_each(where, batch.delay)
         if action.kind == ActionKind.DELETE:
             include_running = JobState.RUNNING in (where.states or ())
             return self._control.delete_each(where, include_running=include_running)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from jobqueue.adapters.memory.store import MemoryRole
 from jobqueue.adapters.roles.control import ControlRole
@@ -28,14 +28,14 @@ class MemoryControl(MemoryRole, ControlRole):
     def retry(self, where: JobFilter) -> int:
         return len(self.retry_each(where))
 
-    def retry_each(self, where: JobFilter) -> list[StoredJob]:
-        """Make jobs due now, as `retry` does; return them."""
+    def retry_each(self, where: JobFilter, delay: timedelta | None = None) -> list[StoredJob]:
+        """Make jobs due now, as `retry` does, or after a delay; return them."""
 
         def retried(record: StoredJob, now: datetime) -> StoredJob:
             return replace(
                 record,
                 state=JobState.READY,
-                run_at=min(record.run_at, now),
+                run_at=now + delay if delay else min(record.run_at, now),
                 max_attempts=max(record.max_attempts, record.attempts + 1),
                 failed_at=None,
                 finished_at=None,

@@ -43,12 +43,12 @@ class MemoryErrors(MemoryRole, ErrorsRole):
                 self._counts[hour] = self._counts.get(hour, 0) + new.number
         return set()
 
-    def error_groups(self, where: ErrorFilter, limit: int) -> ErrorPage:
+    def error_groups(self, where: ErrorFilter, limit: int, hours: int = SHOWN_HOURS) -> ErrorPage:
         now = self._store.now()
         with self._store.lock:
             matching = [group for group in self._groups.values() if _matches(group, where, now)]
             matching.sort(key=lambda group: (group.last_seen_at, group.key), reverse=True)
-            since = now - timedelta(hours=SHOWN_HOURS)
+            since = now - timedelta(hours=hours)
             shown = [replace(group, sample="") for group in matching[:limit]]
             found = tuple(self._with_hours(group, since) for group in shown)
         return ErrorPage(found, found[-1].position if len(matching) > limit else None)

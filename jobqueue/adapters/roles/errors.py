@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from jobqueue.records import ErrorFilter, ErrorGroupRecord, ErrorPage, ErrorState, NewErrors
+from jobqueue.records import (
+    SHOWN_HOURS,
+    ErrorFilter,
+    ErrorGroupRecord,
+    ErrorPage,
+    ErrorState,
+    NewErrors,
+)
 
 
 class ErrorsRole(Protocol):
@@ -28,10 +35,10 @@ class ErrorsRole(Protocol):
         """
         ...
 
-    def error_groups(self, where: ErrorFilter, limit: int) -> ErrorPage:
+    def error_groups(self, where: ErrorFilter, limit: int, hours: int = SHOWN_HOURS) -> ErrorPage:
         """At most `limit` groups that match, those that were seen last first.
 
-        Each has the hours of the last day, and no sample.
+        Each has no sample, and the counts of so many hours: those of the last day, or of `hours`.
         """
         ...
 

@@ -36,6 +36,7 @@ COLUMNS = (
     *(column for column in ACTIONS.c if column.name != "target"),
     cast(ACTIONS.c.target, Text).label("target"),
 )
+RETRIES = {ActionKind.RETRY.value, ActionKind.CANARY.value}
 ON_ITS_WAY = {"state": ActionState.RUNNING.value, "ended_at": None}
 """The columns of an action that is not at its end."""
 
@@ -95,7 +96,12 @@ class SqlActions(SqlRole, ActionsRole):
         returning: bool = False,
     ) -> ChangedBatch | None:
         now, is_last = self.time.now(), batch.before_id is None
-        ended = {"state": ActionState.DONE.value, "ended_at": now} if is_last else {}
+        state = ActionState.STOPPED if batch.stops else ActionState.DONE
+        ended: dict[str, Any] = {}
+        if is_last or batch.stops:
+            ended |= {"state": state.value, "ended_at": now}
+        if batch.target is not None:
+            ended["target"] = dict(batch.target)
 
         def work(connection: Connection) -> ChangedBatch | None:
             held = select(ACTIONS.c.id).where(*_held(action)).with_for_update()
@@ -113,7 +119,7 @@ class SqlActions(SqlRole, ActionsRole):
             return ChangedBatch(_action_record(row), number, tuple(jobs))
 
         changed = self.database.write_unless_locked(work)
-        if action.kind == ActionKind.RETRY:
+        if action.kind in RETRIES:
             self._announce_if(changed is not None and changed.number)
         return changed
 
@@ -125,8 +131,9 @@ class SqlActions(SqlRole, ActionsRole):
         if not where.ids:
             return 0, []
         statement: Any
-        if action.kind == ActionKind.RETRY:
-            statement = retrying(where, now)
+        if action.kind in RETRIES:
+            due = self.time.later(batch.delay) if batch.delay else None
+            statement = retrying(where, now, due)
         elif action.kind == ActionKind.CANCEL:
             is_unfinished = JOBS.c.state.in_(UNFINISHED)
             reason = action.reason or f"cancelled by {action.done_by}"

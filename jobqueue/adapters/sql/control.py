@@ -238,15 +238,17 @@ class SqlControl(SqlRole, ControlRole):
         return [_paused_queue(row) for row in rows]
 
 
-def retrying(where: JobFilter, now: ColumnElement[Any]) -> Update:
-    """The statement that makes waiting, failed and cancelled jobs due now."""
+def retrying(
+    where: JobFilter, now: ColumnElement[Any], due: ColumnElement[Any] | None = None
+) -> Update:
+    """The statement that makes waiting, failed and cancelled jobs due now, or at a later time."""
     allowed = [state.value for state in RETRIABLE_STATES]
     return (
         update(JOBS)
         .where(*queries.conditions(where, now), JOBS.c.state.in_(allowed))
         .values(
             state=JobState.READY.value,
-            run_at=case((JOBS.c.run_at < now, JOBS.c.run_at), else_=now),
+            run_at=case((JOBS.c.run_at < now, JOBS.c.run_at), else_=now) if due is None else due,
             max_attempts=case(
                 (JOBS.c.attempts >= MOST_ATTEMPTS, MOST_ATTEMPTS),
                 (JOBS.c.attempts >= JOBS.c.max_attempts, JOBS.c.attempts + 1),

@@ -125,16 +125,16 @@ class SqlErrors(SqlRole, ErrorsRole):
 
         return self.database.write_giving_way(work)
 
-    def error_groups(self, where: ErrorFilter, limit: int) -> ErrorPage:
+    def error_groups(self, where: ErrorFilter, limit: int, hours: int = SHOWN_HOURS) -> ErrorPage:
         query = select(*_LISTED).where(*self._conditions(where))
         query = query.order_by(ERRORS.c.last_seen_at.desc(), ERRORS.c.key.desc()).limit(limit + 1)
 
         def read(connection: Connection) -> ErrorPage:
             rows = connection.execute(query).all()
             shown = rows[:limit]
-            since = self.time.later(-timedelta(hours=SHOWN_HOURS))
-            hours = _hours(connection, [row.key for row in shown], since)
-            groups = tuple(_record(row, hours[to_name(row.key)]) for row in shown)
+            since = self.time.later(-timedelta(hours=hours))
+            counts = _hours(connection, [row.key for row in shown], since)
+            groups = tuple(_record(row, counts[to_name(row.key)]) for row in shown)
             is_last = len(rows) <= limit
             return ErrorPage(groups, None if is_last else groups[-1].position)
 

@@ -158,12 +158,13 @@ class Dashboard:
             fields = fields_of(await self._api.body_of(request, MEDIA_TYPE))
             body = parsed_form(action, fields)
             call = ApiCall(request, self._api, access, request.path_params, body=body)
-            await self._api.on_thread(action.handle, call)
+            done = await self._api.on_thread(action.handle, call)
         except Exception as error:  # noqa: BLE001 - every error is answered
             return await self._answer_error(error, request)
         self._fragments.forget()
-        back = action.back.format_map(request.path_params)
-        asked = {"said": action.word, **{k: str(v) for k, v in request.path_params.items()}}
+        names = {**request.path_params, **(done if isinstance(done, Mapping) else {})}
+        back = action.back.format_map(names)
+        asked = {"said": action.word, **{k: str(v) for k, v in names.items()}}
         return _see(f"{_urls(request)(back)}?{urlencode(asked)}")
 
     # --- who asks --------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ class FormAction:
 
     Args:
         path: the path that the form is sent to.
-        handle: does it, on a thread; most are those of the API.
+        handle: does it, on a thread; most are those of the API. A mapping that it returns has more
+            values for `back`.
         said: a sentence that says on the next page what was done.
         back: the path of the next page, with the values of `path`.
         body: the model of the form.

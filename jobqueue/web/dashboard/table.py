@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from jobqueue.web.dashboard.pages import (
+    activity,
+    changes,
     classes,
     database,
     errors,
@@ -18,16 +20,20 @@ PAGES = (
     *now.PAGES,
     *jobs.PAGES,
     *job.PAGES,
+    *changes.PAGES,
     *errors.PAGES,
     *queues.PAGES,
     *classes.PAGES,
     *workers.PAGES,
     *schedules.PAGES,
     *database.PAGES,
+    *activity.PAGES,
 )
 FORM_ACTIONS = (
     *now.FORM_ACTIONS,
     *job.FORM_ACTIONS,
+    *changes.FORM_ACTIONS,
+    *activity.FORM_ACTIONS,
     *queues.FORM_ACTIONS,
     *errors.FORM_ACTIONS,
     *workers.FORM_ACTIONS,
@@ -41,5 +47,6 @@ TABS = (
     ("Workers", "/workers", "w"),
     ("Schedules", "/schedules", "s"),
     ("Database", "/database", "d"),
+    ("Activity", "/activity", "a"),
 )
 """The tabs: their names, their paths, and the key that opens each after `g`."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from jobqueue.records import ErrorFilter, ErrorState
 from jobqueue.views.errors import (
+    WEEK_HOURS,
     error_group_view,
     found_error_group,
     jobs_of_group,
     position_in,
+    release_of_new,
     text_of,
+    week_of,
 )
 from jobqueue.views.jobs import job_view
 from jobqueue.views.tracebacks import error_text_of
 from jobqueue.web import error_groups as api_error_groups
+from jobqueue.web import models
 from jobqueue.web.dashboard.asked import asked_of
 from jobqueue.web.dashboard.charts import bar_chart
 from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown
@@ -35,7 +39,8 @@ def errors_page(call: ApiCall) -> Shown:
     if place and before is None:
         raise Problem(422, "this is no place in the list; begin at its start")
     states = tuple(ErrorState) if state == "all" else (ErrorState(state),)
-    page = call.adapter.error_groups(ErrorFilter(states=states, before=before), ERROR_ROWS)
+    where = ErrorFilter(states=states, before=before)
+    page = call.adapter.error_groups(where, ERROR_ROWS, WEEK_HOURS)
     now = call.adapter.now()
     views = [error_group_view(record, now) for record in page.groups]
     return {
@@ -43,7 +48,8 @@ def errors_page(call: ApiCall) -> Shown:
         "state": state,
         "states": ("open", "muted", "resolved", "all"),
         "errors": views,
-        "sparks": {view.record.key: bar_chart(view.hours, *SPARK) for view in views},
+        "sparks": {v.record.key: bar_chart(week_of(v.record, now), *SPARK) for v in views},
+        "new_with": {view.record.key: release_of_new(view.record, now) for view in views},
         "next": None if page.next_before is None else text_of(page.next_before),
     }
 
@@ -57,6 +63,8 @@ def error_page(call: ApiCall) -> Shown:
     return {
         "now": now,
         "error": view,
+        "new_with": release_of_new(record, now),
+        "week": bar_chart(week_of(record, now), *WIDE),
         "sample": error_text_of(record.sample),
         "hours": bar_chart(view.hours, *WIDE),
         "days": bar_chart(view.days, *WIDE),
@@ -74,14 +82,20 @@ FORM_ACTIONS = (
         api_error_groups.mute,
         "These errors are muted until somebody reopens them.",
         "/errors/{key}",
+        models.ReasonBody,
     ),
     FormAction(
         "/errors/{key}/resolve",
         api_error_groups.resolve,
         "These errors are resolved. They are open again when they come back.",
         "/errors/{key}",
+        models.ReasonBody,
     ),
     FormAction(
-        "/errors/{key}/reopen", api_error_groups.reopen, "These errors are open.", "/errors/{key}"
+        "/errors/{key}/reopen",
+        api_error_groups.reopen,
+        "These errors are open.",
+        "/errors/{key}",
+        models.ReasonBody,
     ),
 )

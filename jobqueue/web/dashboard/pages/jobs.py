@@ -11,6 +11,7 @@ from jobqueue.records import JobFilter
 from jobqueue.views.job_query import words_of
 from jobqueue.views.jobs import job_view
 from jobqueue.web.dashboard.asked import asked_of, before_of
+from jobqueue.web.dashboard.chips import quick_chips, word_chips
 from jobqueue.web.dashboard.rows import DashboardPage, Shown
 from jobqueue.web.models import JobsQuery
 from jobqueue.web.operations import ApiCall
@@ -25,6 +26,7 @@ def jobs_page(call: ApiCall) -> Shown:
     asked, before = asked_of(call, "q"), before_of(call)
     shown: dict[str, Any] = {"now": call.adapter.now(), "q": asked, "before": before}
     shown |= {"jobs": (), "next": None, "wrong": None}
+    shown |= {"words": word_chips(asked), "quick": quick_chips(asked), "rows": ROWS}
     try:
         where = _filter_of(call, asked)
     except InvalidQuery as error:

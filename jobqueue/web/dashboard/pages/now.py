@@ -84,7 +84,13 @@ FORM_ACTIONS = (
         "/",
         models.CancelBody,
     ),
-    FormAction("/now/errors/{key}/mute", api_errors.mute, "The errors {key} are muted.", "/"),
+    FormAction(
+        "/now/errors/{key}/mute",
+        api_errors.mute,
+        "The errors {key} are muted.",
+        "/",
+        models.ReasonBody,
+    ),
     FormAction(
         "/now/schedules/run",
         run_schedule,

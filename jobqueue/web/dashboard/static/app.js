@@ -35,9 +35,10 @@
   const isBusy = () => {
     const selection = document.getSelection();
     const active = document.activeElement;
-    return document.hidden || document.querySelector("dialog[open], #live details.confirm[open]")
+    return document.hidden
+      || document.querySelector("dialog[open], #live details.confirm[open], #live .pick :checked")
       || (selection && !selection.isCollapsed)
-      || (active && active.closest("#live") && active.matches("input, select, textarea"));
+      || (active && active.closest("#live") && active.matches("input:not(.pick input), select, textarea"));
   };
   let failures = 0;
   const refresh = () => {
@@ -48,8 +49,42 @@
     if (state && failures > 1) state.textContent = "The server does not answer; this may be old.";
   };
 
+  // --- rows: which are selected, and the one that has the focus
+  const boxes = () => [...document.querySelectorAll("#live tbody .pick input")];
+  const count = () => {
+    const number = boxes().filter((box) => box.checked).length;
+    const page = document.getElementById("select-page");
+    const said = document.getElementById("selected");
+    if (page) { page.hidden = false; page.checked = number > 0 && number === boxes().length; }
+    if (said) said.textContent = number ? `The ${number} selected` : "The selected";
+  };
+  const selecting = (event) => {
+    if (!event.target.matches(".pick input")) return;
+    if (event.target.id === "select-page") boxes().forEach((box) => { box.checked = event.target.checked; });
+    const some = document.querySelector('#change [name="of"][value="selected"]');
+    if (some) some.checked = true;
+    count();
+  };
+  const rowKeys = {
+    j: (rows, place) => rows[Math.min(place + 1, rows.length - 1)].querySelector("a").focus(),
+    k: (rows, place) => rows[Math.max(place - 1, 0)].querySelector("a").focus(),
+    x: (rows, place) => rows[place]?.querySelector(".pick input")?.click(),
+    r: (rows, place) => {
+      if (!boxes().some((box) => box.checked)) rowKeys.x(rows, place);
+      document.querySelector('#change button[value="retry"]')?.click();
+    },
+  };
+  const takeRowKey = (event) => {
+    const rows = [...document.querySelectorAll("#live table.rows tbody tr")].filter((row) => row.querySelector("a"));
+    if (!rows.length || !Object.hasOwn(rowKeys, event.key)) return;
+    event.preventDefault();
+    rowKeys[event.key](rows, rows.indexOf(document.activeElement.closest("tr")));
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
     localize();
+    count();
+    document.addEventListener("change", selecting);
     // htmx keeps the address there, and a query may have arguments in it.
     try { sessionStorage.removeItem("htmx-current-path-for-history"); } catch { /* private */ }
     const zone = document.getElementById("zone");
@@ -85,7 +120,7 @@
       window.Idiomorph.defaults.callbacks.beforeAttributeUpdated =
         (name, element) => !(name === "open" && element.matches("details"));
     }
-    document.body.addEventListener("htmx:afterSwap", localize);
+    document.body.addEventListener("htmx:afterSwap", () => { localize(); count(); });
     document.body.addEventListener("htmx:afterRequest", (event) => {
       failures = event.detail.successful ? 0 : failures + 1;
       const state = document.getElementById("live-state");
@@ -97,7 +132,7 @@
   let afterG = 0;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    if (event.target.closest("input, textarea, select, dialog")) return;
+    if (event.target.closest("input:not(.pick input), textarea, select, dialog")) return;
     const keys = document.getElementById("keys");
     if (event.key === "?") { event.preventDefault(); keys.showModal(); return; }
     if (event.key === "/") {
@@ -112,8 +147,9 @@
     if (Date.now() - afterG < 1500) {
       afterG = 0;
       const link = document.querySelector(`nav a[data-key="${CSS.escape(event.key)}"]`);
-      if (link) { event.preventDefault(); location.assign(link.href); }
+      if (link) { event.preventDefault(); location.assign(link.href); return; }
     }
+    takeRowKey(event);
   });
   addEventListener("load", () => { if (location.hash === "#q") document.getElementById("q")?.focus(); });
 })();
