@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
@@ -68,7 +69,15 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        user=user_text, whole=whole, took=took, at=at, ago=ago, rate=rate, size=size, json=json_text
+        in_zone=in_zone,
+        user=user_text,
+        whole=whole,
+        took=took,
+        at=at,
+        ago=ago,
+        rate=rate,
+        size=size,
+        json=json_text,
     )
     return made
 
@@ -109,6 +118,15 @@ def json_text(value: Any) -> str:
 def whole(number: int, *, more: bool = False) -> str:
     """Return a number with its thousands apart: `12,345`, or `10,000+` if there are more."""
     return f"{number:,}{'+' if more else ''}"
+
+
+def in_zone(moment: datetime, zone: str) -> str:
+    """Return a time by the clocks of a zone; by UTC where there is no such zone here."""
+    try:
+        shown = moment.astimezone(ZoneInfo(zone))
+    except (ValueError, OSError, KeyError):
+        shown = moment.astimezone(UTC)
+    return f"{shown:%a %d %b %Y %H:%M:%S}"
 
 
 def rate(number: float | None) -> str:

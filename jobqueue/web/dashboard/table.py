@@ -37,6 +37,7 @@ FORM_ACTIONS = (
     *queues.FORM_ACTIONS,
     *errors.FORM_ACTIONS,
     *workers.FORM_ACTIONS,
+    *schedules.FORM_ACTIONS,
 )
 TABS = (
     ("Now", "/", "n"),
