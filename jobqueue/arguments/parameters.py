@@ -11,6 +11,7 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from jobqueue.arguments.converter import PLAIN_TYPES, Converter, MaskingConverter
@@ -20,6 +21,7 @@ from jobqueue.json_text import encode, storable
 
 LONGEST_LIST = 500
 _Kind = inspect.Parameter
+_VARIADIC = {_Kind.VAR_POSITIONAL, _Kind.VAR_KEYWORD}
 
 # `json.loads` looks for blanks first.
 _decode = json.JSONDecoder().raw_decode
@@ -32,6 +34,27 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
 
 class Misfit(InvalidArguments):
     """Stored arguments of which some are surplus or missing: another release may take them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterFacts:
+    """What a form has to know of a parameter.
+
+    Args:
+        name: its name.
+        hint: its annotation; `Any` without one.
+        is_required: whether it has to be given.
+        default: its default; None without one.
+        is_list: whether it is `*args`, whose values are a list.
+        is_rest: whether it is `**kwargs`, whose values are given by names of their own.
+    """
+
+    name: str
+    hint: Any
+    is_required: bool
+    default: Any
+    is_list: bool = False
+    is_rest: bool = False
 
 
 class Parameters:
@@ -78,6 +101,25 @@ class Parameters:
     def names(self) -> tuple[str, ...]:
         """The names of the parameters, in order."""
         return tuple(self._by_name)
+
+    def facts(self) -> list[ParameterFacts]:
+        """What each parameter is, in order.
+
+        Raises:
+            InvalidJob: an annotation names a type that cannot be found.
+        """
+        hints = self._converter.hints
+        return [
+            ParameterFacts(
+                name,
+                hints.get(name, Any),
+                each.default is inspect.Parameter.empty and each.kind not in _VARIADIC,
+                None if each.default is inspect.Parameter.empty else each.default,
+                is_list=each.kind is _Kind.VAR_POSITIONAL,
+                is_rest=each.kind is _Kind.VAR_KEYWORD,
+            )
+            for name, each in self._by_name.items()
+        ]
 
     def defaults(self, names: Collection[str]) -> dict[str, Any]:
         """The defaults of those of some parameters that have one, by name."""

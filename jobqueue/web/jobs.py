@@ -175,7 +175,7 @@ def found(call: ApiCall) -> StoredJob:
 def change(call: ApiCall) -> Answer:
     """Merge the body into the arguments of a job that has not started."""
     record = found(call)
-    _refuse_unchangeable(record, call.body)
+    refuse_unchangeable(record, call.body)
 
     def merged(seen: StoredJob) -> str:
         return registry.encode_args({**seen.args, **call.body}, seen.handler)
@@ -186,9 +186,9 @@ def change(call: ApiCall) -> Answer:
     return _changed(call, "changed the arguments of", record)
 
 
-def _refuse_unchangeable(record: StoredJob, given: Mapping[str, Any]) -> None:
+def refuse_unchangeable(record: StoredJob, given: Mapping[str, Any]) -> None:
     """Refuse to change arguments that cannot be checked, or are not open to the API."""
-    job_class = _class_of(record)
+    job_class = class_of(record)
     if job_class is None:
         raise Problem(
             422, f"{record.handler} is not known here, so its arguments cannot be checked"
@@ -202,7 +202,8 @@ def _refuse_unchangeable(record: StoredJob, given: Mapping[str, Any]) -> None:
     _refuse_masks(job_class.redact, given)
 
 
-def _class_of(record: JobRecord) -> type[Job] | None:
+def class_of(record: JobRecord) -> type[Job] | None:
+    """Return the class of a job, if the application of this process has it."""
     if registry.find(record.handler) is None:
         import_app(default_configuration.settings.app)
     return registry.find(record.handler)
@@ -250,7 +251,7 @@ def set_progress(call: ApiCall) -> Answer:
 
 def _refuse_guesses(record: StoredJob) -> None:
     """Refuse a progress that would be masked: it would show which guess of a secret is right."""
-    job_class = _class_of(record)
+    job_class = class_of(record)
     if job_class is None:
         raise Problem(
             422, f"{record.handler} is not known here, so only the job itself sets its progress"
@@ -265,7 +266,7 @@ def retry(call: ApiCall) -> Answer:
     """Make a job due now, with other arguments if they are given."""
     record, args = found(call), call.body.args
     if args is not None:
-        _refuse_unchangeable(record, args)
+        refuse_unchangeable(record, args)
     record.retry(args=args)
     changed = {} if args is None else {"args": sorted(args)}
     call.act(ActionKind.RETRY, {"ids": [record.id], **changed}, reason=call.body.reason)

@@ -106,6 +106,10 @@ def form_fields(action: Any, seen: Shop) -> dict[str, str]:
     return {"/jobs/change": {"do": "retry", "ids": str(seen.failed)}}.get(action.path, {})
 
 
+NEEDS_A_CLASS = "edit"
+"""In the paths of pages and forms that refuse a job whose class is not known here."""
+
+
 # --- what they show ------------------------------------------------------------------------------
 
 

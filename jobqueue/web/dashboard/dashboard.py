@@ -23,11 +23,12 @@ from jobqueue.web.dashboard.forms import (
     fields_of,
     parsed_form,
     sent_by_own_page,
+    typed_fields,
 )
 from jobqueue.web.dashboard.fragments import Fragments
 from jobqueue.web.dashboard.pages.workers import takes
 from jobqueue.web.dashboard.renderer import Urls, render
-from jobqueue.web.dashboard.rows import DashboardPage, FormAction
+from jobqueue.web.dashboard.rows import DashboardPage, FormAction, ShownInstead
 from jobqueue.web.dashboard.static_files import answer_static
 from jobqueue.web.dashboard.table import FORM_ACTIONS, PAGES, TABS
 from jobqueue.web.operations import ApiCall
@@ -155,10 +156,15 @@ class Dashboard:
             access = await self._access_of(request)
             if action.scope not in access.scopes:
                 return self._refusal(request, access, action.scope)
-            fields = fields_of(await self._api.body_of(request, MEDIA_TYPE))
-            body = parsed_form(action, fields)
+            sent = await self._api.body_of(request, MEDIA_TYPE)
+            body = (
+                typed_fields(sent) if action.takes_fields else parsed_form(action, fields_of(sent))
+            )
             call = ApiCall(request, self._api, access, request.path_params, body=body)
             done = await self._api.on_thread(action.handle, call)
+            if isinstance(done, ShownInstead):
+                context = self._context(request, access, done.tab)
+                return _html(render(done.template, {**context, **done.shown}), done.status)
         except Exception as error:  # noqa: BLE001 - every error is answered
             return await self._answer_error(error, request)
         self._fragments.forget()

@@ -32,11 +32,25 @@ def fields_of(body: bytes) -> dict[str, str]:
     Raises:
         Problem: it is no form.
     """
+    return {name: text.strip() for name, text in typed_fields(body).items() if text.strip()}
+
+
+def typed_fields(body: bytes) -> dict[str, str]:
+    """Return the fields of a form by their names, as they were typed.
+
+    Raises:
+        Problem: it is no form.
+    """
     try:
-        found = parse_qs(body.decode("ascii"), max_num_fields=MOST_FIELDS, errors="strict")
+        found = parse_qs(
+            body.decode("ascii"),
+            max_num_fields=MOST_FIELDS,
+            errors="strict",
+            keep_blank_values=True,
+        )
     except ValueError:
         raise Problem(422, "this is no form that can be read") from None
-    return {name: values[-1].strip() for name, values in found.items() if values[-1].strip()}
+    return {name: values[-1] for name, values in found.items()}
 
 
 def parsed_form(action: FormAction, fields: Mapping[str, str]) -> Any:

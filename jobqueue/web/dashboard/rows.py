@@ -35,17 +35,35 @@ class DashboardPage:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownInstead:
+    """A page that a form leads to at once: its preview, or itself once more with what is wrong.
+
+    Args:
+        template: the name of the template.
+        tab: the tab that it belongs to.
+        shown: what the template is given.
+        status: the status of the answer.
+    """
+
+    template: str
+    tab: str
+    shown: Shown
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
 class FormAction:
     """A change that a form of a page asks for.
 
     Args:
         path: the path that the form is sent to.
         handle: does it, on a thread; most are those of the API. A mapping that it returns has more
-            values for `back`.
+            values for `back`; a `ShownInstead` is shown at once.
         said: a sentence that says on the next page what was done.
         back: the path of the next page, with the values of `path`.
         body: the model of the form.
         scope: the scope that it needs.
+        takes_fields: whether its body is all fields of the form by name, as they were typed.
     """
 
     path: str
@@ -54,6 +72,7 @@ class FormAction:
     back: str
     body: type[BaseModel] | None = None
     scope: Scope = Scope.OPERATE
+    takes_fields: bool = False
 
     @property
     def word(self) -> str:

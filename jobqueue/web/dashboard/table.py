@@ -7,6 +7,8 @@ from jobqueue.web.dashboard.pages import (
     changes,
     classes,
     database,
+    edit,
+    enqueue,
     errors,
     job,
     jobs,
@@ -20,18 +22,22 @@ PAGES = (
     *now.PAGES,
     *jobs.PAGES,
     *job.PAGES,
+    *edit.PAGES,
     *changes.PAGES,
     *errors.PAGES,
     *queues.PAGES,
     *classes.PAGES,
     *workers.PAGES,
     *schedules.PAGES,
+    *enqueue.PAGES,
     *database.PAGES,
     *activity.PAGES,
 )
 FORM_ACTIONS = (
     *now.FORM_ACTIONS,
     *job.FORM_ACTIONS,
+    *edit.FORM_ACTIONS,
+    *enqueue.FORM_ACTIONS,
     *changes.FORM_ACTIONS,
     *activity.FORM_ACTIONS,
     *queues.FORM_ACTIONS,
@@ -49,5 +55,6 @@ TABS = (
     ("Schedules", "/schedules", "s"),
     ("Database", "/database", "d"),
     ("Activity", "/activity", "a"),
+    ("Enqueue", "/enqueue", "u"),
 )
 """The tabs: their names, their paths, and the key that opens each after `g`."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from jobqueue.bulk import delete_some
 from jobqueue.errors import StateConflict
+from jobqueue.job import registry
 from jobqueue.log.phrases import title_of
 from jobqueue.records import ActionKind, JobFilter, JobState
+from jobqueue.stored import StoredJob
 from jobqueue.views.jobs import hides_unknown, job_view
 from jobqueue.views.lateness import why_job_is_late
 from jobqueue.views.timelines import timeline_of
 from jobqueue.views.tracebacks import error_text_of
 from jobqueue.web import jobs as api_jobs
 from jobqueue.web import models
+from jobqueue.web.dashboard.pages.edit import EDITABLE
 from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown
 from jobqueue.web.operations import ApiCall
 
@@ -31,9 +34,16 @@ def job_page(call: ApiCall) -> Shown:
         "can": {
             "retry": record.state in {JobState.READY, JobState.FAILED, JobState.CANCELLED},
             "cancel": record.state in {JobState.READY, JobState.RUNNING},
+            "edit": record.state in EDITABLE and _is_open(record),
             "delete": record.state is not JobState.RUNNING,
         },
     }
+
+
+def _is_open(record: StoredJob) -> bool:
+    """Return whether the arguments of a job may be changed here: its class says so."""
+    job_class = registry.find(record.handler)
+    return job_class is not None and job_class.api and bool(job_class.parameters().names)
 
 
 def delete_job(call: ApiCall) -> None:
