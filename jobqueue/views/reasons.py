@@ -83,6 +83,7 @@ class Circumstances:
         left: jobs that workers left, as they do not know the class; a few.
         ailments: what hurts the database.
         unexamined: why the database could not be examined; empty if it was.
+        queues: the names of all queues that have unfinished jobs or are paused.
         job: the job that it is about; None if it is about the queue.
         before: of a job, how many of its own priority are due before it.
     """
@@ -97,6 +98,7 @@ class Circumstances:
     left: Sequence[JobRecord]
     ailments: Sequence[Ailment]
     unexamined: str
+    queues: Sequence[str]
     job: JobRecord | None = None
     before: Count = NONE
 
