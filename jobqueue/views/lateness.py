@@ -26,7 +26,8 @@ from jobqueue.views.database import examined
 from jobqueue.views.errors import DAY
 from jobqueue.views.outlooks import all_outlooks
 from jobqueue.views.pauses import all_pauses
-from jobqueue.views.reasons import PAGES, Circumstances, Reason, reasons_in, takes, usual_times
+from jobqueue.views.reasons import PAGES, Circumstances, Reason, reasons_in, takes
+from jobqueue.views.stats import usual_times
 from jobqueue.views.workers import WorkerView, all_workers
 
 MOST_COUNTED = 10_000

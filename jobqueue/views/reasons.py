@@ -17,7 +17,6 @@ from jobqueue.records import (
     LaneDepth,
     PausedQueue,
     QueueDepth,
-    Stat,
     WorkerState,
 )
 from jobqueue.views.outlooks import Course, Outlook, outlook_text
@@ -406,16 +405,6 @@ def _no(
     kind: ReasonKind, evidence: str, looked_at: str, facts: Mapping[str, Any] | None = None
 ) -> Reason:
     return Reason(kind, False, evidence, looked_at, facts or {})
-
-
-def usual_times(stats: Sequence[Stat]) -> dict[str, timedelta]:
-    """Return how long 95 % of the jobs of each class take at most, by their names."""
-    usual: dict[str, timedelta] = {}
-    for stat in stats:
-        found = stat.run_quantile(0.95)
-        if found is not None:
-            usual[stat.handler] = max(usual.get(stat.handler, timedelta(0)), found.duration)
-    return usual
 
 
 def _number(number: int, what: str, several: str = "") -> str:
