@@ -26,7 +26,8 @@ from jobqueue.views.database import examined
 from jobqueue.views.errors import DAY
 from jobqueue.views.outlooks import all_outlooks
 from jobqueue.views.pauses import all_pauses
-from jobqueue.views.reasons import PAGES, Circumstances, Reason, reasons_in, takes, usual_times
+from jobqueue.views.reasons import PAGES, Circumstances, Reason, reasons_in, takes
+from jobqueue.views.stats import usual_times
 from jobqueue.views.workers import WorkerView, all_workers
 
 MOST_COUNTED = 10_000
@@ -85,16 +86,16 @@ class Lateness:
 
 def why_queue_is_late(adapter: Adapter, name: str) -> Lateness:
     """Return why the jobs of a queue are late."""
-    depths = adapter.queue_depths(MOST_COUNTED)
-    found = _circumstances(adapter, name, depths)
-    reasons = reasons_in(found)
-    is_known = bool(
-        found.depth in depths or any(name in (w.record.queues or ()) for w in found.workers)
-    )
-    if not is_known:
-        return Lateness(name, None, _no_such_queue(name, depths), (), is_known=False)
-    is_waiting = bool(found.depth.due)
-    return Lateness(name, None, _state_of_queue(found.depth), reasons, is_waiting=is_waiting)
+    return lateness_of_queue(circumstances_of(adapter, name))
+
+
+def lateness_of_queue(found: Circumstances) -> Lateness:
+    """Return why the jobs of a queue are late, by its circumstances."""
+    name, depth = found.queue, found.depth
+    if name not in found.queues and all(name not in (w.record.queues or ()) for w in found.workers):
+        return Lateness(name, None, _no_such_queue(name, found.queues), (), is_known=False)
+    reasons, is_waiting = reasons_in(found), bool(depth.due)
+    return Lateness(name, None, _state_of_queue(depth), reasons, is_waiting=is_waiting)
 
 
 def why_job_is_late(adapter: Adapter, job: JobRecord) -> Lateness:
@@ -102,9 +103,7 @@ def why_job_is_late(adapter: Adapter, job: JobRecord) -> Lateness:
     now = adapter.now()
     if job.state is not JobState.READY:
         return Lateness(job.queue, job.id, _not_waiting(job, now), ())
-    depths = adapter.queue_depths(MOST_COUNTED)
-    found = _circumstances(adapter, job.queue, depths, job)
-    reasons = reasons_in(found)
+    reasons = reasons_in(circumstances_of(adapter, job.queue, job))
     is_waiting = job.run_at <= now
     return Lateness(job.queue, job.id, _state_of_job(job, now), reasons, is_waiting=is_waiting)
 
@@ -112,9 +111,9 @@ def why_job_is_late(adapter: Adapter, job: JobRecord) -> Lateness:
 # --- what is read --------------------------------------------------------------------------------
 
 
-def _circumstances(
-    adapter: Adapter, name: str, depths: Sequence[QueueDepth], job: JobRecord | None = None
-) -> Circumstances:
+def circumstances_of(adapter: Adapter, name: str, job: JobRecord | None = None) -> Circumstances:
+    """Return the circumstances of a queue, or of a job that waits in it."""
+    depths = adapter.queue_depths(MOST_COUNTED)
     empty = QueueDepth(name, 0, 0, 0, timedelta(0), paused=False)
     depth = next((one for one in depths if one.queue == name), empty)
     workers = all_workers(adapter)
@@ -131,6 +130,7 @@ def _circumstances(
         _left(adapter, name, job),
         ailments,
         unexamined,
+        tuple(one.queue for one in depths),
         job,
         Count(0) if job is None else adapter.due_before(job, MOST_COUNTED),
     )
@@ -192,8 +192,7 @@ def _not_waiting(job: JobRecord, now: datetime) -> str:
     return f"Job {job.id} does not wait: it ended{when}, {job.state.value}."
 
 
-def _no_such_queue(name: str, depths: Sequence[QueueDepth]) -> str:
-    known = [depth.queue for depth in depths]
+def _no_such_queue(name: str, known: Sequence[str]) -> str:
     listed = ", ".join(known[:10]) or "none"
     return (
         f"there is no trace of a queue {name!r}: no unfinished job is in it, it is not paused, and "

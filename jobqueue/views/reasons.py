@@ -17,7 +17,6 @@ from jobqueue.records import (
     LaneDepth,
     PausedQueue,
     QueueDepth,
-    Stat,
     WorkerState,
 )
 from jobqueue.views.outlooks import Course, Outlook, outlook_text
@@ -83,6 +82,7 @@ class Circumstances:
         left: jobs that workers left, as they do not know the class; a few.
         ailments: what hurts the database.
         unexamined: why the database could not be examined; empty if it was.
+        queues: the names of all queues that have unfinished jobs or are paused.
         job: the job that it is about; None if it is about the queue.
         before: of a job, how many of its own priority are due before it.
     """
@@ -97,6 +97,7 @@ class Circumstances:
     left: Sequence[JobRecord]
     ailments: Sequence[Ailment]
     unexamined: str
+    queues: Sequence[str]
     job: JobRecord | None = None
     before: Count = NONE
 
@@ -404,16 +405,6 @@ def _no(
     kind: ReasonKind, evidence: str, looked_at: str, facts: Mapping[str, Any] | None = None
 ) -> Reason:
     return Reason(kind, False, evidence, looked_at, facts or {})
-
-
-def usual_times(stats: Sequence[Stat]) -> dict[str, timedelta]:
-    """Return how long 95 % of the jobs of each class take at most, by their names."""
-    usual: dict[str, timedelta] = {}
-    for stat in stats:
-        found = stat.run_quantile(0.95)
-        if found is not None:
-            usual[stat.handler] = max(usual.get(stat.handler, timedelta(0)), found.duration)
-    return usual
 
 
 def _number(number: int, what: str, several: str = "") -> str:

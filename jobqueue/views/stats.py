@@ -83,6 +83,16 @@ def by_class(stats: Iterable[Stat]) -> dict[str, Stat]:
     return sums
 
 
+def usual_times(stats: Iterable[Stat]) -> dict[str, timedelta]:
+    """Return how long 95 % of the jobs of each class take at most, by their names."""
+    usual: dict[str, timedelta] = {}
+    for stat in stats:
+        found = stat.run_quantile(0.95)
+        if found is not None:
+            usual[stat.handler] = max(usual.get(stat.handler, timedelta(0)), found.duration)
+    return usual
+
+
 def bucket_seconds() -> list[float]:
     """Return the longest duration of each bucket of a histogram; the last bucket has none."""
     return [bound.total_seconds() for bound in BUCKET_BOUNDS]

@@ -15,6 +15,7 @@ from jobqueue.views.outlooks import Course, Outlook, outlook_text
 from jobqueue.views.pauses import pause_text
 from jobqueue.views.queues import unattended_queues
 from jobqueue.views.schedules import ScheduleView
+from jobqueue.views.stats import usual_times
 from jobqueue.views.workers import WorkerView
 
 LATE = timedelta(minutes=5)
@@ -142,12 +143,7 @@ def _paused(signs: Signs) -> Iterator[Trouble]:
 
 
 def _stuck(signs: Signs) -> Iterator[Trouble]:
-    usual: dict[str, timedelta] = {}
-    for stat in signs.stats:
-        found = stat.run_quantile(0.95)
-        if found is not None:
-            longest = usual.get(stat.handler, timedelta(0))
-            usual[stat.handler] = max(longest, found.duration)
+    usual = usual_times(signs.stats)
     running = [job for worker in signs.workers for job in worker.jobs if job.locked_at is not None]
     running.sort(key=lambda job: job.locked_at or signs.now)
     for job in running[:MOST_NAMED]:

@@ -8,22 +8,21 @@ from datetime import datetime, timedelta
 
 from jobqueue.adapters import Adapter
 from jobqueue.config import is_queue_name
-from jobqueue.records import UNTIL_RESUMED, JobFilter, JobRecord, JobState, Quantile, QueueDepth
+from jobqueue.records import UNTIL_RESUMED, JobFilter, JobRecord, JobState, Quantile
 from jobqueue.views.jobs import job_view
-from jobqueue.views.lateness import why_queue_is_late
-from jobqueue.views.outlooks import all_outlooks, outlook_text
+from jobqueue.views.lateness import circumstances_of, lateness_of_queue
+from jobqueue.views.outlooks import outlook_text
 from jobqueue.views.overview import outlook_texts, queue_lines
-from jobqueue.views.pauses import all_pauses
 from jobqueue.views.queues import unattended_queues
-from jobqueue.views.reasons import takes, usual_times
+from jobqueue.views.reasons import takes
 from jobqueue.views.stats import sum_of
-from jobqueue.views.workers import WorkerView, all_workers, living_among
+from jobqueue.views.workers import WorkerView, living_among
 from jobqueue.web import models
 from jobqueue.web import queues as api_queues
 from jobqueue.web.dashboard.asked import asked_of
 from jobqueue.web.dashboard.charts import bar_chart, line_chart
 from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown
-from jobqueue.web.dashboard.windows import DAY, HOUR, WINDOWS
+from jobqueue.web.dashboard.windows import HOUR, WINDOWS
 from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import Problem
 
@@ -54,23 +53,18 @@ def queue_page(call: ApiCall) -> Shown:
     adapter, now = call.adapter, call.adapter.now()
     period = asked_of(call, "period") if asked_of(call, "period") in PERIODS else "3h"
     minutes = PERIODS[period]
-    depths = {depth.queue: depth for depth in adapter.queue_depths(MOST_COUNTED)}
-    depth = depths.get(name) or QueueDepth(name, 0, 0, 0, timedelta(0), paused=False)
+    found = circumstances_of(adapter, name)
     samples = adapter.samples(timedelta(minutes=minutes), name, -(-minutes // 360))
-    paused = all_pauses(adapter).get(name)
-    outlook = all_outlooks(adapter, [depth])[name]
-    workers = all_workers(adapter)
-    takers = [worker for worker in workers if not worker.lost and takes(worker, name)]
-    running = _running(workers, takers, name)
+    takers = [worker for worker in found.workers if not worker.lost and takes(worker, name)]
+    running = _running(found.workers, takers, name)
     waited = _waits_by_hour(adapter, name, now)
-    handlers = tuple({job.handler for _, job in running})
     return {
         "now": now,
-        "depth": depth,
-        "paused": paused,
-        "pause": UNTIL_RESUMED if paused is None else paused.pause,
-        "outlook": outlook,
-        "outlook_text": outlook_text(outlook, now),
+        "depth": found.depth,
+        "paused": found.pause,
+        "pause": UNTIL_RESUMED if found.pause is None else found.pause.pause,
+        "outlook": found.outlook,
+        "outlook_text": outlook_text(found.outlook, now),
         "period": period,
         "periods": tuple(PERIODS),
         "chart": line_chart([(s.minute, s.depth_of(name).due) for s in samples]),
@@ -83,11 +77,11 @@ def queue_page(call: ApiCall) -> Shown:
         "takers": takers,
         "busy": sum(len(worker.jobs) for worker in takers),
         "slots": sum(worker.record.concurrency for worker in takers),
-        "usual": usual_times(adapter.class_stats(DAY, handlers=handlers)) if handlers else {},
-        "priorities": adapter.lane_depths(MOST_COUNTED, name),
+        "usual": found.usual,
+        "priorities": [lane for lane in found.lanes if lane.queue == name],
         "waited": waited,
         "hours": bar_chart({at: _milliseconds(one) for at, one in waited.items()}, *WIDE),
-        "why": why_queue_is_late(adapter, name),
+        "why": lateness_of_queue(found),
         "next_jobs": [
             job_view(job)
             for job in adapter.page_jobs(
