@@ -9,6 +9,7 @@ from selenium import webdriver
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from jobqueue import JobQueue
@@ -53,7 +54,13 @@ def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
 
 
 def click(browser: webdriver.Chrome, selector: str) -> None:
-    browser.find_element(By.CSS_SELECTOR, selector).click()
+    find(browser, selector).click()
+
+
+def find(browser: webdriver.Chrome, selector: str) -> WebElement:
+    """An element, which may be on a page that is on its way."""
+    wait = WebDriverWait(browser, PATIENCE_SECONDS, 0.05)
+    return wait.until(lambda driver: driver.find_element(By.CSS_SELECTOR, selector))
 
 
 def keys(browser: webdriver.Chrome, *pressed: str) -> None:
@@ -163,6 +170,7 @@ def test_all_that_match_are_cancelled_without_javascript(
     browser.get(f"{place}/jobs")
     assert not browser.find_element(By.CSS_SELECTOR, '[name="of"][value="all"]').is_enabled()
     browser.find_element(By.ID, "q").send_keys("queue:email", Keys.ENTER)
+    find(browser, ".words a")
     click(browser, '[name="of"][value="all"]')
     click(browser, '#change [value="cancel"]')
     wait_for_text(browser, "Cancel 12 jobs?")
@@ -254,7 +262,8 @@ def test_errors_are_resolved_and_their_jobs_retried_without_javascript(
 def test_a_canary_is_begun_by_mouse(browser: webdriver.Chrome, place: str, shown: Shop) -> None:
     browser.get(f"{place}/errors/{shown.error_key}/change?do=retry")
     click(browser, '[name="how"][value="canary"]')
-    browser.find_element(By.ID, "first").send_keys(Keys.BACKSPACE, Keys.BACKSPACE, "1")
+    browser.find_element(By.ID, "first").clear()
+    browser.find_element(By.ID, "first").send_keys("1")
     click(browser, "#confirm button")
     wait_for_text(browser, "First 1 job is retried.")
     assert last_action(shown).kind == "canary retry"
