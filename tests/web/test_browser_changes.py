@@ -9,10 +9,12 @@ from selenium import webdriver
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from jobqueue import JobQueue
 from jobqueue.bulk import run_action
+from jobqueue.canary import canary_of
 from jobqueue.records import ActionFilter, ActionRecord, ActionState, ErrorState, JobState
 from tests.web.browser import PATIENCE_SECONDS, browser, messages, wait_for
 from tests.web.shop import Shop
@@ -52,7 +54,13 @@ def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
 
 
 def click(browser: webdriver.Chrome, selector: str) -> None:
-    browser.find_element(By.CSS_SELECTOR, selector).click()
+    find(browser, selector).click()
+
+
+def find(browser: webdriver.Chrome, selector: str) -> WebElement:
+    """An element, which may be on a page that is on its way."""
+    wait = WebDriverWait(browser, PATIENCE_SECONDS, 0.05)
+    return wait.until(lambda driver: driver.find_element(By.CSS_SELECTOR, selector))
 
 
 def keys(browser: webdriver.Chrome, *pressed: str) -> None:
@@ -162,6 +170,7 @@ def test_all_that_match_are_cancelled_without_javascript(
     browser.get(f"{place}/jobs")
     assert not browser.find_element(By.CSS_SELECTOR, '[name="of"][value="all"]').is_enabled()
     browser.find_element(By.ID, "q").send_keys("queue:email", Keys.ENTER)
+    find(browser, ".words a")
     click(browser, '[name="of"][value="all"]')
     click(browser, '#change [value="cancel"]')
     wait_for_text(browser, "Cancel 12 jobs?")
@@ -248,6 +257,29 @@ def test_errors_are_resolved_and_their_jobs_retried_without_javascript(
     click(browser, "#resolve summary")
     click(browser, "#resolve button")
     wait_for_text(browser, "resolved")
+
+
+def test_a_canary_is_begun_by_mouse(browser: webdriver.Chrome, place: str, shown: Shop) -> None:
+    browser.get(f"{place}/errors/{shown.error_key}/change?do=retry")
+    click(browser, '[name="how"][value="canary"]')
+    browser.find_element(By.ID, "first").clear()
+    browser.find_element(By.ID, "first").send_keys("1")
+    click(browser, "#confirm button")
+    wait_for_text(browser, "First 1 job is retried.")
+    assert last_action(shown).kind == "canary retry"
+    assert messages(browser) == []
+
+
+def test_a_canary_is_begun_by_keys_without_javascript(
+    browser: webdriver.Chrome, place: str, shown: Shop, without_scripts: None
+) -> None:
+    browser.get(f"{place}/errors/{shown.error_key}/change?do=retry")
+    all_at_once = browser.find_element(By.CSS_SELECTOR, '[name="how"][value="all"]')
+    all_at_once.send_keys(Keys.ARROW_DOWN, Keys.TAB, Keys.TAB, "5", Keys.ENTER)
+    wait_for_text(browser, "First 10 jobs are retried.")
+    canary = canary_of(last_action(shown).target)
+    assert canary is not None
+    assert (canary.number, canary.spread_seconds) == (10, 300)
 
 
 # --- two tabs -------------------------------------------------------------------------------------

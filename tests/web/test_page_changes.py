@@ -287,7 +287,7 @@ def test_a_canary_is_begun_by_a_page_and_workers_carry_it_out(
     how = {"how": "canary", "first": "3", "minutes": "0", "reason": "mended"}
     answer = page.post(f"/errors/{GROUP.key}/retry", data=how, follow_redirects=False)
     path = answer.headers["location"]
-    assert "The first 3 jobs are retried." in plain(page.get(path).text)
+    assert "First 3 jobs are retried." in plain(page.get(path).text)
     service = BulkActionService(
         adapter, "w:1:a", JobQueue(adapter).ends, logging.getLogger("tests.canary")
     )

@@ -193,6 +193,40 @@ class ActionsContract(ContractBase):
         assert moved is not None
         assert (moved.number, moved.action.before_id) == (0, 40)
 
+    def test_a_batch_of_a_canary_has_a_delay_and_notes_its_course(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        now_due, later_due = failed_jobs(adapter, 2)
+        before = record(adapter, now_due).run_at
+        action = adapter.begin_action(bulk(ActionKind.CANARY), "me")
+        clock.advance(5)
+        noted = {**action.target, "canary": {"phase": "rest", "ids": [later_due]}}
+        batch = batch_of(FAILED, later_due, before_id=later_due)
+        first = adapter.change_batch(action, replace(batch, target=noted, delay=MINUTE))
+        assert first is not None
+        assert (first.number, first.action.target) == (1, noted)
+        assert adapter.action(action.id) == first.action
+        assert record(adapter, later_due).state is JobState.READY
+        assert record(adapter, later_due).run_at == clock.now() + MINUTE
+        second = adapter.change_batch(first.action, batch_of(FAILED, now_due, before_id=now_due))
+        assert second is not None
+        assert (second.number, second.action.target) == (1, noted)
+        assert record(adapter, now_due).run_at == before
+
+    def test_a_batch_may_stop_its_action(self, adapter: Adapter, clock: ManualClock) -> None:
+        action = adapter.begin_action(bulk(ActionKind.CANARY), "me")
+        batch = replace(batch_of(FAILED, before_id=40), stops=True, target={"why": "it is back"})
+        stopped = adapter.change_batch(action, batch)
+        assert stopped is not None
+        assert (stopped.action.state, stopped.action.ended_at) == (
+            ActionState.STOPPED,
+            clock.now(),
+        )
+        assert (stopped.action.before_id, stopped.action.target) == (40, {"why": "it is back"})
+        assert adapter.take_over_action("you") is None
+        assert adapter.resume_action(action.id)
+        assert adapter.take_over_action("you") is not None
+
     def test_a_job_that_no_longer_matches_is_left(self, adapter: Adapter) -> None:
         """Somebody else has retried it since the batch was read, and it has failed again since."""
         ids = failed_jobs(adapter, 2)

@@ -104,6 +104,16 @@ class ErrorsContract(ContractBase):
         listed = replace(the_group(adapter, group.key), sample="")
         assert adapter.error_groups(ALL, 1).groups == (listed,)
 
+    def test_a_list_has_as_many_hours_as_are_asked_for(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        adapter.add_errors([new_errors(number=2)])
+        clock.advance(60 * 60 * 30)
+        adapter.add_errors([new_errors(number=3)])
+        for hours, number in ((24, 3), (48, 5)):
+            [listed] = adapter.error_groups(ALL, 10, hours).groups
+            assert sum(hour.number for hour in listed.hours) == number
+
     def test_a_group_that_is_seen_again(self, adapter: Adapter, clock: ManualClock) -> None:
         first = clock.now()
         key = new_errors().group.key
