@@ -38,7 +38,7 @@ class Misfit(InvalidArguments):
 
 @dataclass(frozen=True, slots=True)
 class ParameterFacts:
-    """What a form has to know of a parameter.
+    """The facts of a parameter that a form has to know.
 
     Args:
         name: its name.
@@ -103,7 +103,7 @@ class Parameters:
         return tuple(self._by_name)
 
     def facts(self) -> list[ParameterFacts]:
-        """What each parameter is, in order.
+        """Return the facts of each parameter, in order.
 
         Raises:
             InvalidJob: an annotation names a type that cannot be found.

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 
+from jobqueue import Job
 from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.bulk import bulk_action
 from jobqueue.clock import ManualClock
@@ -42,6 +43,16 @@ TRACEBACK = """Traceback (most recent call last):
 bank.Declined: {text}"""
 
 
+class Refund(Job):
+    """Is known here, and open to the API, so that its arguments can be changed."""
+
+    name = "shop.Refund"
+    api = True
+
+    def perform(self, why: str) -> None:
+        """Do nothing."""
+
+
 @dataclass(frozen=True)
 class Shop:
     """The adapter of a shop, and the ids of some of its jobs."""
@@ -54,6 +65,7 @@ class Shop:
     ready: int
     error_key: str
     action: int
+    editable: int
 
 
 def shop(clock: ManualClock, text: str = "card declined", name: str = CHARGE) -> Shop:
@@ -100,7 +112,10 @@ def shop(clock: ManualClock, text: str = "card declined", name: str = CHARGE) ->
     adapter.renew_schedules("shop", ["daily"])
     ids = [job.id for job in made]
     ready = next(id_ for id_ in ids if id_ not in {job.id for job in (*claimed, again)})
-    return Shop(adapter, clock, claimed[0].id, again.id, claimed[2].id, ready, group.key, begun.id)
+    [refund] = adapter.enqueue([NewJob(Refund.name, json.dumps({"why": text}), "refunds", 50, 5)])
+    adapter.cancel(JobFilter(ids=(refund.id,)), text[:500])
+    shown = (claimed[0].id, again.id, claimed[2].id, ready)
+    return Shop(adapter, clock, *shown, group.key, begun.id, refund.id)
 
 
 def _samples(adapter: MemoryAdapter, clock: ManualClock) -> None:

@@ -22,6 +22,7 @@ from jobqueue.records import (
     ActionFilter,
     ActionKind,
     ErrorState,
+    JobFilter,
     JobState,
     NewErrors,
     NewJob,
@@ -37,7 +38,7 @@ from jobqueue.web.dashboard.static_files import FILES, hashed_name
 from jobqueue.web.dashboard.table import FORM_ACTIONS, PAGES
 from jobqueue.web.tokens import create_token
 from tests.web.conftest import by_header, client_of
-from tests.web.shop import CHARGE, WORKER, Shop, shop
+from tests.web.shop import CHARGE, WORKER, Refund, Shop, shop
 
 HOSTILE = ("\"><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}\u202e\x07&amp;'" * 40)[
     :2000
@@ -91,6 +92,7 @@ def paths_of(seen: Shop) -> list[str]:
 
 def _filled(path: str, seen: Shop) -> str:
     path = path.replace("/activity/{id:job_id}", f"/activity/{seen.action}")
+    path = path.replace("{id:job_id}/edit", f"{seen.editable}/edit")
     path = path.replace("{id:job_id}", str(seen.failed)).replace("{key}", seen.error_key)
     path = path.replace("{name}", "payments").replace("{id}", WORKER)
     return path + ASKED.get(path.rpartition("/")[2], "").format(CHARGE)
@@ -103,11 +105,11 @@ def form_path(action: Any, seen: Shop) -> str:
 
 def form_fields(action: Any, seen: Shop) -> dict[str, str]:
     """What a form has to say at least."""
-    return {"/jobs/change": {"do": "retry", "ids": str(seen.failed)}}.get(action.path, {})
-
-
-NEEDS_A_CLASS = "edit"
-"""In the paths of pages and forms that refuse a job whose class is not known here."""
+    fields = {
+        "/jobs/change": {"do": "retry", "ids": str(seen.failed)},
+        "/enqueue": {"name": Refund.name, "arg.why": "late"},
+    }
+    return fields.get(action.path, {})
 
 
 # --- what they show ------------------------------------------------------------------------------
@@ -137,15 +139,19 @@ def test_every_page_is_read_from_every_adapter(adapter: Adapter) -> None:
     [first, *_] = adapter.enqueue([NewJob("Work", '{"a": 1}', "payments", 50, 5)] * 3)
     rule = {"every_seconds": 60.0}
     adapter.declare_schedules("a", [NewSchedule("Work", "R", "{}", rule, False, "default", 50, 5)])
+    [known] = adapter.enqueue([NewJob(Refund.name, "{}", "refunds", 50, 5)])
+    adapter.cancel(JobFilter(ids=(known.id,)), "no")
     with client_of(JobQueue(adapter)) as client:
         client.headers.update(OWN)
         assert client.post("/queues/payments/pause", data={"reason": "x"}).status_code == 200
         [paused] = adapter.actions(ActionFilter(), 1)
         for page in PAGES:
-            path = page.path.replace("{id:job_id}", str(first.id)).replace("{key}", group.key)
+            path = page.path.replace("{id:job_id}/edit", f"{known.id}/edit")
+            path = path.replace("{id:job_id}", str(first.id)).replace("{key}", group.key)
             path = path.replace("{name}", "payments").replace("{id}", WORKER)
             path = re.sub(r"/activity/\d+", f"/activity/{paused.id}", path)
-            answer = client.get(f"{path}?name=Work&q=state:ready&do=retry&of=all")
+            name = "" if path == "/enqueue" else "Work"
+            answer = client.get(f"{path}?name={name}&q=state:ready&do=retry&of=all")
             assert answer.status_code == 200, (path, answer.text)
         assert "paused by ann: x. 3 jobs are due." in plain(client.get("/").text)
         assert client.post(f"/jobs/{first.id}/delete").status_code == 200
@@ -299,7 +305,10 @@ def test_hostile_texts_stay_texts(hostile: Shop, root: str) -> None:
         pages.append(client.get(f"{root}/?said=jobs-retry&id=<script>alert(4)</script>").text)
     for page in pages:
         assert not re.search(r"<script>alert|<img", page)
-        shown = re.sub(r'<input id="q"[^>]*>', "", page)  # which has to have what was written
+        # What a field has to have is what was written.
+        shown = re.sub(
+            r'<input id="(q|arg\.)[^>]*>|<textarea.*?</textarea>', "", page, flags=re.DOTALL
+        )
         assert "\u202e" not in shown
         assert "\x07" not in shown
         for url in URL.findall(page):
@@ -395,7 +404,7 @@ def test_every_page_and_every_form_for_every_role(shown: Shop, who: str | None) 
             fields = form_fields(action, shown)
             answer = client.post(path, headers=headers, data=fields, follow_redirects=False)
             if action.scope in scopes:
-                assert answer.status_code in {303, 404, 409, 422}, action.path
+                assert answer.status_code in {200, 303, 404, 409, 422}, action.path
             else:
                 assert answer.status_code == refused, action.path
     nothing_was_done = len(shown.adapter.actions(ActionFilter(), 10)) == 1
@@ -438,7 +447,7 @@ def test_a_form_of_another_site_is_refused(
         own = {**HTML, "origin": "http://testserver"}
         path, fields = form_path(action, shown), form_fields(action, shown)
         done = client.post(path, headers=own, data=fields, follow_redirects=False)
-        assert done.status_code in {303, 409}
+        assert done.status_code in {200, 303, 409}
 
 
 # --- the login -----------------------------------------------------------------------------------

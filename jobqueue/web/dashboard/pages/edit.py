@@ -32,7 +32,7 @@ NOTHING_NEW = "Nothing is different yet: change an argument, or retry the job as
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ChangedArgument:
     """An argument that is to be another; the values as JSON texts, None where there is none."""
 
     name: str
@@ -94,7 +94,7 @@ def _changed(record: StoredJob, job_class: type[Job], typed: Mapping[str, str]) 
 
 def _differences(
     record: StoredJob, job_class: type[Job], args: Mapping[str, Any]
-) -> list[Difference]:
+) -> list[ChangedArgument]:
     """Return what differs, when the class has taken the new arguments.
 
     Raises:
@@ -103,7 +103,7 @@ def _differences(
     new = json.loads(registry.encode_args({**record.args, **args}, record.handler))
     secret = set(job_class.redact)
     return [
-        Difference(
+        ChangedArgument(
             name,
             _shown(record.args, name, is_secret=name in secret),
             f"{MASK} (another value)" if name in secret else _shown(new, name, is_secret=False),
