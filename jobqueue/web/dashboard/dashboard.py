@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobqueue import log
+from jobqueue.errors import JobNotFound
 from jobqueue.web.access import NOBODY, Access, Auth, Scope, access_of
 from jobqueue.web.api import DENIED, Api
 from jobqueue.web.dashboard import login
@@ -111,10 +112,22 @@ class Dashboard:
             if page.scope not in access.scopes:
                 return self._refusal(request, access, page.scope)
             call = ApiCall(request, self._api, access, request.path_params)
-            content = await self._api.on_thread(self._content, page, call)
+            answer: Response = await self._api.on_thread(self._page_of, page, call)
         except Exception as error:  # noqa: BLE001 - every error is answered
             return await self._answer_error(error, request)
-        return _html(content)
+        return answer
+
+    def _page_of(self, page: DashboardPage, call: ApiCall) -> Response:
+        try:
+            return _html(self._content(page, call))
+        except JobNotFound:
+            if page.missing is None:
+                raise
+            return self._shown(page.missing(call), call.request, call.access)
+
+    def _shown(self, instead: ShownInstead, request: Request, access: Access) -> Response:
+        context = self._context(request, access, instead.tab)
+        return _html(render(instead.template, {**context, **instead.shown}), instead.status)
 
     def _content(self, page: DashboardPage, call: ApiCall) -> bytes:
         if call.request.headers.get("hx-request") != "true":
@@ -163,8 +176,7 @@ class Dashboard:
             call = ApiCall(request, self._api, access, request.path_params, body=body)
             done = await self._api.on_thread(action.handle, call)
             if isinstance(done, ShownInstead):
-                context = self._context(request, access, done.tab)
-                return _html(render(done.template, {**context, **done.shown}), done.status)
+                return self._shown(done, request, access)
         except Exception as error:  # noqa: BLE001 - every error is answered
             return await self._answer_error(error, request)
         self._fragments.forget()

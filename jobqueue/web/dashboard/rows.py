@@ -16,27 +16,10 @@ Shown = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class DashboardPage:
-    """A page that shows something.
-
-    Args:
-        path: its path, as Starlette writes it.
-        tab: the tab that it belongs to.
-        template: the name of its template.
-        read: returns what it shows; on a thread.
-        scope: the scope that it needs.
-    """
-
-    path: str
-    tab: str
-    template: str
-    read: Callable[[ApiCall], Shown]
-    scope: Scope = Scope.READ
-
-
-@dataclass(frozen=True, slots=True)
 class ShownInstead:
-    """A page that a form leads to at once: its preview, or itself once more with what is wrong.
+    """A page that is shown at once in the place of another.
+
+    A form leads to its preview, or to itself once more with what is wrong.
 
     Args:
         template: the name of the template.
@@ -49,6 +32,27 @@ class ShownInstead:
     tab: str
     shown: Shown
     status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardPage:
+    """A page that shows something.
+
+    Args:
+        path: its path, as Starlette writes it.
+        tab: the tab that it belongs to.
+        template: the name of its template.
+        read: returns what it shows; on a thread.
+        scope: the scope that it needs.
+        missing: returns what is shown instead where the job of its path is not there.
+    """
+
+    path: str
+    tab: str
+    template: str
+    read: Callable[[ApiCall], Shown]
+    scope: Scope = Scope.READ
+    missing: Callable[[ApiCall], ShownInstead] | None = None
 
 
 @dataclass(frozen=True, slots=True)

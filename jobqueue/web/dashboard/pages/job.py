@@ -8,6 +8,7 @@ from jobqueue.job import registry
 from jobqueue.log.phrases import title_of
 from jobqueue.records import ActionKind, JobFilter, JobState
 from jobqueue.stored import StoredJob
+from jobqueue.views.gone_jobs import gone_job_view
 from jobqueue.views.jobs import hides_unknown, job_view
 from jobqueue.views.lateness import why_job_is_late
 from jobqueue.views.timelines import timeline_of
@@ -15,7 +16,7 @@ from jobqueue.views.tracebacks import error_text_of
 from jobqueue.web import jobs as api_jobs
 from jobqueue.web import models
 from jobqueue.web.dashboard.pages.edit import EDITABLE
-from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown
+from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown, ShownInstead
 from jobqueue.web.operations import ApiCall
 
 
@@ -63,7 +64,13 @@ def delete_job(call: ApiCall) -> None:
     call.note("deleted", title_of(record), record.id)
 
 
-PAGES = (DashboardPage("/jobs/{id:job_id}", "Jobs", "job.html", job_page),)
+def gone_job_page(call: ApiCall) -> ShownInstead:
+    """Return what is known of a job that is not there."""
+    shown = {"now": call.adapter.now(), "gone": gone_job_view(call.adapter, call.path["id"])}
+    return ShownInstead("gone_job.html", "Jobs", shown, 404)
+
+
+PAGES = (DashboardPage("/jobs/{id:job_id}", "Jobs", "job.html", job_page, missing=gone_job_page),)
 FORM_ACTIONS = (
     FormAction(
         "/jobs/{id:job_id}/retry",
