@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.needs import require
@@ -46,3 +48,13 @@ def wait_for(browser: webdriver.Chrome, script: str) -> None:
     WebDriverWait(browser, PATIENCE_SECONDS, 0.05).until(
         lambda driver: driver.execute_script(f"return {script}"), f"until {script}"
     )
+
+
+def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
+    """Wait for a page that says something; without JavaScript too."""
+    WebDriverWait(
+        browser,
+        PATIENCE_SECONDS,
+        0.05,
+        (NoSuchElementException, StaleElementReferenceException),
+    ).until(lambda driver: text in driver.find_element(By.TAG_NAME, "main").text, text)

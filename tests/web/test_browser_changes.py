@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -16,7 +15,7 @@ from jobqueue import JobQueue
 from jobqueue.bulk import run_action
 from jobqueue.canary import canary_of
 from jobqueue.records import ActionFilter, ActionRecord, ActionState, ErrorState, JobState
-from tests.web.browser import PATIENCE_SECONDS, browser, messages, wait_for
+from tests.web.browser import PATIENCE_SECONDS, browser, messages, wait_for, wait_for_text
 from tests.web.shop import Shop
 from tests.web.test_browser import place, shown
 
@@ -41,16 +40,6 @@ def on_a_tall_desk(browser: webdriver.Chrome) -> None:
     """Nothing is below the bar of buttons, to which one would have to scroll."""
     metrics = {"width": 1280, "height": 1800, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
-def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
-    """Wait for a page that says something; without JavaScript too."""
-    WebDriverWait(
-        browser,
-        PATIENCE_SECONDS,
-        0.05,
-        (NoSuchElementException, StaleElementReferenceException),
-    ).until(lambda driver: text in driver.find_element(By.TAG_NAME, "main").text, text)
 
 
 def click(browser: webdriver.Chrome, selector: str) -> None:

@@ -32,6 +32,7 @@ from jobqueue.web.dashboard.renderer import Urls, render
 from jobqueue.web.dashboard.rows import DashboardPage, FormAction, ShownInstead
 from jobqueue.web.dashboard.static_files import answer_static
 from jobqueue.web.dashboard.table import FORM_ACTIONS, PAGES, TABS
+from jobqueue.web.events import events
 from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import CRASHED, Problem, problem_of
 
@@ -95,6 +96,7 @@ class Dashboard:
             Route("/login", self._guarded(self._ask_for_token), methods=["GET"]),
             Route("/login", self._guarded(self._login), methods=["POST"]),
             Route("/logout", self._guarded(self._logout), methods=["POST"]),
+            Route("/jobs/{id:job_id}/events", self._guarded(self._follow), methods=["GET"]),
             *(_route(page.path, self._answer_page, page, "GET") for page in others),
             *(_route(action.path, self._answer_form, action, "POST") for action in FORM_ACTIONS),
         ]
@@ -159,6 +161,14 @@ class Dashboard:
             "takes": takes,
             "made_at": datetime.now(UTC),
         }
+
+    async def _follow(self, request: Request) -> Response:
+        """Answer the events of a job to its own page, which refreshes itself at each."""
+        access = await self._access_of(request)
+        if Scope.READ not in access.scopes:
+            raise Problem(403, f"{access.who or 'who is not logged in'} may not read")
+        asking = login.with_login(request)
+        return await events(ApiCall(asking, self._api, access, request.path_params))
 
     # --- forms -----------------------------------------------------------------------------------
 

@@ -49,6 +49,20 @@
     if (state && failures > 1) state.textContent = "The server does not answer; this may be old.";
   };
 
+  // --- the page of a job follows it: each event is a reason to refresh, at most one a second
+  let soon = 0;
+  const refreshSoon = () => { soon ||= setTimeout(() => { soon = 0; refresh(); }, 1000); };
+  const follow = () => {
+    const url = document.querySelector("#live [data-events]")?.dataset.events;
+    if (!url || !window.EventSource) return;
+    const source = new EventSource(url);
+    source.addEventListener("progress", refreshSoon);
+    for (const end of ["finished", "gone"]) {
+      source.addEventListener(end, () => { source.close(); refreshSoon(); });
+    }
+    addEventListener("pagehide", () => source.close());
+  };
+
   // --- rows: which are selected, and the one that has the focus
   const boxes = () => [...document.querySelectorAll("#live tbody .pick input")];
   const count = () => {
@@ -84,6 +98,7 @@
   document.addEventListener("DOMContentLoaded", () => {
     localize();
     count();
+    follow();
     document.addEventListener("change", selecting);
     // htmx keeps the address there, and a query may have arguments in it.
     try { sessionStorage.removeItem("htmx-current-path-for-history"); } catch { /* private */ }
