@@ -12,7 +12,7 @@ LOWEST_TESTS := tests/adapters/test_[cemst]*.py tests/cli tests/web tests/test_a
 export PEOPLE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo demo-web test apart lowest mutants anyorder lint check format bench chaos docs lock clean
+.PHONY: help setup demo demo-web test apart lowest mutants anyorder lint check format bench chaos docs pictures lock clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ chaos: $(READY) ## break everything around the queue for some minutes (ARGS="--s
 
 docs: $(READY) ## write docs/reference.md anew from the code
 	$(BIN)/python docs/generate.py
+
+pictures: $(READY) ## take the pictures of docs/dashboard.md anew, from the running demo
+	$(BIN)/python docs/pictures.py
 
 lock: $(READY) ## resolve the dependencies anew
 	$(BIN)/python -m pip install -qq uv

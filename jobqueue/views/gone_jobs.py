@@ -1,4 +1,4 @@
-"""What is still known of a job whose row is gone, or never was."""
+"""The view of a job whose row is gone, or never was: the rest that is known of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REMOVING = (ActionKind.DELETE,)
 
 @dataclass(frozen=True, slots=True)
 class GoneJobView:
-    """What is known of a job that is not there.
+    """A job that is not there, as far as something is known of it.
 
     Args:
         job_id: its id.

@@ -22,6 +22,8 @@ from jobqueue.records import (
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 LONGEST_SERIES = timedelta(hours=3)
 DIGITS = 6
+HOUR, MOMENT = timedelta(hours=1), timedelta(seconds=1)
+HOURS_SHOWN = 12
 
 K = TypeVar("K", tuple[str, str], datetime)
 
@@ -91,6 +93,36 @@ def usual_times(stats: Iterable[Stat]) -> dict[str, timedelta]:
         if found is not None:
             usual[stat.handler] = max(usual.get(stat.handler, timedelta(0)), found.duration)
     return usual
+
+
+def stats_by_hour(
+    adapter: Adapter,
+    name: str,
+    now: datetime,
+    *,
+    handlers: tuple[str, ...] | None = None,
+    queues: tuple[str, ...] | None = None,
+) -> dict[datetime, Stat]:
+    """Return the statistics of each of the last full hours, and of this one, the oldest first.
+
+    Full hours are read as they are rolled up. The clock goes on between two reads, so that each
+    window is a moment longer at both ends.
+
+    Args:
+        adapter: where they are.
+        name: the name that the sums get.
+        now: the time by the adapter's clock.
+        handlers: only of these classes; None for all.
+        queues: only of these queues; None for all.
+    """
+    found: dict[datetime, Stat] = {}
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    for ago in reversed(range(HOURS_SHOWN)):
+        hour = this_hour - ago * HOUR
+        since, until = now - hour + MOMENT, now - hour - HOUR - MOMENT
+        stats = adapter.class_stats(since, max(until, timedelta(0)), handlers, queues)
+        found[hour] = sum_of(stats, name)
+    return found
 
 
 def bucket_seconds() -> list[float]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from jobqueue.records import Quantile
+
 WIDTH, HEIGHT = 600.0, 120.0
 MOST_POINTS = 60
 
@@ -106,3 +108,14 @@ def by_minute(found: Mapping[datetime, int], last: datetime, minutes: int) -> di
     end = last.replace(second=0, microsecond=0)
     moments = [end - timedelta(minutes=ago) for ago in reversed(range(minutes))]
     return {moment: found.get(moment, 0) for moment in moments}
+
+
+def duration_chart(
+    quantiles: Mapping[datetime, Quantile | None], width: float, height: float
+) -> BarChart:
+    """Return the bars for durations, of which some may not be known."""
+    return bar_chart({at: _milliseconds(one) for at, one in quantiles.items()}, width, height)
+
+
+def _milliseconds(found: Quantile | None) -> int:
+    return 0 if found is None else max(1, round(found.duration / timedelta(milliseconds=1)))

@@ -19,6 +19,7 @@ from jobqueue.errors import JobNotFound
 from jobqueue.web.access import NOBODY, Access, Auth, Scope, access_of
 from jobqueue.web.api import DENIED, Api
 from jobqueue.web.dashboard import login
+from jobqueue.web.dashboard.copies import copies_of
 from jobqueue.web.dashboard.forms import (
     MEDIA_TYPE,
     fields_of,
@@ -143,7 +144,10 @@ class Dashboard:
         shown = page.read(call)
         seconds = time.perf_counter() - begun
         context = self._context(call.request, call.access, page.tab)
-        return render(page.template, {**context, **shown, "read_seconds": seconds}, block=block)
+        context["read_seconds"] = seconds
+        if block is None:
+            context["copies"] = copies_of(page.path, call.request, context["url"])
+        return render(page.template, {**context, **shown}, block=block)
 
     def _context(self, request: Request, access: Access, tab: str = "") -> dict[str, Any]:
         """Return what all templates need."""
@@ -158,6 +162,8 @@ class Dashboard:
             "said": _said(request.query_params),
             "here": _urls(request)(_route_path(request)) + (f"?{query}" if query else ""),
             "read_seconds": None,
+            "copies": None,
+            "lasting": None,
             "takes": takes,
             "made_at": datetime.now(UTC),
         }

@@ -6,11 +6,12 @@ from collections import Counter
 from typing import Any
 
 from jobqueue.job import JOB_OPTIONS, registry
-from jobqueue.records import JobFilter
+from jobqueue.records import ErrorFilter, ErrorState, JobFilter
+from jobqueue.views.errors import error_group_view
 from jobqueue.views.jobs import job_view
-from jobqueue.views.stats import by_class, sum_of
+from jobqueue.views.stats import by_class, stats_by_hour, sum_of
 from jobqueue.web.dashboard.asked import asked_of
-from jobqueue.web.dashboard.charts import bar_chart, by_minute
+from jobqueue.web.dashboard.charts import bar_chart, by_minute, duration_chart
 from jobqueue.web.dashboard.rows import DashboardPage, Shown
 from jobqueue.web.dashboard.windows import HOUR, WINDOWS
 from jobqueue.web.operations import ApiCall
@@ -18,6 +19,7 @@ from jobqueue.web.problems import Problem
 
 FEW = 10
 LONGEST_NAME = 255
+SPARK = (120.0, 24.0)
 WIDE = (600.0, 80.0)
 
 
@@ -45,6 +47,9 @@ def class_page(call: ApiCall) -> Shown:
     for one in of_class:
         minutes[one.minute] += one.stat.attempts
     job_class = registry.find(name)
+    runs = stats_by_hour(adapter, name, now, handlers=(name,))
+    open_ones = ErrorFilter(states=(ErrorState.OPEN,), handlers=(name,))
+    errors = [error_group_view(one, now) for one in adapter.error_groups(open_ones, FEW).groups]
     return {
         "now": now,
         "name": name,
@@ -53,6 +58,10 @@ def class_page(call: ApiCall) -> Shown:
             for text, age in WINDOWS.items()
         },
         "chart": bar_chart(by_minute(minutes, now, 60), *WIDE),
+        "runs": runs,
+        "hours": duration_chart({hour: s.run_quantile(0.95) for hour, s in runs.items()}, *WIDE),
+        "errors": errors,
+        "sparks": {one.record.key: bar_chart(one.hours, *SPARK) for one in errors},
         "jobs": [job_view(j) for j in adapter.page_jobs(JobFilter(handlers=(name,)), FEW).jobs],
         "settings": None if job_class is None else _settings_of(job_class),
         "summary": None if job_class is None else (job_class.__doc__ or "").strip(),

@@ -10,6 +10,7 @@ from jobqueue.errors import InvalidQuery
 from jobqueue.records import JobFilter
 from jobqueue.views.job_query import words_of
 from jobqueue.views.jobs import job_view
+from jobqueue.views.query_text import query_text
 from jobqueue.web.dashboard.asked import asked_of, before_of
 from jobqueue.web.dashboard.chips import quick_chips, word_chips
 from jobqueue.web.dashboard.rows import DashboardPage, Shown
@@ -31,6 +32,9 @@ def jobs_page(call: ApiCall) -> Shown:
         where = _filter_of(call, asked)
     except InvalidQuery as error:
         return shown | {"wrong": error}
+    if asked:
+        # Relative times are absolute in it, so that it means the same tomorrow.
+        shown["lasting"] = {"q": query_text(where), "before": before}
     jobs, following = _window(call, replace(where, before_id=before))
     return shown | {"jobs": [job_view(record) for record in jobs], "next": following}
 

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from jobqueue.adapters import Adapter
 from jobqueue.config import is_queue_name
-from jobqueue.records import UNTIL_RESUMED, JobFilter, JobRecord, JobState, Quantile
+from jobqueue.records import UNTIL_RESUMED, JobFilter, JobRecord, JobState
 from jobqueue.views.jobs import job_view
 from jobqueue.views.lateness import circumstances_of, lateness_of_queue
 from jobqueue.views.outlooks import outlook_text
 from jobqueue.views.overview import outlook_texts, queue_lines
 from jobqueue.views.queues import unattended_queues
 from jobqueue.views.reasons import takes
-from jobqueue.views.stats import sum_of
+from jobqueue.views.stats import stats_by_hour, sum_of
 from jobqueue.views.workers import WorkerView, living_among
 from jobqueue.web import models
 from jobqueue.web import queues as api_queues
 from jobqueue.web.dashboard.asked import asked_of
-from jobqueue.web.dashboard.charts import bar_chart, line_chart
+from jobqueue.web.dashboard.charts import duration_chart, line_chart
 from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown
-from jobqueue.web.dashboard.windows import HOUR, WINDOWS
+from jobqueue.web.dashboard.windows import WINDOWS
 from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import Problem
 
@@ -30,8 +29,6 @@ FEW = 10
 MOST_COUNTED = 10_000
 PERIODS = {"3h": 180, "24h": 1440, "7d": 10080}
 ROWS = 50
-HOURS = 12
-MOMENT = timedelta(seconds=1)
 WIDE = (600.0, 80.0)
 
 
@@ -57,7 +54,8 @@ def queue_page(call: ApiCall) -> Shown:
     samples = adapter.samples(timedelta(minutes=minutes), name, -(-minutes // 360))
     takers = [worker for worker in found.workers if not worker.lost and takes(worker, name)]
     running = _running(found.workers, takers, name)
-    waited = _waits_by_hour(adapter, name, now)
+    hours = stats_by_hour(adapter, name, now, queues=(name,))
+    waited = {hour: stat.wait_quantile(0.95) for hour, stat in hours.items()}
     return {
         "now": now,
         "depth": found.depth,
@@ -80,7 +78,7 @@ def queue_page(call: ApiCall) -> Shown:
         "usual": found.usual,
         "priorities": [lane for lane in found.lanes if lane.queue == name],
         "waited": waited,
-        "hours": bar_chart({at: _milliseconds(one) for at, one in waited.items()}, *WIDE),
+        "hours": duration_chart(waited, *WIDE),
         "why": lateness_of_queue(found),
         "next_jobs": [
             job_view(job)
@@ -97,26 +95,6 @@ def _running(
     """The jobs on the slots of workers that take from a queue, and those of the queue elsewhere."""
     found = [(w, job) for w in workers for job in w.jobs if w in takers or job.queue == queue]
     return sorted(found, key=lambda one: (one[1].locked_at is None, one[1].locked_at, one[1].id))
-
-
-def _waits_by_hour(adapter: Adapter, queue: str, now: datetime) -> dict[datetime, Quantile | None]:
-    """How long 95 % of the jobs waited at most, in each of the last full hours, and in this one.
-
-    Full hours are read as they are rolled up. The clock goes on between two reads, so that each
-    window is a moment longer at both ends.
-    """
-    waits: dict[datetime, Quantile | None] = {}
-    this_hour = now.replace(minute=0, second=0, microsecond=0)
-    for ago in reversed(range(HOURS)):
-        hour = this_hour - ago * HOUR
-        since, until = now - hour + MOMENT, now - hour - HOUR - MOMENT
-        stats = adapter.class_stats(since, max(until, timedelta(0)), queues=(queue,))
-        waits[hour] = sum_of(stats, queue).wait_quantile(0.95)
-    return waits
-
-
-def _milliseconds(found: Quantile | None) -> int:
-    return 0 if found is None else max(1, round(found.duration / timedelta(milliseconds=1)))
 
 
 PAGES = (

@@ -110,6 +110,13 @@
       themeButton.setAttribute("aria-label", `Colours: ${themeButton.textContent}`);
       zone.setAttribute("aria-label", `Times: ${zone.textContent}`);
     };
+    for (const button of document.querySelectorAll("[data-copy]")) {
+      button.hidden = !navigator.clipboard;
+      button.addEventListener("click", async () => {
+        await navigator.clipboard.writeText(button.previousElementSibling.textContent);
+        button.textContent = "Copied";
+      });
+    }
     label();
     zone.hidden = themeButton.hidden = false;
     zone.addEventListener("click", () => {
