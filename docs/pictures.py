@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,7 +69,9 @@ def _demo(folder: Path) -> Iterator[str]:
         "BROWSER": "none",
     }
     log = folder / "log"
-    demo = PROJECT / "examples" / "shop" / "demo.py"
+    # A copy, so that no traceback in a picture has a path of whoever took it.
+    shop = shutil.copytree(PROJECT / "examples" / "shop", folder / "shop")
+    demo = shop / "demo.py"
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, str(demo)], env=environment, stdout=out, stderr=out
