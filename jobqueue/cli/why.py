@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,8 +15,10 @@ from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import ConfigurationError
 from jobqueue.records import LARGEST_ID
 from jobqueue.stored import not_found
-from jobqueue.views.lateness import Lateness, why_job_is_late, why_queue_is_late
-from jobqueue.views.reasons import Reason
+
+if TYPE_CHECKING:
+    from jobqueue.views.lateness import Lateness
+    from jobqueue.views.reasons import Reason
 
 
 def why(
@@ -59,6 +61,9 @@ def why(
 
 
 def _lateness(adapter: Adapter, target: str, *, is_queue: bool) -> Lateness:
+    # Imported here, so that the help of other commands starts without it.
+    from jobqueue.views.lateness import why_job_is_late, why_queue_is_late
+
     if not is_queue and target.isascii() and target.isdecimal() and int(target) <= LARGEST_ID:
         job = adapter.get(int(target))
         if job is None:

@@ -32,6 +32,7 @@ COMMANDS = (
     "enqueue",
     "list",
     "show",
+    "why",
     "retry",
     "cancel",
     "clear",

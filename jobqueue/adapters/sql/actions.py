@@ -14,6 +14,7 @@ from jobqueue.adapters.sql.attempts import forget_attempts
 from jobqueue.adapters.sql.control import deletable, requesting_cancel, retrying
 from jobqueue.adapters.sql.readings import decoded, mapping, name_or_none, whole
 from jobqueue.adapters.sql.role import SqlRole
+from jobqueue.adapters.sql.states import is_in
 from jobqueue.adapters.sql.tables import ACTIONS, JOBS, to_name, to_utc
 from jobqueue.records import (
     BULK_KINDS,
@@ -31,7 +32,6 @@ from jobqueue.records import (
 from jobqueue.stored import kept_by
 
 IS_RUNNING: ColumnElement[bool] = ACTIONS.c.ended_at.is_(None)
-UNFINISHED = tuple(state.value for state in UNFINISHED_STATES)
 COLUMNS = (
     *(column for column in ACTIONS.c if column.name != "target"),
     cast(ACTIONS.c.target, Text).label("target"),
@@ -135,7 +135,7 @@ class SqlActions(SqlRole, ActionsRole):
             due = self.time.later(batch.delay) if batch.delay else None
             statement = retrying(where, now, due)
         elif action.kind == ActionKind.CANCEL:
-            is_unfinished = JOBS.c.state.in_(UNFINISHED)
+            is_unfinished = is_in(JOBS.c.state, *UNFINISHED_STATES)
             reason = action.reason or f"cancelled by {action.done_by}"
             statement = requesting_cancel(where, reason, now).where(is_unfinished)
         else:

@@ -27,6 +27,7 @@ from jobqueue.adapters.sql.database import FOR_EVER
 from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.readings import decoded, name_or_none
 from jobqueue.adapters.sql.role import CANCEL_REQUESTED, SqlRole, held_by, rows_where
+from jobqueue.adapters.sql.states import is_in
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue, to_name, to_utc
 from jobqueue.errors import RowLocked
 from jobqueue.records import (
@@ -78,7 +79,7 @@ class SqlControl(SqlRole, ControlRole):
         now = self.time.now()
         return (
             update(JOBS)
-            .where(*queries.conditions(where, now), JOBS.c.state == JobState.READY.value)
+            .where(*queries.conditions(where, now), is_in(JOBS.c.state, JobState.READY))
             .values(
                 state=JobState.CANCELLED.value,
                 last_error=reason,
@@ -242,10 +243,9 @@ def retrying(
     where: JobFilter, now: ColumnElement[Any], due: ColumnElement[Any] | None = None
 ) -> Update:
     """The statement that makes waiting, failed and cancelled jobs due now, or at a later time."""
-    allowed = [state.value for state in RETRIABLE_STATES]
     return (
         update(JOBS)
-        .where(*queries.conditions(where, now), JOBS.c.state.in_(allowed))
+        .where(*queries.conditions(where, now), is_in(JOBS.c.state, *RETRIABLE_STATES))
         .values(
             state=JobState.READY.value,
             run_at=case((JOBS.c.run_at < now, JOBS.c.run_at), else_=now) if due is None else due,
@@ -264,7 +264,7 @@ def retrying(
 
 def requesting_cancel(where: JobFilter, reason: str, now: ColumnElement[Any]) -> Update:
     """The statement that ends waiting jobs and asks running ones to end, of unfinished jobs."""
-    is_ready = JOBS.c.state == JobState.READY.value
+    is_ready = is_in(JOBS.c.state, JobState.READY)
     return (
         update(JOBS)
         .where(*queries.conditions(where, now))
@@ -312,7 +312,7 @@ def _paused_queue(row: Row[Any]) -> PausedQueue:
 
 
 def _is_running() -> ColumnElement[bool]:
-    return JOBS.c.state == JobState.RUNNING.value
+    return is_in(JOBS.c.state, JobState.RUNNING)
 
 
 def _in_order(names: Collection[str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select
 
+from jobqueue.adapters.sql.states import is_in
 from jobqueue.adapters.sql.tables import DAWN, DUSK, JOBS, KEYS, STATS, WORKERS, BackgroundSchedule
 from jobqueue.records import Ailment, JobState
 
@@ -76,7 +77,7 @@ def _has_odd_moment(job: Any) -> ColumnElement[bool]:
 
 
 def _is_held_by_nobody(job: Any) -> ColumnElement[bool]:
-    return and_(job.state == JobState.RUNNING.value, job.locked_by.is_(None))
+    return and_(is_in(job.state, JobState.RUNNING), job.locked_by.is_(None))
 
 
 CONDITIONS: Mapping[Table, Mapping[str, IsOdd]] = {

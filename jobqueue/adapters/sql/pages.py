@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from jobqueue.adapters.sql import queries
+from jobqueue.adapters.sql.states import is_in
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.sql.time import DatabaseTime
 from jobqueue.records import (
@@ -286,7 +287,7 @@ def _scans_of(where: JobFilter) -> list[Scan]:
 
 
 def _scan_of_state(state: JobState, where: JobFilter) -> Scan:
-    rest, is_state = replace(where, states=None), JOBS.c.state == state.value
+    rest, is_state = replace(where, states=None), is_in(JOBS.c.state, state)
     if state in FINISHED_STATES:
         return _scan_of_finished(state, rest)
     if state is JobState.RUNNING:
@@ -305,7 +306,7 @@ def _scan_of_state(state: JobState, where: JobFilter) -> Scan:
 def _scan_of_finished(state: JobState, rest: JobFilter) -> Scan:
     if rest.handlers is None:
         return Scan((), (), rest, Walk(state))
-    is_kept = (JOBS.c.state == state.value, JOBS.c.finished_at.is_not(None))
+    is_kept = (is_in(JOBS.c.state, state), JOBS.c.finished_at.is_not(None))
     parts = tuple((*is_kept, JOBS.c.handler == name) for name in dict.fromkeys(rest.handlers))
     order = (JOBS.c.state, JOBS.c.handler, JOBS.c.finished_at)
     return Scan(parts, order, replace(rest, handlers=None), Walk(state))

@@ -33,6 +33,7 @@ from jobqueue.adapters.sql.execute import Execute
 from jobqueue.adapters.sql.queries import conditions, job_record, record_columns
 from jobqueue.adapters.sql.readings import LARGEST
 from jobqueue.adapters.sql.role import SqlRole
+from jobqueue.adapters.sql.states import is_in
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
 from jobqueue.errors import DatabaseRefused, RowLocked
 from jobqueue.records import (
@@ -301,7 +302,7 @@ class SqlPath(SqlRole, PathRole):
             (JOBS.c.attempts >= LARGEST, LARGEST - 1),
             else_=JOBS.c.attempts,
         )
-        failed = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.state == JobState.READY.value)
+        failed = update(JOBS).where(JOBS.c.id == job_id, is_in(JOBS.c.state, JobState.READY))
         return failed.values(
             state=JobState.FAILED.value,
             attempts=attempts,

@@ -29,6 +29,7 @@ from jobqueue.adapters.sql.readings import (
     span,
     whole,
 )
+from jobqueue.adapters.sql.states import is_in
 from jobqueue.adapters.sql.tables import (
     JOBS,
     WORKERS,
@@ -126,7 +127,7 @@ def paused_queues(connection: Connection) -> set[str]:
 
 def depths_query(now: ColumnElement[Any]) -> Select[Any]:
     """The depth of each queue with unfinished jobs, the fullest ones, and the current time."""
-    ready, running = JOBS.c.state == JobState.READY.value, JOBS.c.state == JobState.RUNNING.value
+    ready, running = is_in(JOBS.c.state, JobState.READY), is_in(JOBS.c.state, JobState.RUNNING)
     due = ready & (JOBS.c.run_at <= now)
     return (
         select(
@@ -170,7 +171,7 @@ def orphans_query() -> Select[Any]:
     registered = select(WORKERS.c.id).where(WORKERS.c.id == JOBS.c.locked_by).exists()
     return (
         select(JOBS.c.locked_by)
-        .where(JOBS.c.state == JobState.RUNNING.value, ~registered)
+        .where(is_in(JOBS.c.state, JobState.RUNNING), ~registered)
         .distinct()
         .order_by(JOBS.c.locked_by)
     )
@@ -184,13 +185,14 @@ def conditions(
     ids = where.ids and tuple(job_id for job_id in where.ids if can_be_id(job_id))
     for column, values in (
         (of.id, ids),
-        (of.state, where.states),
         (of.queue, where.queues),
         (of.handler, where.handlers),
         (of.error_key, where.error_keys),
     ):
         if values is not None:
             found.append(column.in_([getattr(value, "value", value) for value in values]))
+    if where.states is not None:
+        found.append(is_in(of.state, *where.states))
     if where.before_id is not None:
         found.append(of.id < min(max(where.before_id, 0), LARGEST_ID))
     if where.due is not None:

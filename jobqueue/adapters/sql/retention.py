@@ -18,6 +18,7 @@ from jobqueue.adapters.roles.retention import RetentionRole
 from jobqueue.adapters.sql.attempts import forget_attempts
 from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.role import SqlRole
+from jobqueue.adapters.sql.states import is_in
 from jobqueue.adapters.sql.tables import JOBS, to_name
 from jobqueue.records import JobState
 from jobqueue.retention import Keep
@@ -109,7 +110,7 @@ def _finished(state: JobState, handlers: Collection[str]) -> ColumnElement[bool]
     names = sorted(handlers)
     # Of a single name, the index has the rows in the order of their end.
     of_name = JOBS.c.handler == names[0] if len(names) == 1 else JOBS.c.handler.in_(names)
-    return and_(JOBS.c.state == state.value, of_name, JOBS.c.finished_at.is_not(None))
+    return and_(is_in(JOBS.c.state, state), of_name, JOBS.c.finished_at.is_not(None))
 
 
 def _first_beyond(of_class: ColumnElement[bool], count: int) -> Select[Any]:

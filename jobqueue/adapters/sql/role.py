@@ -14,6 +14,7 @@ from jobqueue.adapters.sql.announcer import Announcer
 from jobqueue.adapters.sql.database import ANSWER_SECONDS, Database
 from jobqueue.adapters.sql.queries import job_record
 from jobqueue.adapters.sql.sessions import SqlSessions
+from jobqueue.adapters.sql.states import is_in
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.sql.time import DatabaseTime
 from jobqueue.records import LOOK_ANYWHERE, JobState
@@ -25,7 +26,7 @@ CANCEL_REQUESTED: ColumnElement[bool] = JOBS.c.cancel_requested_at.is_not(None)
 
 def held_by(worker_id: str) -> ColumnElement[bool]:
     """The condition that a worker holds a job."""
-    return (JOBS.c.locked_by == worker_id) & (JOBS.c.state == JobState.RUNNING.value)
+    return (JOBS.c.locked_by == worker_id) & is_in(JOBS.c.state, JobState.RUNNING)
 
 
 def rows_where(

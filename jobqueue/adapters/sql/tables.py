@@ -6,7 +6,6 @@ ORDER BY and hold ready rows only: what is finished, failed or running never slo
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -15,7 +14,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
-    ColumnElement,
     DateTime,
     Dialect,
     Float,
@@ -28,12 +26,10 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
-    bindparam,
     text,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.sql.operators import OperatorType, eq, in_op
 
 from jobqueue.records import DEFAULT_PRIORITY, DEFAULT_QUEUE, JobState
 
@@ -75,44 +71,6 @@ WORKERS_STORAGE = (
     "autovacuum_vacuum_scale_factor = 0.0, "
     "autovacuum_vacuum_threshold = 100)"
 )
-
-
-class StateText(TypeDecorator[str]):
-    """The type of the state of a job, which statements compare with a literal.
-
-    The indexes are partial, each for a state or two. SQLite uses one only where the statement says
-    that state itself: with a parameter it would walk over all jobs instead.
-    """
-
-    impl = Text
-    cache_ok = True
-
-    class Comparator(TypeDecorator.Comparator[str]):
-        """The comparisons with a state."""
-
-        def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:
-            """Compare with a state, or with several. With several of which there is one: with it.
-
-            SQLite does not see that `IN` with one value is as good as `=`.
-            """
-            if op is in_op and isinstance(other[0], Collection) and len(other[0]) == 1:
-                return super().operate(eq, _literal_state(*other[0]), **options)
-            return super().operate(op, *map(_literal, other), **options)
-
-    comparator_factory = Comparator
-
-
-def _literal(states: Any) -> Any:
-    if isinstance(states, str):
-        return _literal_state(states)
-    if isinstance(states, Collection):
-        values = list(map(str, states))
-        return bindparam(None, values, type_=Text(), expanding=True, literal_execute=True)
-    return states
-
-
-def _literal_state(state: str) -> ColumnElement[str]:
-    return bindparam(None, str(state), type_=Text(), literal_execute=True)
 
 
 class MomentText(TypeDecorator[datetime]):
@@ -188,7 +146,7 @@ class BackgroundJob(Base):
     args: Mapped[Any] = mapped_column(JsonText, nullable=False, server_default="{}")
     queue: Mapped[str] = mapped_column(Text, server_default=DEFAULT_QUEUE)
     priority: Mapped[int] = mapped_column(Integer, server_default=text(str(DEFAULT_PRIORITY)))
-    state: Mapped[str] = mapped_column(StateText, server_default=JobState.READY.value)
+    state: Mapped[str] = mapped_column(Text, server_default=JobState.READY.value)
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     max_attempts: Mapped[int] = mapped_column(Integer, server_default=text("24"))
     crashes: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
