@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from selenium import webdriver
@@ -50,6 +50,11 @@ def find(browser: webdriver.Chrome, selector: str) -> WebElement:
     """An element, which may be on a page that is on its way."""
     wait = WebDriverWait(browser, PATIENCE_SECONDS, 0.05)
     return wait.until(lambda driver: driver.find_element(By.CSS_SELECTOR, selector))
+
+
+def until(browser: webdriver.Chrome, holds: Callable[[], bool]) -> None:
+    """Wait until something holds that a form brings about: a browser does not wait for it."""
+    WebDriverWait(browser, PATIENCE_SECONDS, 0.05).until(lambda _: holds())
 
 
 def keys(browser: webdriver.Chrome, *pressed: str) -> None:
@@ -170,7 +175,7 @@ def test_all_that_match_are_cancelled_without_javascript(
     wait_for_text(browser, "stopped")
     assert last_action(shown).state is ActionState.STOPPED
     click(browser, "form[action$='/resume'] button")
-    assert last_action(shown).state is ActionState.RUNNING
+    until(browser, lambda: last_action(shown).state is ActionState.RUNNING)
     carry_out(shown)
     browser.refresh()
     wait_for_text(browser, "12 jobs were changed")
@@ -183,6 +188,7 @@ def test_selected_jobs_are_retried_without_javascript(
     click(browser, box(shown.failed))
     click(browser, '#change [value="retry"]')
     click(browser, "#confirm button")
+    wait_for_text(browser, "has begun")
     carry_out(shown)
     assert state_of(shown, shown.failed) is JobState.READY
     browser.get(f"{place}/jobs?q=state:failed+queue:payments")
@@ -209,9 +215,11 @@ def test_all_jobs_of_a_group_are_retried_by_mouse(
 ) -> None:
     browser.get(f"{place}/errors")
     click(browser, f"#error-{shown.error_key} a")
+    wait_for_text(browser, "Retry all…")
     browser.find_element(By.LINK_TEXT, "Retry all…").click()
     wait_for_text(browser, "Retry 1 job?")
     click(browser, "#confirm button")
+    wait_for_text(browser, "has begun")
     carry_out(shown)
     assert state_of(shown, shown.failed) is JobState.READY
     assert messages(browser) == []
@@ -239,8 +247,9 @@ def test_errors_are_resolved_and_their_jobs_retried_without_javascript(
 ) -> None:
     browser.get(f"{place}/errors/{shown.error_key}")
     browser.find_element(By.LINK_TEXT, "Retry all…").click()
-    browser.find_element(By.ID, "reason").send_keys("mended")
+    find(browser, "#reason").send_keys("mended")
     click(browser, "#confirm button")
+    wait_for_text(browser, "has begun")
     assert last_action(shown).reason == "mended"
     browser.get(f"{place}/errors/{shown.error_key}")
     click(browser, "#resolve summary")
