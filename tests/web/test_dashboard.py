@@ -387,6 +387,15 @@ SCOPES: dict[str, set[Scope]] = {
 }
 
 
+def test_a_page_that_one_may_not_see_has_no_tab(shown: Shop) -> None:
+    with client_of(JobQueue(shown.adapter)) as client:
+        for role, may in (("read", False), ("operate", True), ("only enqueue", True)):
+            page = client.get("/jobs", headers={**OWN, "x-role": role}).text
+            assert ('href="/enqueue"' in page) == may, role
+        page = client.get("/enqueue", headers={**OWN, "x-role": "only enqueue"}).text
+        assert 'href="/errors"' not in page
+
+
 @pytest.mark.parametrize("who", [*SCOPES, None])
 def test_every_page_and_every_form_for_every_role(shown: Shop, who: str | None) -> None:
     scopes = SCOPES.get(who or "none", set())

@@ -60,6 +60,7 @@ PAGE_HEADERS = {
 FRAGMENT = "live"
 NOT_FROM_HERE = "only a page of this dashboard can send its forms; programs use the API"
 UNKNOWN_TOKEN = "this token is unknown, expired or revoked"  # noqa: S105 - a message
+TAB_SCOPES = {page.path: page.scope for page in PAGES}
 BY_WORD = {action.word: action for action in FORM_ACTIONS}
 
 
@@ -155,7 +156,7 @@ class Dashboard:
         return {
             "url": _urls(request),
             "tab": tab,
-            "tabs": TABS,
+            "tabs": [shown for shown in TABS if TAB_SCOPES[shown[1]] in access.scopes],
             "access": access,
             "may_operate": Scope.OPERATE in access.scopes,
             "is_logged_in": login.COOKIE in request.cookies,
