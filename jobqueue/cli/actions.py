@@ -94,6 +94,8 @@ def show(
     facts = view.facts() | {"target": view.target, "state": view.course}
     facts = {NAMES.get(name, name): value for name, value in facts.items() if name != "course"}
     print_pairs([(name, _shown(v, now)) for name, v in facts.items() if v is not None])
+    if view.canary is not None and view.canary.came_back:
+        say_note(f"the same error came back in job {view.canary.came_back}, so it was stopped")
     if view.course not in {ActionState.DONE, "running"}:
         say_note(
             f"`jobqueue actions resume {action_id}` goes on with it here; so does a worker, unless "

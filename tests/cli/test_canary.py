@@ -10,7 +10,7 @@ import pytest
 from jobqueue.adapters import connect
 from jobqueue.adapters.sql.adapter import SqlAdapter
 from jobqueue.canary import canary_of
-from jobqueue.records import ActionFilter, ActionKind, JobFilter, JobState
+from jobqueue.records import ActionFilter, ActionKind, JobFilter, JobState, NewAction
 from tests.cli.test_errors import add, failed_jobs, said
 from tests.conftest import Project
 
@@ -50,6 +50,18 @@ def test_a_stopped_canary_is_resumed_for_the_workers(project: Project, adapter: 
     taken = adapter.take_over_action("w")
     assert taken is not None
     assert taken.id == action.id
+
+
+def test_a_canary_that_was_stopped_by_its_error_says_so(
+    project: Project, adapter: SqlAdapter
+) -> None:
+    add(adapter, "aaa")
+    course = {"number": 3, "spread_seconds": 60.0, "came_back": 4711}
+    target = {"filter": {"error_keys": ["aaa"]}, "canary": course}
+    adapter.note_action(NewAction(ActionKind.CANARY, "ann", target))
+    [action] = adapter.actions(ActionFilter(), 1)
+    shown = project.jobs("actions", "show", str(action.id))
+    assert "the same error came back in job 4711, so it was stopped" in shown.err
 
 
 @pytest.mark.parametrize(
