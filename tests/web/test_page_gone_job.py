@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -53,8 +54,9 @@ def test_a_job_that_has_succeeded(client: TestClient, adapter: Adapter) -> None:
 
 def test_a_job_that_somebody_has_removed(client: TestClient, adapter: Adapter) -> None:
     _, gone, _ = adapter.enqueue([JOB] * 3)
-    assert client.post(f"/jobs/{gone.id}/delete").status_code == 200
-    assert "ann has removed it" in page_of(client, gone.id)
+    data = {"reason": "it was a test"}
+    assert client.post(f"/jobs/{gone.id}/delete", data=data).status_code == 200
+    assert re.search("ann has removed it .*: it was a test", page_of(client, gone.id))
 
 
 def test_a_job_that_a_change_to_many_may_have_removed(client: TestClient, adapter: Adapter) -> None:

@@ -60,7 +60,7 @@ def delete_job(call: ApiCall) -> None:
         raise StateConflict(
             f"job {record.id} is {record.refresh().state}, and was not deleted; cancel it first"
         )
-    call.act(ActionKind.DELETE, {"ids": [record.id]})
+    call.act(ActionKind.DELETE, {"ids": [record.id]}, reason=call.body.reason)
     call.note("deleted", title_of(record), record.id)
 
 
@@ -86,5 +86,11 @@ FORM_ACTIONS = (
         "/jobs/{id}",
         models.CancelBody,
     ),
-    FormAction("/jobs/{id:job_id}/delete", delete_job, "Job {id} is deleted.", "/jobs"),
+    FormAction(
+        "/jobs/{id:job_id}/delete",
+        delete_job,
+        "Job {id} is deleted.",
+        "/jobs",
+        models.ReasonBody,
+    ),
 )
