@@ -54,8 +54,11 @@ class GoneJobView:
     ended: Sequence[Stat]
 
     @property
-    def is_to_come(self) -> bool:
-        """Whether no job with its id or a later one is there, nor anything known of it."""
+    def is_unknown(self) -> bool:
+        """Whether no job with a later id is there, nor anything known of it.
+
+        It has succeeded and was not kept, as all since; or no job has had this id yet.
+        """
         known = self.attempts or self.removed_by or self.schedule
         return not known and (self.newest is None or self.newest.id < self.job_id)
 

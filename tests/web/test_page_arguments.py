@@ -198,16 +198,44 @@ def test_arguments_that_do_not_fit_change_nothing(client: TestClient, adapter: A
     assert not adapter.actions(ActionFilter(), 1)
 
 
-def test_a_secret_is_replaced_and_never_shown(client: TestClient, adapter: Adapter) -> None:
+NEW_SECRET = "5555-0000-0000-0001"
+
+
+def test_a_secret_is_replaced_and_never_sent_back(client: TestClient, adapter: Adapter) -> None:
     job_id = failed(adapter)
-    typed = fields_in(client.get(f"/jobs/{job_id}/edit").text) | {"arg.card": "5555"}
+    typed = fields_in(client.get(f"/jobs/{job_id}/edit").text) | {"arg.card": NEW_SECRET}
     preview = client.post(f"/jobs/{job_id}/edit", data=typed)
     assert "another value" in plain(preview.text)
+    assert "card, once more" in plain(preview.text)
     assert SECRET not in preview.text
-    client.post(f"/jobs/{job_id}/edit/retry", data=hidden(preview.text))
+    assert NEW_SECRET not in preview.text
+    fields = {**hidden(preview.text), "arg.card": NEW_SECRET}
+    client.post(f"/jobs/{job_id}/edit/retry", data=fields)
     changed = adapter.get(job_id)
     assert changed is not None
-    assert changed.args["card"] == "5555"
+    assert changed.args["card"] == NEW_SECRET
+    wrong = {**GIVEN, "arg.card": NEW_SECRET, "arg.count": "no"}
+    assert NEW_SECRET not in client.post("/enqueue", data=wrong).text
+    assert NEW_SECRET not in client.post(f"/jobs/{job_id}/edit", data=wrong).text
+
+
+def test_what_was_changed_since_the_preview_is_not_undone(
+    client: TestClient, adapter: Adapter
+) -> None:
+    job_id = failed(adapter)
+    typed = fields_in(client.get(f"/jobs/{job_id}/edit").text) | {"arg.count": "4"}
+    fields = hidden(client.post(f"/jobs/{job_id}/edit", data=typed).text)
+    args = json.dumps({"who": "Zoe", "count": 3, "card": SECRET, "tags": ["a"]})
+    assert adapter.update_args(job_id, args)
+    again = client.post(f"/jobs/{job_id}/edit/retry", data=fields)
+    assert again.status_code == 409
+    assert "somebody has changed the job since" in plain(again.text)
+    assert re.search(r'who "Zoe" "Ann"', plain(again.text)), plain(again.text)
+    seen = adapter.get(job_id)
+    assert seen is not None
+    assert (seen.state, seen.args["who"]) == (JobState.CANCELLED, "Zoe")
+    confirmed = client.post(f"/jobs/{job_id}/edit/retry", data=hidden(again.text))
+    assert "has its new arguments" in plain(confirmed.text)
 
 
 def test_arguments_of_closed_classes_and_of_running_jobs_are_not_changed(

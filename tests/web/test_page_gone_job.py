@@ -82,8 +82,15 @@ def test_a_tick_and_its_schedule(client: TestClient, adapter: Adapter) -> None:
 
 
 def test_one_that_never_was(client: TestClient, adapter: Adapter) -> None:
-    assert "There are no jobs at all." in page_of(client, 7)
+    assert "No jobs are there at all." in page_of(client, 7)
     [newest] = adapter.enqueue([JOB])
-    assert "No job has had this id yet" in page_of(client, newest.id + 1000)
-    assert "No job has had this id yet" in page_of(client, 2**63 - 1)
+    assert "no job has had this id yet" in page_of(client, newest.id + 1000)
+    assert "no job has had this id yet" in page_of(client, 2**63 - 1)
     assert client.get(f"/jobs/{2**63 - 1}/edit").status_code == 404
+
+
+def test_the_last_job_of_all_that_has_succeeded(client: TestClient, adapter: Adapter) -> None:
+    [gone] = adapter.enqueue([JOB])
+    [claimed] = adapter.claim(a_claim("w", limit=9))
+    adapter.settle([Succeeded(claimed, SECOND)])
+    assert "Either it has succeeded and was not kept" in page_of(client, gone.id)

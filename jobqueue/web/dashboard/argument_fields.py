@@ -39,7 +39,7 @@ class ArgumentField:
         default: its default as a text; None without one, or where it is redacted.
         is_secret: whether its value must not be shown.
         choices: the JSON text and the words of each choice.
-        value: what stands in it.
+        value: what stands in it; nothing where it is secret, also if it was just typed.
         is_rest: whether it is a JSON object of further arguments.
     """
 
@@ -88,7 +88,7 @@ def _field(facts: ParameterFacts, is_secret: bool, value: str) -> ArgumentField:
         default,
         is_secret,
         choices,
-        value,
+        "" if is_secret else value,
         facts.is_rest,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from jobqueue.stored import StoredJob
 from jobqueue.web import jobs as api_jobs
 from jobqueue.web.access import Scope
 from jobqueue.web.dashboard.argument_fields import (
+    PREFIX,
     argument_fields,
     arguments_in,
     given_texts,
@@ -28,6 +29,10 @@ from jobqueue.web.problems import Problem
 
 TAB = "Jobs"
 EDITABLE = {JobState.READY, JobState.FAILED, JobState.CANCELLED}
+CHANGED_MEANWHILE = (
+    "Nothing was changed: somebody has changed the job since you saw what would be different. "
+    "This is the difference now."
+)
 NOTHING_NEW = "Nothing is different yet: change an argument, or retry the job as it is."
 
 
@@ -60,17 +65,47 @@ def preview(call: ApiCall) -> ShownInstead:
     if not differences:
         shown = {**_form_of(record, job_class, typed), "wrong": NOTHING_NEW}
         return ShownInstead("edit.html", TAB, shown)
-    kept = {name: text for name, text in call.body.items() if name.startswith("arg.")}
-    shown = {"record": record, "differences": differences, "kept": kept}
-    return ShownInstead("edit_preview.html", TAB, shown)
+    return _preview(record, job_class, differences, call.body)
 
 
-def retry_changed(call: ApiCall) -> None:
-    """Give the job its arguments and retry it, in one transaction."""
+def _preview(
+    record: StoredJob,
+    job_class: type[Job],
+    differences: Sequence[ChangedArgument],
+    fields: Mapping[str, str],
+    *,
+    wrong: str | None = None,
+) -> ShownInstead:
+    """Show differences. What was typed is sent along, but for secrets, which are typed again."""
+    secret = {PREFIX + name for name in job_class.redact}
+    shown = {
+        "record": record,
+        "differences": differences,
+        "kept": {
+            name: text
+            for name, text in fields.items()
+            if name.startswith(PREFIX) and name not in secret
+        },
+        "secrets": [d.name for d in differences if d.name in job_class.redact],
+        "seen": record.updated_at.isoformat(),
+        "wrong": wrong,
+    }
+    return ShownInstead("edit_preview.html", TAB, shown, 200 if wrong is None else 409)
+
+
+def retry_changed(call: ApiCall) -> ShownInstead | None:
+    """Give the job its arguments and retry it, in one transaction.
+
+    If it was changed since the preview, the preview is shown once more.
+    """
     record, job_class = _editable(call)
     args = _changed(record, job_class, given_texts(call.body))
+    if call.body.get("seen") != record.updated_at.isoformat():
+        differences = _differences(record, job_class, args)
+        return _preview(record, job_class, differences, call.body, wrong=CHANGED_MEANWHILE)
     reason = call.body.get("reason", "").strip() or None
     api_jobs.retry(replace(call, body=RetryBody(args=args, reason=reason)))
+    return None
 
 
 def _editable(call: ApiCall) -> tuple[StoredJob, type[Job]]:
