@@ -133,8 +133,18 @@ def test_several_jobs_of_both_kinds(adapter: Adapter, wait_for: WaitFor) -> None
         for _ in range(4):
             assert Holds.entered.acquire(timeout=60)
         answer = answer_of(adapter, wait_for)
-        for function, job_ids in kinds.items():
-            assert all(function in innermost(answer, job_id) for job_id in job_ids)
+
+        def are_there() -> bool:
+            """Whether each is where it waits. Those that await say that they are, just before."""
+            nonlocal answer
+            answer = answer_of(adapter, wait_for)
+            return all(
+                function in innermost(answer, job_id)
+                for function, job_ids in kinds.items()
+                for job_id in job_ids
+            )
+
+        wait_for(are_there, "each to be where it waits")
         named = [stack.job_id for stack in answer.stacks]
         assert sorted(filter(None, named)) == sorted(itertools.chain(*kinds.values()))
         assert None not in named[:4]

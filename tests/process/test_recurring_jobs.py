@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -119,11 +120,12 @@ def test_a_deploy_changes_and_removes_schedules(
     slow_project.write("jobs.py", NIGHTLY)
     running.send(signal.SIGHUP)
     wait_for(lambda: len(declared(database)) == 2, "the new worker to declare its own")
-    ticks = len(seconds_of_ticks(database))
     assert declared(database) == ["jobs.Report", "jobs.Tick"]
     listed = json.loads(slow_project.jobs("schedules", "--json").out)
     assert listed[0]["state"] == "active"
     wait_for(lambda: running.log.count("stopped after") >= 1, "the old worker to end")
+    ticks, over_at = len(seconds_of_ticks(database)), database.now() + timedelta(seconds=1.5)
+    wait_for(lambda: database.now() > over_at, "the time of another tick")
     assert len(seconds_of_ticks(database)) == ticks
     stop(running)
     listed = json.loads(slow_project.jobs("schedules", "--json").out)

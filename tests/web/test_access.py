@@ -68,7 +68,9 @@ def test_the_router_has_the_operations_and_nothing_else() -> None:
     }
     pages = {("GET", page.path) for page in PAGES} | {("POST", form.path) for form in FORM_ACTIONS}
     login = {("GET", "/static/{name}"), ("GET", "/login"), ("POST", "/login"), ("POST", "/logout")}
-    assert routed == {(operation.method, path) for operation, path in PLACES} | pages | login
+    follow = {("GET", "/jobs/{id:job_id}/events")}
+    operations = {(operation.method, path) for operation, path in PLACES}
+    assert routed == operations | pages | login | follow
 
 
 @pytest.mark.parametrize("who", [*WHO, None])

@@ -20,7 +20,7 @@ import jobqueue.web
 from jobqueue import JobQueue
 from jobqueue.clock import ManualClock
 from jobqueue.records import JobState, NewJob
-from tests.web.browser import SIZES, browser, look, messages, wait_for
+from tests.web.browser import SIZES, browser, look, messages, wait_for, wait_for_text
 from tests.web.conftest import served
 from tests.web.shop import Shop, shop
 from tests.web.test_dashboard import HOSTILE, paths_of
@@ -162,13 +162,17 @@ def test_without_javascript(browser: webdriver.Chrome, place: str, shown: Shop) 
     try:
         browser.get(place)
         browser.find_element(By.LINK_TEXT, "Jobs").click()
+        wait_for_text(browser, "Failed")
         browser.find_element(By.LINK_TEXT, "Failed").click()
+        wait_for_text(browser, f"#{shown.failed}")
         browser.find_element(By.LINK_TEXT, f"#{shown.failed}").click()
+        wait_for_text(browser, "Timeline")
         browser.find_element(By.CSS_SELECTOR, "form[action$='/retry'] button").click()
-        assert f"Job {shown.failed} is due now." in browser.find_element(By.TAG_NAME, "main").text
+        wait_for_text(browser, f"Job {shown.failed} is due now.")
         browser.find_element(By.CSS_SELECTOR, "#cancel summary").click()
         browser.find_element(By.ID, "cancel-reason").send_keys("not needed")
         browser.find_element(By.CSS_SELECTOR, "#cancel button").click()
+        wait_for_text(browser, "is cancelled, or asked to end")
         job = shown.adapter.get(shown.failed)
         assert job is not None
         assert (job.state, job.last_error) == (JobState.CANCELLED, "not needed")
