@@ -240,8 +240,8 @@ def test_many_whose_arguments_do_not_fit_are_not_read_one_by_one(
 
 
 def test_a_new_parameter_is_left_for_the_release_that_has_it(adapter: Adapter) -> None:
-    # Whoever looks first takes it. The old release looks more rarely, or chance might decide.
-    with working(adapter, OLD, poll_interval=2.0):
+    # The old release looks far more often, and yet leaves it to the other.
+    with working(adapter, OLD, poll_interval=0.02):
         job_id = enqueue(adapter, "greet", who="Ann", language="de")
         wait_until(
             lambda: _record(adapter, job_id).last_error is not None,
@@ -252,9 +252,34 @@ def test_a_new_parameter_is_left_for_the_release_that_has_it(adapter: Adapter) -
         assert "(who, language)" in left.last_error
         assert "(self, who" not in left.last_error
         assert "(who: str)" in left.last_error
-        with working(adapter, NEW):
+        with working(adapter, NEW, poll_interval=1.0):
             assert wait_for(1)
     assert performed == ["de: hello Ann"]
+
+
+def test_others_have_the_first_look_at_what_does_not_fit() -> None:
+    now = 0.0
+    left = UnknownHandlers(lambda name: True, lambda: now)
+    left.leave_the_first_look("greet", 1)
+    left.leave_the_first_look("greet", 1.5)
+    passed_over = []
+    for now in (0.9, 1.0, 2.9, 3.0):
+        passed_over.append(left.to_pass_over())
+    assert passed_over == [(), ("greet",), ("greet",), ()]
+    left.leave_the_first_look("greet", 1)
+    assert left.to_pass_over() == ()
+    now = 4.5
+    assert left.to_pass_over() == ("greet",)
+
+
+def test_what_fits_is_performed_beside_what_does_not(adapter: Adapter) -> None:
+    """The old release is alone: it leaves some jobs of a class, and performs the others of it."""
+    for number in range(3):
+        enqueue(adapter, "greet", who=f"Ann {number}", language="de")
+    with working(adapter, OLD):
+        for number in range(3):
+            enqueue(adapter, "greet", who=f"Bob {number}")
+            assert wait_for(number + 1)
 
 
 def test_a_parameter_that_is_gone_is_left_for_the_release_that_needs_it(adapter: Adapter) -> None:

@@ -51,7 +51,7 @@ class ForeignJobs:
     Args:
         registry: the job classes that are known here.
         adapter: where the jobs come from; by default that of each class.
-        unknown_handlers: remembers unknown names, so that the worker passes over them.
+        unknown_handlers: remembers the names that the worker passes over.
     """
 
     def __init__(
@@ -94,14 +94,17 @@ class ForeignJobs:
             run_time, keep = since(left.started), left.plan.keep_failed
             return Failed(claimed, run_time, error, keep=keep, error_group=group)
         delay = min(max(waited / 2, SHORTEST_WAIT_FOR_RELEASE), LONGEST_RETURN)
+        # Workers that come by at the same time each time would always be the same one.
+        delay *= random.uniform(1, 1.1)  # noqa: S311 - spreads load, hides nothing
+        if self._unknown_handlers is not None:
+            self._unknown_handlers.leave_the_first_look(claimed.handler, delay.total_seconds())
         return Released(
             claimed,
             error=(
                 f"{left.why}. {GIVEN_BACK_SINCE}{first.isoformat()}: left for a worker of the "
                 f"release that enqueued it; it fails when there is none within {ROLLOUT}"
             ),
-            # Workers that come by at the same time each time would always be the same one.
-            delay=delay * random.uniform(1, 1.1),  # noqa: S311 - spreads load, hides nothing
+            delay=delay,
         )
 
     def _given_back_since(self, left: LeftFor) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import subprocess
 import tempfile
 import threading
@@ -97,16 +98,23 @@ def url(server: Server) -> str:
 
 @contextmanager
 def restarted_fast(server: Server, url: str) -> Iterator[None]:
-    server.stop(FAST)
-    yield
-    server.start()
+    with _stopped(server, FAST):
+        yield
 
 
 @contextmanager
 def crashed(server: Server, url: str) -> Iterator[None]:
-    server.stop(IMMEDIATE)
-    yield
-    server.start()
+    with _stopped(server, IMMEDIATE):
+        yield
+
+
+@contextmanager
+def _stopped(server: Server, how: signal.Signals) -> Iterator[None]:
+    server.stop(how)
+    try:
+        yield
+    finally:
+        server.start()
 
 
 @contextmanager
@@ -114,11 +122,24 @@ def read_only(server: Server, url: str) -> Iterator[None]:
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         connection.execute("SELECT pg_reload_conf()")
-    yield
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute("SET default_transaction_read_only = off")
-        connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
-        connection.execute("SELECT pg_reload_conf()")
+    try:
+        # A new connection is read-only once the server has told the old ones to be so, too.
+        while not _is_read_only(url):
+            pass
+        yield
+    finally:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            connection.execute("SELECT pg_reload_conf()")
+        while _is_read_only(url):
+            pass
+
+
+def _is_read_only(url: str) -> bool:
+    with psycopg.connect(url, autocommit=True) as connection:
+        ((answer,),) = connection.execute("SHOW default_transaction_read_only")
+        return bool(answer == "on")
 
 
 @contextmanager
