@@ -262,10 +262,9 @@ def test_others_have_the_first_look_at_what_does_not_fit() -> None:
     left = UnknownHandlers(lambda name: True, lambda: now)
     left.leave_the_first_look("greet", 1)
     left.leave_the_first_look("greet", 1.5)
-    passed_over = []
-    for now in (0.9, 1.0, 2.9, 3.0):
-        passed_over.append(left.to_pass_over())
-    assert passed_over == [(), ("greet",), ("greet",), ()]
+    for at, passed_over in ((0.9, ()), (1.0, ("greet",)), (2.9, ("greet",)), (3.0, ())):
+        now = at
+        assert left.to_pass_over() == passed_over
     left.leave_the_first_look("greet", 1)
     assert left.to_pass_over() == ()
     now = 4.5
