@@ -78,6 +78,8 @@ def examined(adapter: Adapter) -> DatabaseView:
     Raises:
         DatabaseError: it does not answer; for some seconds it is not asked again.
     """
+    # What reads an adapter for a page is another object each time.
+    adapter = getattr(adapter, "whole", adapter)
     with _lock:
         last = _findings.get(adapter)
     if last is None or time.monotonic() - last.found_at > LIFETIME_SECONDS:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from jobqueue import Job
+from jobqueue.adapters import Adapter
 from jobqueue.adapters.memory.adapter import MemoryAdapter
 from jobqueue.bulk import bulk_action
 from jobqueue.clock import ManualClock
@@ -57,7 +58,7 @@ class Refund(Job):
 class Shop:
     """The adapter of a shop, and the ids of some of its jobs."""
 
-    adapter: MemoryAdapter
+    adapter: Adapter
     clock: ManualClock
     succeeded: int
     failed: int
@@ -68,9 +69,14 @@ class Shop:
     editable: int
 
 
-def shop(clock: ManualClock, text: str = "card declined", name: str = CHARGE) -> Shop:
+def shop(
+    clock: ManualClock,
+    text: str = "card declined",
+    name: str = CHARGE,
+    adapter: Adapter | None = None,
+) -> Shop:
     """A shop in which a text of somebody else stands wherever one can stand."""
-    adapter = MemoryAdapter(clock=clock)
+    adapter = adapter or MemoryAdapter(clock=clock)
     clock.advance(-30 * MINUTE)
     for id_, worker, lease in ((WORKER, "payments.0", 90), (LOST, text[:200], 10)):
         adapter.register_worker(
@@ -118,7 +124,7 @@ def shop(clock: ManualClock, text: str = "card declined", name: str = CHARGE) ->
     return Shop(adapter, clock, *shown, group.key, begun.id, refund.id)
 
 
-def _samples(adapter: MemoryAdapter, clock: ManualClock) -> None:
+def _samples(adapter: Adapter, clock: ManualClock) -> None:
     depths = adapter.queue_depths()
     for _ in range(5):
         minute = adapter.begin_sample()

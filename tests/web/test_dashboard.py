@@ -34,6 +34,7 @@ from jobqueue.web import Role, bearer_tokens
 from jobqueue.web.access import Scope
 from jobqueue.web.dashboard.dashboard import POLICY
 from jobqueue.web.dashboard.login import COOKIE
+from jobqueue.web.dashboard.rows import DashboardPage
 from jobqueue.web.dashboard.static_files import FILES, hashed_name
 from jobqueue.web.dashboard.table import FORM_ACTIONS, PAGES
 from jobqueue.web.tokens import create_token
@@ -78,7 +79,7 @@ def client(shown: Shop) -> Iterator[TestClient]:
 
 def paths_of(seen: Shop) -> list[str]:
     """The path of each page, and of some of its variants."""
-    filled = [_filled(page.path, seen) for page in PAGES]
+    filled = [path_of(page, seen) for page in PAGES]
     more = ["/jobs?q=state:failed", "/jobs?q=nonsense:1", "/errors?state=all", "/login", "/nope"]
     jobs = [f"/jobs/{id_}" for id_ in (seen.succeeded, seen.running, seen.ready)]
     windows = [
@@ -88,6 +89,11 @@ def paths_of(seen: Shop) -> list[str]:
         "/queues/none",
     ]
     return [*filled, *more, *jobs, *windows]
+
+
+def path_of(page: DashboardPage, seen: Shop) -> str:
+    """The path of a page, of something that is there."""
+    return _filled(page.path, seen)
 
 
 def _filled(path: str, seen: Shop) -> str:

@@ -26,6 +26,7 @@ from jobqueue.adapters.sql.execute import Execute, executing_on
 from jobqueue.adapters.sql.named import TRANSLATED
 from jobqueue.adapters.sql.readings import decoded
 from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl, RowLocked
+from jobqueue.reading import patience_for
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import IsolationLevel
@@ -177,7 +178,8 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def _connected(self, engine: Engine, answer_seconds: float | None) -> Iterator[Connection]:
-        with engine.connect() as connection, _driver_of(connection).patient(answer_seconds):
+        patience = patience_for(answer_seconds)
+        with engine.connect() as connection, _driver_of(connection).patient(patience):
             schema = self._own_schema.of(executing_on(connection))
             yield connection.execution_options(**{TRANSLATED: {None: schema.name}})
 

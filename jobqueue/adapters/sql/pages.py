@@ -31,6 +31,7 @@ from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.states import is_in
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.sql.time import DatabaseTime
+from jobqueue.reading import note_rows
 from jobqueue.records import (
     FINISHED_STATES,
     LARGEST_ID,
@@ -188,7 +189,9 @@ class Pages:
         left = WINDOW
         for window in scan.windows(WINDOW):
             count = select(func.count()).select_from(window.subquery())
-            left -= connection.execute(count).scalar_one()
+            number = connection.execute(count).scalar_one()
+            note_rows(number)
+            left -= number
             if left <= 0:
                 return False
         return True
@@ -212,9 +215,11 @@ class Pages:
         query = query.order_by(rows.c.id.desc()).limit(limit)
         ids = connection.execute(query).scalars().all()
         if len(ids) == limit:
+            note_rows(limit)
             return Found(ids, ids[-1])
         end = select(func.count(), func.min(rows.c.id))
         seen, lowest = connection.execute(end).one()
+        note_rows(seen)
         return Found(ids, lowest if seen == size else 0)
 
     def _conditions(self, rest: JobFilter, rows: Any) -> list[ColumnElement[bool]]:
@@ -236,6 +241,7 @@ class Pages:
             matching = func.count().filter(and_(true(), *self._conditions(scan.rest, rows)))
             query = select(func.count(), matching).select_from(rows)
             seen, found = connection.execute(query).one()
+            note_rows(seen)
             number, more = number + found, more or seen == size
         return Count(number, more)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -15,7 +16,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from jobqueue import log
-from jobqueue.errors import JobNotFound
+from jobqueue.errors import DatabaseUnavailable, JobNotFound
+from jobqueue.reading import reading_within
 from jobqueue.web.access import NOBODY, Access, Auth, Scope, access_of
 from jobqueue.web.api import DENIED, Api
 from jobqueue.web.dashboard import login
@@ -28,9 +30,10 @@ from jobqueue.web.dashboard.forms import (
     typed_fields,
 )
 from jobqueue.web.dashboard.fragments import Fragments
+from jobqueue.web.dashboard.page_reads import PAGE_SECONDS, PageCall, PageReads
 from jobqueue.web.dashboard.pages.workers import takes
 from jobqueue.web.dashboard.renderer import Urls, render
-from jobqueue.web.dashboard.rows import DashboardPage, FormAction, ShownInstead
+from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown, ShownInstead
 from jobqueue.web.dashboard.static_files import answer_static
 from jobqueue.web.dashboard.table import FORM_ACTIONS, PAGES, TABS
 from jobqueue.web.events import events
@@ -142,13 +145,19 @@ class Dashboard:
 
     def _rendered(self, page: DashboardPage, call: ApiCall, *, block: str | None = None) -> bytes:
         begun = time.perf_counter()
-        shown = page.read(call)
+        with reading_within(PAGE_SECONDS) as reading:
+            reads = PageReads(call.adapter, reading)
+            shown = _read(page, call, reads)
         seconds = time.perf_counter() - begun
         context = self._context(call.request, call.access, page.tab)
-        context["read_seconds"] = seconds
-        if block is None:
-            context["copies"] = copies_of(page.path, call.request, context["url"])
-        return render(page.template, {**context, **shown}, block=block)
+        context |= {"read_seconds": seconds, "read_rows": reading.rows}
+        context["unanswered"] = reads.unanswered
+        shown = {**context, **shown}
+        if block is not None:
+            note = render("unanswered.html", shown) if reads.unanswered else b""
+            return note + render(page.template, shown, block=block)
+        shown["copies"] = copies_of(page.path, call.request, context["url"])
+        return render(page.template, shown)
 
     def _context(self, request: Request, access: Access, tab: str = "") -> dict[str, Any]:
         """Return what all templates need."""
@@ -163,6 +172,9 @@ class Dashboard:
             "said": _said(request.query_params),
             "here": _urls(request)(_route_path(request)) + (f"?{query}" if query else ""),
             "read_seconds": None,
+            "read_rows": 0,
+            "unanswered": (),
+            "page_seconds": PAGE_SECONDS,
             "copies": None,
             "lasting": None,
             "takes": takes,
@@ -302,6 +314,24 @@ def wants_page(request: Request) -> bool:
     """
     is_refresh = request.headers.get("hx-request") == "true"
     return is_refresh or "text/html" in request.headers.get("accept", "")
+
+
+def _read(page: DashboardPage, call: ApiCall, reads: PageReads) -> Shown:
+    """Return what a page shows.
+
+    Raises:
+        DatabaseUnavailable: without what was not answered the page cannot be.
+    """
+    named = {each.name: getattr(call, each.name) for each in fields(ApiCall)}
+    try:
+        return page.read(PageCall(**named, reads=reads))
+    except (LookupError, Problem) as error:
+        if not reads.unanswered:
+            raise
+        raise DatabaseUnavailable(
+            f"the database did not answer what this page is about ({', '.join(reads.unanswered)}) "
+            f"within {PAGE_SECONDS:g} s; load it again"
+        ) from error
 
 
 def _route(path: str, answer: Callable[[Any, Request], Any], what: Any, method: str) -> Route:
