@@ -565,6 +565,41 @@ def test_a_loop_that_a_job_has_broken_is_replaced(concurrency: int, job_class: t
     gc.collect()  # the broken loop is not closed, of which this test is told, and no other
 
 
+class SlowSet(set[Any]):
+    """A set to which something is added only some time later, as by a thread that is held up."""
+
+    has_failed = threading.Event()
+
+    def add(self, element: Any) -> None:
+        self.has_failed.wait(0.5)
+        super().add(element)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_breaks_at_once_keeps_nobody_waiting() -> None:
+    """The thread that waits for the task is held up until the loop has failed."""
+    loop = LoopThread(lambda error: SlowSet.has_failed.set())
+    loop._awaited = SlowSet()
+    loop.start()
+    errors: list[BaseException] = []
+
+    async def breaks() -> None:
+        break_the_loop()
+
+    def wait_for_it() -> None:
+        try:
+            loop.run(breaks())
+        except OSError as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=wait_for_it, daemon=True)
+    waiting.start()
+    waiting.join(20)
+    assert len(errors) == 1
+    loop.close(wait=True)
+    gc.collect()
+
+
 class LeavesOddFactory(Job):
     async def perform(self) -> None:
         asyncio.get_running_loop().set_task_factory(explode)
@@ -614,7 +649,8 @@ def test_the_executor_charges_what_it_cannot_explain() -> None:
     """The last resort: whatever fails, and in whichever way, there is an outcome."""
     from jobqueue.config import Settings
     from jobqueue.job import registry
-    from tests.sample_jobs import claimed
+    from jobqueue.worker.threads import LoopThread
+from tests.sample_jobs import claimed
 
     executor = Executor(registry, Settings())
     for error in (Asked.__new__(Asked), MemoryError(), SystemExit()):

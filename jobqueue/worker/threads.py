@@ -142,6 +142,8 @@ class LoopThread:
         self._runner = asyncio.Runner()
         self._failed: list[asyncio.Runner] = []
         self._awaited: set[concurrent.futures.Future[None]] = set()
+        # Who schedules a task has it among the awaited before the loop can fail and be replaced.
+        self._scheduling = threading.Lock()
         self._closing = False
         self._beside: Descriptor | None = None
         self._thread = threading.Thread(target=self._run, name="jobqueue-loop", daemon=True)
@@ -164,8 +166,9 @@ class LoopThread:
         if self.is_dead:
             coroutine.close()
         self._refuse_if_dead()
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        self._awaited.add(future)
+        with self._scheduling:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            self._awaited.add(future)
         try:
             future.result()
         finally:
@@ -209,9 +212,11 @@ class LoopThread:
     def _begin_anew(self, error: BaseException) -> None:
         # The old one is kept: what it closed at its end may be the files of others by now.
         self._failed.append(self._runner)
-        self._runner = asyncio.Runner()
-        self._loop = self._runner.get_loop()
-        for future in list(self._awaited):
+        with self._scheduling:
+            self._runner = asyncio.Runner()
+            self._loop = self._runner.get_loop()
+            awaited = list(self._awaited)
+        for future in awaited:
             with suppress(concurrent.futures.InvalidStateError):
                 future.set_exception(error)
         self._on_failure(error)
