@@ -23,6 +23,7 @@ from jobqueue.adapters import Adapter
 from jobqueue.defaults import default_configuration
 from jobqueue.perform.executor import Executor
 from jobqueue.records import JobRecord
+from jobqueue.worker.threads import LoopThread
 
 END: dict[str, Callable[[], Any]] = {}
 """What the end of each hostile job is: it is raised if it is an error, and else returned."""
@@ -649,8 +650,7 @@ def test_the_executor_charges_what_it_cannot_explain() -> None:
     """The last resort: whatever fails, and in whichever way, there is an outcome."""
     from jobqueue.config import Settings
     from jobqueue.job import registry
-    from jobqueue.worker.threads import LoopThread
-from tests.sample_jobs import claimed
+    from tests.sample_jobs import claimed
 
     executor = Executor(registry, Settings())
     for error in (Asked.__new__(Asked), MemoryError(), SystemExit()):
