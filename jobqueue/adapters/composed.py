@@ -456,8 +456,14 @@ class ComposedAdapter(Adapter):
     def store_sample(self, minute: datetime, depths: Sequence[QueueDepth]) -> None:
         self.roles.samples.store_sample(minute, depths)
 
-    def samples(self, period: timedelta, queue: str | None = None, every: int = 1) -> list[Sample]:
-        return self.roles.samples.samples(period, queue, every)
+    def samples(
+        self,
+        period: timedelta,
+        queue: str | None = None,
+        every: int = 1,
+        until: timedelta = timedelta(0),
+    ) -> list[Sample]:
+        return self.roles.samples.samples(period, queue, every, until)
 
     def prune_samples(self, age: timedelta, limit: int) -> int:
         return self.roles.samples.prune_samples(age, limit)

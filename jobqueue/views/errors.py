@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -101,6 +101,11 @@ def error_group_view(record: ErrorGroupRecord, now: datetime) -> ErrorGroupView:
         if day in days:
             days[day] += found.number
     return ErrorGroupView(record, hours, days)
+
+
+def as_it_was(record: ErrorGroupRecord, moment: datetime) -> ErrorGroupRecord:
+    """Return a group with the errors that it had by a moment. Its state is that of today."""
+    return replace(record, hours=tuple(each for each in record.hours if each.hour <= moment))
 
 
 def week_of(record: ErrorGroupRecord, now: datetime) -> dict[datetime, int]:

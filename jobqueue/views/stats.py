@@ -102,6 +102,7 @@ def stats_by_hour(
     *,
     handlers: tuple[str, ...] | None = None,
     queues: tuple[str, ...] | None = None,
+    before: timedelta = timedelta(0),
 ) -> dict[datetime, Stat]:
     """Return the statistics of each of the last full hours, and of this one, the oldest first.
 
@@ -114,9 +115,10 @@ def stats_by_hour(
         now: the time by the adapter's clock.
         handlers: only of these classes; None for all.
         queues: only of these queues; None for all.
+        before: how long before that time the last of these hours is.
     """
     found: dict[datetime, Stat] = {}
-    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    this_hour = (now - before).replace(minute=0, second=0, microsecond=0)
     for ago in reversed(range(HOURS_SHOWN)):
         hour = this_hour - ago * HOUR
         since, until = now - hour + MOMENT, now - hour - HOUR - MOMENT

@@ -350,6 +350,12 @@ class HistoryQuery(Asked):
     minutes: int = Field(
         60, ge=1, le=7 * 24 * 60, description="How many minutes to look back, up to a week."
     )
+    minutes_ago: int = Field(
+        0,
+        ge=0,
+        le=7 * 24 * 60,
+        description="How many minutes ago to begin with that, as 1440 for the same of yesterday.",
+    )
 
 
 # --- answered ------------------------------------------------------------------------------------

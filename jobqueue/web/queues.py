@@ -29,7 +29,8 @@ def show_history(call: ApiCall) -> Answer:
     """Answer how much there was to do in a queue at each minute, and how it goes on."""
     name, minutes = _queue_name(call), call.query.minutes
     step = -(-minutes // MOST_SAMPLES)
-    samples = call.adapter.samples(timedelta(minutes=minutes), name, step)
+    ago = timedelta(minutes=call.query.minutes_ago)
+    samples = call.adapter.samples(timedelta(minutes=minutes), name, step, ago)
     depths = call.adapter.queue_depths(MOST_COUNTED)
     depth = next((one for one in depths if one.queue == name), _empty(name))
     return Answer(

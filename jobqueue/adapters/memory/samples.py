@@ -36,13 +36,19 @@ class MemorySamples(MemoryRole, SamplesRole):
         with self._store.lock:
             self._samples[minute] = Sample(minute, tuple(kept))
 
-    def samples(self, period: timedelta, queue: str | None = None, every: int = 1) -> list[Sample]:
+    def samples(
+        self,
+        period: timedelta,
+        queue: str | None = None,
+        every: int = 1,
+        until: timedelta = timedelta(0),
+    ) -> list[Sample]:
         with self._store.lock:
-            now = self._store.now()
+            last = self._store.now() - until
             found = [
                 sample
                 for minute, sample in sorted(self._samples.items())
-                if sample is not None and now - period < minute <= now
+                if sample is not None and last - period < minute <= last
                 if minute.timestamp() // 60 % every == 0
             ]
         return found if queue is None else [_of(queue, sample) for sample in found]

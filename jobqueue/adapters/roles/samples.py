@@ -23,13 +23,20 @@ class SamplesRole(Protocol):
         """Store the depths of all queues at a minute. A sample that is not stored is not there."""
         ...
 
-    def samples(self, period: timedelta, queue: str | None = None, every: int = 1) -> list[Sample]:
+    def samples(
+        self,
+        period: timedelta,
+        queue: str | None = None,
+        every: int = 1,
+        until: timedelta = timedelta(0),
+    ) -> list[Sample]:
         """Return the samples of a period, the latest last.
 
         Args:
-            period: how far to look back.
+            period: how long it is.
             queue: the depths of this queue only, if one is given.
             every: only the minutes whose number since 1970 this divides.
+            until: how long ago the period ends.
         """
         ...
 

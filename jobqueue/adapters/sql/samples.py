@@ -80,10 +80,16 @@ class SqlSamples(SqlRole, SamplesRole):
         stored = _row(minute, QueueDepth(NO_QUEUE, len(rows), 0, 0, timedelta(0), paused=False))
         self.database.write(lambda c: c.execute(STORE.on(c), [*rows, stored]))
 
-    def samples(self, period: timedelta, queue: str | None = None, every: int = 1) -> list[Sample]:
+    def samples(
+        self,
+        period: timedelta,
+        queue: str | None = None,
+        every: int = 1,
+        until: timedelta = timedelta(0),
+    ) -> list[Sample]:
         def work(connection: Connection) -> Sequence[Row[Any]]:
-            now = self.time.read(connection)
-            query = select(SAMPLES).where(_among(now - period, now, every))
+            last = self.time.read(connection) - until
+            query = select(SAMPLES).where(_among(last - period, last, every))
             if queue is not None:
                 query = query.where(SAMPLES.c.queue.in_((NO_QUEUE, queue)))
             # The latest ones, if there are more than anybody has honestly stored.

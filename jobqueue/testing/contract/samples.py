@@ -49,6 +49,8 @@ class SamplesContract(ContractBase):
         assert adapter.samples(HOUR, "b") == [Sample(first, (b,)), Sample(second, ())]
         assert adapter.samples(HOUR, "c") == [Sample(first, ()), Sample(second, ())]
         assert adapter.samples(MINUTE) == [Sample(second, ())]
+        assert adapter.samples(HOUR, until=second - first) == [Sample(first, (a, b))]
+        assert adapter.samples(HOUR, until=HOUR) == []
 
     def test_the_depths_of_a_sample_are_those_of_queues(self, adapter: Adapter) -> None:
         adapter.register_worker(new_worker())

@@ -30,10 +30,11 @@ from jobqueue.web.dashboard.forms import (
     typed_fields,
 )
 from jobqueue.web.dashboard.fragments import Fragments
+from jobqueue.web.dashboard.moments import IncidentLink, at_present, of_changed_jobs, of_this_page
 from jobqueue.web.dashboard.page_reads import PAGE_SECONDS, PageCall, PageReads
 from jobqueue.web.dashboard.pages.workers import takes
 from jobqueue.web.dashboard.renderer import Urls, render
-from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown, ShownInstead
+from jobqueue.web.dashboard.rows import DashboardPage, FormAction, LinkFor, Shown, ShownInstead
 from jobqueue.web.dashboard.static_files import answer_static
 from jobqueue.web.dashboard.table import FORM_ACTIONS, PAGES, TABS
 from jobqueue.web.events import events
@@ -157,6 +158,7 @@ class Dashboard:
             note = render("unanswered.html", shown) if reads.unanswered else b""
             return note + render(page.template, shown, block=block)
         shown["copies"] = copies_of(page.path, call.request, context["url"])
+        shown["lasting"] = shown["lasting"] or _link_for_tomorrow(page, call, context["made_at"])
         return render(page.template, shown)
 
     def _context(self, request: Request, access: Access, tab: str = "") -> dict[str, Any]:
@@ -177,6 +179,8 @@ class Dashboard:
             "page_seconds": PAGE_SECONDS,
             "copies": None,
             "lasting": None,
+            "moment": None,
+            "here_now": at_present(_route_path(request), request),
             "takes": takes,
             "made_at": datetime.now(UTC),
         }
@@ -314,6 +318,16 @@ def wants_page(request: Request) -> bool:
     """
     is_refresh = request.headers.get("hx-request") == "true"
     return is_refresh or "text/html" in request.headers.get("accept", "")
+
+
+def _link_for_tomorrow(page: DashboardPage, call: ApiCall, at: datetime) -> IncidentLink | None:
+    """Return the link that shows tomorrow what can be known then; None where the page is it."""
+    match page.tomorrow:
+        case LinkFor.ITSELF:
+            return None
+        case LinkFor.MOMENT:
+            return of_this_page(_route_path(call.request), call, at)
+    return of_changed_jobs(at)
 
 
 def _read(page: DashboardPage, call: ApiCall, reads: PageReads) -> Shown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel
@@ -34,6 +35,14 @@ class ShownInstead:
     status: int = 200
 
 
+class LinkFor(Enum):
+    """The link of a page that means the same tomorrow."""
+
+    MOMENT = "the page as it is at a moment"
+    JOBS = "the jobs that changed shortly before, since the page shows only how things are"
+    ITSELF = "the address of the page, which is about something that is over or has an id"
+
+
 @dataclass(frozen=True, slots=True)
 class DashboardPage:
     """A page that shows something.
@@ -45,6 +54,7 @@ class DashboardPage:
         read: returns what it shows; on a thread.
         scope: the scope that it needs.
         missing: returns what is shown instead where the job of its path is not there.
+        tomorrow: the link by which somebody can look at it tomorrow.
     """
 
     path: str
@@ -53,6 +63,7 @@ class DashboardPage:
     read: Callable[[ApiCall], Shown]
     scope: Scope = Scope.READ
     missing: Callable[[ApiCall], ShownInstead] | None = None
+    tomorrow: LinkFor = LinkFor.JOBS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from jobqueue.views.actions import ActionView, action_view, progress_of
 from jobqueue.views.workers import living_among
 from jobqueue.web import actions as api_actions
 from jobqueue.web.dashboard.asked import asked_of, before_of
-from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown
+from jobqueue.web.dashboard.rows import DashboardPage, FormAction, LinkFor, Shown
 from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import Problem
 
@@ -63,7 +63,9 @@ def is_bulk(view: ActionView) -> bool:
 
 PAGES = (
     DashboardPage("/activity", "Activity", "activity.html", activity_page),
-    DashboardPage("/activity/{id:job_id}", "Activity", "action.html", action_page),
+    DashboardPage(
+        "/activity/{id:job_id}", "Activity", "action.html", action_page, tomorrow=LinkFor.ITSELF
+    ),
 )
 FORM_ACTIONS = (
     FormAction(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from jobqueue.records import ErrorFilter, ErrorState
 from jobqueue.views.errors import (
+    HOUR,
     WEEK_HOURS,
+    as_it_was,
     error_group_view,
     found_error_group,
     jobs_of_group,
@@ -19,7 +21,8 @@ from jobqueue.web import error_groups as api_error_groups
 from jobqueue.web import models
 from jobqueue.web.dashboard.asked import asked_of
 from jobqueue.web.dashboard.charts import bar_chart
-from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown
+from jobqueue.web.dashboard.moments import moment_of
+from jobqueue.web.dashboard.rows import DashboardPage, FormAction, LinkFor, Shown
 from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import Problem
 
@@ -40,11 +43,15 @@ def errors_page(call: ApiCall) -> Shown:
         raise Problem(422, "this is no place in the list; begin at its start")
     states = tuple(ErrorState) if state == "all" else (ErrorState(state),)
     where = ErrorFilter(states=states, before=before)
-    page = call.adapter.error_groups(where, ERROR_ROWS, WEEK_HOURS)
-    now = call.adapter.now()
-    views = [error_group_view(record, now) for record in page.groups]
+    moment = moment_of(call)
+    hours = WEEK_HOURS + -(-moment.ago // HOUR)
+    page = call.adapter.error_groups(where, ERROR_ROWS, hours)
+    now = moment.at
+    known = [as_it_was(each, now) for each in page.groups if each.first_seen_at <= now]
+    views = [error_group_view(record, now) for record in known]
     return {
         "now": now,
+        "moment": moment,
         "state": state,
         "states": ("open", "muted", "resolved", "all"),
         "errors": views,
@@ -56,12 +63,14 @@ def errors_page(call: ApiCall) -> Shown:
 
 def error_page(call: ApiCall) -> Shown:
     """Return everything about a group of errors, with its last jobs."""
-    record = found_error_group(call.adapter, call.path["key"])
-    now = call.adapter.now()
+    moment = moment_of(call)
+    record = as_it_was(found_error_group(call.adapter, call.path["key"]), moment.at)
+    now = moment.at
     view = error_group_view(record, now)
     jobs = call.adapter.page_jobs(jobs_of_group(record.key), FEW).jobs
     return {
         "now": now,
+        "moment": moment,
         "error": view,
         "new_with": release_of_new(record, now),
         "week": bar_chart(week_of(record, now), *WIDE),
@@ -73,8 +82,8 @@ def error_page(call: ApiCall) -> Shown:
 
 
 PAGES = (
-    DashboardPage("/errors", "Errors", "errors.html", errors_page),
-    DashboardPage("/errors/{key}", "Errors", "error.html", error_page),
+    DashboardPage("/errors", "Errors", "errors.html", errors_page, tomorrow=LinkFor.MOMENT),
+    DashboardPage("/errors/{key}", "Errors", "error.html", error_page, tomorrow=LinkFor.MOMENT),
 )
 FORM_ACTIONS = (
     FormAction(

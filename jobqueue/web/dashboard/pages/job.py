@@ -16,7 +16,7 @@ from jobqueue.views.tracebacks import error_text_of
 from jobqueue.web import jobs as api_jobs
 from jobqueue.web import models
 from jobqueue.web.dashboard.pages.edit import EDITABLE
-from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown, ShownInstead
+from jobqueue.web.dashboard.rows import DashboardPage, FormAction, LinkFor, Shown, ShownInstead
 from jobqueue.web.operations import ApiCall
 
 
@@ -70,7 +70,16 @@ def gone_job_page(call: ApiCall) -> ShownInstead:
     return ShownInstead("gone_job.html", "Jobs", shown, 404)
 
 
-PAGES = (DashboardPage("/jobs/{id:job_id}", "Jobs", "job.html", job_page, missing=gone_job_page),)
+PAGES = (
+    DashboardPage(
+        "/jobs/{id:job_id}",
+        "Jobs",
+        "job.html",
+        job_page,
+        missing=gone_job_page,
+        tomorrow=LinkFor.ITSELF,
+    ),
+)
 FORM_ACTIONS = (
     FormAction(
         "/jobs/{id:job_id}/retry",

@@ -13,6 +13,7 @@ from jobqueue.views.jobs import job_view
 from jobqueue.views.query_text import query_text
 from jobqueue.web.dashboard.asked import asked_of, before_of
 from jobqueue.web.dashboard.chips import quick_chips, word_chips
+from jobqueue.web.dashboard.moments import IncidentLink
 from jobqueue.web.dashboard.rows import DashboardPage, Shown
 from jobqueue.web.models import JobsQuery
 from jobqueue.web.operations import ApiCall
@@ -34,7 +35,8 @@ def jobs_page(call: ApiCall) -> Shown:
         return shown | {"wrong": error}
     if asked:
         # Relative times are absolute in it, so that it means the same tomorrow.
-        shown["lasting"] = {"q": query_text(where), "before": before}
+        told = {"q": query_text(where), "before": "" if before is None else str(before)}
+        shown["lasting"] = IncidentLink("/jobs", told, "its times are absolute")
     jobs, following = _window(call, replace(where, before_id=before))
     return shown | {"jobs": [job_view(record) for record in jobs], "next": following}
 

@@ -20,7 +20,8 @@ from jobqueue.web import models
 from jobqueue.web import queues as api_queues
 from jobqueue.web.dashboard.asked import asked_of
 from jobqueue.web.dashboard.charts import duration_chart, line_chart
-from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown
+from jobqueue.web.dashboard.moments import moment_of
+from jobqueue.web.dashboard.rows import DashboardPage, FormAction, LinkFor, Shown
 from jobqueue.web.dashboard.windows import WINDOWS
 from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import Problem
@@ -50,14 +51,17 @@ def queue_page(call: ApiCall) -> Shown:
     adapter, now = call.adapter, call.adapter.now()
     period = asked_of(call, "period") if asked_of(call, "period") in PERIODS else "3h"
     minutes = PERIODS[period]
+    moment = moment_of(call)
     found = circumstances_of(adapter, name)
-    samples = adapter.samples(timedelta(minutes=minutes), name, -(-minutes // 360))
+    every = -(-minutes // 360)
+    samples = adapter.samples(timedelta(minutes=minutes), name, every, moment.ago)
     takers = [worker for worker in found.workers if not worker.lost and takes(worker, name)]
     running = _running(found.workers, takers, name)
-    hours = stats_by_hour(adapter, name, now, queues=(name,))
+    hours = stats_by_hour(adapter, name, now, queues=(name,), before=moment.ago)
     waited = {hour: stat.wait_quantile(0.95) for hour, stat in hours.items()}
     return {
         "now": now,
+        "moment": moment,
         "depth": found.depth,
         "paused": found.pause,
         "pause": UNTIL_RESUMED if found.pause is None else found.pause.pause,
@@ -67,7 +71,7 @@ def queue_page(call: ApiCall) -> Shown:
         "periods": tuple(PERIODS),
         "chart": line_chart([(s.minute, s.depth_of(name).due) for s in samples]),
         "waits": {
-            text: sum_of(adapter.class_stats(age, queues=(name,)), name)
+            text: sum_of(adapter.class_stats(age + moment.ago, moment.ago, queues=(name,)), name)
             for text, age in WINDOWS.items()
         },
         "running": running[:ROWS],
@@ -99,7 +103,7 @@ def _running(
 
 PAGES = (
     DashboardPage("/queues", "Queues", "queues.html", queues_page),
-    DashboardPage("/queues/{name}", "Queues", "queue.html", queue_page),
+    DashboardPage("/queues/{name}", "Queues", "queue.html", queue_page, tomorrow=LinkFor.MOMENT),
 )
 FORM_ACTIONS = (
     FormAction(
