@@ -26,7 +26,7 @@ from jobqueue.adapters.sql.execute import Execute, executing_on
 from jobqueue.adapters.sql.named import TRANSLATED
 from jobqueue.adapters.sql.readings import decoded
 from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl, RowLocked
-from jobqueue.reading import patience_for
+from jobqueue.read_budget import patience_for
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import IsolationLevel

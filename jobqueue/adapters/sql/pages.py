@@ -31,7 +31,7 @@ from jobqueue.adapters.sql import queries
 from jobqueue.adapters.sql.states import is_in
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.sql.time import DatabaseTime
-from jobqueue.reading import note_rows
+from jobqueue.read_budget import note_rows
 from jobqueue.records import (
     FINISHED_STATES,
     LARGEST_ID,

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from jobqueue import log
 from jobqueue.errors import DatabaseUnavailable, JobNotFound
-from jobqueue.reading import reading_within
+from jobqueue.read_budget import reads_within
 from jobqueue.web.access import NOBODY, Access, Auth, Scope, access_of
 from jobqueue.web.api import DENIED, Api
 from jobqueue.web.dashboard import login
@@ -146,12 +146,12 @@ class Dashboard:
 
     def _rendered(self, page: DashboardPage, call: ApiCall, *, block: str | None = None) -> bytes:
         begun = time.perf_counter()
-        with reading_within(PAGE_SECONDS) as reading:
-            reads = PageReads(call.adapter, reading)
+        with reads_within(PAGE_SECONDS) as budget:
+            reads = PageReads(call.adapter, budget)
             shown = _read(page, call, reads)
         seconds = time.perf_counter() - begun
         context = self._context(call.request, call.access, page.tab)
-        context |= {"read_seconds": seconds, "read_rows": reading.rows}
+        context |= {"read_seconds": seconds, "read_rows": budget.rows}
         context["unanswered"] = reads.unanswered
         shown = {**context, **shown}
         if block is not None:

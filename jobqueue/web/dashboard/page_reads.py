@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.errors import DatabaseUnavailable
-from jobqueue.reading import Reading, note_rows
+from jobqueue.read_budget import ReadBudget, note_rows
 from jobqueue.records import Count, ErrorPage, LaneDepth, Page, QueueDepth
 from jobqueue.web.operations import ApiCall
 
@@ -58,17 +58,17 @@ class PageReads:
 
     Args:
         adapter: what is read.
-        reading: how long the reads may take, and how many rows they have looked at.
+        budget: how long the reads may take, and how many rows they have looked at.
     """
 
-    def __init__(self, adapter: Adapter, reading: Reading) -> None:
+    def __init__(self, adapter: Adapter, budget: ReadBudget) -> None:
         self.whole = adapter
-        self._reading = reading
+        self._budget = budget
         self._unanswered: dict[str, None] = {}
 
     @property
     def unanswered(self) -> Sequence[str]:
-        """What was not answered, in the order in which it was asked."""
+        """The reads that were not answered, in the order in which they were asked for."""
         return tuple(self._unanswered)
 
     def __getattr__(self, name: str) -> Any:
@@ -80,7 +80,7 @@ class PageReads:
 
     def _allowed_to_fail(self, read: Callable[..., Any], side: SideRead) -> Callable[..., Any]:
         def reads(*args: Any, **named: Any) -> Any:
-            if not self._reading.left_seconds:
+            if not self._budget.left_seconds:
                 return self._without(side)
             try:
                 return _counted(read(*args, **named))

@@ -1,4 +1,4 @@
-"""A reading: the reads that somebody waits for together, how long they may take, and their rows."""
+"""A budget of reads: how long those that somebody waits for together may take, and their rows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Reading:
-    """The reads of a page.
+class ReadBudget:
+    """The time and the rows of the reads of a page.
 
     Args:
         within_seconds: how long they may take together.
@@ -28,13 +28,13 @@ class Reading:
         return max(self._begun_at + self.within_seconds - time.monotonic(), 0.0)
 
 
-_current: ContextVar[Reading | None] = ContextVar("reading", default=None)
+_current: ContextVar[ReadBudget | None] = ContextVar("read_budget", default=None)
 
 
 @contextmanager
-def reading_within(seconds: float) -> Iterator[Reading]:
-    """Begin a reading. Until its end each read may take no longer than what is left of its time."""
-    begun = Reading(seconds)
+def reads_within(seconds: float) -> Iterator[ReadBudget]:
+    """Begin a budget. Until its end each read may take no longer than what is left of its time."""
+    begun = ReadBudget(seconds)
     token = _current.set(begun)
     try:
         yield begun
@@ -43,7 +43,7 @@ def reading_within(seconds: float) -> Iterator[Reading]:
 
 
 def note_rows(number: int) -> None:
-    """Note that so many rows were looked at; outside of a reading nobody asks."""
+    """Note that so many rows were looked at; without a budget nobody asks."""
     current = _current.get()
     if current is not None:
         current.rows += number
