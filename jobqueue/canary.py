@@ -35,6 +35,8 @@ AHEAD = 2 * LOOK
 PARTS = 10
 MOST_WATCHED = 1_000
 KEY = "canary"
+BELOW_ALL = 1
+"""An id below which there are no jobs."""
 
 
 class Phase(StrEnum):
@@ -154,9 +156,13 @@ def _retry_first(adapter: BulkRoles, action: ActionRecord, canary: Canary) -> Ac
     page = adapter.page_jobs(jobs_left(action), canary.number - len(canary.ids))
     ids = tuple(job.id for job in page.jobs)
     canary = replace(canary, ids=(*canary.ids, *ids))
-    if len(canary.ids) >= canary.number:
+    goes_on_before = page.next_before_id
+    if canary.ids and goes_on_before is None:
+        # An action that has nothing left ends, and these jobs have not been watched yet.
+        goes_on_before = BELOW_ALL
+    if len(canary.ids) >= canary.number or goes_on_before == BELOW_ALL:
         canary = replace(canary, phase=Phase.WAIT.value)
-    batch = _batch(action, canary, ids, page.next_before_id)
+    batch = _batch(action, canary, ids, goes_on_before)
     return _changed(adapter, action, batch, LOOK)
 
 
@@ -164,11 +170,14 @@ def _wait(adapter: BulkRoles, action: ActionRecord, canary: Canary) -> ActionRec
     unfinished = JobFilter(ids=canary.ids, states=UNFINISHED_STATES)
     if adapter.page_jobs(unfinished, 1).jobs:
         return _noted(adapter, action, canary)
+    left = adapter.count_jobs(jobs_left(action))
+    if not left:
+        return _changed(adapter, action, _batch(action, canary, (), None), LOOK)
     canary = replace(
         canary,
         phase=Phase.REST.value,
         rest_at=adapter.now().isoformat(),
-        rest=adapter.count_jobs(jobs_left(action)),
+        rest=left,
         before_rest=action.number,
     )
     return _retry_rest(adapter, _noted(adapter, action, canary), canary)

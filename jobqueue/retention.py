@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from jobqueue.durations import duration
+
 LONGEST_AGE = timedelta(days=365 * 1000)
 ASKED_FOR_AGE = timedelta(hours=1)
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -78,6 +80,18 @@ def keep_of(rule: KeepRule) -> Keep:
     if not isinstance(rule, timedelta):
         raise ValueError(f"{rule!r}; expected {KEEP_EXPECTED_IN_CODE}")
     return Keep(age=rule)
+
+
+def keep_text(keep: Keep) -> str:
+    """Which rows stay, in words."""
+    if keep.keeps_nothing:
+        return "none"
+    if keep.count is None and keep.age is None:
+        return "all"
+    number = "all" if keep.count is None else f"the last {keep.count:,}"
+    if keep.age is None:
+        return number
+    return f"{number}, for {duration(keep.age.total_seconds())}"
 
 
 def is_keep_rule(value: Any) -> bool:

@@ -250,11 +250,35 @@ def test_it_survives_the_death_of_who_carries_it_out(workers: Workers, steps: in
     assert number_of(workers.adapter, JobFilter(states=(JobState.SUCCEEDED,))) == 30
 
 
-def test_a_small_group_is_done_at_once(workers: Workers) -> None:
-    begun(workers, failed=3)
+def test_a_small_group_is_watched_as_well(workers: Workers) -> None:
+    action = begun(workers, failed=3)
     latest = workers.step()
     assert latest is not None
+    assert (latest.state, latest.number) == (ActionState.RUNNING, 3)
+    assert course(workers, action) == "waits for its first jobs"
+    workers.perform()
+    latest = workers.look()
     assert (latest.state, latest.number) == (ActionState.DONE, 3)
+
+
+def test_in_a_small_group_the_error_comes_back(workers: Workers) -> None:
+    begun(workers, failed=3)
+    workers.step()
+    [failed, *_] = workers.perform("fails")
+    latest = workers.look()
+    assert latest.state is ActionState.STOPPED
+    canary = canary_of(latest.target)
+    assert canary is not None
+    assert canary.came_back is not None
+    assert failed
+
+
+def test_a_group_without_jobs_is_done_at_once(workers: Workers) -> None:
+    action = begun(workers, failed=3)
+    workers.adapter.delete(FAILED)
+    latest = workers.step()
+    assert latest is not None
+    assert (latest.id, latest.state, latest.number) == (action.id, ActionState.DONE, 0)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,11 @@ def show(
 
 
 def mute(
-    keys: Keys, app: App = None, database_url: DatabaseUrl = None, schema: Schema = None
+    keys: Keys,
+    reason: Reason = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Leave groups of errors out of the list, until they are reopened.
 
@@ -144,13 +148,17 @@ def mute(
 
     \b
     Examples:
-      jobs errors mute 9ba3c588714f
+      jobs errors mute 9ba3c588714f --reason "known since release 3.1"
     """
-    _set_state(keys, ErrorState.MUTED, app, database_url, schema)
+    _set_state(keys, ErrorState.MUTED, reason, app, database_url, schema)
 
 
 def resolve(
-    keys: Keys, app: App = None, database_url: DatabaseUrl = None, schema: Schema = None
+    keys: Keys,
+    reason: Reason = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Say that groups of errors are mended. One that comes back is open again.
 
@@ -158,11 +166,15 @@ def resolve(
     Examples:
       jobs errors resolve 9ba3c588714f
     """
-    _set_state(keys, ErrorState.RESOLVED, app, database_url, schema)
+    _set_state(keys, ErrorState.RESOLVED, reason, app, database_url, schema)
 
 
 def reopen(
-    keys: Keys, app: App = None, database_url: DatabaseUrl = None, schema: Schema = None
+    keys: Keys,
+    reason: Reason = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Put muted or resolved groups of errors back into the list.
 
@@ -170,7 +182,7 @@ def reopen(
     Examples:
       jobs errors reopen 9ba3c588714f
     """
-    _set_state(keys, ErrorState.OPEN, app, database_url, schema)
+    _set_state(keys, ErrorState.OPEN, reason, app, database_url, schema)
 
 
 def retry(
@@ -421,6 +433,7 @@ def _job_row(job: JobRecord, now: datetime) -> list[str]:
 def _set_state(
     keys: Sequence[str],
     state: ErrorState,
+    reason: str | None,
     app: str | None,
     database_url: str | None,
     schema: str | None,
@@ -437,7 +450,8 @@ def _set_state(
                 say_error(str(error))
                 continue
             session.adapter.set_error_state(record.key, state, user_at_host())
-            note_action(session.adapter, ACTION_OF_STATE[state], {"errors": key})
+            kind = ACTION_OF_STATE[state]
+            note_action(session.adapter, kind, {"errors": key}, reason=reason)
             say(f"{key} is {state}: {record.group.kind} in {record.group.handler}.")
     if is_missing:
         raise typer.Exit(WORK_FAILED)

@@ -13,7 +13,7 @@ import typer
 from jobqueue.adapters import Adapter
 from jobqueue.cli.command_group import command_group
 from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, one_line, say, say_note
-from jobqueue.cli.options import App, AsJson, DatabaseUrl, Schema
+from jobqueue.cli.options import App, AsJson, DatabaseUrl, Reason, Schema
 from jobqueue.cli.output import Column, as_json, print_json, print_pairs, print_table
 from jobqueue.cli.session import OTHER_DATABASE, SECRETS_UNKNOWN, Session, note_broken_app, opened
 from jobqueue.cli.who import note_action
@@ -142,6 +142,7 @@ def _job_row(job: TickJobView, zone: str) -> list[str]:
 
 def run(
     name: Name,
+    reason: Reason = None,
     app: App = None,
     database_url: DatabaseUrl = None,
     schema: Schema = None,
@@ -165,7 +166,7 @@ def run(
             logger=default_configuration.logger,
         )
         target = {"schedule": schedule.name, "app": schedule.app, "job": record.id}
-        note_action(session.adapter, ActionKind.RUN_SCHEDULE, target)
+        note_action(session.adapter, ActionKind.RUN_SCHEDULE, target, reason=reason)
     if json_:
         print_json(as_json(record))
         return
@@ -174,25 +175,34 @@ def run(
 
 
 def pause(
-    name: Name, app: App = None, database_url: DatabaseUrl = None, schema: Schema = None
+    name: Name,
+    reason: Reason = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Stop enqueueing a recurring job, until it is resumed.
 
     \b
     Examples:
-      jobs schedules pause NightlyReport
+      jobs schedules pause NightlyReport --reason "the bank is down"
     """
     _change(
         name,
         {"app": app, "database_url": database_url, "schema": schema},
         ActionKind.PAUSE_SCHEDULE,
+        reason,
         lambda adapter, record: adapter.pause_schedule(record.app, record.name),
         ("is paused; `jobqueue schedules resume` lets it go on.", "was paused already."),
     )
 
 
 def resume(
-    name: Name, app: App = None, database_url: DatabaseUrl = None, schema: Schema = None
+    name: Name,
+    reason: Reason = None,
+    app: App = None,
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Resume a paused recurring job, from now on.
 
@@ -206,6 +216,7 @@ def resume(
         name,
         {"app": app, "database_url": database_url, "schema": schema},
         ActionKind.RESUME_SCHEDULE,
+        reason,
         lambda adapter, record: adapter.resume_schedule(record.app, record.name),
         ("goes on.", "was not paused."),
     )
@@ -254,6 +265,7 @@ def _change(
     name: str,
     options: dict[str, Any],
     kind: ActionKind,
+    reason: str | None,
     change: Callable[[Adapter, ScheduleRecord], bool],
     said: tuple[str, str],
 ) -> None:
@@ -262,7 +274,8 @@ def _change(
         record = _found(session, name)
         changed = change(session.adapter, record)
         if changed:
-            note_action(session.adapter, kind, {"schedule": record.name, "app": record.app})
+            target = {"schedule": record.name, "app": record.app}
+            note_action(session.adapter, kind, target, reason=reason)
     say(f"{record.name} {said[0] if changed else said[1]}")
     if not changed:
         raise typer.Exit(WORK_FAILED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -101,6 +101,19 @@ def error_group_view(record: ErrorGroupRecord, now: datetime) -> ErrorGroupView:
         if day in days:
             days[day] += found.number
     return ErrorGroupView(record, hours, days)
+
+
+def errors_since_releases(views: Iterable[ErrorGroupView]) -> dict[str, int]:
+    """Return how many errors of the last 24 hours are new since which release, the newest first.
+
+    Those that began with no known release are left out.
+    """
+    found: dict[str, int] = {}
+    for view in sorted(views, key=lambda view: view.record.first_seen_at, reverse=True):
+        release = view.record.first_release
+        if release is not None:
+            found[release] = found.get(release, 0) + view.number_of_day
+    return found
 
 
 def as_it_was(record: ErrorGroupRecord, moment: datetime) -> ErrorGroupRecord:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from jobqueue.adapters.base import Adapter
+from jobqueue.defaults import default_configuration
+from jobqueue.job import registry
 from jobqueue.records import (
     LARGEST_ID,
     ActionFilter,
@@ -18,6 +20,7 @@ from jobqueue.records import (
     ScheduleRecord,
     Stat,
 )
+from jobqueue.retention import keep_text, retention_of
 from jobqueue.stored import StoredJob
 
 NEAR = 200
@@ -41,6 +44,7 @@ class GoneJobView:
         perhaps_removed_by: changes to many jobs that may have removed it: they were made later.
         schedule: the recurring job that it was a tick of, if one remembers it.
         ended: the attempts that ended in the ten minutes after `before` was made, by class.
+        keeps: which succeeded jobs stay, by class, of those that are named here and known here.
     """
 
     job_id: int
@@ -52,6 +56,7 @@ class GoneJobView:
     perhaps_removed_by: Sequence[ActionRecord]
     schedule: ScheduleRecord | None
     ended: Sequence[Stat]
+    keeps: Mapping[str, str]
 
     @property
     def is_unknown(self) -> bool:
@@ -69,6 +74,8 @@ def gone_job_view(adapter: Adapter, job_id: int) -> GoneJobView:
     before = _first(adapter, JobFilter(before_id=min(job_id, LARGEST_ID)))
     removing = adapter.actions(ActionFilter(kinds=REMOVING), MOST_ACTIONS)
     made_at = None if before is None else before.created_at
+    schedule, ended = _schedule_of(adapter, job_id), _ended_after(adapter, made_at)
+    names = [stat.handler for stat in ended] + ([] if schedule is None else [schedule.handler])
     return GoneJobView(
         job_id,
         newest,
@@ -77,9 +84,18 @@ def gone_job_view(adapter: Adapter, job_id: int) -> GoneJobView:
         adapter.attempts(job_id),
         next((action for action in removing if _names(action, job_id)), None),
         list(_perhaps(removing, made_at))[:MOST_SHOWN],
-        _schedule_of(adapter, job_id),
-        _ended_after(adapter, made_at),
+        schedule,
+        ended,
+        {name: rule for name in names if (rule := _rule_of(name)) is not None},
     )
+
+
+def _rule_of(name: str) -> str | None:
+    """Which succeeded jobs of a class stay, in words; None where the class is not known."""
+    job_class = registry.find(name)
+    if job_class is None:
+        return None
+    return keep_text(retention_of(job_class, default_configuration.settings).succeeded)
 
 
 def _first(adapter: Adapter, where: JobFilter) -> StoredJob | None:

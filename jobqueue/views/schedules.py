@@ -12,11 +12,20 @@ from jobqueue.cron import Schedule, schedule_from
 from jobqueue.errors import InvalidJob, ScheduleNotFound
 from jobqueue.maintenance.due_ticks import next_tick
 from jobqueue.maintenance.ticker import is_declared
-from jobqueue.records import JobFilter, JobRecord, ScheduleRecord
+from jobqueue.records import (
+    ActionFilter,
+    ActionKind,
+    ActionRecord,
+    JobFilter,
+    JobRecord,
+    ScheduleRecord,
+)
 from jobqueue.redaction import summary_of
 from jobqueue.views.jobs import shown_args
 
 State = Literal["active", "paused", "inactive"]
+MOST_PAUSES = 200
+"""How many pauses are looked through for that of a schedule."""
 NEXT_TICKS = 5
 JOBS_AT_ONCE = 200
 GONE = "gone"
@@ -111,6 +120,17 @@ class ScheduleView:
             "next_ticks": list(self.next_ticks),
             "last_jobs": [job.facts() for job in self.last_jobs],
         }
+
+
+def pause_of(adapter: Adapter, record: ScheduleRecord) -> ActionRecord | None:
+    """Return the action that paused a recurring job; None if it is not paused, or nobody knows."""
+    if record.paused_at is None:
+        return None
+    where = ActionFilter(kinds=(ActionKind.PAUSE_SCHEDULE,))
+    for action in adapter.actions(where, MOST_PAUSES):
+        if (action.target.get("schedule"), action.target.get("app")) == (record.name, record.app):
+            return action
+    return None
 
 
 def all_schedules(adapter: Adapter) -> list[ScheduleView]:

@@ -22,7 +22,8 @@ from jobqueue.records import (
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 LONGEST_SERIES = timedelta(hours=3)
 DIGITS = 6
-HOUR, MOMENT = timedelta(hours=1), timedelta(seconds=1)
+HOUR, DAY, MOMENT = timedelta(hours=1), timedelta(days=1), timedelta(seconds=1)
+DAYS_SHOWN = 7
 HOURS_SHOWN = 12
 
 K = TypeVar("K", tuple[str, str], datetime)
@@ -122,8 +123,34 @@ def stats_by_hour(
     for ago in reversed(range(HOURS_SHOWN)):
         hour = this_hour - ago * HOUR
         since, until = now - hour + MOMENT, now - hour - HOUR - MOMENT
-        stats = adapter.class_stats(since, max(until, timedelta(0)), handlers, queues)
+        stats = adapter.class_stats(since, max(until, before), handlers, queues)
         found[hour] = sum_of(stats, name)
+    return found
+
+
+def stats_by_day(
+    adapter: Adapter,
+    name: str,
+    now: datetime,
+    *,
+    handlers: tuple[str, ...] | None = None,
+    before: timedelta = timedelta(0),
+) -> dict[datetime, Stat]:
+    """Return the statistics of each of the last seven days in UTC, the oldest first.
+
+    Args:
+        adapter: where they are.
+        name: the name that the sums get.
+        now: the time by the adapter's clock.
+        handlers: only of these classes; None for all.
+        before: how long before that time the last of these days is.
+    """
+    found: dict[datetime, Stat] = {}
+    today = (now - before).replace(hour=0, minute=0, second=0, microsecond=0)
+    for ago in reversed(range(DAYS_SHOWN)):
+        day = today - ago * DAY
+        since, until = now - day + MOMENT, max(now - day - DAY - MOMENT, before)
+        found[day] = sum_of(adapter.class_stats(since, until, handlers), name)
     return found
 
 

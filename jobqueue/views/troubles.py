@@ -142,6 +142,16 @@ def _paused(signs: Signs) -> Iterator[Trouble]:
             yield Trouble(TroubleKind.PAUSED_QUEUE, what, depth.queue, paused.paused_at)
 
 
+def is_stuck(took: timedelta, usual: timedelta | None) -> bool:
+    """Return whether a job is possibly stuck.
+
+    Args:
+        took: how long it has run.
+        usual: how long 95 % of its class take at most, if that is known.
+    """
+    return usual is not None and took > max(LONG_RUN, MANY_TIMES * usual)
+
+
 def _stuck(signs: Signs) -> Iterator[Trouble]:
     usual = usual_times(signs.stats)
     running = [job for worker in signs.workers for job in worker.jobs if job.locked_at is not None]
@@ -149,7 +159,7 @@ def _stuck(signs: Signs) -> Iterator[Trouble]:
     for job in running[:MOST_NAMED]:
         took = signs.now - (job.locked_at or signs.now)
         p95 = usual.get(job.handler)
-        if p95 is not None and took > max(LONG_RUN, MANY_TIMES * p95):
+        if p95 is not None and is_stuck(took, p95):
             what = (
                 f"{job.handler} #{job.id} has run for {duration(took.total_seconds())}; 95 % of "
                 f"its class take at most {_short(p95)}."

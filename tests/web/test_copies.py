@@ -62,14 +62,26 @@ def test_each_twin_is_of_a_page_a_command_and_an_operation() -> None:
 
 def test_what_is_copied_shows_the_same(client: TestClient, shown: Shop) -> None:
     for path in TWINS:
-        command, *calls = copies_in(client.get(_filled(path, shown)).text)
-        assert command[0] == "jobqueue"
-        for curl in calls:
+        copied = copies_in(client.get(_filled(path, shown)).text)
+        commands = [words for words in copied if words[0] == "jobqueue"]
+        calls = [words for words in copied if words[0] == "curl"]
+        assert commands
+        for curl in [words for words in calls if words[1] == "-H"]:
             assert curl[:3] == ["curl", "-H", "Authorization: Bearer $JOBQUEUE_TOKEN"]
             assert curl[3].startswith("http://testserver/")
             answer = client.get(curl[3], headers={"accept": "application/json"})
             assert answer.status_code == 200, curl
             json.loads(answer.text)
+
+
+def test_a_job_that_can_be_retried_has_copies_for_that(client: TestClient, shown: Shop) -> None:
+    copied = copies_in(client.get(f"/jobs/{shown.failed}").text)
+    assert ["jobqueue", "retry", str(shown.failed)] in copied
+    [call] = [words for words in copied if words[:3] == ["curl", "-X", "POST"]]
+    assert call[-1] == f"http://testserver/api/job/{shown.failed}/retry"
+    assert client.post(call[-1]).status_code == 200
+    running = client.get(f"/jobs/{shown.running}").text
+    assert not [words for words in copies_in(running) if "retry" in words]
 
 
 def test_hostile_texts_are_one_word_in_a_shell(client: TestClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -38,13 +39,15 @@ def test_it_is_paused_and_resumed_with_a_reason(client: TestClient, declared: Ad
     data = {"reason": "the sums are wrong"}
     paused = client.post("/schedule/pause", params=ASKED, data=data)
     assert "The schedule is paused" in plain(paused.text)
-    assert "It is paused since" in plain(paused.text)
+    assert re.search(r"Paused .* by ann: the sums are wrong \( action \d+ \)", plain(paused.text))
     found = {record.app: record.paused_at for record in declared.schedules()}
     assert found["shop"] is not None
     assert found["blog"] is None
     [action] = declared.actions(ActionFilter(), 1)
     assert (action.kind, action.reason) == (ActionKind.PAUSE_SCHEDULE, "the sums are wrong")
-    resumed = client.post("/schedule/resume", params=ASKED)
+    resumed = client.post("/schedule/resume", params=ASKED, data={"reason": "they are right"})
+    [action] = declared.actions(ActionFilter(), 1)
+    assert (action.kind, action.reason) == (ActionKind.RESUME_SCHEDULE, "they are right")
     assert "The schedule is resumed" in plain(resumed.text)
     assert all(record.paused_at is None for record in declared.schedules())
 

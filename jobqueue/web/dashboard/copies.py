@@ -24,17 +24,22 @@ class Twin:
         command: the words of the command, without its first.
         api: the path in the API; None if it has none.
         asked: the names of what the path is asked.
+        retry: the words of the command that retries what the page shows, and the path that a
+            program sends a POST to for that; None where nothing is retried.
     """
 
     command: tuple[str, ...]
     api: str | None = None
     asked: tuple[str, ...] = ()
+    retry: tuple[tuple[str, ...], str] | None = None
 
 
 TWINS = {
     "/": Twin(("status",), "/api/queues"),
     "/jobs": Twin(("list", "{q}"), "/api/jobs", ("q",)),
-    "/jobs/{id:job_id}": Twin(("show", "{id}"), "/api/job/{id}"),
+    "/jobs/{id:job_id}": Twin(
+        ("show", "{id}"), "/api/job/{id}", retry=(("retry", "{id}"), "/api/job/{id}/retry")
+    ),
     "/errors": Twin(("errors",), "/api/errors", ("state",)),
     "/errors/{key}": Twin(("errors", "show", "{key}"), "/api/errors/{key}"),
     "/queues": Twin(("status",), "/api/queues"),
@@ -58,11 +63,13 @@ TWINS = {
 class Copies:
     """A command, and a call of the API, as somebody copies them.
 
-    The call has no token, but the name of a variable for one; None if there is no call.
+    The call has no token, but the name of a variable for one; None if there is no call. `retry` has
+    those that retry what the page shows.
     """
 
     command: str
     curl: str | None
+    retry: Copies | None = None
 
 
 def copies_of(path: str, request: Request, urls: Urls) -> Copies | None:
@@ -75,8 +82,17 @@ def copies_of(path: str, request: Request, urls: Urls) -> Copies | None:
         return None
     named = {name: str(value) for name, value in request.path_params.items()}
     values = {**request.query_params, **named}
-    command = " ".join(map(_quoted, ("jobqueue", *_filled(twin.command, values))))
-    return Copies(command, None if twin.api is None else _curl(twin, values, request, urls))
+    shown = None if twin.api is None else _curl(twin.api, twin.asked, values, request, urls)
+    retry = None
+    if twin.retry is not None:
+        words, api = twin.retry
+        call = _curl(api, (), values, request, urls).replace("curl ", "curl -X POST ", 1)
+        retry = Copies(_command(words, values), call)
+    return Copies(_command(twin.command, values), shown, retry)
+
+
+def _command(words: tuple[str, ...], values: Mapping[str, str]) -> str:
+    return " ".join(map(_quoted, ("jobqueue", *_filled(words, values))))
 
 
 def _filled(words: tuple[str, ...], values: Mapping[str, str]) -> list[str]:
@@ -99,8 +115,10 @@ def _quoted(word: str) -> str:
     return shlex.quote(printable(word))
 
 
-def _curl(twin: Twin, values: Mapping[str, str], request: Request, urls: Urls) -> str:
-    path = "/".join(_value(part, values) for part in (twin.api or "").split("/"))
-    url = urls(path, **{name: values.get(name, "") for name in twin.asked})
+def _curl(
+    api: str, asked: tuple[str, ...], values: Mapping[str, str], request: Request, urls: Urls
+) -> str:
+    path = "/".join(_value(part, values) for part in api.split("/"))
+    url = urls(path, **{name: values.get(name, "") for name in asked})
     where = f"{request.url.scheme}://{request.url.netloc}{url}"
     return f'curl -H "{TOKEN}" {_quoted(where)}'

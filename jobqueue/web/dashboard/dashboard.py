@@ -179,6 +179,7 @@ class Dashboard:
             "page_seconds": PAGE_SECONDS,
             "copies": None,
             "lasting": None,
+            "can_retry": False,
             "moment": None,
             "here_now": at_present(_route_path(request), request),
             "takes": takes,

@@ -8,9 +8,9 @@ from typing import Any
 
 from jobqueue.job import JOB_OPTIONS, registry
 from jobqueue.records import SHOWN_HOURS, ErrorFilter, ErrorState, JobFilter
-from jobqueue.views.errors import as_it_was, error_group_view
+from jobqueue.views.errors import as_it_was, error_group_view, errors_since_releases
 from jobqueue.views.jobs import job_view
-from jobqueue.views.stats import by_class, stats_by_hour, sum_of
+from jobqueue.views.stats import by_class, stats_by_day, stats_by_hour, sum_of
 from jobqueue.web.dashboard.asked import asked_of
 from jobqueue.web.dashboard.charts import bar_chart, by_minute, duration_chart
 from jobqueue.web.dashboard.moments import moment_of
@@ -55,6 +55,7 @@ def class_page(call: ApiCall) -> Shown:
         minutes[one.minute] += one.stat.attempts
     job_class = registry.find(name)
     runs = stats_by_hour(adapter, name, now, handlers=(name,), before=moment.ago)
+    days = stats_by_day(adapter, name, now, handlers=(name,), before=moment.ago)
     open_ones = ErrorFilter(states=(ErrorState.OPEN,), handlers=(name,))
     hours = SHOWN_HOURS + -(-moment.ago // HOUR)
     groups = adapter.error_groups(open_ones, FEW, hours).groups
@@ -70,6 +71,9 @@ def class_page(call: ApiCall) -> Shown:
         },
         "chart": bar_chart(by_minute(minutes, moment.at, 60), *WIDE),
         "runs": runs,
+        "days": days,
+        "by_day": duration_chart({day: s.run_quantile(0.95) for day, s in days.items()}, *WIDE),
+        "since_releases": errors_since_releases(errors),
         "hours": duration_chart({hour: s.run_quantile(0.95) for hour, s in runs.items()}, *WIDE),
         "errors": errors,
         "sparks": {one.record.key: bar_chart(one.hours, *SPARK) for one in errors},

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from jobqueue.views.schedules import all_schedules, found_schedule, schedule_view
+from jobqueue.views.schedules import all_schedules, found_schedule, pause_of, schedule_view
 from jobqueue.web import models
 from jobqueue.web import schedules as api_schedules
 from jobqueue.web.dashboard.asked import asked_of
@@ -24,7 +24,11 @@ def schedule_page(call: ApiCall) -> Shown:
     record = found_schedule(
         call.adapter.schedules(), asked_of(call, "name"), asked_of(call, "app") or None
     )
-    return {"now": call.adapter.now(), "schedule": schedule_view(call.adapter, record)}
+    return {
+        "now": call.adapter.now(),
+        "schedule": schedule_view(call.adapter, record),
+        "paused_by": pause_of(call.adapter, record),
+    }
 
 
 def named_by_query(operation: Callable[[ApiCall], Any]) -> Callable[[ApiCall], Mapping[str, str]]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from jobqueue.records import WorkerRecord
-from jobqueue.views.stats import by_class
-from jobqueue.views.workers import all_workers, ended_workers
+from jobqueue.views.stats import usual_times
+from jobqueue.views.troubles import is_stuck
+from jobqueue.views.workers import WorkerView, all_workers, ended_workers
 from jobqueue.web import workers as api_workers
 from jobqueue.web.dashboard.rows import DashboardPage, FormAction, Shown
 from jobqueue.web.dashboard.windows import DAY
@@ -16,25 +20,43 @@ ROWS = 50
 
 def workers_page(call: ApiCall) -> Shown:
     """Return the workers, what they perform, and those that have ended."""
-    workers = all_workers(call.adapter)
-    running = tuple({job.handler for worker in workers for job in worker.jobs})
-    stats = call.adapter.class_stats(DAY, handlers=running) if running else ()
+    workers, now = all_workers(call.adapter), call.adapter.now()
     return {
-        "now": call.adapter.now(),
+        "now": now,
         "workers": workers,
-        "usual": {name: stat.run_quantile(0.95) for name, stat in by_class(stats).items()},
+        **_performed(call, workers, now),
         "ended": ended_workers(call.adapter)[:ROWS],
     }
 
 
 def worker_page(call: ApiCall) -> Shown:
-    """Return a worker, and where it is in its code."""
+    """Return a worker, and where it is in its code; or when it ended, and why."""
     worker_id: str = call.path["id"]
     found = [view for view in all_workers(call.adapter) if view.record.id == worker_id]
-    if not found:
-        raise Problem(404, f"no worker has the id {worker_id[:100]!r} now; it may have ended")
-    stacks = call.adapter.stacks_of(worker_id)
-    return {"now": call.adapter.now(), "worker": found[0], "stacks": stacks}
+    ended = [end for end in ended_workers(call.adapter) if end.id == worker_id]
+    if not found and not ended:
+        raise Problem(404, f"no worker has the id {worker_id[:100]!r} now, nor had it yesterday")
+    now = call.adapter.now()
+    return {
+        "now": now,
+        "worker": found[0] if found else None,
+        "end": None if found else ended[0],
+        **_performed(call, found, now),
+        "stacks": call.adapter.stacks_of(worker_id),
+    }
+
+
+def _performed(call: ApiCall, workers: Sequence[WorkerView], now: datetime) -> Shown:
+    """Return how long the jobs that run take usually, and which of them are possibly stuck."""
+    jobs = [job for worker in workers for job in worker.jobs]
+    running = tuple({job.handler for job in jobs})
+    usual = usual_times(call.adapter.class_stats(DAY, handlers=running)) if running else {}
+    stuck = {
+        job.id
+        for job in jobs
+        if job.locked_at is not None and is_stuck(now - job.locked_at, usual.get(job.handler))
+    }
+    return {"usual": usual, "stuck": stuck}
 
 
 def takes(worker: WorkerRecord) -> str:
