@@ -9,6 +9,7 @@ in which they differ. `jobqueue.testing.AdapterContract` holds an adapter to all
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from jobqueue.adapters.roles.actions import ActionsRole
@@ -76,6 +77,14 @@ class Adapter(
         claimed = self.claim(claim) if claim is not None else []
         cancelled = cancelled_among(outcomes, reasons)
         return Turn(tuple(rejected), tuple(claimed), cancelled=cancelled)
+
+    def between_writes(self) -> AbstractContextManager[None]:
+        """A moment in which no thread of this process writes, for what stops all of its threads.
+
+        A process that is stopped in the middle of a write to a file keeps out everybody else.
+        Where rows are locked rather than files, there is nothing to wait for.
+        """
+        return nullcontext()
 
     def _reasons_of_cancelled(self, settled: Sequence[Outcome]) -> dict[Pair, str]:
         """Why jobs ended cancelled. The jobs are read again, since there may be no transaction."""

@@ -85,6 +85,7 @@ class Supervisor:
         boot_timeout: timedelta = BOOT_TIMEOUT,
     ) -> None:
         self._spawn = spawn
+        self._adapter = adapter
         self._lease, self._grace = lease, grace
         self._logger = logger
         self._until_idle = until_idle
@@ -490,7 +491,8 @@ class Supervisor:
         if alone:
             for process in self._processes():
                 process.pipe.send_resting(True, alone=True)
-            self.on_suspend()
+            with self._adapter.between_writes():
+                self.on_suspend()
 
     def _tell_resting(self, process: WorkerProcess) -> None:
         process.pipe.send_resting(self._is_resting)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -285,6 +287,31 @@ def test_the_rest_of_the_process_waits_without_an_error(
     assert queue.work_off() == Tally(succeeded=2)
     assert len(effects(sqlite)) == 1
     assert [r for r in caplog.records if r.levelname in {"WARNING", "ERROR"}] == []
+
+
+def test_a_process_can_be_stopped_between_its_writes(sqlite: SqlAdapter) -> None:
+    """Others can write whenever it is: no thread of it has the lock of the file."""
+    is_over = threading.Event()
+
+    def write_all_the_time() -> None:
+        while not is_over.is_set():
+            Act.perform_later()
+
+    writing = [threading.Thread(target=write_all_the_time) for _ in range(3)]
+    for thread in writing:
+        thread.start()
+    path = sqlite.database.engine.url.database
+    assert path is not None
+    try:
+        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
+            for _ in range(50):
+                with sqlite.between_writes():
+                    other.execute("BEGIN IMMEDIATE")
+                    other.execute("ROLLBACK")
+    finally:
+        is_over.set()
+        for thread in writing:
+            thread.join()
 
 
 def test_a_write_on_the_very_thread_is_refused_at_once(sqlite: SqlAdapter) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,12 @@ from jobqueue.adapters.sql.database import ANSWER_SECONDS, LONGEST_LOOK_SECONDS,
 from jobqueue.adapters.sql.readings import decoded
 from jobqueue.adapters.sqlite.forks import OPEN
 from jobqueue.adapters.sqlite.watched_file import WatchedFile
-from jobqueue.adapters.sqlite.writer import BUSY_TIMEOUT_SECONDS, STEPS_BETWEEN_LOOKS, Writer
+from jobqueue.adapters.sqlite.writer import (
+    BUSY_TIMEOUT_SECONDS,
+    STEPS_BETWEEN_LOOKS,
+    Standstill,
+    Writer,
+)
 from jobqueue.config import folder_of
 from jobqueue.errors import DatabaseUnavailable, InvalidDatabaseUrl, TransactionOpen
 
@@ -66,6 +72,19 @@ class SqliteDatabase(Database):
             return super().write(work, answer_seconds=answer_seconds)
         finally:
             self.writer.give_up(this_write)
+
+    @contextmanager
+    def between_writes(self) -> Iterator[None]:
+        """Keep all threads of this process from writing, once those that write are done.
+
+        Whoever waits for a database that is locked for long is not waited for.
+        """
+        standstill = Standstill()
+        try:
+            self.writer.take(standstill, BUSY_TIMEOUT_SECONDS)
+            yield
+        finally:
+            self.writer.give_up(standstill)
 
     def look(self, work: Callable[[Connection], T]) -> T:
         def limited(connection: Connection) -> T:

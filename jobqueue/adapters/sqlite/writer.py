@@ -78,5 +78,9 @@ class Writer:
         self._changed.notify_all()
 
 
+class Standstill:
+    """The turn of nobody: no thread of the process writes meanwhile."""
+
+
 def _is_alone(who: object) -> bool:
-    return isinstance(who, SqlTransaction)
+    return isinstance(who, SqlTransaction | Standstill)
