@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from jobqueue.adapters.sqlite import database as sqlite_database
 from jobqueue.adapters.sqlite.adapter import SqliteAdapter
 from jobqueue.records import Claim, Retried, Succeeded
 
@@ -182,3 +183,19 @@ def _is_of_jobs(line: str) -> bool:
     """Whether it reads the table other than by the ids that were chosen."""
     names = ("background_jobs", " job ", " candidate ")
     return any(name in f"{line} " for name in names) and "INTEGER PRIMARY KEY" not in line
+
+
+def test_a_search_may_be_stopped_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-Z. It has two seconds of its own time, and not of everybody's."""
+    now = 0.0
+    monkeypatch.setattr(f"{sqlite_database.__name__}.time.monotonic", lambda: now)
+    patience = sqlite_database._Patience(2)
+    for _ in range(19):
+        now += 0.1
+        assert not patience.is_over()
+    patience, now = sqlite_database._Patience(2), now + 3600
+    assert not patience.is_over()
+    for _ in range(16):
+        now += 0.1
+        found = patience.is_over()
+    assert found

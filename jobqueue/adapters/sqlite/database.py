@@ -34,6 +34,8 @@ T = TypeVar("T")
 SWITCH_POLL_SECONDS = 0.02
 OLDEST_VERSION = (3, 38, 0)
 READ_OPTION = "jobqueue_read"
+LONGEST_STEP_SECONDS = 0.5
+"""Who takes longer for a few thousand steps was stopped meanwhile, by Ctrl-Z for example."""
 
 
 class _Write:
@@ -89,8 +91,8 @@ class SqliteDatabase(Database):
     def look(self, work: Callable[[Connection], T]) -> T:
         def limited(connection: Connection) -> T:
             driver: Any = connection.connection.driver_connection
-            give_up_at = time.monotonic() + LONGEST_LOOK_SECONDS
-            driver.set_progress_handler(lambda: time.monotonic() > give_up_at, STEPS_BETWEEN_LOOKS)
+            patience = _Patience(LONGEST_LOOK_SECONDS)
+            driver.set_progress_handler(patience.is_over, STEPS_BETWEEN_LOOKS)
             try:
                 return work(connection)
             finally:
@@ -107,6 +109,25 @@ class SqliteDatabase(Database):
             f"{self.name} has one writer at a time, and for {BUSY_TIMEOUT_SECONDS:g} s it has been "
             "a job of this process, in its self.transaction(); keep such blocks short"
         )
+
+
+class _Patience:
+    """The time for which a search is waited for. While the process is stopped, it does not pass.
+
+    Args:
+        seconds: how long.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._left_seconds = seconds
+        self._looked_at = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether the time is over. Asked many times a second while SQLite searches."""
+        now = time.monotonic()
+        self._left_seconds -= min(now - self._looked_at, LONGEST_STEP_SECONDS)
+        self._looked_at = now
+        return self._left_seconds <= 0
 
 
 def begin_immediate(engine: Engine) -> Engine:
