@@ -79,11 +79,6 @@ class Adapter(
         return Turn(tuple(rejected), tuple(claimed), cancelled=cancelled)
 
     def between_writes(self) -> AbstractContextManager[None]:
-        """A moment in which no thread of this process writes, for what stops all of its threads.
-
-        A process that is stopped in the middle of a write to a file keeps out everybody else.
-        Where rows are locked rather than files, there is nothing to wait for.
-        """
         return nullcontext()
 
     def _reasons_of_cancelled(self, settled: Sequence[Outcome]) -> dict[Pair, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -148,6 +149,9 @@ class ComposedAdapter(Adapter):
 
     def is_same_database(self, other: TransactionsRole) -> bool:
         return self.roles.transactions.is_same_database(other)
+
+    def between_writes(self) -> AbstractContextManager[None]:
+        return self.roles.transactions.between_writes()
 
     # --- wake-ups ---------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
@@ -44,6 +44,9 @@ class MemoryTransaction(JobTransaction):
 
 class MemoryTransactions(MemoryRole, TransactionsRole):
     """The transactions in which jobs write to an application's database."""
+
+    def between_writes(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def transaction(self, sessions: Callable[[], Any] | None = None) -> Transaction:
         if sessions is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from jobqueue.errors import ConfigurationError
@@ -124,6 +125,14 @@ class TransactionsRole(Protocol):
         """Whether a transaction with this outcome was committed, after its answer was lost.
 
         Waits for a commit that may still be under way, so that the answer is final.
+        """
+        ...
+
+    def between_writes(self) -> AbstractContextManager[None]:
+        """A moment in which no thread of this process writes, for what stops all of its threads.
+
+        A process that is stopped in the middle of a write to a file keeps out everybody else.
+        Where rows are locked rather than files, there is nothing to wait for.
         """
         ...
 

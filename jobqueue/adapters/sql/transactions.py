@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, select
@@ -66,6 +67,9 @@ class SqlTransactions(SqlRole, TransactionsRole):
         renewed_in_children(self, SqlTransactions._renew_lock)
         self._sync_engine: Engine | None = None
         self._async_engine: AsyncEngine | None = None
+
+    def between_writes(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def _renew_lock(self) -> None:
         self._engines_lock = threading.Lock()

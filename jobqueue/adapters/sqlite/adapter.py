@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 from jobqueue.adapters.sql.adapter import SqlAdapter
 from jobqueue.adapters.sql.announcer import Announcer
 from jobqueue.adapters.sql.role import SqlParts
@@ -40,7 +38,6 @@ class SqliteAdapter(SqlAdapter):
             announcer=Announcer(),
         )
         self.path = SqlitePath(parts)
-        self._file = database
         super().__init__(
             parts,
             path=self.path,
@@ -50,6 +47,3 @@ class SqliteAdapter(SqlAdapter):
             schema=SqliteSchema(parts),
             reads=SqliteReads(parts),
         )
-
-    def between_writes(self) -> AbstractContextManager[None]:
-        return self._file.between_writes()

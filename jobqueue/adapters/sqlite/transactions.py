@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, NullPool, create_engine
@@ -59,6 +60,9 @@ class SqliteTransactions(SqlTransactions):
     """The transactions in which jobs write to a SQLite file, one at a time."""
 
     database: SqliteDatabase
+
+    def between_writes(self) -> AbstractContextManager[None]:
+        return self.database.between_writes()
 
     def _new_transaction(self, session: Session) -> SqliteTransaction:
         return SqliteTransaction(session, self._parts, self._path, self.database.writer)

@@ -222,6 +222,7 @@ MAKES_READY: Mapping[str, tuple[Scenario, ...]] = {
 
 MAKES_NOTHING_READY = frozenset(
     {
+        "between_writes",
         # What is enqueued in a transaction is announced by `enqueue`; see `TransactionContract`.
         "transaction",
         "transaction_async",
