@@ -1,4 +1,4 @@
-"""Times every read of the API on a database that `history_rows` has filled.
+"""Times every read of the API, and every page, on a database that `history_rows` has filled.
 
 python -m benchmarks.api_reads fill postgresql://localhost/scratch --jobs 10000000
 python -m benchmarks.api_reads time postgresql://localhost/scratch
@@ -52,6 +52,29 @@ READS = (
 )
 
 
+PAGES = (
+    "/",
+    "/jobs",
+    *(f"/jobs?{urlencode({'q': query})}" for query in QUERIES if query),
+    "/jobs/1000",
+    "/jobs/999999999",
+    "/errors?state=all",
+    "/errors/key7",
+    "/queues",
+    "/queues/queue3",
+    "/queues/queue3?period=7d",
+    "/classes?window=7+days",
+    "/class?name=shop.Class7",
+    "/workers",
+    "/schedules",
+    "/database",
+    "/activity",
+    "/enqueue",
+    "/jobs/change?do=retry&of=all&q=state:failed",
+)
+"""The pages of the dashboard. What is at the ends of lists costs as much as what begins them."""
+
+
 class OfTheFilledJobs(Job):
     """The class whose arguments are searched."""
 
@@ -88,6 +111,8 @@ def _time(adapter: SqlAdapter) -> None:
     with TestClient(application) as client:
         searches = (f"/api/jobs?{urlencode({'q': query})}" for query in QUERIES)
         found += [_measured(client, read) for read in (*searches, *READS)]
+        client.headers["accept"] = "text/html"
+        found += [_measured(client, f"{page}") for page in PAGES]
     for milliseconds, status, name in sorted(found, reverse=True):
         print(f"{milliseconds:9.1f} ms  {status}  {name}")
 

@@ -137,20 +137,23 @@ def postgres(postgres_server: str) -> Iterator[SqlAdapter]:
 @each_read
 def test_postgresql_looks_at_little(postgres: SqlAdapter, name: str) -> None:
     read, most = READS[name]
+    plans = plans_of(postgres, read)
+    assert sum(map(rows_of, plans)) <= most, [plan.root for plan in plans]
+
+
+def plans_of(adapter: SqlAdapter, read: Read) -> list[Plan]:
     explain = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) "
+    statements = statements_of(adapter, read)
 
     def explained(connection: Any) -> list[Any]:
-        statements = statements_of(postgres, read)
         return [
             connection.exec_driver_sql(explain + s, values).scalar_one() for s, values in statements
         ]
 
-    plans = [Plan(one[0]["Plan"]) for one in postgres.database.look(explained)]
-    looked_at = sum(map(_rows_of, plans))
-    assert looked_at <= most, [plan.root for plan in plans]
+    return [Plan(one[0]["Plan"]) for one in adapter.database.look(explained)]
 
 
-def _rows_of(plan: Plan) -> float:
+def rows_of(plan: Plan) -> float:
     """The rows of tables that a plan has looked at, those that it then left out included."""
     looked_at = sum(
         (node["Actual Rows"] + _left_out(node)) * node["Actual Loops"]
@@ -184,7 +187,15 @@ STEPS_A_ROW = 150
 @each_read
 def test_sqlite_looks_at_little(sqlite: SqlAdapter, name: str) -> None:
     read, most = READS[name]
-    statements = statements_of(sqlite, read)
+    details = details_of(sqlite, read)
+    scans = [detail for detail in details if detail.startswith("SCAN background_")]
+    assert all("INDEX" in scan or "actions" in scan for scan in scans), details
+    assert _steps(sqlite, read) <= 5_000 + STEPS_A_ROW * most * 2, details
+
+
+def details_of(adapter: SqlAdapter, read: Read) -> list[str]:
+    """What SQLite says of the plans of a read."""
+    statements = statements_of(adapter, read)
 
     def explained(connection: Any) -> list[str]:
         found = []
@@ -193,10 +204,7 @@ def test_sqlite_looks_at_little(sqlite: SqlAdapter, name: str) -> None:
             found += [row.detail for row in rows]
         return found
 
-    details = sqlite.database.read(explained)
-    scans = [detail for detail in details if detail.startswith("SCAN background_")]
-    assert all("INDEX" in scan or "actions" in scan for scan in scans), details
-    assert _steps(sqlite, read) <= 5_000 + STEPS_A_ROW * most * 2, details
+    return adapter.database.read(explained)
 
 
 def _steps(adapter: SqlAdapter, read: Read) -> int:
