@@ -199,3 +199,26 @@ def test_a_search_may_be_stopped_for_a_while(monkeypatch: pytest.MonkeyPatch) ->
         now += 0.1
         found = patience.is_over()
     assert found
+
+
+def test_ctrl_c_while_sqlite_asks_is_not_forgotten(
+    sqlite_adapter_for_ctrl_c: SqliteAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite asks now and then whether to go on, and takes an error there for a no."""
+
+    def interrupted(_: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sqlite_database._Patience, "is_over", interrupted)
+    numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000000) "
+    with pytest.raises(KeyboardInterrupt):
+        sqlite_adapter_for_ctrl_c.database.look(
+            lambda c: c.exec_driver_sql(numbers + "SELECT count(*) FROM n").scalar()
+        )
+
+
+@pytest.fixture
+def sqlite_adapter_for_ctrl_c(sqlite_url: str) -> Iterator[SqliteAdapter]:
+    adapter = SqliteAdapter(sqlite_url)
+    yield adapter
+    adapter.close()

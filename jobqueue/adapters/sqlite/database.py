@@ -8,13 +8,14 @@ timeout is; see `begin_immediate`.
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, exc
 
 from jobqueue.adapters.sql.database import ANSWER_SECONDS, LONGEST_LOOK_SECONDS, Database, parse_url
 from jobqueue.adapters.sql.readings import decoded
@@ -34,6 +35,7 @@ T = TypeVar("T")
 SWITCH_POLL_SECONDS = 0.02
 OLDEST_VERSION = (3, 38, 0)
 READ_OPTION = "jobqueue_read"
+INTERRUPTED = "interrupted"
 LONGEST_STEP_SECONDS = 0.5
 """Who takes longer for a few thousand steps was stopped meanwhile, by Ctrl-Z for example."""
 
@@ -95,6 +97,11 @@ class SqliteDatabase(Database):
             driver.set_progress_handler(patience.is_over, STEPS_BETWEEN_LOOKS)
             try:
                 return work(connection)
+            except exc.OperationalError as error:
+                if str(error.orig) != INTERRUPTED or patience.was_over or not _is_on_main_thread():
+                    raise
+                # Ctrl-C came while SQLite asked, which takes an error for a yes and forgets it.
+                raise KeyboardInterrupt from error
             finally:
                 driver.set_progress_handler(None, 0)
 
@@ -121,13 +128,19 @@ class _Patience:
     def __init__(self, seconds: float) -> None:
         self._left_seconds = seconds
         self._looked_at = time.monotonic()
+        self.was_over = False
 
     def is_over(self) -> bool:
         """Whether the time is over. Asked many times a second while SQLite searches."""
         now = time.monotonic()
         self._left_seconds -= min(now - self._looked_at, LONGEST_STEP_SECONDS)
         self._looked_at = now
-        return self._left_seconds <= 0
+        self.was_over = self._left_seconds <= 0
+        return self.was_over
+
+
+def _is_on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def begin_immediate(engine: Engine) -> Engine:
