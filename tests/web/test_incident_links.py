@@ -76,7 +76,7 @@ def test_a_page_as_it_was(
     path = path.format(key=key)
     before = client.get(path)
     assert said in plain(before.text)
-    assert "This is how it was at" not in plain(before.text)
+    assert "Charts, errors and statistics are those of" not in plain(before.text)
     # The page goes by the machine's clock there, and this test has a clock of its own.
     at = clock.now().strftime("%Y-%m-%dT%H%%3A%M%%3A%SZ")
     link = re.sub(r"at=[^&]*", f"at={at}", link_in(before.text))
@@ -85,12 +85,12 @@ def test_a_page_as_it_was(
     happen(clocked_adapter, clock, 90, "bank.Declined")
     now, then = client.get(path), client.get(link)
     assert then.status_code == 200
-    assert "This is how it was at" in plain(then.text)
+    assert "Charts, errors and statistics are those of" in plain(then.text)
     assert said in plain(then.text)
     assert "bank.Closed" not in then.text
     assert said not in plain(now.text) or path.startswith("/errors?")
     assert link_in(then.text) == link
-    assert client.get(html.unescape(re.search(r'href="([^"]*)">How it is now', then.text)[1])).text  # type: ignore[index]
+    assert client.get(html.unescape(re.search(r'href="([^"]*)">Those of now', then.text)[1])).text  # type: ignore[index]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
@@ -120,4 +120,4 @@ def test_a_time_that_is_none(client: TestClient, at: str) -> None:
 def test_a_time_to_come_is_now(client: TestClient) -> None:
     answer = client.get("/classes", params={"at": "2999-01-01T00:00:00+02:00"})
     assert answer.status_code == 200
-    assert "This is how it was at" not in plain(answer.text)
+    assert "Charts, errors and statistics are those of" not in plain(answer.text)

@@ -23,6 +23,8 @@ FEW = 10
 LONGEST_AGO_OF_MINUTES = timedelta(hours=6)
 """How long ago minutes are shown one by one: there are many of them."""
 LONGEST_NAME = 255
+OBJECTS = {"adapter", "logger"}
+"""The options of a class that say nothing as a text."""
 SPARK = (120.0, 24.0)
 WIDE = (600.0, 80.0)
 
@@ -85,7 +87,8 @@ def class_page(call: ApiCall) -> Shown:
 
 def _settings_of(job_class: Any) -> dict[str, str]:
     """Return what the code says of a class, with the values that hold for it."""
-    values = {name: getattr(job_class, name, None) for name in sorted(JOB_OPTIONS)}
+    shown = sorted(set(JOB_OPTIONS) - OBJECTS)
+    values = {name: getattr(job_class, name, None) for name in shown}
     return {name: _setting_text(value) for name, value in values.items() if value is not None}
 
 
