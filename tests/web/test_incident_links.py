@@ -117,6 +117,21 @@ def test_a_time_that_is_none(client: TestClient, at: str) -> None:
     assert "2026-12-01T10:00:00Z" in answer.text
 
 
+@pytest.mark.parametrize(
+    "at",
+    [
+        *("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1970-01-01T00:00:00Z", "2025-12-01T00Z"),
+        *("2026-12-01T10:00:00+99:99", "2026-12-01T10:00:00+05:30", "1e999", "\0", "x" * 5000),
+    ],
+)
+def test_no_page_stumbles_over_any_time(at: str) -> None:
+    shown: Shop = shop(ManualClock(datetime.now(UTC)))
+    with client_of(JobQueue(shown.adapter)) as client:
+        for page in PAGES:
+            answer = client.get(path_of(page, shown), params={"at": at}, headers=OWN)
+            assert answer.status_code in {200, 404, 422}, page.path
+
+
 def test_a_time_to_come_is_now(client: TestClient) -> None:
     answer = client.get("/classes", params={"at": "2999-01-01T00:00:00+02:00"})
     assert answer.status_code == 200

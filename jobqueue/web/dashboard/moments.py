@@ -12,6 +12,7 @@ from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import Problem
 
 CHANGED_BEFORE = timedelta(minutes=15)
+LONGEST_AGO = timedelta(days=400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ def moment_of(call: ApiCall) -> Moment:
         raise Problem(
             422, f"at={text[:100]!r} is no time with its zone; write it as 2026-12-01T10:00:00Z"
         ) from None
+    if now - at > LONGEST_AGO:
+        raise Problem(422, f"at={text[:100]!r} is too long ago: nothing is kept of that time")
     return Moment(min(at, now), max(now - at, timedelta(0)))
 
 
