@@ -129,6 +129,11 @@ def has_new_arguments(seen: Shop) -> bool:
     return job is not None and job.args == {"why": WHY}
 
 
+def is_as_before(seen: Shop) -> bool:
+    job = seen.adapter.get(seen.editable)
+    return job is not None and job.args == {"why": "card declined"}
+
+
 def is_enqueued(seen: Shop) -> bool:
     refunds = JobFilter(handlers=(Refund.name,), states=(JobState.READY,))
     return bool(seen.adapter.count_jobs(refunds))
@@ -154,7 +159,7 @@ SCENES = {
     "jobs-retry": Scene("/jobs/{failed}", state_is("failed", JobState.READY)),
     "jobs-cancel": Scene("/jobs/{ready}", state_is("ready", JobState.CANCELLED)),
     "jobs-delete": Scene("/jobs/{failed}", state_is("failed", None)),
-    "jobs-edit": Scene("/jobs/{editable}/edit", lambda seen: True, form="/jobs/{editable}/edit"),
+    "jobs-edit": Scene("/jobs/{editable}/edit", is_as_before, form="/jobs/{editable}/edit"),
     "jobs-edit-retry": Scene(
         "/jobs/{editable}/edit",
         has_new_arguments,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from tests.web.browser import browser, messages, wait_for_text
-from tests.web.shop import CHARGE, Shop
+from tests.web.shop import CHARGE, WORKER, Shop
 from tests.web.test_browser import place, shown
 from tests.web.test_browser_changes import find, on_a_tall_desk
 
@@ -111,3 +112,35 @@ def test_the_same_tomorrow(browser: webdriver.Chrome, place: str) -> None:
     wait_for_text(browser, "Queue payments")
     assert "at=20" in browser.current_url
     assert messages(browser) == []
+
+
+FOCUSABLE = """
+return [...document.querySelectorAll('a[href], button, input:not([type=hidden]), summary, select')]
+  .filter(e => e.checkVisibility() && !e.disabled && !e.closest('dialog')).length
+"""
+FOCUSED = "const e = document.activeElement; e.dataset.seen = '1'; return e === document.body"
+SEEN = "return document.querySelectorAll('[data-seen]').length"
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs/{failed}", "/queues/email", "/workers/{worker}"])
+def test_all_that_can_be_pressed_is_reached_by_tab(
+    browser: webdriver.Chrome, place: str, shown: Shop, path: str
+) -> None:
+    browser.get(place + path.format(failed=shown.failed, worker=WORKER))
+    wanted = browser.execute_script(FOCUSABLE)
+    for _ in range(wanted + 20):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        if browser.execute_script(FOCUSED):
+            break
+    assert browser.execute_script(SEEN) >= wanted > 10
+
+
+def test_nothing_moves_by_itself(browser: webdriver.Chrome, place: str) -> None:
+    """So nobody has to ask for less motion."""
+    for path in ("/", "/jobs", "/queues/payments", f"/class?name={CHARGE}"):
+        browser.get(place + path)
+        assert browser.execute_script("return document.getAnimations().length") == 0
+        moving = (
+            "[...document.querySelectorAll('*')].map(e => getComputedStyle(e).transitionDuration)"
+        )
+        assert browser.execute_script(f"return {moving}.every(d => d === '0s')"), path
