@@ -36,6 +36,7 @@ from jobqueue.errors import (
     TransactionOpen,
     UnknownJob,
 )
+from jobqueue.flow_control import Debounce, Fair, Limit, Ordered, Rate, Unique
 from jobqueue.hooks import Hooks
 from jobqueue.job import Job, JobContext, job
 from jobqueue.records import JobRecord, JobState
@@ -61,10 +62,12 @@ __all__ = [
     "DatabaseError",
     "DatabaseRefused",
     "DatabaseUnavailable",
+    "Debounce",
     "Discard",
     "DuplicateJob",
     "Every",
     "Exponential",
+    "Fair",
     "Hooks",
     "InvalidArguments",
     "InvalidDatabaseUrl",
@@ -81,9 +84,12 @@ __all__ = [
     "JobTimeout",
     "JobqueueError",
     "Keep",
+    "Limit",
     "MemoryAdapter",
+    "Ordered",
     "Polynomial",
     "PostgresAdapter",
+    "Rate",
     "Retry",
     "RowLocked",
     "SchemaError",
@@ -91,6 +97,7 @@ __all__ = [
     "StateConflict",
     "StoredJob",
     "TransactionOpen",
+    "Unique",
     "UnknownJob",
     "begin_immediate",
     "configure",

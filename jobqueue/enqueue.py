@@ -15,6 +15,7 @@ from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.sessions import after_commit
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import InvalidArguments
+from jobqueue.flow_control import CONTROL_NAMES, Controls
 from jobqueue.hooks import Observers
 from jobqueue.meta import meta_text, with_meta_of_hooks
 from jobqueue.records import NO_DELAY, EnqueuedOnce, NewJob, UsedKey
@@ -38,6 +39,7 @@ class EnqueueOptions:
     priority: int | None = None
     session: Any = None
     meta: str | None = None
+    controls: Controls | None = None
 
     def merged(self, **given: Any) -> EnqueueOptions:
         """These options with the given ones (those not None) in their place.
@@ -49,6 +51,9 @@ class EnqueueOptions:
         if why_not:
             raise InvalidArguments(why_not)
         options = {name: value for name, value in given.items() if value is not None}
+        controls = {name: options.pop(name) for name in CONTROL_NAMES if name in options}
+        if controls:
+            options["controls"] = Controls(**controls).over(self.controls or Controls())
         if "wait" in options and "wait_until" in options:
             raise InvalidArguments("wait and wait_until exclude each other; give one of them")
         if "wait" in options:
@@ -64,7 +69,10 @@ class EnqueueOptions:
         return replace(self, **options)
 
 
-ENQUEUE_OPTIONS = tuple(each.name for each in fields(EnqueueOptions))
+ENQUEUE_OPTIONS = (
+    *(each.name for each in fields(EnqueueOptions) if each.name != "controls"),
+    *CONTROL_NAMES,
+)
 
 
 def checked_wait(wait: timedelta | float) -> timedelta:
@@ -234,7 +242,8 @@ def _call_hooks(
 
     def call_hooks() -> None:
         for record in records:
-            observers.call(logger, "job_enqueued", record)
+            if not record.is_duplicate:
+                observers.call(logger, "job_enqueued", record)
 
     if session is None:
         call_hooks()

@@ -15,6 +15,7 @@ from jobqueue.forks import renewed_in_children
 
 if TYPE_CHECKING:
     from jobqueue.job import Job
+    from jobqueue.records import DeclaredLimit
 
 
 class Registry:
@@ -97,6 +98,12 @@ class Registry:
     def classes(self) -> list[type[Job]]:
         """All registered classes, each once, sorted by name."""
         return [found for name in self.names() if (found := self.find(name)) is not None]
+
+    def declared_limits(self) -> list[DeclaredLimit]:
+        """The limits that the classes declare. Of those with one name the strictest counts."""
+        declared = [limit for job_class in self.classes() for limit in job_class.declared_limits()]
+        strictest = sorted(declared, key=lambda limit: limit.number, reverse=True)
+        return list({limit.name: limit for limit in strictest}.values())
 
     def encode_args(self, args: Mapping[str, Any], handler: str) -> str:
         """The JSON text of arguments by name, checked by the job's class where that is known.

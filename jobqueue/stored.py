@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from jobqueue.ends import EndReporter, usual_ends
 from jobqueue.errors import (
@@ -17,7 +17,14 @@ from jobqueue.errors import (
     StateConflict,
 )
 from jobqueue.json_text import progress_text
-from jobqueue.records import FINISHED_STATES, JobFilter, JobRecord, JobState, NewJob
+from jobqueue.records import (
+    FINISHED_STATES,
+    FlowControl,
+    JobFilter,
+    JobRecord,
+    JobState,
+    NewJob,
+)
 from jobqueue.redaction import summary_of
 from jobqueue.registry import registry
 from jobqueue.retry import as_seconds
@@ -71,7 +78,7 @@ class StoredJob(JobRecord):
     reads the row once more.
     """
 
-    __slots__ = ("adapter", "ends")
+    __slots__ = ("_was_there", "adapter", "ends")
 
     adapter: Keeper
     """Where it is kept."""
@@ -81,20 +88,32 @@ class StoredJob(JobRecord):
     @classmethod
     def of_new(cls, job: NewJob, job_id: int, run_at: datetime, created_at: datetime) -> StoredJob:
         """The record of a job as it has just been stored."""
+        control = job.flow_control
         return cls(
             id=job_id,
             handler=job.handler,
             args=json.loads(job.args),
             queue=job.queue,
             priority=job.priority,
-            state=JobState.READY,
+            state=JobState.READY if control is None or control.line is None else JobState.GATED,
             attempts=0,
             max_attempts=job.max_attempts,
             run_at=run_at,
             created_at=created_at,
             updated_at=created_at,
             meta=None if job.meta is None else json.loads(job.meta),
+            **({} if control is None else _controlled(control, run_at)),
         )
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether the call that returned it stored nothing, since this job was there before."""
+        return getattr(self, "_was_there", False)
+
+    def as_duplicate(self) -> Self:
+        """This record, as that of a job that was there before."""
+        self._was_there = True
+        return self
 
     def refresh(self) -> StoredJob:
         """The job as its row is now.
@@ -307,3 +326,15 @@ def _result_of(record: StoredJob | None) -> Any:
 def _ended(record: StoredJob) -> str:
     how = "failed" if record.state is JobState.FAILED else "was cancelled"
     return f"{how}: {summary_of(record.last_error)}" if record.last_error else how
+
+
+def _controlled(control: FlowControl, run_at: datetime) -> dict[str, Any]:
+    """The fields of a new job's record that its flow control sets."""
+    expires_in = control.expires_in
+    return {
+        "line": control.line,
+        "terms": control.terms,
+        "expires_at": None if expires_in is None else run_at + expires_in,
+        "unique_key": control.unique_key,
+        "waiting_key": control.waiting_key,
+    }

@@ -18,6 +18,7 @@ from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.roles.errors import ErrorsRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import LeasesRole
+from jobqueue.adapters.roles.limits import LimitsRole
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.adapters.roles.retention import RetentionRole
@@ -54,6 +55,7 @@ class Adapter(
     SamplesRole,
     TokensRole,
     KeysRole,
+    LimitsRole,
     SchemaRole,
     Protocol,
 ):

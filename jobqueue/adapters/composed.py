@@ -15,6 +15,7 @@ from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.roles.errors import ErrorsRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import ASKED, LEASE_ENDED, LeasesRole
+from jobqueue.adapters.roles.limits import LimitsRole
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.adapters.roles.retention import RetentionRole
@@ -39,19 +40,25 @@ from jobqueue.records import (
     ClaimedJob,
     Count,
     CrashedJob,
+    DeclaredLimit,
     EnqueuedOnce,
     ErrorFilter,
     ErrorGroupRecord,
     ErrorPage,
     ErrorState,
+    Gate,
+    GatedLine,
+    GateUse,
     Health,
     JobFilter,
     JobRecord,
     JobState,
     LaneDepth,
+    LimitRecord,
     NewAction,
     NewErrors,
     NewJob,
+    NewLimit,
     NewSchedule,
     NewWorker,
     Outcome,
@@ -101,6 +108,7 @@ class Roles:
     samples: SamplesRole
     tokens: TokensRole
     keys: KeysRole
+    limits: LimitsRole
     schema: SchemaRole
 
 
@@ -493,6 +501,26 @@ class ComposedAdapter(Adapter):
 
     def prune_keys(self, limit: int) -> int:
         return self.roles.keys.prune_keys(limit)
+
+    # --- limits -----------------------------------------------------------------------------------
+
+    def declare_limits(self, limits: Sequence[DeclaredLimit]) -> None:
+        self.roles.limits.declare_limits(limits)
+
+    def limits(self) -> list[LimitRecord]:
+        return self.roles.limits.limits()
+
+    def set_limit(self, new: NewLimit) -> bool:
+        return self.roles.limits.set_limit(new)
+
+    def gated_lines(self, most: int, queue: str | None = None) -> list[GatedLine]:
+        return self.roles.limits.gated_lines(most, queue)
+
+    def uses_of_gates(self, gates: Sequence[Gate]) -> list[GateUse]:
+        return self.roles.limits.uses_of_gates(gates)
+
+    def before_in_order(self, job: JobRecord) -> JobRecord | None:
+        return self.roles.limits.before_in_order(job)
 
     # --- the tables and the database --------------------------------------------------------------
 

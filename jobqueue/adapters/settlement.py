@@ -14,6 +14,7 @@ from datetime import timedelta
 from jobqueue.fingerprints import group_of_rescued
 from jobqueue.records import (
     MOST_CRASHES,
+    WAITING_STATES,
     AttemptOutcome,
     Cancelled,
     CrashedJob,
@@ -77,7 +78,7 @@ class Settlement:
     def heeds_cancel(self) -> bool:
         """Whether the job ends cancelled, with the reason, if somebody has cancelled it."""
         is_cancelled = self.state is JobState.CANCELLED and self.keeps_error
-        return is_cancelled or self.is_freed or self.state is JobState.READY
+        return is_cancelled or self.is_freed or self.state in WAITING_STATES
 
 
 @record
@@ -129,7 +130,7 @@ class Freed:
         return Settlement(
             job.id,
             token,
-            JobState.FAILED if self._fails(job) else JobState.READY,
+            JobState.FAILED if self._fails(job) else job.waiting_state,
             refund=self.refund,
             delay=self.delay,
             error=self.error,
@@ -316,7 +317,7 @@ def _settlement_of(outcome: Outcome) -> Settlement:
             )
         case Retried(error=error, delay=delay, refund=refund):
             return Settlement(
-                *(job_id, token, JobState.READY),
+                *(job_id, token, outcome.job.waiting_state),
                 refund=int(refund),
                 delay=delay,
                 error=error,
@@ -328,7 +329,7 @@ def _settlement_of(outcome: Outcome) -> Settlement:
             return Settlement(
                 job_id,
                 token,
-                JobState.READY,
+                outcome.job.waiting_state,
                 refund=1,
                 # Untouched work keeps its place in the queue; only a wait moves it.
                 delay=delay or None,

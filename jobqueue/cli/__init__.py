@@ -15,6 +15,7 @@ from jobqueue.cli import (
     doctor,
     enqueue,
     error_groups,
+    limits,
     lists,
     new,
     queues,
@@ -70,6 +71,7 @@ for command in (
     app.command(name, cls=cls, help=examples_as_typed(command.__doc__))(command)
 app.add_typer(schedules.schedules)
 app.add_typer(error_groups.errors)
+app.add_typer(limits.limits)
 app.add_typer(actions.actions)
 app.add_typer(tokens.token)
 
@@ -89,6 +91,7 @@ Examples:
   jobs list --state failed              see what went wrong
   jobs why email                        see why a queue or a job is late
   jobs errors                           see what fails most, and since when
+  jobs limits                           see which limits jobs wait for, and set them
   jobs actions                          see who paused, retried and deleted what
   jobs web                              serve the REST API
   jobs doctor                           see what is set up and what is not

@@ -20,6 +20,7 @@ GAP = 2
 NARROWEST = 12
 STATE_STYLES = {
     "ready": "cyan",
+    "gated": "cyan",
     "running": "yellow",
     "succeeded": "green",
     "failed": "red",

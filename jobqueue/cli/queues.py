@@ -15,7 +15,7 @@ from jobqueue.cli.session import OTHER_DATABASE, Session, note_broken_app, opene
 from jobqueue.cli.who import note_action, user_at_host
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
 from jobqueue.errors import ConfigurationError
-from jobqueue.records import ActionKind, JobFilter, JobState, Pause
+from jobqueue.records import WAITING_STATES, ActionKind, JobFilter, JobState, Pause
 from jobqueue.views.pauses import new_pause, paused_target
 
 QueueNames = Annotated[
@@ -130,7 +130,7 @@ def _adapter_of(session: Session) -> Adapter:
 def _waiting(adapter: Adapter, queue: str) -> str:
     """Return a text such as `3 jobs wait in it, and 1 is being performed`."""
     ready, running = (
-        _count(adapter, queue, JobState.READY),
+        sum(_count(adapter, queue, state) for state in WAITING_STATES),
         _count(adapter, queue, JobState.RUNNING),
     )
     waiting = f"{counted(ready, 'job')} {'waits' if ready == 1 else 'wait'} in it"

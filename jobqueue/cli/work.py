@@ -281,5 +281,10 @@ def _print_tally(session: Session, tally: Tally) -> None:
     )
     if later:
         say(f"{counted(later, 'job')} for later; `jobqueue list --state ready` shows when.")
+    gated = session.adapter.count_jobs(
+        JobFilter(states=(JobState.GATED,), queues=session.settings.queues)
+    )
+    if gated:
+        say(f"{counted(gated, 'job')} behind a limit or an order; `jobqueue limits` shows which.")
     if tally.failed:
         say("`jobqueue list --state failed` shows what failed, `jobqueue retry` runs it again.")

@@ -15,6 +15,7 @@ from jobqueue.enqueue import PRIORITY_RANGE
 from jobqueue.errors import InvalidJob
 from jobqueue.hook_calls import why_not_hooks
 from jobqueue.hooks import ATTEMPT_HOOKS, why_never_called
+from jobqueue.job.controls import faults_of
 from jobqueue.registry import names_of
 from jobqueue.retention import KEEP_EXPECTED_IN_CODE, is_keep_rule
 from jobqueue.retry import LONGEST_WAIT, as_seconds
@@ -76,6 +77,7 @@ def _faults(job_class: type[Job], base: type[Job]) -> Iterator[str]:
     if why_not is not None:
         yield why_not
     yield from _faults_of_arguments(job_class, job_class.parameters())
+    yield from faults_of(job_class.controls(), job_class.parameters(), job_class.name)
 
 
 # --- perform -------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from jobqueue.enqueue import CallArguments
+from jobqueue.flow_control import Debounce, Fair, Limit, Ordered, Rate, Unique
 from jobqueue.stored import StoredJob
 
 P = ParamSpec("P")
@@ -110,6 +111,12 @@ class OptionSetter(Protocol[J_co]):
         priority: int | None = None,
         session: Any = None,
         meta: Mapping[str, Any] | None = None,
+        limits: Sequence[Limit | Rate] | None = None,
+        unique: Unique | None = None,
+        expires_in: timedelta | float | None = None,
+        ordered: Ordered | None = None,
+        fair: Fair | None = None,
+        debounce: Debounce | None = None,
     ) -> J_co:
         """The same job, to be enqueued with these options."""
         ...

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, cast, overload
 from jobqueue.adapters.base import Adapter
 from jobqueue.cron import Schedule
 from jobqueue.errors import InvalidJob
+from jobqueue.flow_control import Debounce, Fair, Limit, Ordered, Rate, Unique
 from jobqueue.job.job_class import JOB_OPTIONS, Job
 from jobqueue.records import DEFAULT_PRIORITY, DEFAULT_QUEUE
 from jobqueue.retention import KeepRule
@@ -59,6 +60,12 @@ def job(
     keep_result: bool = False,
     interrupt_on_cancel: bool = False,
     schedule: Schedule | Sequence[Schedule] | None = None,
+    limits: Sequence[Limit | Rate] = (),
+    unique: Unique | None = None,
+    expires_in: timedelta | float | None = None,
+    ordered: Ordered | None = None,
+    fair: Fair | None = None,
+    debounce: Debounce | None = None,
     redact: Sequence[str] = (),
     api: bool = False,
     adapter: Adapter | None = None,

@@ -22,11 +22,26 @@ from jobqueue.enqueue import (
     store,
     without_blocking,
 )
-from jobqueue.errors import ConfigurationError
+from jobqueue.errors import ConfigurationError, InvalidArguments
 from jobqueue.event_loop import loop_is_running
+from jobqueue.flow_control import (
+    CONTROL_NAMES,
+    Controls,
+    Debounce,
+    Fair,
+    Limit,
+    Ordered,
+    Rate,
+    Unique,
+)
 from jobqueue.hook_calls import HookMethods, attempt_hooks
 from jobqueue.hooks import Observers
 from jobqueue.job.context import JobContext, OngoingAttempt
+from jobqueue.job.controls import (
+    ControlledCalls,
+    declared_limits,
+    faults_of,
+)
 from jobqueue.job.definition import check_definition, options_of, refuse_main
 from jobqueue.job.descriptors import (
     PerformAllLater,
@@ -38,7 +53,7 @@ from jobqueue.job.descriptors import (
 )
 from jobqueue.json_text import progress_text
 from jobqueue.meta import meta_in
-from jobqueue.records import DEFAULT_PRIORITY, DEFAULT_QUEUE, NO_DELAY, NewJob
+from jobqueue.records import DEFAULT_PRIORITY, DEFAULT_QUEUE, NO_DELAY, DeclaredLimit, NewJob
 from jobqueue.registry import registry
 from jobqueue.retention import KeepRule
 from jobqueue.retry import DEFAULT_RETRY, RetryPolicy
@@ -86,6 +101,19 @@ class Job(HookMethods):
     """Whether `JobCancelled` is raised in a sync job that is cancelled while it runs."""
     schedule: ClassVar[Schedule | Sequence[Schedule] | None] = None
     """When it is enqueued by itself: a `Cron` or an `Every`, or several, told apart by `name`."""
+    limits: ClassVar[Sequence[Limit | Rate]] = ()
+    """How many of its jobs may run at once, or start within a period, on all workers together."""
+    unique: ClassVar[Unique | None] = None
+    """Which calls mean a job that is there already, and store nothing."""
+    expires_in: ClassVar[timedelta | float | None] = None
+    """How long after a job is due it may still start, as a `timedelta` or seconds; None for ever.
+    After that it is cancelled."""
+    ordered: ClassVar[Ordered | None] = None
+    """Whether its jobs are performed one at a time, in the order in which they were enqueued."""
+    fair: ClassVar[Fair | None] = None
+    """Whether its jobs take turns by a key, so that nobody waits behind a million jobs of one."""
+    debounce: ClassVar[Debounce | None] = None
+    """Whether calls that follow each other quickly become one job."""
     redact: ClassVar[Sequence[str]] = ()
     """Parameters whose values are shown as `***` in lists, logs and errors."""
     api: ClassVar[bool] = False
@@ -105,6 +133,7 @@ class Job(HookMethods):
 
     _options: EnqueueOptions = EnqueueOptions()
     _parameters: ClassVar[Parameters]
+    _controlled_calls: ClassVar[ControlledCalls | None]
     _attempt: OngoingAttempt | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -297,9 +326,47 @@ class Job(HookMethods):
         max_attempts, run_at = self.attempts_allowed(), options.wait_until
         delay = options.wait or NO_DELAY
         meta = options.meta
+        controlled = self._calls_under_control()
+        if controlled is None:
+            return lambda args: NewJob(
+                handler, args, queue, priority, max_attempts, run_at, delay, meta
+            )
+        if controlled.wait is not None and run_at is None:
+            delay = options.wait or controlled.wait
         return lambda args: NewJob(
-            handler, args, queue, priority, max_attempts, run_at, delay, meta
+            *(handler, args, queue, priority, max_attempts, run_at, delay, meta),
+            controlled.of(args),
         )
+
+    def _calls_under_control(self) -> ControlledCalls | None:
+        """The flow control of these calls; None if there is none."""
+        given = self._options.controls
+        if given is None:
+            return self.flow_control()
+        controls, parameters = given.over(self.controls()), self.parameters()
+        why_not = next(faults_of(controls, parameters, self.name), None)
+        if why_not is not None:
+            raise InvalidArguments(f"{self.name}: {why_not}")
+        return ControlledCalls(controls, parameters, self.name, self.redact)
+
+    @classmethod
+    def controls(cls) -> Controls:
+        """The options of the class that are flow control."""
+        return Controls(*(getattr(cls, name) or None for name in CONTROL_NAMES))
+
+    @classmethod
+    def flow_control(cls) -> ControlledCalls | None:
+        """The flow control of its jobs; None if there is none."""
+        if "_controlled_calls" not in cls.__dict__:
+            controls = cls.controls()
+            calls = ControlledCalls(controls, cls.parameters(), cls.name, tuple(cls.redact))
+            cls._controlled_calls = calls if controls else None
+        return cls._controlled_calls
+
+    @classmethod
+    def declared_limits(cls) -> list[DeclaredLimit]:
+        """The limits of the class, with their names and numbers."""
+        return declared_limits(cls.controls(), cls.name)
 
     @classmethod
     def attempts_allowed(cls) -> int:

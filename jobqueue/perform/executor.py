@@ -45,7 +45,7 @@ from jobqueue.perform.outcomes import (
     delay_after,
 )
 from jobqueue.perform.plan import Plan, new_plan
-from jobqueue.records import NO_DELAY, ClaimedJob, Outcome
+from jobqueue.records import NO_DELAY, ClaimedJob, Discarded, Outcome
 from jobqueue.redaction import redact_args
 from jobqueue.retry import DEFAULT_RETRY, POLICIES
 from jobqueue.transactions import COMMIT_TASK
@@ -57,6 +57,12 @@ Within = Callable[[Callable[[], None]], None]
 
 def _at_once(work: Callable[[], None]) -> None:
     work()
+
+
+EXPIRED = (
+    "expired: it was not started in the time that it had (`expires_in`). Retry it to have it "
+    "performed all the same"
+)
 
 
 class Executor:
@@ -249,6 +255,8 @@ class Executor:
         if plan is None:
             fault = self._faults.get(claimed.handler)
             return self._foreign.unknown(claimed) if fault is None else self.charge(claimed, fault)
+        if claimed.is_expired:
+            return Discarded(claimed, reason=EXPIRED, keep=plan.keep_failed)
         started = time.perf_counter()
         try:
             args, kwargs = plan.parameters.load(claimed.args)

@@ -37,6 +37,8 @@ class ActionKind(StrEnum):
     """A recurring job was resumed."""
     RUN_SCHEDULE = "run schedule"
     """A recurring job was enqueued beside its schedule."""
+    SET_LIMIT = "set limit"
+    """Another number was set for a limit, or the declared one was put back."""
     MUTE_ERRORS = "mute errors"
     """A group of errors was left out of lists."""
     RESOLVE_ERRORS = "resolve errors"

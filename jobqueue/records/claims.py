@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from jobqueue.records.base import NO_DELAY, record
 from jobqueue.records.errors import ErrorGroup
-from jobqueue.records.jobs import JobRecord
+from jobqueue.records.flow_control import NO_TERMS, Terms
+from jobqueue.records.jobs import JobRecord, JobState
 from jobqueue.records.wakeups import Wakeup
 
 
@@ -42,7 +43,11 @@ class Claim:
 
 @record
 class ClaimedJob:
-    """A job that this worker holds. `args` and `meta` are the JSON text of the row, undecoded."""
+    """A job that this worker holds. `args` and `meta` are the JSON text of the row, undecoded.
+
+    One that waited at gates has its `line`, and goes back there if it has to wait again. One that
+    `is_expired` was claimed too late to be performed.
+    """
 
     id: int
     token: int
@@ -57,6 +62,14 @@ class ClaimedJob:
     created_at: datetime
     locked_at: datetime
     meta: str | None = field(default=None, repr=False)
+    line: str | None = None
+    terms: Terms = NO_TERMS
+    is_expired: bool = False
+
+    @property
+    def waiting_state(self) -> JobState:
+        """The state that it has when it waits again."""
+        return JobState.READY if self.line is None else JobState.GATED
 
     @property
     def wait_time(self) -> timedelta:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from jobqueue.records.base import NO_DELAY, record
+from jobqueue.records.flow_control import NO_TERMS, FlowControl, Terms
 
 DEFAULT_QUEUE = "default"
 DEFAULT_PRIORITY = 50
@@ -21,6 +22,8 @@ class JobState(StrEnum):
 
     READY = "ready"
     """Waiting for its time, or for a worker."""
+    GATED = "gated"
+    """Waiting as well, behind a limit or another job of its line."""
     RUNNING = "running"
     """Claimed by a worker."""
     SUCCEEDED = "succeeded"
@@ -31,11 +34,15 @@ class JobState(StrEnum):
     """Somebody cancelled it, or it discarded itself."""
 
 
-RETRIABLE_STATES = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
+WAITING_STATES = (JobState.READY, JobState.GATED)
+"""The states of jobs that no worker has claimed."""
+
+
+RETRIABLE_STATES = (*WAITING_STATES, JobState.FAILED, JobState.CANCELLED)
 """The states of jobs that can be made due now."""
 
 
-UNFINISHED_STATES = (JobState.READY, JobState.RUNNING)
+UNFINISHED_STATES = (*WAITING_STATES, JobState.RUNNING)
 
 
 FINISHED_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
@@ -46,6 +53,7 @@ class NewJob:
     """A job that is about to be stored. `args` is the text of a JSON object, and so is `meta`.
 
     It is due at `run_at`. When that is None, it is due `delay` after the database's own time.
+    `flow_control` is None for most: they start as soon as a worker is free.
     """
 
     handler: str
@@ -56,6 +64,7 @@ class NewJob:
     run_at: datetime | None = None
     delay: timedelta = NO_DELAY
     meta: str | None = field(default=None, repr=False)
+    flow_control: FlowControl | None = None
 
     def due_at(self, now: datetime) -> datetime:
         """The moment at which it is due, if it is stored at `now`."""
@@ -70,7 +79,9 @@ class JobRecord:
 
     The last attempt that has ended began at `started_at`, took `run_time`, and was performed by the
     worker `performed_by`. `run_time` is None when its process died. `error_key` is the key of the
-    group of its error.
+    group of its error. A job that waits at gates has the `line` that it waits in and the `terms` on
+    which it starts, and no worker performs it after `expires_at`. Keys tell that other calls mean
+    the same job: `unique_key` until it ends, `waiting_key` until it starts.
 
     Its `repr` leaves the arguments out: they may be secret, and a `repr` ends up in logs.
     """
@@ -100,6 +111,21 @@ class JobRecord:
     performed_by: str | None = None
     error_key: str | None = None
     meta: Any = field(default=None, repr=False)
+    line: str | None = None
+    terms: Terms = NO_TERMS
+    expires_at: datetime | None = None
+    unique_key: str | None = None
+    waiting_key: str | None = None
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether the call that returned it stored nothing, since this job was there before."""
+        return False
+
+    @property
+    def waiting_state(self) -> JobState:
+        """The state that it has while no worker has claimed it."""
+        return JobState.READY if self.line is None else JobState.GATED
 
 
 @dataclass(frozen=True, slots=True)

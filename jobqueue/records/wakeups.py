@@ -31,12 +31,14 @@ class Wakeup:
             known.
         jobs: how many there are; None when it is not known.
         more: whether more jobs may follow there in the next few milliseconds without a wake-up.
+        gated: whether some of them wait at gates, or a gate has become free.
     """
 
     queues: frozenset[str] | None = None
     lowest: tuple[int, datetime, int] | None = None
     jobs: int | None = None
     more: bool = False
+    gated: bool = False
 
     def merged(self, other: Wakeup) -> Wakeup:
         """Combine two wake-ups into one."""
@@ -47,7 +49,12 @@ class Wakeup:
             lowest = min(self.lowest, other.lowest)
         if self.jobs is not None and other.jobs is not None:
             jobs = self.jobs + other.jobs
-        return Wakeup(queues, lowest, jobs, self.more or other.more)
+        return Wakeup(queues, lowest, jobs, self.more or other.more, self.gated or other.gated)
+
+    @property
+    def may_be_gated(self) -> bool:
+        """Whether jobs that wait at gates may be among those that it is about."""
+        return self.gated or self.lowest is None
 
     def concerns(self, queues: tuple[str, ...] | None) -> bool:
         """Whether a worker on these queues (None for all) has to look."""
@@ -65,6 +72,8 @@ class Wakeup:
             facts["jobs"] = self.jobs
         if self.more:
             facts["more"] = True
+        if self.gated:
+            facts["gated"] = True
         return json.dumps(facts)
 
     @classmethod
@@ -81,6 +90,7 @@ class Wakeup:
                 lowest=_place_in(facts.get("lowest")),
                 jobs=_number_in(facts.get("jobs")),
                 more=_truth_in(facts.get("more", False)),
+                gated=_truth_in(facts.get("gated", False)),
             )
         except (TypeError, ValueError, OverflowError):
             return LOOK_ANYWHERE

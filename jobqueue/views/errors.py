@@ -12,6 +12,7 @@ from jobqueue.adapters.roles.errors import ErrorsRole
 from jobqueue.errors import ErrorGroupNotFound
 from jobqueue.records import (
     SHOWN_HOURS,
+    WAITING_STATES,
     ActionKind,
     ErrorGroupRecord,
     ErrorPosition,
@@ -25,9 +26,9 @@ QUARTER, WEEK = 6 * HOUR, 7 * DAY
 WEEK_HOURS = WEEK // HOUR
 SHOWN_DAYS = 30
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-RETRIED_STATES = (JobState.READY, JobState.FAILED)
+RETRIED_STATES = (*WAITING_STATES, JobState.FAILED)
 """The jobs of a group that are retried: those that wait for another attempt, and that failed."""
-CANCELLED_STATES = (JobState.READY, JobState.RUNNING)
+CANCELLED_STATES = (*WAITING_STATES, JobState.RUNNING)
 ACTION_OF_STATE = {
     ErrorState.MUTED: ActionKind.MUTE_ERRORS,
     ErrorState.RESOLVED: ActionKind.RESOLVE_ERRORS,

@@ -13,6 +13,7 @@ from jobqueue.durations import duration, from_now
 from jobqueue.errors import DatabaseError
 from jobqueue.perform.foreign_jobs import UNKNOWN_JOB
 from jobqueue.records import (
+    WAITING_STATES,
     Ailment,
     Count,
     JobFilter,
@@ -24,9 +25,17 @@ from jobqueue.records import (
 from jobqueue.spelling import did_you_mean
 from jobqueue.views.database import examined
 from jobqueue.views.errors import DAY
+from jobqueue.views.gate_reasons import gate_reasons
 from jobqueue.views.outlooks import all_outlooks
 from jobqueue.views.pauses import all_pauses
-from jobqueue.views.reasons import PAGES, Circumstances, Reason, reasons_in, takes
+from jobqueue.views.reasons import (
+    PAGES,
+    Circumstances,
+    Reason,
+    holding_first,
+    reasons_in,
+    takes,
+)
 from jobqueue.views.stats import usual_times
 from jobqueue.views.workers import WorkerView, all_workers
 
@@ -101,9 +110,14 @@ def lateness_of_queue(found: Circumstances) -> Lateness:
 def why_job_is_late(adapter: Adapter, job: JobRecord) -> Lateness:
     """Return why a job is late, if it waits."""
     now = adapter.now()
-    if job.state is not JobState.READY:
+    if job.state not in WAITING_STATES:
         return Lateness(job.queue, job.id, _not_waiting(job, now), ())
-    reasons = reasons_in(circumstances_of(adapter, job.queue, job))
+    reasons = holding_first(
+        [
+            *gate_reasons(adapter, job, now),
+            *reasons_in(circumstances_of(adapter, job.queue, job)),
+        ]
+    )
     is_waiting = job.run_at <= now
     return Lateness(job.queue, job.id, _state_of_job(job, now), reasons, is_waiting=is_waiting)
 

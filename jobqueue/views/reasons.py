@@ -33,6 +33,8 @@ class ReasonKind(StrEnum):
     """A kind of reason, in the order in which they are looked at."""
 
     PAUSED = "paused"
+    LIMIT = "limit"
+    ORDER = "order"
     NO_WORKER = "no_worker"
     SLOTS_BUSY = "slots_busy"
     MORE_URGENT = "more_urgent"
@@ -133,7 +135,11 @@ def reasons_in(found: Circumstances) -> tuple[Reason, ...]:
         _class,
         _database,
     )
-    reasons = [look(found) for look in looks]
+    return holding_first([look(found) for look in looks])
+
+
+def holding_first(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
+    """Return reasons in their order, those that hold first."""
     return tuple(sorted(reasons, key=lambda reason: not reason.holds))
 
 

@@ -10,7 +10,15 @@ from jobqueue.adapters.base import Adapter
 from jobqueue.bulk import bulk_action, new_runner_id, run_action
 from jobqueue.canary import canary_action
 from jobqueue.errors import RowLocked
-from jobqueue.records import ActionKind, ActionRecord, ActionState, JobFilter, JobState, NewAction
+from jobqueue.records import (
+    WAITING_STATES,
+    ActionKind,
+    ActionRecord,
+    ActionState,
+    JobFilter,
+    JobState,
+    NewAction,
+)
 from jobqueue.redaction import clean_error
 from jobqueue.views.query_text import query_text
 from jobqueue.web.models import BulkBody, GroupBody, GroupRetryBody, JobFilterBody
@@ -28,8 +36,8 @@ DONE = {
 """The words for the log."""
 _NOT_RUNNING = tuple(state for state in JobState if state is not JobState.RUNNING)
 POSSIBLE_STATES = {
-    ActionKind.RETRY: (JobState.READY, JobState.FAILED, JobState.CANCELLED),
-    ActionKind.CANCEL: (JobState.READY, JobState.RUNNING),
+    ActionKind.RETRY: (*WAITING_STATES, JobState.FAILED, JobState.CANCELLED),
+    ActionKind.CANCEL: (*WAITING_STATES, JobState.RUNNING),
     ActionKind.DELETE: _NOT_RUNNING,
 }
 """The states of jobs that can be changed so."""

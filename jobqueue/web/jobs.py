@@ -19,6 +19,7 @@ from jobqueue.exact_json import as_texts
 from jobqueue.job import Job, registry
 from jobqueue.log.phrases import title_of
 from jobqueue.records import (
+    WAITING_STATES,
     ActionKind,
     EnqueuedOnce,
     JobFilter,
@@ -219,7 +220,7 @@ def _refuse_masks(redacted: Collection[str], given: Mapping[str, Any]) -> None:
 def delete(call: ApiCall) -> Answer:
     """Remove a job that has not started."""
     record = found(call)
-    where = JobFilter(ids=(record.id,), states=(JobState.READY,))
+    where = JobFilter(ids=(record.id,), states=WAITING_STATES)
     if not delete_some(call.adapter, where, delete_reason(call), call.queue.ends):
         raise started(record, "deleted")
     call.act(ActionKind.DELETE, {"ids": [record.id]})

@@ -172,6 +172,7 @@ class Worker:
                 a while is waited for.
         """
         schedules = schedules_in(self._registry, self._adapter) if self._ticks else []
+        self._adapter.declare_limits(self._registry.declared_limits())
         with ExitStack() as started:
             self._start_services(started, schedules)
             log.worker_ready(self._logger, self.id, self._settings.queues)

@@ -9,6 +9,7 @@ from jobqueue.adapters.memory.control import MemoryControl
 from jobqueue.adapters.memory.errors import MemoryErrors
 from jobqueue.adapters.memory.keys import MemoryKeys
 from jobqueue.adapters.memory.leases import MemoryLeases
+from jobqueue.adapters.memory.limits import MemoryLimits
 from jobqueue.adapters.memory.path import MemoryPath
 from jobqueue.adapters.memory.reads import MemoryReads
 from jobqueue.adapters.memory.retention import MemoryRetention
@@ -58,6 +59,7 @@ class MemoryAdapter(ComposedAdapter):
                 samples=MemorySamples(store),
                 tokens=MemoryTokens(store),
                 keys=MemoryKeys(store, self.path),
+                limits=MemoryLimits(store),
                 schema=MemorySchema(),
             )
         )

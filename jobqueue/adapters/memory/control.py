@@ -13,6 +13,7 @@ from jobqueue.records import (
     RETRIABLE_STATES,
     UNFINISHED_STATES,
     UNTIL_RESUMED,
+    WAITING_STATES,
     JobFilter,
     JobState,
     Pause,
@@ -34,16 +35,36 @@ class MemoryControl(MemoryRole, ControlRole):
         def retried(record: StoredJob, now: datetime) -> StoredJob:
             return replace(
                 record,
-                state=JobState.READY,
+                state=record.waiting_state,
                 run_at=now + delay if delay else min(record.run_at, now),
                 max_attempts=max(record.max_attempts, record.attempts + 1),
                 failed_at=None,
                 finished_at=None,
                 cancel_requested_at=None,
                 updated_at=now,
+                expires_at=None if _is_over(record.expires_at, now) else record.expires_at,
             )
 
-        return self._store.change(where, RETRIABLE_STATES, retried)
+        with self._store.lock:
+            newest = self._newest_of_keys(where)
+            return self._store.change(replace(where, ids=newest), RETRIABLE_STATES, retried)
+
+    def _newest_of_keys(self, where: JobFilter) -> tuple[int, ...]:
+        """The jobs that a retry makes due: of those that have ended with a key only the newest, and
+        none whose key another job has by now.
+        """
+        records = [row.record for row in self._store.rows.values()]
+        taken = {key for each in records if each.finished_at is None for key in _keys_of(each)}
+        found: list[int] = []
+        for row in sorted(self._store.matching(where), key=lambda row: -row.record.id):
+            record = row.record
+            if record.finished_at is not None:
+                if not taken.isdisjoint(_keys_of(record)):
+                    continue
+                if record.state in RETRIABLE_STATES:
+                    taken |= _keys_of(record)
+            found.append(record.id)
+        return tuple(found)
 
     def cancel(self, where: JobFilter, reason: str) -> int:
         return len(self.cancel_each(where, reason))
@@ -60,7 +81,7 @@ class MemoryControl(MemoryRole, ControlRole):
                 updated_at=now,
             )
 
-        return self._store.change(where, (JobState.READY,), cancelled)
+        return self._store.change(where, WAITING_STATES, cancelled)
 
     def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
 
@@ -92,13 +113,13 @@ class MemoryControl(MemoryRole, ControlRole):
         def updated(record: StoredJob, now: datetime) -> StoredJob:
             return replace(record, args=json.loads(args), updated_at=now)
 
-        states = (JobState.READY, JobState.FAILED, JobState.CANCELLED)
+        states = RETRIABLE_STATES
         return bool(self._store.change(JobFilter(ids=(job_id,)), states, updated, args))
 
     def change_args(
         self, job_id: int, change: Callable[[StoredJob], str], *, retry: bool = False
     ) -> bool:
-        allowed = RETRIABLE_STATES if retry else (JobState.READY,)
+        allowed = RETRIABLE_STATES if retry else WAITING_STATES
         with self._store.lock:
             job = self._store.get(job_id)
             if job is None or job.state not in allowed:
@@ -170,3 +191,12 @@ class MemoryControl(MemoryRole, ControlRole):
     def pauses(self) -> list[PausedQueue]:
         with self._store.lock:
             return sorted(self._store.paused.values(), key=lambda paused: paused.name)
+
+
+def _is_over(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment <= now
+
+
+def _keys_of(record: StoredJob) -> set[tuple[str, str]]:
+    keys = (("unique", record.unique_key), ("waiting", record.waiting_key))
+    return {(kind, key) for kind, key in keys if key is not None}

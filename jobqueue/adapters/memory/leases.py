@@ -10,9 +10,9 @@ from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
 from jobqueue.adapters.roles.leases import ASKED, LEASE_ENDED, PROCESS_DIED, LeasesRole
 from jobqueue.adapters.settlement import GIVEN_BACK, Freed
 from jobqueue.records import (
+    WAITING_STATES,
     ChargedJob,
     CrashedJob,
-    JobState,
     NewWorker,
     Rescue,
     WorkerEnd,
@@ -139,7 +139,7 @@ class MemoryLeases(MemoryRole, LeasesRole):
         """
         records = [self._store.rows[job_id].record for job_id in sorted(job_ids)]
         states = {record.id: record.state for record in records}
-        ended = [record for record in records if record.state is not JobState.READY]
+        ended = [record for record in records if record.state not in WAITING_STATES]
         rescue = Rescue.of(worker_id, states, kept_by(self._store.adapter, ended))
         charged = [ChargedJob(r.id, r.handler, errors[r.id]) for r in records if r.id in errors]
         return replace(rescue, charged=tuple(charged))

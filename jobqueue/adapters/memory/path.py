@@ -10,13 +10,25 @@ from datetime import UTC
 from typing import Any
 
 from jobqueue.adapters.base import Adapter
+from jobqueue.adapters.gate_room import half_of, rest_of
+from jobqueue.adapters.memory.controlled_jobs import MemoryControlledJobs
+from jobqueue.adapters.memory.gated_claims import MemoryGatedClaims
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore, Position, Row
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.sessions import JoinedTransactions
 from jobqueue.adapters.settlement import (
     settlement_of,
 )
-from jobqueue.records import Claim, ClaimedJob, JobRecord, JobState, NewJob, Outcome, Turn
+from jobqueue.records import (
+    WAITING_STATES,
+    Claim,
+    ClaimedJob,
+    JobRecord,
+    JobState,
+    NewJob,
+    Outcome,
+    Turn,
+)
 from jobqueue.stored import StoredJob, kept_by
 
 
@@ -29,15 +41,25 @@ class MemoryPath(MemoryRole, PathRole):
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)
         self._joined = JoinedTransactions()
+        self._gated = MemoryGatedClaims(store, self._claim_row)
+        self._has_odd_place = False
+        self._controlled = MemoryControlledJobs(store, self._new_row)
 
     def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
+        jobs = list(jobs)
         with self._store.lock:
-            rows = [self._new_row(job) for job in jobs]
-        if session is None:
-            self._put_all(rows)
-        else:
-            self._joined.at_commit(session, lambda: self._put_all(rows))
-        return kept_by(self._store.adapter, [row.record for row in rows])
+            found = self._controlled.rows_of(jobs)
+            new = [(job, row) for job, (row, is_new) in zip(jobs, found, strict=True) if is_new]
+            if session is None:
+                self._put_all([row for _, row in new])
+        if session is not None:
+            self._joined.at_commit(session, lambda: self._put_at_commit(new))
+        return kept_by(self._store.adapter, [row.record for row, _ in found])
+
+    def _put_at_commit(self, new: Sequence[tuple[NewJob, Row]]) -> None:
+        """Store jobs, but those that another transaction has stored meanwhile."""
+        with self._store.lock:
+            self._put_all([row for job, row in new if self._controlled.row_there(job) is None])
 
     def _new_row(self, job: NewJob) -> Row:
         now = self._store.now()
@@ -53,18 +75,27 @@ class MemoryPath(MemoryRole, PathRole):
             self.on_stored([row.record for row in rows])
 
     def claim(self, claim: Claim) -> list[ClaimedJob]:
+        """Claim jobs; half of them from gates, as far as there are such jobs."""
         with self._store.lock:
-            self._sort_in_what_is_due()
-            candidates = self._take_candidates(claim)
-            taken, size = [], 0
-            for position, row in enumerate(candidates):
-                size += _size_of(row)
-                is_prefetched = row.record.max_attempts > 1 and size <= claim.most_bytes
-                if is_prefetched or position < claim.free_slots:
-                    taken.append(self._claim_row(row, claim))
-                else:
-                    self._put_back(row)
-            return taken
+            if not self._store.gated:
+                return self._claim_ready(claim)
+            self._has_odd_place = not self._has_odd_place
+            half = half_of(claim, has_odd_place=self._has_odd_place)
+            taken = [] if half is None else self._claim_ready(half)
+            taken += self._gated.claim(rest_of(claim, taken), _size_of)
+            return [*taken, *self._claim_ready(rest_of(claim, taken))]
+
+    def _claim_ready(self, claim: Claim) -> list[ClaimedJob]:
+        self._sort_in_what_is_due()
+        taken, size = [], 0
+        for position, row in enumerate(self._take_candidates(claim)):
+            size += _size_of(row)
+            is_prefetched = row.record.max_attempts > 1 and size <= claim.most_bytes
+            if is_prefetched or position < claim.free_slots:
+                taken.append(self._claim_row(row, claim))
+            else:
+                self._put_back(row)
+        return taken
 
     def _sort_in_what_is_due(self) -> None:
         now = self._store.now()
@@ -130,13 +161,15 @@ class MemoryPath(MemoryRole, PathRole):
             created_at=record.created_at,
             locked_at=now,
             meta=_meta_text(record),
+            line=record.line,
+            terms=record.terms,
         )
 
     def claim_job(self, job_id: int, claim: Claim) -> ClaimedJob | None:
         """Claim one job, whenever it is due; None when it is not ready."""
         with self._store.lock:
             row = self._store.rows.get(job_id)
-            if row is None or row.record.state is not JobState.READY:
+            if row is None or row.record.state not in WAITING_STATES:
                 return None
             return self._claim_row(row, claim)
 
@@ -154,7 +187,8 @@ class MemoryPath(MemoryRole, PathRole):
             meanwhile()
         # By way of the adapter, so that a subclass may override `settle` and `claim`.
         with self._store.lock:
-            return Adapter.turn(self._store.adapter, outcomes, claim)
+            turn = Adapter.turn(self._store.adapter, outcomes, claim)
+            return replace(turn, look_again_in=self._gated.free_in)
 
 
 def _size_of(row: Row) -> int:

@@ -25,6 +25,7 @@ from jobqueue.records import (
     JobRecord,
     JobState,
     JsonValue,
+    LimitRecord,
     PausedQueue,
     Wakeup,
     WorkerEnd,
@@ -61,6 +62,9 @@ class MemoryStore:
         self.next_id = 1
         self.rows: dict[int, Row] = {}
         self.running: dict[int, None] = {}
+        self.gated: dict[int, None] = {}
+        self.starts: dict[str, list[datetime]] = {}
+        self.limits: dict[str, LimitRecord] = {}
         self.due: dict[str, list[Position]] = {}
         self.later: list[tuple[datetime, int]] = []
         self.workers: dict[str, WorkerRecord] = {}
@@ -84,6 +88,11 @@ class MemoryStore:
         if record.state is JobState.READY:
             heapq.heappush(self.later, (record.run_at, record.id))
             self._announce(record)
+        if record.state is JobState.GATED:
+            self.gated[record.id] = None
+            self._announce(record)
+        else:
+            self.gated.pop(record.id, None)
         if record.state is JobState.RUNNING:
             self.running[record.id] = None
         else:
@@ -92,7 +101,8 @@ class MemoryStore:
     def _announce(self, record: JobRecord) -> None:
         if self.listeners and record.run_at <= self.now():
             position = (record.priority, record.run_at, record.id)
-            self.wake(Wakeup(frozenset((record.queue,)), position, 1))
+            is_gated = record.state is JobState.GATED
+            self.wake(Wakeup(frozenset((record.queue,)), position, 1, gated=is_gated))
 
     def wake(self, wakeup: Wakeup) -> None:
         """Pass a wake-up to every listener."""
@@ -108,6 +118,7 @@ class MemoryStore:
         """Remove a row."""
         del self.rows[job_id]
         self.running.pop(job_id, None)
+        self.gated.pop(job_id, None)
         self.attempts.pop(job_id, None)
 
     def matching(self, where: JobFilter) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from jobqueue.adapters.memory.listener import MemoryListener
 from jobqueue.adapters.memory.store import MemoryRole
 from jobqueue.adapters.roles.wakeups import WakeupsRole
-from jobqueue.records import JobFilter, JobState
+from jobqueue.records import WAITING_STATES, JobFilter, JobState
 
 
 class MemoryWakeups(MemoryRole, WakeupsRole):
@@ -20,6 +20,11 @@ class MemoryWakeups(MemoryRole, WakeupsRole):
         return listener
 
     def due_in(self) -> timedelta | None:
-        ready = self._store.matching(JobFilter(states=(JobState.READY,)))
-        first = min((row.record.run_at for row in ready), default=None)
-        return None if first is None else first - self._store.now()
+        now = self._store.now()
+        waiting = self._store.matching(JobFilter(states=WAITING_STATES))
+        times = [
+            row.record.run_at
+            for row in waiting
+            if row.record.state is JobState.READY or row.record.run_at > now
+        ]
+        return min(times) - now if times else None

@@ -15,7 +15,9 @@ from sqlalchemy import Connection
 from jobqueue.adapters.postgres import copy_format
 from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
 from jobqueue.adapters.postgres.claim_statements import MOST_LANES, ClaimStatements
+from jobqueue.adapters.postgres.controlled_statements import controlled_statements
 from jobqueue.adapters.postgres.database import PostgresDatabase, Statement
+from jobqueue.adapters.postgres.gated_claims import PostgresGatedClaims
 from jobqueue.adapters.postgres.limits import LONGEST_WAIT_MS, LONGEST_WAIT_OF_JOB_MS
 from jobqueue.adapters.postgres.low_water import (
     LONG_AGO,
@@ -36,6 +38,7 @@ from jobqueue.adapters.settlement import (
     Settlements,
     ids_by_token,
 )
+from jobqueue.adapters.sql.controlled_jobs import has_flow_control, insert_controlled
 from jobqueue.adapters.sql.database import FOR_EVER
 from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
 from jobqueue.adapters.sql.execute import Execute, executing_on
@@ -58,9 +61,10 @@ class PostgresPath(SqlPath):
     announcer: PostgresAnnouncer
 
     def __init__(self, parts: SqlParts) -> None:
-        super().__init__(parts)
+        super().__init__(parts, PostgresGatedClaims(parts))
         now = "%(now)s::timestamptz" if self.time.clock else "statement_timestamp()"
         self._statements_in = functools.cache(lambda schema: PathStatements.of(schema, now))
+        self._controlled_in = functools.cache(lambda schema: controlled_statements(schema, now))
         self.low_water_marks = LowWaterMarks()
 
     @property
@@ -75,6 +79,9 @@ class PostgresPath(SqlPath):
     # --- enqueueing ------------------------------------------------------------------------------
 
     def _insert_and_commit(self, jobs: Sequence[NewJob]) -> tuple[Sequence[StoredJob], bool]:
+        if has_flow_control(jobs):
+            stored = self.database.write(lambda c: self.insert(executing_on(c), jobs))
+            return stored, False
         if len(jobs) == 1 and _is_due_at_once(jobs[0]):
             said = self.announcer.what_to_say(Wakeup(queues=frozenset([jobs[0].queue])))
             if said is not None:
@@ -108,6 +115,9 @@ class PostgresPath(SqlPath):
         return _records(jobs, self.database.write_alone(*statement))
 
     def insert(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        if has_flow_control(jobs):
+            controlled = self._controlled_in(self.database.schema_for(execute))
+            return insert_controlled(execute, controlled, jobs, self._clock_value())
         if len(jobs) >= FEWEST_TO_COPY and isinstance(execute.driver, psycopg.Connection):
             return self._copy(execute, jobs)
         statement = self._enqueue_statement(self._statements_for(execute), jobs)
@@ -144,7 +154,7 @@ class PostgresPath(SqlPath):
 
     # --- claiming and settling -------------------------------------------------------------------
 
-    def claim(self, claim: Claim) -> list[ClaimedJob]:
+    def _claim_ready(self, claim: Claim) -> list[ClaimedJob]:
         """Claim from the first job on, whatever has been claimed before."""
         low_water = LowWater(claim.queues)
         self._look(low_water, claim)

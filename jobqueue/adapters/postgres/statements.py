@@ -85,14 +85,14 @@ SELECT id, claim_token FROM removed
 # reason, which is in `last_error`.
 CHANGE = """
 UPDATE {schema}.background_jobs AS job
-SET state = CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NULL
+SET state = CASE WHEN mine.state IN ('ready', 'gated') AND job.cancel_requested_at IS NOT NULL
                  THEN 'cancelled' ELSE mine.state END,
     attempts = greatest(job.attempts, -2147483647) - mine.refund,
     run_at = coalesce({now} + mine.delay * interval '1 second', job.run_at),
-    last_error = CASE WHEN mine.keeps_error OR mine.state = 'ready'
+    last_error = CASE WHEN mine.keeps_error OR mine.state IN ('ready', 'gated')
                            AND job.cancel_requested_at IS NOT NULL
                       THEN job.last_error ELSE mine.error END,
-    error_key = CASE WHEN mine.keeps_error OR mine.state = 'ready'
+    error_key = CASE WHEN mine.keeps_error OR mine.state IN ('ready', 'gated')
                           AND job.cancel_requested_at IS NOT NULL
                      THEN job.error_key ELSE mine.error_key END,
     started_at = coalesce({now} - mine.run_seconds * interval '1 second', job.started_at),
@@ -102,7 +102,8 @@ SET state = CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NU
     progress = coalesce(mine.progress::json, job.progress),
     result = mine.result::json,
     failed_at = CASE WHEN mine.state = 'failed' THEN {now} END,
-    finished_at = CASE WHEN mine.state <> 'ready' OR job.cancel_requested_at IS NOT NULL
+    finished_at = CASE WHEN mine.state NOT IN ('ready', 'gated')
+                            OR job.cancel_requested_at IS NOT NULL
                        THEN {now} END,
     locked_at = NULL, locked_by = NULL, claim_token = NULL, updated_at = {now}
 FROM unnest(%(ids)s::bigint[], %(tokens)s::bigint[], %(states)s::text[], %(refunds)s::int[],
@@ -115,7 +116,7 @@ WHERE {limited} AND job.id = ANY ({rows})
       AND job.id = mine.id AND job.claim_token = mine.token
 RETURNING mine.id, mine.token,
           CASE WHEN job.state = 'cancelled' AND job.cancel_requested_at IS NOT NULL
-                    AND (mine.state = 'ready' OR mine.keeps_error)
+                    AND (mine.state IN ('ready', 'gated') OR mine.keeps_error)
                THEN coalesce(job.last_error, '') END AS reason
 """
 

@@ -13,6 +13,7 @@ from jobqueue.adapters.sql.control import SqlControl
 from jobqueue.adapters.sql.errors import SqlErrors
 from jobqueue.adapters.sql.keys import SqlKeys
 from jobqueue.adapters.sql.leases import SqlLeases
+from jobqueue.adapters.sql.limits import SqlLimits
 from jobqueue.adapters.sql.path import SqlPath
 from jobqueue.adapters.sql.reads import SqlReads
 from jobqueue.adapters.sql.retention import SqlRetention
@@ -71,6 +72,7 @@ class SqlAdapter(ComposedAdapter):
                 samples=SqlSamples(parts),
                 tokens=SqlTokens(parts),
                 keys=SqlKeys(parts, path),
+                limits=SqlLimits(parts),
                 schema=schema,
             )
         )

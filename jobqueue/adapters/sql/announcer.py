@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jobqueue.records import JobRecord, Wakeup
+from jobqueue.records import JobRecord, JobState, Wakeup
 
 MOST_JOBS_LOOKED_AT = 1000
 
@@ -27,11 +27,16 @@ def wakeup_for(records: Sequence[JobRecord]) -> Wakeup | None:
     """The wake-up for jobs just enqueued that are due now; None when none is."""
     if len(records) > MOST_JOBS_LOOKED_AT:
         return Wakeup(jobs=len(records))
-    due = [record for record in records if record.run_at <= record.created_at]
+    due = [
+        record
+        for record in records
+        if record.run_at <= record.created_at and not record.is_duplicate
+    ]
     if not due:
         return None
     return Wakeup(
         queues=frozenset(record.queue for record in due),
         lowest=min((record.priority, record.run_at, record.id) for record in due),
         jobs=len(due),
+        gated=any(record.state is JobState.GATED for record in due),
     )

@@ -13,9 +13,13 @@ from sqlalchemy import (
     Connection,
     Row,
     Update,
+    and_,
     bindparam,
     case,
     delete,
+    exists,
+    func,
+    or_,
     select,
     update,
 )
@@ -26,7 +30,7 @@ from jobqueue.adapters.sql.attempts import forget_attempts, forget_attempts_at
 from jobqueue.adapters.sql.database import FOR_EVER
 from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.readings import decoded, name_or_none
-from jobqueue.adapters.sql.role import CANCEL_REQUESTED, SqlRole, held_by, rows_where
+from jobqueue.adapters.sql.role import CANCEL_REQUESTED, SqlRole, held_by, rows_where, waiting_state
 from jobqueue.adapters.sql.states import is_in
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue, to_name, to_utc
 from jobqueue.errors import RowLocked
@@ -34,6 +38,7 @@ from jobqueue.records import (
     RETRIABLE_STATES,
     UNFINISHED_STATES,
     UNTIL_RESUMED,
+    WAITING_STATES,
     JobFilter,
     JobState,
     Pause,
@@ -79,7 +84,7 @@ class SqlControl(SqlRole, ControlRole):
         now = self.time.now()
         return (
             update(JOBS)
-            .where(*queries.conditions(where, now), is_in(JOBS.c.state, JobState.READY))
+            .where(*queries.conditions(where, now), is_in(JOBS.c.state, *WAITING_STATES))
             .values(
                 state=JobState.CANCELLED.value,
                 last_error=reason,
@@ -109,7 +114,7 @@ class SqlControl(SqlRole, ControlRole):
     def change_args(
         self, job_id: int, change: Callable[[StoredJob], str], *, retry: bool = False
     ) -> bool:
-        where = JobFilter((job_id,), RETRIABLE_STATES if retry else (JobState.READY,))
+        where = JobFilter((job_id,), RETRIABLE_STATES if retry else WAITING_STATES)
 
         def work(connection: Connection) -> bool:
             now = self.time.now()
@@ -245,9 +250,13 @@ def retrying(
     """The statement that makes waiting, failed and cancelled jobs due now, or at a later time."""
     return (
         update(JOBS)
-        .where(*queries.conditions(where, now), is_in(JOBS.c.state, *RETRIABLE_STATES))
+        .where(
+            *queries.conditions(where, now),
+            is_in(JOBS.c.state, *RETRIABLE_STATES),
+            _is_not_on_its_way(where, now),
+        )
         .values(
-            state=JobState.READY.value,
+            state=waiting_state(),
             run_at=case((JOBS.c.run_at < now, JOBS.c.run_at), else_=now) if due is None else due,
             max_attempts=case(
                 (JOBS.c.attempts >= MOST_ATTEMPTS, MOST_ATTEMPTS),
@@ -258,13 +267,34 @@ def retrying(
             finished_at=None,
             cancel_requested_at=None,
             updated_at=now,
+            expires_at=case((JOBS.c.expires_at > now, JOBS.c.expires_at)),
         )
     )
 
 
+def _is_not_on_its_way(where: JobFilter, now: ColumnElement[Any]) -> ColumnElement[bool]:
+    """The condition that no other job has the key of one that has ended.
+
+    Of several that have ended with the same key, the newest is retried.
+    """
+    conditions: list[ColumnElement[bool]] = [JOBS.c.finished_at.is_not(None)]
+    other = JOBS.alias("other")
+    for name in ("unique_key", "waiting_key"):
+        key, key_of_other = JOBS.c[name], other.c[name]
+        is_taken = exists().where(key_of_other == key, other.c.finished_at.is_(None))
+        newest = (
+            select(func.max(other.c.id))
+            .where(*queries.conditions(where, now, other.c), other.c.finished_at.is_not(None))
+            .where(is_in(other.c.state, *RETRIABLE_STATES), key_of_other.is_not(None))
+            .group_by(key_of_other)
+        )
+        conditions.append(or_(key.is_(None), and_(~is_taken, JOBS.c.id.in_(newest))))
+    return or_(JOBS.c.finished_at.is_(None), and_(*conditions))
+
+
 def requesting_cancel(where: JobFilter, reason: str, now: ColumnElement[Any]) -> Update:
     """The statement that ends waiting jobs and asks running ones to end, of unfinished jobs."""
-    is_ready = is_in(JOBS.c.state, JobState.READY)
+    is_ready = is_in(JOBS.c.state, *WAITING_STATES)
     return (
         update(JOBS)
         .where(*queries.conditions(where, now))

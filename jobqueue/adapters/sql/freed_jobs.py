@@ -21,7 +21,13 @@ from sqlalchemy import (
 from jobqueue.adapters.settlement import Freed
 from jobqueue.adapters.sql.attempts import EndedAttempt
 from jobqueue.adapters.sql.readings import name_or_none, whole
-from jobqueue.adapters.sql.role import CANCEL_REQUESTED, UNLOCKED, held_by, rows_where
+from jobqueue.adapters.sql.role import (
+    CANCEL_REQUESTED,
+    UNLOCKED,
+    held_by,
+    rows_where,
+    waiting_state,
+)
 from jobqueue.adapters.sql.tables import JOBS, to_name, to_utc
 from jobqueue.adapters.sql.time import DatabaseTime
 from jobqueue.records import AttemptOutcome, ChargedJob, JobState
@@ -51,7 +57,7 @@ def freeing(
             state=case(
                 (CANCEL_REQUESTED, JobState.CANCELLED.value),
                 (fails, JobState.FAILED.value),
-                else_=JobState.READY.value,
+                else_=waiting_state(),
             ),
             attempts=_less(JOBS.c.attempts, freed.refund),
             crashes=_more(JOBS.c.crashes, freed.crashes),

@@ -43,6 +43,7 @@ from jobqueue.adapters.sql.roster import KNOWN_AT_THE_END, correct_end, forget_e
 from jobqueue.adapters.sql.tables import DAWN, DUSK, JOBS, WORKERS, to_name
 from jobqueue.errors import DatabaseRefused
 from jobqueue.records import (
+    WAITING_STATES,
     CrashedJob,
     JobFilter,
     JobState,
@@ -271,7 +272,7 @@ class SqlLeases(SqlRole, LeasesRole):
         """The rescue of jobs that were just freed, from the rows of `freeing`."""
         rows = list(rows)
         states = {row.id: JobState(row.state) for row in rows}
-        ended = tuple(job_id for job_id, state in states.items() if state is not JobState.READY)
+        ended = tuple(job_id for job_id, state in states.items() if state not in WAITING_STATES)
         records: list[StoredJob] = []
         if ended:
             query = queries.jobs_query(JobFilter(ids=ended), self.time.now(), len(ended))

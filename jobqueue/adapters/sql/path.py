@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, case, select, update
 from sqlalchemy.exc import DBAPIError
 
+from jobqueue.adapters.gate_room import rest_of
 from jobqueue.adapters.roles.path import PathRole
 from jobqueue.adapters.settlement import (
     NOTHING_APPLIED,
@@ -30,13 +31,15 @@ from jobqueue.adapters.settlement import (
 from jobqueue.adapters.sql.announcer import wakeup_for
 from jobqueue.adapters.sql.enqueued import Enqueued
 from jobqueue.adapters.sql.execute import Execute
+from jobqueue.adapters.sql.gated_claims import GatedClaims, GatedMemory
 from jobqueue.adapters.sql.queries import conditions, job_record, record_columns
 from jobqueue.adapters.sql.readings import LARGEST
-from jobqueue.adapters.sql.role import SqlRole
+from jobqueue.adapters.sql.role import SqlParts, SqlRole
 from jobqueue.adapters.sql.states import is_in
 from jobqueue.adapters.sql.tables import JOBS, BackgroundQueue
-from jobqueue.errors import DatabaseRefused, RowLocked
+from jobqueue.errors import DatabaseError, DatabaseRefused, RowLocked
 from jobqueue.records import (
+    NO_DELAY,
     Claim,
     ClaimedJob,
     JobFilter,
@@ -90,7 +93,16 @@ class Meanwhile:
 
 
 class SqlPath(SqlRole, PathRole):
-    """The path of jobs in a SQL database: they are enqueued, claimed and settled."""
+    """The path of jobs in a SQL database: they are enqueued, claimed and settled.
+
+    Args:
+        parts: what the roles share.
+        gated: the claims at gates.
+    """
+
+    def __init__(self, parts: SqlParts, gated: GatedClaims) -> None:
+        super().__init__(parts)
+        self.gated = gated
 
     # --- what each database says in its own way --------------------------------------------------
 
@@ -146,6 +158,12 @@ class SqlPath(SqlRole, PathRole):
     # --- claiming and settling -------------------------------------------------------------------
 
     def claim(self, claim: Claim) -> list[ClaimedJob]:
+        claimed = self._claim_ready(claim)
+        gated = self.gated.claim(rest_of(claim, claimed), GatedMemory()).claimed
+        return [*claimed, *gated]
+
+    def _claim_ready(self, claim: Claim) -> list[ClaimedJob]:
+        """Claim jobs that wait at no gate."""
         return self._settle_and_claim(NOTHING_TO_SETTLE, claim, (), Meanwhile(None)).claimed
 
     def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -163,17 +181,49 @@ class SqlPath(SqlRole, PathRole):
     ) -> Turn:
         settlements, once = settlements_of(outcomes), Meanwhile(meanwhile)
         given_back = _given_back(outcomes)
+        ready = claim if claim is None else self.gated.memory_of(claim).part_for_others(claim)
         try:
-            done = self._settle_and_claim(settlements, claim, given_back, once)
+            done = self._settle_and_claim(settlements, ready, given_back, once)
         except (DatabaseRefused, RowLocked) as error:
             if outcomes:
                 done = Done(self._settle_apart(settlements), [])
-            elif claim is not None and isinstance(error, DatabaseRefused):
-                done = self._claim_apart(claim, error)
+            elif ready is not None and isinstance(error, DatabaseRefused):
+                done = self._claim_apart(ready, error)
             else:
                 raise
         once()
+        if claim is not None:
+            done = self._claim_at_gates(done, outcomes, claim)
+        else:
+            self._announce_room_at_gates(outcomes)
         return self._turn_of(outcomes, done, given_back)
+
+    def _announce_room_at_gates(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell others of the room that ended jobs leave, since this worker claims nothing now."""
+        queues = frozenset(o.job.queue for o in outcomes if o.job.line is not None)
+        self.announcer.announce(Wakeup(queues=queues, gated=True) if queues else None)
+
+    def _claim_at_gates(self, done: Done, outcomes: Sequence[Outcome], claim: Claim) -> Done:
+        """Claim at gates, too, if something may wait there; in a transaction of its own."""
+        memory, is_idle = self.gated.memory_of(claim), not outcomes and not done.claimed
+        memory.note_settled(outcomes)
+        if not memory.has_to_look(claim.heard, is_idle=is_idle):
+            return done
+        try:
+            found = self.gated.claim(rest_of(claim, done.claimed), memory)
+        except DatabaseError:
+            if is_idle:
+                raise
+            # What has been settled and claimed is committed. The next turn meets the error again.
+            return replace(done, look_again_in=NO_DELAY)
+        if found.leaves_room:
+            self.announcer.announce(Wakeup(queues=found.leaves_room, gated=True))
+        soonest = [each for each in (done.look_again_in, found.look_again_in) if each is not None]
+        return replace(
+            done,
+            claimed=[*done.claimed, *found.claimed],
+            look_again_in=min(soonest, default=None),
+        )
 
     def settle_unlocked(self, outcomes: Sequence[Outcome]) -> Turn:
         done = Done(self._settle_apart(settlements_of(outcomes)), [])

@@ -38,8 +38,10 @@ from jobqueue.adapters.sql.tables import (
     to_name,
     to_utc,
 )
+from jobqueue.adapters.sql.terms import terms_in
 from jobqueue.records import (
     LARGEST_ID,
+    NO_TERMS,
     Between,
     JobFilter,
     JobState,
@@ -62,7 +64,7 @@ DEFAULT_LEASE = timedelta(seconds=30)
 NO_PID = 0
 
 # The JSON of a row is read as text and decoded here: one bad row must not spoil a whole list.
-_JSON_COLUMNS = ("args", "progress", "result", "meta")
+JSON_COLUMNS = ("args", "progress", "result", "meta", "terms")
 _RECORD_COLUMNS = (
     "id",
     "handler",
@@ -85,17 +87,28 @@ _RECORD_COLUMNS = (
     "run_seconds",
     "performed_by",
     "error_key",
+    "line",
+    "expires_at",
+    "unique_key",
+    "waiting_key",
 )
-_OPTIONAL_NAMES = ("locked_by", "last_error", "performed_by", "error_key")
+_OPTIONAL_NAMES = (
+    *("locked_by", "last_error", "performed_by", "error_key"),
+    *("line", "unique_key", "waiting_key"),
+)
 _NAME_COLUMNS = ("handler", "queue")
 _NUMBER_COLUMNS = ("priority", "attempts", "max_attempts", "crashes")
 _TIME_COLUMNS = tuple(name for name in _RECORD_COLUMNS if name.endswith("_at"))
 
 
+RECORD_NAMES = (*_RECORD_COLUMNS, *JSON_COLUMNS)
+"""The names of the columns that `job_record` needs, in the order of `record_columns`."""
+
+
 def record_columns() -> list[Any]:
     """The columns that `job_record` needs."""
     columns: list[Any] = [JOBS.c[name] for name in _RECORD_COLUMNS]
-    return columns + [cast(JOBS.c[name], Text).label(name) for name in _JSON_COLUMNS]
+    return columns + [cast(JOBS.c[name], Text).label(name) for name in JSON_COLUMNS]
 
 
 def jobs_query(where: JobFilter, now: ColumnElement[Any], limit: int) -> Select[Any]:
@@ -260,6 +273,7 @@ def job_record(row: Row[Any]) -> StoredJob:
     values["state"] = JobState(values["state"])
     values["args"] = decoded_args(row.args)
     values |= {name: decoded(getattr(row, name)) for name in ("progress", "result", "meta")}
+    values["terms"] = NO_TERMS if row.terms is None else terms_in(row.terms) or NO_TERMS
     return StoredJob(**values)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, CursorResult, select
+from sqlalchemy import Column, Connection, CursorResult, Text, case, literal, select
 from sqlalchemy.sql.expression import ColumnElement, Executable
 
 from jobqueue.adapters.base import Adapter
@@ -22,6 +22,14 @@ from jobqueue.stored import StoredJob, kept_by
 
 UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": None, "claim_token": None}
 CANCEL_REQUESTED: ColumnElement[bool] = JOBS.c.cancel_requested_at.is_not(None)
+
+
+def waiting_state() -> ColumnElement[str]:
+    """The state that a job has when it waits again."""
+    return case(
+        (JOBS.c.line.is_not(None), JobState.GATED.value),
+        else_=literal(JobState.READY.value, Text()),
+    )
 
 
 def held_by(worker_id: str) -> ColumnElement[bool]:

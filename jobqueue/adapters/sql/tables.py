@@ -50,6 +50,8 @@ BUCKETS = (
 HISTOGRAM_COLUMNS = tuple(f"{what}_{bucket}" for what in ("ran", "waited") for bucket in BUCKETS)
 
 STATES = ", ".join(f"'{state}'" for state in JobState)
+# A release before flow control would make a job ready that waits at gates: it may not.
+STATE_RULE = f"state IN ({STATES}) AND (state <> 'ready' OR line IS NULL)"
 
 # SQLAlchemy 2.0 has no `postgresql_with` for tables. It writes what comes after USING as it is, as
 # 2.1 does, and Alembic's autogenerate copies it into the migrations of an application.
@@ -125,6 +127,20 @@ JsonText = JSON(none_as_null=True).with_variant(postgresql.JSON(none_as_null=Tru
 RowId = BigInteger().with_variant(Integer(), "sqlite")
 
 
+GATED_COLUMNS = ("queue", "line", "priority", "run_at", "id")
+UNFINISHED_IN_LINE = "line IS NOT NULL AND finished_at IS NULL"
+FAILED_IN_LINE = "line IS NOT NULL AND state = 'failed'"
+EXPIRING = "expires_at IS NOT NULL AND state = 'gated'"
+HAS_UNIQUE_KEY = "unique_key IS NOT NULL AND finished_at IS NULL"
+HAS_WAITING_KEY = "waiting_key IS NOT NULL AND finished_at IS NULL"
+
+
+def _partial(name: str, where: str, *columns: str, unique: bool = False) -> Index:
+    """An index of the rows for which a condition holds."""
+    condition = text(where)
+    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
+
+
 class Base(DeclarativeBase):
     """The base of jobqueue's models, with a `MetaData` of its own."""
 
@@ -167,9 +183,14 @@ class BackgroundJob(Base):
     run_seconds: Mapped[float | None] = mapped_column(Float)
     performed_by: Mapped[str | None] = mapped_column(Text)
     error_key: Mapped[str | None] = mapped_column(Text)
+    line: Mapped[str | None] = mapped_column(Text)
+    terms: Mapped[Any | None] = mapped_column(JsonText)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    unique_key: Mapped[str | None] = mapped_column(Text)
+    waiting_key: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
-        CheckConstraint(f"state IN ({STATES})", name="state"),
+        CheckConstraint(STATE_RULE, name="state"),
         Index(
             "background_jobs_ready_idx",
             "priority",
@@ -219,6 +240,14 @@ class BackgroundJob(Base):
             sqlite_where=text("error_key IS NOT NULL"),
             info={LEFT_BY: "0003"},
         ),
+        # The lines that wait at gates; paid for by jobs with flow control only, as are the others.
+        _partial("background_jobs_gated_idx", "state = 'gated'", *GATED_COLUMNS),
+        _partial("background_jobs_gated_due_idx", "state = 'gated'", "run_at"),
+        _partial("background_jobs_line_idx", UNFINISHED_IN_LINE, "line", "id"),
+        _partial("background_jobs_failed_in_line_idx", FAILED_IN_LINE, "line", "id"),
+        _partial("background_jobs_expiry_idx", EXPIRING, "expires_at"),
+        _partial("background_jobs_unique_key_idx", HAS_UNIQUE_KEY, "unique_key", unique=True),
+        _partial("background_jobs_waiting_key_idx", HAS_WAITING_KEY, "waiting_key", unique=True),
         {"sqlite_autoincrement": True, "postgresql_using": JOBS_STORAGE},
     )
 
@@ -478,6 +507,46 @@ class BackgroundAction(Base):
     )
 
 
+class BackgroundSlot(Base):
+    """A slot that a running job holds at a gate.
+
+    It counts as long as the job runs under that token, and is removed some time after that. So
+    whatever ends or frees the job frees the slot.
+    """
+
+    __tablename__ = "background_slots"
+
+    gate: Mapped[str] = mapped_column(Text, primary_key=True)
+    place: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    job_id: Mapped[int] = mapped_column(BigInteger)
+    claim_token: Mapped[int] = mapped_column(BigInteger)
+
+
+class BackgroundStart(Base):
+    """How many jobs started at a gate within a small part of its period."""
+
+    __tablename__ = "background_starts"
+
+    gate: Mapped[str] = mapped_column(Text, primary_key=True)
+    begun_at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    number: Mapped[int] = mapped_column(Integer)
+
+
+class BackgroundLimit(Base):
+    """A limit: what a class declares, and what somebody has set instead."""
+
+    __tablename__ = "background_limits"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    number: Mapped[int] = mapped_column(Integer)
+    per_seconds: Mapped[float | None] = mapped_column(Float)
+    declared_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    set_number: Mapped[int | None] = mapped_column(Integer)
+    set_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    set_by: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+
+
 class BackgroundToken(Base):
     """A bearer token for the API; its secret part is stored as a hash."""
 
@@ -506,3 +575,6 @@ SAMPLES = cast("Table", BackgroundSample.__table__)
 ENDED_WORKERS = cast("Table", BackgroundEndedWorker.__table__)
 STACKS = cast("Table", BackgroundStack.__table__)
 ACTIONS = cast("Table", BackgroundAction.__table__)
+SLOTS = cast("Table", BackgroundSlot.__table__)
+STARTS = cast("Table", BackgroundStart.__table__)
+LIMITS = cast("Table", BackgroundLimit.__table__)

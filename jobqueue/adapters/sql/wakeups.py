@@ -6,11 +6,13 @@ from abc import abstractmethod
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, literal_column, select
+from sqlalchemy import Connection, bindparam, literal_column, select
 
 from jobqueue.adapters.roles.wakeups import Listener, WakeupsRole
 from jobqueue.adapters.sql.role import SqlRole
-from jobqueue.adapters.sql.tables import UtcDateTime, to_utc
+from jobqueue.adapters.sql.states import is_in
+from jobqueue.adapters.sql.tables import JOBS, UtcDateTime, to_utc
+from jobqueue.records import JobState
 
 # One probe of the claim index for each priority, since the index has the priority before the time.
 # Of too many, one may be due. (PostgreSQL has a query of its own.)
@@ -39,7 +41,21 @@ class SqlWakeups(SqlRole, WakeupsRole):
 
     def due_in(self) -> timedelta | None:
         first, now = self.first_run_at()
-        return None if first is None else first - now
+        times = [each for each in (first, self._first_gated_after(now)) if each is not None]
+        return min(times) - now if times else None
+
+    def _first_gated_after(self, now: datetime) -> datetime | None:
+        """The time when the first of the jobs at gates is due that are not due yet.
+
+        When others may start, the end of a running job tells, or the claim that found them.
+        """
+        run_at = select(JOBS.c.run_at).where(
+            is_in(JOBS.c.state, JobState.GATED),
+            JOBS.c.run_at > bindparam("now", now, type_=UtcDateTime),
+        )
+        query = run_at.order_by(JOBS.c.run_at).limit(1)
+        found = self.database.read(lambda connection: connection.execute(query).scalar())
+        return None if found is None else to_utc(found)
 
     def first_run_at(self) -> tuple[datetime | None, datetime]:
         """The time when the first ready job is due, None without one; and the current time."""

@@ -17,11 +17,14 @@ from jobqueue.adapters.settlement import (
     Settlements,
     ids_by_token,
 )
+from jobqueue.adapters.sql.controlled_jobs import has_flow_control, insert_controlled
 from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
 from jobqueue.adapters.sql.execute import Execute, executing_on
+from jobqueue.adapters.sql.gated_claims import GatedClaims
 from jobqueue.adapters.sql.path import Done, Meanwhile, SqlPath, in_order_of_claim, seconds
 from jobqueue.adapters.sql.role import SqlParts
 from jobqueue.adapters.sql.tables import to_text, to_utc
+from jobqueue.adapters.sqlite.controlled_statements import controlled_statements
 from jobqueue.adapters.sqlite.database import readable
 from jobqueue.adapters.sqlite.statements import (
     BUT,
@@ -66,7 +69,7 @@ class SqlitePath(SqlPath):
     time: SqliteTime
 
     def __init__(self, parts: SqlParts) -> None:
-        super().__init__(parts)
+        super().__init__(parts, GatedClaims(parts))
         now, later = self.time.now_sql, self.time.later_sql
         self._enqueue_sql = ENQUEUE.format(now=now, later=later("(value ->> 6)"))
         self._change_sql = CHANGE.format(
@@ -74,6 +77,7 @@ class SqlitePath(SqlPath):
         )
         self._find_in_all_sql, self._find_in_one_sql, self._find_in_some_sql = _finding(but="")
         self._find_but = _finding(but=BUT)
+        self._controlled = controlled_statements(self.time)
         self._walked_to: int | None = None
         self._has_found = False
         self._look_again_in: timedelta | None = None
@@ -86,6 +90,8 @@ class SqlitePath(SqlPath):
         return self.database.write(lambda c: self.insert(executing_on(c), jobs)), False
 
     def insert(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
+        if has_flow_control(jobs):
+            return insert_controlled(execute, self._controlled, jobs, self.time.values())
         if len(jobs) >= FEWEST_ROW_BY_ROW:
             return self._enqueue_row_by_row(execute, jobs)
         batch = [

@@ -174,13 +174,15 @@ REMOVE_SOME = f"{REMOVE} RETURNING id, claim_token"
 # A job that becomes ready, and that somebody has cancelled, ends cancelled and keeps the reason.
 CHANGE = """
 UPDATE background_jobs
-SET state = CASE WHEN :state = 'ready' AND cancel_requested_at IS NOT NULL
+SET state = CASE WHEN :state IN ('ready', 'gated') AND cancel_requested_at IS NOT NULL
                  THEN 'cancelled' ELSE :state END,
     attempts = CAST(attempts AS INTEGER) - :refund,
     run_at = CASE WHEN :delay IS NULL THEN run_at ELSE {later} END,
-    last_error = CASE WHEN :keeps_error OR :state = 'ready' AND cancel_requested_at IS NOT NULL
+    last_error = CASE WHEN :keeps_error
+                           OR :state IN ('ready', 'gated') AND cancel_requested_at IS NOT NULL
                       THEN last_error ELSE :error END,
-    error_key = CASE WHEN :keeps_error OR :state = 'ready' AND cancel_requested_at IS NOT NULL
+    error_key = CASE WHEN :keeps_error
+                          OR :state IN ('ready', 'gated') AND cancel_requested_at IS NOT NULL
                      THEN error_key ELSE :error_key END,
     started_at = CASE WHEN :run_seconds IS NULL THEN started_at ELSE {started} END,
     run_seconds = coalesce(:run_seconds, run_seconds),

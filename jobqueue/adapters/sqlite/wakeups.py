@@ -18,7 +18,7 @@ from jobqueue.adapters.sql.wakeups import SqlWakeups
 from jobqueue.adapters.sqlite.database import SqliteDatabase
 from jobqueue.adapters.sqlite.forks import OPEN
 from jobqueue.errors import DatabaseUnavailable
-from jobqueue.records import LOOK_ANYWHERE, Wakeup
+from jobqueue.records import LOOK_ANYWHERE, JobState, Wakeup
 
 LOOK_SECONDS = 0.01
 REST_SECONDS = 1.0
@@ -27,8 +27,8 @@ OTHER_CHANGES_SECONDS = 0.25
 
 LAST_ID = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'background_jobs'"
 NEW_JOBS = """
-SELECT queue, priority, run_at, id FROM background_jobs
-WHERE id > ? AND id <= ? AND state = 'ready' AND run_at <= updated_at LIMIT ?
+SELECT queue, priority, run_at, id, state FROM background_jobs
+WHERE id > ? AND id <= ? AND state IN ('ready', 'gated') AND run_at <= updated_at LIMIT ?
 """
 
 
@@ -141,9 +141,10 @@ class SqliteListener:
             return None
         if not all(isinstance(queue, str) and isinstance(first, int) for queue, first, *_ in rows):
             return LOOK_ANYWHERE
-        priority, run_at, job_id = min(row[1:] for row in rows)
+        priority, run_at, job_id = min(row[1:4] for row in rows)
         lowest = (priority, to_utc(run_at), job_id)
-        return Wakeup(frozenset(row[0] for row in rows), lowest, len(rows))
+        gated = any(row[4] == JobState.GATED for row in rows)
+        return Wakeup(frozenset(row[0] for row in rows), lowest, len(rows), gated=gated)
 
     def _other_changes(self) -> Wakeup | None:
         """The wake-up for other changes: one for all, some time after the first of them."""

@@ -14,6 +14,7 @@ from jobqueue.testing.contract.control import ControlContract
 from jobqueue.testing.contract.errors import ErrorsContract
 from jobqueue.testing.contract.keys import KeysContract
 from jobqueue.testing.contract.leases import LeasesContract
+from jobqueue.testing.contract.limits import LimitsContract
 from jobqueue.testing.contract.path import PathContract
 from jobqueue.testing.contract.reads import ReadsContract
 from jobqueue.testing.contract.retention import RetentionContract
@@ -37,6 +38,7 @@ __all__ = [
     "ErrorsContract",
     "KeysContract",
     "LeasesContract",
+    "LimitsContract",
     "PathContract",
     "ReadsContract",
     "RetentionContract",
@@ -69,6 +71,7 @@ class AdapterContract(
     SamplesContract,
     TokensContract,
     KeysContract,
+    LimitsContract,
     SchemaContract,
     AnnouncementsContract,
     AnyOrderContract,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
@@ -21,13 +21,18 @@ from jobqueue.records import (
     Batch,
     ClaimedJob,
     CrashedJob,
+    DeclaredLimit,
     Failed,
+    FlowControl,
+    Gate,
     JobFilter,
     NewAction,
+    NewLimit,
     Outcome,
     Pause,
     Released,
     Retried,
+    Terms,
     UsedKey,
     Wakeup,
     filter_to_json,
@@ -197,6 +202,14 @@ def retry_in_bulk(adapter: Adapter) -> Act:
     return lambda: adapter.change_batch(action, Batch(JobFilter(ids=(job.id,)), None))
 
 
+def set_a_limit(adapter: Adapter) -> Act:
+    """Set the number of a limit behind which a job waits."""
+    adapter.declare_limits([DeclaredLimit("calls", 0)])
+    terms = Terms((Gate("calls", None, 0),))
+    enqueue_one(adapter, replace(new_job(), flow_control=FlowControl("calls", terms)))
+    return lambda: adapter.set_limit(NewLimit("calls", 1, "me"))
+
+
 MAKES_READY: Mapping[str, tuple[Scenario, ...]] = {
     "enqueue": (enqueue, enqueue_many, enqueue_some_due),
     "enqueue_once": (enqueue_once,),
@@ -218,11 +231,17 @@ MAKES_READY: Mapping[str, tuple[Scenario, ...]] = {
     "resume_queues": (resume_queues,),
     "resume_due_queues": (resume_due_queues,),
     "change_batch": (retry_in_bulk,),
+    "set_limit": (set_a_limit,),
 }
 
 MAKES_NOTHING_READY = frozenset(
     {
         "between_writes",
+        "declare_limits",
+        "limits",
+        "gated_lines",
+        "uses_of_gates",
+        "before_in_order",
         # What is enqueued in a transaction is announced by `enqueue`; see `TransactionContract`.
         "transaction",
         "transaction_async",

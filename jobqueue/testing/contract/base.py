@@ -6,6 +6,7 @@ import itertools
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,12 +22,15 @@ from jobqueue.records import (
     ClaimedJob,
     Discarded,
     Failed,
+    FlowControl,
+    Gate,
     JobState,
     NewJob,
     NewWorker,
     Outcome,
     Released,
     Succeeded,
+    Terms,
 )
 from jobqueue.stored import StoredJob
 
@@ -158,7 +162,13 @@ def assert_claimable(adapter: Adapter, job_id: int) -> ClaimedJob:
 
 def one_of_each_state(adapter: Adapter) -> dict[JobState, StoredJob]:
     """A job in every state, enqueued in the order of `JobState`."""
-    made = adapter.enqueue([new_job(str(state)) for state in JobState])
+    gate = FlowControl("nobody passes", Terms((Gate("nobody", None, 0),)))
+    made = adapter.enqueue(
+        [
+            replace(new_job(str(s)), flow_control=gate if s is JobState.GATED else None)
+            for s in JobState
+        ]
+    )
     jobs = {JobState(job.handler): job for job in adapter.claim(a_claim("worker-1"))}
     settle_all(
         adapter,

@@ -12,6 +12,7 @@ import pytest
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
+    WAITING_STATES,
     Cancelled,
     Discarded,
     Failed,
@@ -69,13 +70,13 @@ class CancelContract(ContractBase):
         clock.advance(MINUTE)
         where = JobFilter(ids=(*(job.id for job in jobs.values()), other.id))
         cancelled = adapter.cancel_each(where, "called off")
-        ready = [jobs[JobState.READY].id, other.id]
+        ready = [jobs[JobState.READY].id, jobs[JobState.GATED].id, other.id]
         assert sorted(job.id for job in cancelled) == ready
         assert cancelled == [record(adapter, job.id) for job in cancelled]
         assert {job.last_error for job in cancelled} == {"called off"}
         assert adapter.cancel_each(where, "called off") == []
 
-    @pytest.mark.parametrize("state", [s for s in JobState if s is not JobState.READY])
+    @pytest.mark.parametrize("state", [s for s in JobState if s not in WAITING_STATES])
     def test_others_are_not_cancelled(self, adapter: Adapter, state: JobState) -> None:
         job_id = one_of_each_state(adapter)[state].id
         before = record(adapter, job_id)

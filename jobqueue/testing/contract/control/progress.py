@@ -11,6 +11,7 @@ import pytest
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
+    UNFINISHED_STATES,
     Cancelled,
     Failed,
     JobState,
@@ -68,7 +69,7 @@ class ProgressContract(ContractBase):
         job = one_of_each_state(adapter)[state]
         before = record(adapter, job.id)
         clock.advance(MINUTE)
-        allowed = state in {JobState.READY, JobState.RUNNING}
+        allowed = state in UNFINISHED_STATES
         assert adapter.set_progress(job.id, '"begun"') is allowed
         after = replace(before, progress="begun", updated_at=clock.now())
         assert record(adapter, job.id) == (after if allowed else before)

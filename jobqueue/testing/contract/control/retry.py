@@ -87,7 +87,7 @@ class RetryContract(ContractBase):
 
     def test_retry_counts_what_it_changed(self, adapter: Adapter) -> None:
         one_of_each_state(adapter)
-        assert adapter.retry(JobFilter()) == 3
+        assert adapter.retry(JobFilter()) == 4
 
     def test_a_retried_wait_ends(self, adapter: Adapter, clock: ManualClock) -> None:
         job = claim_new(adapter)

@@ -10,7 +10,7 @@ from typing import Any
 from jobqueue.errors import InvalidArguments, StateConflict
 from jobqueue.exact_json import as_texts
 from jobqueue.job import Job, registry
-from jobqueue.records import JobState
+from jobqueue.records import WAITING_STATES, JobState
 from jobqueue.redaction import MASK
 from jobqueue.stored import StoredJob
 from jobqueue.web import jobs as api_jobs
@@ -28,7 +28,7 @@ from jobqueue.web.operations import ApiCall
 from jobqueue.web.problems import Problem
 
 TAB = "Jobs"
-EDITABLE = {JobState.READY, JobState.FAILED, JobState.CANCELLED}
+EDITABLE = {*WAITING_STATES, JobState.FAILED, JobState.CANCELLED}
 CHANGED_MEANWHILE = (
     "Nothing was changed: somebody has changed the job since you saw what would be different. "
     "This is the difference now."

@@ -1,0 +1,1 @@
+"""Tests of flow control through the public API, on every adapter."""
