@@ -38,7 +38,7 @@ from jobqueue.errors import (
 )
 from jobqueue.flow_control import Debounce, Fair, Limit, Ordered, Rate, Unique
 from jobqueue.hooks import Hooks
-from jobqueue.job import Job, JobContext, job
+from jobqueue.job import Batch, Chain, Flow, Job, JobContext, job
 from jobqueue.records import JobRecord, JobState
 from jobqueue.retention import Keep
 from jobqueue.retry import Constant, Discard, Exponential, Polynomial, Retry
@@ -55,6 +55,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackgroundJob",
+    "Batch",
+    "Chain",
     "ClaimLost",
     "ConfigurationError",
     "Constant",
@@ -68,6 +70,7 @@ __all__ = [
     "Every",
     "Exponential",
     "Fair",
+    "Flow",
     "Hooks",
     "InvalidArguments",
     "InvalidDatabaseUrl",

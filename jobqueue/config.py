@@ -269,6 +269,11 @@ class Settings:
         AGE,
         "How long attempts that did not succeed stay, if their job does.",
     )
+    keep_flows: timedelta = _setting(
+        timedelta(days=1),
+        AGE,
+        "How long batches, chains and flows stay after their end, with the rows of their jobs.",
+    )
     keep_errors: timedelta = _setting(
         timedelta(days=30),
         AGE,

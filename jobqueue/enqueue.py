@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.roles.keys import KeysRole
@@ -18,15 +18,30 @@ from jobqueue.errors import InvalidArguments
 from jobqueue.flow_control import CONTROL_NAMES, Controls
 from jobqueue.hooks import Observers
 from jobqueue.meta import meta_text, with_meta_of_hooks
-from jobqueue.records import NO_DELAY, EnqueuedOnce, NewJob, UsedKey
+from jobqueue.records import NO_DELAY, EnqueuedOnce, NewFlow, NewJob, NewStep, UsedKey
 from jobqueue.retry import LONGEST_WAIT, as_timedelta
 from jobqueue.spelling import why_not_given
 from jobqueue.stored import StoredJob
 from jobqueue.transactions import joined_session
 
+T = TypeVar("T")
 PRIORITY_RANGE = range(-(2**31), 2**31)
 
 # --- options -------------------------------------------------------------------------------------
+
+
+class FilledBatch(Protocol):
+    """A batch that jobs are added to."""
+
+    @property
+    def flow_id(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def session(self) -> Any:
+        """The transaction that it is part of; None for none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,7 @@ class EnqueueOptions:
     priority: int | None = None
     session: Any = None
     meta: str | None = None
+    batch: FilledBatch | None = None
     controls: Controls | None = None
 
     def merged(self, **given: Any) -> EnqueueOptions:
@@ -67,6 +83,11 @@ class EnqueueOptions:
         if "meta" in options:
             options["meta"] = meta_text(options["meta"])
         return replace(self, **options)
+
+    @property
+    def own_session(self) -> Any:
+        """The session that was given, or that of the batch."""
+        return self.batch.session if self.session is None and self.batch else self.session
 
 
 ENQUEUE_OPTIONS = (
@@ -158,7 +179,7 @@ class NewJobs(Sequence[NewJob]):
         texts, dump, make = self._texts, self._dump, self._make
         yield from map(make, texts)
         for call in islice(self._calls, len(texts), None):
-            text = dump(*_split(call))
+            text = dump(*split_call(call))
             texts.append(text)
             yield make(text)
 
@@ -172,7 +193,8 @@ class NewJobs(Sequence[NewJob]):
         return self._make(self._texts[index])
 
 
-def _split(call: object) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+def split_call(call: object) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """The positional and the keyword arguments of a call; raises `InvalidArguments`."""
     if isinstance(call, tuple):
         return call, NO_KEYWORDS
     if isinstance(call, Mapping):
@@ -214,6 +236,36 @@ def store(
     return records
 
 
+def store_flow(
+    flow: NewFlow,
+    steps: Sequence[NewStep],
+    adapter: Adapter,
+    *,
+    session: Any = None,
+    observers: Observers,
+    logger: logging.Logger,
+) -> tuple[int, Sequence[StoredJob]]:
+    """Store a flow and its jobs, all or none; return its id, and the records of the jobs.
+
+    The hook `before_enqueue` is called for all of them, and `job_enqueued` for the jobs that the
+    flow has.
+    """
+    session = session or joined_session(adapter)
+
+    def with_meta(job: NewJob) -> NewJob:
+        return with_meta_of_hooks([job], observers, logger)[0]
+
+    flow = replace(
+        flow,
+        on_success=None if flow.on_success is None else with_meta(flow.on_success),
+        on_finish=None if flow.on_finish is None else with_meta(flow.on_finish),
+    )
+    steps = [replace(step, job=with_meta(step.job)) for step in steps]
+    flow_id, records = adapter.start_flow(flow, steps, session=session)
+    _call_hooks(records, session, observers, logger)
+    return flow_id, records
+
+
 def store_once(
     key: UsedKey,
     job: NewJob,
@@ -251,9 +303,7 @@ def _call_hooks(
         after_commit(session, call_hooks)
 
 
-async def without_blocking(
-    session: Any, enqueue: Callable[[Any], Sequence[StoredJob]]
-) -> Sequence[StoredJob]:
+async def without_blocking(session: Any, enqueue: Callable[[Any], T]) -> T:
     """Call `enqueue` with a session that it can use: in a thread, or within an async session.
 
     Args:
@@ -267,6 +317,6 @@ async def without_blocking(
     if type(session).__name__ == "async_scoped_session":
         session = session()
     if hasattr(session, "run_sync"):
-        records: Sequence[StoredJob] = await session.run_sync(enqueue)
-        return records
+        answer: T = await session.run_sync(enqueue)
+        return answer
     return enqueue(session)

@@ -95,7 +95,7 @@ class StoredJob(JobRecord):
             args=json.loads(job.args),
             queue=job.queue,
             priority=job.priority,
-            state=JobState.READY if control is None or control.line is None else JobState.GATED,
+            state=_first_state(control),
             attempts=0,
             max_attempts=job.max_attempts,
             run_at=run_at,
@@ -337,4 +337,12 @@ def _controlled(control: FlowControl, run_at: datetime) -> dict[str, Any]:
         "expires_at": None if expires_in is None else run_at + expires_in,
         "unique_key": control.unique_key,
         "waiting_key": control.waiting_key,
+        "flow_id": control.flow_id,
+        "flow_place": control.flow_place,
     }
+
+
+def _first_state(control: FlowControl | None) -> JobState:
+    if control is None or control.line is None:
+        return JobState.READY
+    return JobState.BLOCKED if control.is_blocked else JobState.GATED

@@ -111,6 +111,7 @@ def test_every_setting_has_one_name_in_all_three_places(tmp_path: Path, name: st
         "keep_succeeded": "true",
         "keep_failed": "false",
         "keep_attempts": "12h",
+        "keep_flows": "3h",
         "keep_errors": "7d",
         "keep_stats": "12h",
         "keep_samples": 7,

@@ -16,6 +16,7 @@ from jobqueue.adapters.roles.actions import ActionsRole
 from jobqueue.adapters.roles.attempts import AttemptsRole
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.roles.errors import ErrorsRole
+from jobqueue.adapters.roles.flows import FlowsRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.limits import LimitsRole
@@ -56,6 +57,7 @@ class Adapter(
     TokensRole,
     KeysRole,
     LimitsRole,
+    FlowsRole,
     SchemaRole,
     Protocol,
 ):

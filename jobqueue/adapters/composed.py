@@ -13,6 +13,7 @@ from jobqueue.adapters.roles.actions import ActionsRole, ChangedBatch
 from jobqueue.adapters.roles.attempts import AttemptsRole
 from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.adapters.roles.errors import ErrorsRole
+from jobqueue.adapters.roles.flows import FlowsRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import ASKED, LEASE_ENDED, LeasesRole
 from jobqueue.adapters.roles.limits import LimitsRole
@@ -46,6 +47,7 @@ from jobqueue.records import (
     ErrorGroupRecord,
     ErrorPage,
     ErrorState,
+    FlowRecord,
     Gate,
     GatedLine,
     GateUse,
@@ -57,9 +59,11 @@ from jobqueue.records import (
     LimitRecord,
     NewAction,
     NewErrors,
+    NewFlow,
     NewJob,
     NewLimit,
     NewSchedule,
+    NewStep,
     NewWorker,
     Outcome,
     Page,
@@ -73,6 +77,7 @@ from jobqueue.records import (
     Stack,
     Stat,
     StatOfMinute,
+    StepRecord,
     Succeeded,
     TickSpan,
     TokenRecord,
@@ -109,6 +114,7 @@ class Roles:
     tokens: TokensRole
     keys: KeysRole
     limits: LimitsRole
+    flows: FlowsRole
     schema: SchemaRole
 
 
@@ -521,6 +527,39 @@ class ComposedAdapter(Adapter):
 
     def before_in_order(self, job: JobRecord) -> JobRecord | None:
         return self.roles.limits.before_in_order(job)
+
+    # --- flows ------------------------------------------------------------------------------------
+
+    def start_flow(
+        self, flow: NewFlow, steps: Sequence[NewStep], *, session: Any = None
+    ) -> tuple[int, Sequence[StoredJob]]:
+        return self.roles.flows.start_flow(flow, steps, session=session)
+
+    def close_flow(self, flow_id: int, *, session: Any = None) -> None:
+        self.roles.flows.close_flow(flow_id, session=session)
+
+    def advance_flows(self, most: int = 100) -> int:
+        return self.roles.flows.advance_flows(most)
+
+    def flow(self, flow_id: int) -> FlowRecord | None:
+        return self.roles.flows.flow(flow_id)
+
+    def flows(
+        self, limit: int, *, before_id: int | None = None, going_on: bool = False
+    ) -> list[FlowRecord]:
+        return self.roles.flows.flows(limit, before_id=before_id, going_on=going_on)
+
+    def steps_before(self, job_id: int) -> list[StepRecord]:
+        return self.roles.flows.steps_before(job_id)
+
+    def cancel_flow(self, flow_id: int, reason: str) -> int:
+        return self.roles.flows.cancel_flow(flow_id, reason)
+
+    def retry_flow(self, flow_id: int) -> int:
+        return self.roles.flows.retry_flow(flow_id)
+
+    def prune_flows(self, age: timedelta, limit: int) -> int:
+        return self.roles.flows.prune_flows(age, limit)
 
     # --- the tables and the database --------------------------------------------------------------
 

@@ -58,15 +58,18 @@ def choose(candidates: Iterable[Candidate], room: GateRoom, claim: Claim) -> lis
     """Choose from candidates those that fit: into the worker, and through their gates.
 
     The most urgent come first. Of those, lines that take turns give one job each, and then another
-    one each. All other lines together are like one of them.
+    one each. All other lines together are like one of them. A job is prefetched only while more
+    than half of a limit is free: the slot that it holds meanwhile may be of use to other workers.
     """
     left, chosen, size = dict(room.left), list[Candidate](), 0
     for candidate in _in_turn(candidates):
         if len(chosen) >= claim.limit:
             break
         size_with_it = size + candidate.bytes
-        is_prefetched = not candidate.only_at_once and size_with_it <= claim.most_bytes
-        if len(chosen) >= claim.free_slots and not is_prefetched:
+        is_prefetched = len(chosen) >= claim.free_slots
+        if is_prefetched and not _may_be_prefetched(candidate, left):
+            continue
+        if is_prefetched and size_with_it > claim.most_bytes:
             continue
         names = {gate.name for gate in candidate.gates}
         if all(left.get(name, 0) > 0 for name in names):
@@ -74,6 +77,11 @@ def choose(candidates: Iterable[Candidate], room: GateRoom, claim: Claim) -> lis
             chosen.append(candidate)
             size = size_with_it
     return chosen
+
+
+def _may_be_prefetched(candidate: Candidate, left: Mapping[str, int]) -> bool:
+    is_wanted = not candidate.only_at_once
+    return is_wanted and all(left.get(g.name, 0) * 2 > g.number for g in candidate.gates)
 
 
 def _in_turn(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+from jobqueue.errors import StateConflict
 from jobqueue.fingerprints import group_of_rescued
 from jobqueue.records import (
     MOST_CRASHES,
@@ -249,7 +250,7 @@ def settlements_of(outcomes: Sequence[Outcome]) -> Settlements:
     tried_before: list[int] = []
     for outcome in outcomes:
         job = outcome.job
-        if type(outcome) is Succeeded and not outcome.keep:
+        if type(outcome) is Succeeded and not outcome.keep and job.flow_id is None:
             removals.append((job.id, job.token))
             # One that asked to be tried again has another time, but not another number.
             if job.attempts > 1 or job.run_at > job.created_at:
@@ -267,6 +268,9 @@ def settlements_of(outcomes: Sequence[Outcome]) -> Settlements:
 def settlement_of(outcome: Outcome) -> Settlement:
     """The change to the row of a job with this outcome."""
     settlement = _settlement_of(outcome)
+    if settlement.remove and outcome.job.flow_id is not None:
+        # Others of its flow may wait for it, or ask for its result.
+        settlement = replace(settlement, remove=False)
     if outcome.progress is None:
         return settlement
     return replace(settlement, progress=outcome.progress)
@@ -337,6 +341,14 @@ def _settlement_of(outcome: Outcome) -> Settlement:
                 keeps_error=error is None,
             )
     raise TypeError(f"{outcome!r} is no outcome")
+
+
+def flow_is_over(flow_id: int) -> StateConflict:
+    """The error of whoever adds a job to a flow that has ended."""
+    return StateConflict(
+        f"flow {flow_id} has ended, is cancelled, or is not there; nothing can be added to it any "
+        "more, and nothing was stored. Only a job that it waits for can add others"
+    )
 
 
 def ids_by_token(pairs: Sequence[Pair]) -> dict[int, list[int]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from jobqueue.adapters.base import Adapter
 from jobqueue.records import ClaimedJob
 from jobqueue.transactions import TransactionBlock
 
@@ -15,6 +16,11 @@ class OngoingAttempt(Protocol):
     """The attempt that a running job belongs to."""
 
     claimed: ClaimedJob
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """The adapter that the job was claimed from."""
+        ...
 
     def report(self, progress: str) -> None:
         """Store how far the job is, as JSON, sooner or later."""

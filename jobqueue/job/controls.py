@@ -21,6 +21,7 @@ from jobqueue.flow_control import (
     Unique,
 )
 from jobqueue.records import (
+    ANY_TIME,
     AfterFailure,
     Debounced,
     DeclaredLimit,
@@ -37,8 +38,6 @@ LONGEST_KEY = 120
 LONGEST_LINE = 400
 LONGEST_LIMIT_NAME = 255
 MOST_AT_ONCE = 2**31 - 1
-ANY_TIME = "at any time"
-"""The line of jobs that wait for nothing but their time, which ends."""
 
 
 # --- faults --------------------------------------------------------------------------------------

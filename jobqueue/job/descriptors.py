@@ -10,8 +10,10 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
-from jobqueue.enqueue import CallArguments
+from jobqueue.enqueue import CallArguments, FilledBatch
 from jobqueue.flow_control import Debounce, Fair, Limit, Ordered, Rate, Unique
+from jobqueue.job.flows import StartedFlow
+from jobqueue.job.steps import Step
 from jobqueue.stored import StoredJob
 
 P = ParamSpec("P")
@@ -117,6 +119,7 @@ class OptionSetter(Protocol[J_co]):
         ordered: Ordered | None = None,
         fair: Fair | None = None,
         debounce: Debounce | None = None,
+        batch: FilledBatch | None = None,
     ) -> J_co:
         """The same job, to be enqueued with these options."""
         ...
@@ -132,6 +135,62 @@ class SetOptions:
     def __get__(self, instance: Any, owner: Any) -> Any:
         job = owner() if instance is None else instance
         return job.with_options
+
+
+class MakeStep:
+    """A descriptor by which `step` takes exactly the parameters of `perform`."""
+
+    @overload
+    def __get__(
+        self, instance: None, owner: Callable[..., Performs[P, Any]]
+    ) -> Callable[P, Step]: ...
+    @overload
+    def __get__(self, instance: Performs[P, Any], owner: Any) -> Callable[P, Step]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        job = owner() if instance is None else instance
+
+        def step(*args: Any, **kwargs: Any) -> Step:
+            """The job with these arguments, for a `Chain`, a `Flow` or a `Batch`."""
+            made: Step = job.step_of(args, kwargs)
+            return made
+
+        return step
+
+
+class MapOfCalls(Protocol):
+    """The type of `map`."""
+
+    def __call__(
+        self,
+        calls: Iterable[CallArguments],
+        *,
+        then: Step | None = None,
+        name: str | None = None,
+        session: Any = None,
+    ) -> StartedFlow: ...
+
+
+class MapCalls:
+    """A descriptor by which `map` works on a class and on an instance."""
+
+    def __get__(self, instance: Any, owner: Any) -> MapOfCalls:
+        job = owner() if instance is None else instance
+
+        def map_calls(
+            calls: Iterable[CallArguments],
+            *,
+            then: Step | None = None,
+            name: str | None = None,
+            session: Any = None,
+        ) -> StartedFlow:
+            """Store one job for each call, and one that starts when all have succeeded.
+
+            The latter reads what they returned from `self.results`.
+            """
+            started: StartedFlow = job.map_calls(list(calls), then, name, session)
+            return started
+
+        return map_calls
 
 
 class AllLater(Protocol):

@@ -19,10 +19,11 @@ from jobqueue.enqueue import (
     EnqueueOptions,
     NewJobs,
     checked_queue,
+    split_call,
     store,
     without_blocking,
 )
-from jobqueue.errors import ConfigurationError, InvalidArguments
+from jobqueue.errors import ConfigurationError, InvalidArguments, StateConflict
 from jobqueue.event_loop import loop_is_running
 from jobqueue.flow_control import (
     CONTROL_NAMES,
@@ -44,16 +45,32 @@ from jobqueue.job.controls import (
 )
 from jobqueue.job.definition import check_definition, options_of, refuse_main
 from jobqueue.job.descriptors import (
+    MakeStep,
+    MapCalls,
     PerformAllLater,
     PerformAllLaterAsync,
     PerformLater,
     PerformLaterAsync,
     PerformNow,
+    Performs,
+    R,
     SetOptions,
 )
+from jobqueue.job.flows import OngoingBatch, StartedFlow, start_map
+from jobqueue.job.results import result_reader
+from jobqueue.job.steps import Step
 from jobqueue.json_text import progress_text
 from jobqueue.meta import meta_in
-from jobqueue.records import DEFAULT_PRIORITY, DEFAULT_QUEUE, NO_DELAY, DeclaredLimit, NewJob
+from jobqueue.records import (
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    NO_DELAY,
+    DeclaredLimit,
+    JobState,
+    NewJob,
+    StepRecord,
+    member_of,
+)
 from jobqueue.registry import registry
 from jobqueue.retention import KeepRule
 from jobqueue.retry import DEFAULT_RETRY, RetryPolicy
@@ -130,6 +147,8 @@ class Job(HookMethods):
     perform_later_async = PerformLaterAsync()
     perform_all_later_async = PerformAllLaterAsync()
     set = SetOptions()
+    step = MakeStep()
+    map = MapCalls()
 
     _options: EnqueueOptions = EnqueueOptions()
     _parameters: ClassVar[Parameters]
@@ -180,6 +199,60 @@ class Job(HookMethods):
             meta=meta_in(claimed.meta),
             _attempt=attempt,
         )
+
+    @functools.cached_property
+    def steps_before(self) -> Sequence[StepRecord]:
+        """The jobs of its flow that this one has waited for, in their order.
+
+        For a job that follows a batch or `map`, these are all jobs of it.
+        """
+        attempt = self._attempt
+        if attempt is None or attempt.claimed.flow_id is None:
+            return ()
+        return self.adapter_of_attempt().steps_before(attempt.claimed.id)
+
+    @property
+    def results(self) -> list[Any]:
+        """What the jobs returned that this one has waited for, in their order, as JSON has it.
+
+        It is None for one that has not succeeded, or has returned nothing that JSON can carry.
+        """
+        return [step.result for step in self.steps_before]
+
+    def results_of(self, job_class: type[Performs[..., R]]) -> list[R]:
+        """What the jobs of a class returned that this one has waited for, by its annotation.
+
+        Those that have not succeeded are left out.
+
+        Raises:
+            InvalidArguments: what is stored does not fit the annotation of what `perform` returns.
+        """
+        wanted = cast("type[Job]", job_class)
+        names = {wanted.name, *wanted.aliases}
+        read = result_reader(wanted.performing_function()[0], wanted.name)
+        return [
+            read(step.result)
+            for step in self.steps_before
+            if step.handler in names and step.state is JobState.SUCCEEDED
+        ]
+
+    @property
+    def batch(self) -> OngoingBatch:
+        """The batch, or the flow, that this job belongs to: `.set(batch=self.batch)` adds to it.
+
+        Raises:
+            StateConflict: it belongs to none.
+        """
+        attempt = self._attempt
+        if attempt is None or attempt.claimed.flow_id is None:
+            raise StateConflict(f"{self.name}: this job belongs to no batch and no flow")
+        return OngoingBatch(attempt.claimed.flow_id)
+
+    def adapter_of_attempt(self) -> Adapter:
+        """The adapter that the job was claimed from."""
+        attempt = self._attempt
+        own = None if attempt is None else attempt.adapter
+        return self.adapter if own is None else own
 
     def progress(self, value: Any, message: str | None = None) -> None:
         """Say how far this attempt is, for everybody to see.
@@ -285,11 +358,43 @@ class Job(HookMethods):
     async def _without_blocking(
         self, enqueue: Callable[[Job], Sequence[StoredJob]]
     ) -> Sequence[StoredJob]:
-        session = self._options.session or joined_session(self.adapter, is_awaited=True)
+        session = self._options.own_session or joined_session(self.adapter, is_awaited=True)
         return await without_blocking(
             session,
             lambda usable: enqueue(self if usable is None else self.with_options(session=usable)),
         )
+
+    def step_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Step:
+        """A call of this job, as a step of a flow.
+
+        Raises:
+            InvalidArguments: they do not fit `perform`, or a job with these options can be no step.
+        """
+        refuse_main(type(self))
+        if self._options.session is not None or self._options.batch is not None:
+            raise InvalidArguments(
+                f"{self.name}: a step is stored with its flow; leave session and batch out of "
+                ".set(), and give the session to start()"
+            )
+        new_job = self._new_job()(self.parameters().dump(args, kwargs))
+        control = new_job.flow_control
+        if control is not None and control.debounced is not None:
+            raise InvalidArguments(
+                f"{self.name}: a job with debounce cannot be a step of a flow: later calls would "
+                "change it"
+            )
+        return Step(self, new_job)
+
+    def map_calls(
+        self,
+        calls: Sequence[CallArguments],
+        then: Step | None = None,
+        name: str | None = None,
+        session: Any = None,
+    ) -> StartedFlow:
+        """Store a job for each call, and one that follows them; see `Job.map`."""
+        steps = [self.step_of(*split_call(call)) for call in calls]
+        return start_map(steps, then, name, session or self._options.session, self.adapter)
 
     def enqueue_mapping(self, args: Mapping[str, Any], adapter: Adapter | None = None) -> StoredJob:
         """Store a job whose arguments come by name, as Python values or as JSON ones."""
@@ -313,7 +418,7 @@ class Job(HookMethods):
         return store(
             new_jobs,
             adapter or self.adapter,
-            session=self._options.session,
+            session=self._options.own_session,
             observers=observers or default_configuration.observers,
             logger=self.logger,
         )
@@ -327,16 +432,22 @@ class Job(HookMethods):
         delay = options.wait or NO_DELAY
         meta = options.meta
         controlled = self._calls_under_control()
-        if controlled is None:
+        if controlled is None and options.batch is None:
             return lambda args: NewJob(
                 handler, args, queue, priority, max_attempts, run_at, delay, meta
             )
-        if controlled.wait is not None and run_at is None:
+        if controlled is not None and controlled.wait is not None and run_at is None:
             delay = options.wait or controlled.wait
-        return lambda args: NewJob(
-            *(handler, args, queue, priority, max_attempts, run_at, delay, meta),
-            controlled.of(args),
-        )
+        flow_id = None if options.batch is None else options.batch.flow_id
+
+        def make(args: str) -> NewJob:
+            control = None if controlled is None else controlled.of(args)
+            job = NewJob(
+                *(handler, args, queue, priority, max_attempts, run_at, delay, meta), control
+            )
+            return job if flow_id is None else member_of(job, flow_id)
+
+        return make
 
     def _calls_under_control(self) -> ControlledCalls | None:
         """The flow control of these calls; None if there is none."""

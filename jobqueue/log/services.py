@@ -185,6 +185,12 @@ def bulk_actions_troubled(logger: logging.Logger, error: Exception) -> None:
     emit(logger, logging.ERROR, line, "bulk_actions_troubled", error=str(error))
 
 
+def flows_troubled(logger: logging.Logger, error: Exception) -> None:
+    """Flows could not be looked through; it is tried again."""
+    line = f"flows could not be looked through: {error}"
+    emit(logger, logging.ERROR, line, "flows_troubled", error=str(error))
+
+
 def bulk_action_taken_over(logger: logging.Logger, worker: str, action: ActionRecord) -> None:
     """A worker goes on with a bulk action that nobody runs any more, or that was left to it."""
     line = f"worker {worker} goes on with action {action.id}: {_said(action)}"

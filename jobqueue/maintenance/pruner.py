@@ -20,6 +20,7 @@ from jobqueue import log
 from jobqueue.adapters.roles.actions import ActionsRole
 from jobqueue.adapters.roles.attempts import AttemptsRole
 from jobqueue.adapters.roles.errors import ErrorsRole
+from jobqueue.adapters.roles.flows import FlowsRole
 from jobqueue.adapters.roles.keys import KeysRole
 from jobqueue.adapters.roles.leases import LeasesRole
 from jobqueue.adapters.roles.retention import RetentionRole
@@ -48,6 +49,7 @@ class PrunerRoles(
     StatsRole,
     SamplesRole,
     AttemptsRole,
+    FlowsRole,
     ErrorsRole,
     LeasesRole,
     RosterRole,
@@ -112,6 +114,7 @@ class Pruner:
         removed = sum(self._prune_state(state, elsewhere) for state in FINISHED_STATES)
         self._in_batches(self._adapter.prune_keys)
         self._prune_stats()
+        self._in_batches(partial(self._adapter.prune_flows, self._settings.keep_flows))
         self._in_batches(partial(self._adapter.prune_attempts, self._settings.keep_attempts))
         self._in_batches(partial(self._adapter.prune_errors, self._settings.keep_errors))
         self._in_batches(partial(self._adapter.prune_stacks, STACKS_LIFETIME))

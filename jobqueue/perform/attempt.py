@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from jobqueue import forks, log
+from jobqueue.adapters.base import Adapter
 from jobqueue.errors import InvalidTransaction, JobCancelled, JobTimeout
 from jobqueue.job import Job
 from jobqueue.perform.forked_process import end_forked_process
@@ -119,6 +120,11 @@ class Attempt:
             raise
         except BaseException as error:  # noqa: BLE001 - raised again outside of the loop
             self.error = error
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """The adapter that the job was claimed from; None where nobody has said it."""
+        return self.plan.adapter
 
     def report(self, progress: str) -> None:
         """Store how far the job is, as JSON, sooner or later."""

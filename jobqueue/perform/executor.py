@@ -255,7 +255,7 @@ class Executor:
         if plan is None:
             fault = self._faults.get(claimed.handler)
             return self._foreign.unknown(claimed) if fault is None else self.charge(claimed, fault)
-        if claimed.is_expired:
+        if claimed.is_too_late:
             return Discarded(claimed, reason=EXPIRED, keep=plan.keep_failed)
         started = time.perf_counter()
         try:

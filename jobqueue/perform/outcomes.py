@@ -52,11 +52,14 @@ def after_success(attempt: Attempt) -> Outcome:
         return _committed(attempt)
     if attempt.monitor.cancelled and attempt.has_heeded_cancel():
         return _cancelled(attempt)
-    if plan.result_text is None and attempt.progress is None:
+    result_text = plan.result_text
+    if result_text is None and attempt.claimed.flow_id is not None:
+        result_text = plan.step_result_text
+    if result_text is None and attempt.progress is None:
         return Succeeded(attempt.claimed, run_time, plan.keep_succeeded)
     result = note = None
-    if plan.result_text is not None:
-        result, note = _result_of(attempt, plan.result_text)
+    if result_text is not None:
+        result, note = _result_of(attempt, result_text)
     progress = attempt.progress
     return Succeeded(
         attempt.claimed, run_time, plan.keep_succeeded, result, note, progress=progress

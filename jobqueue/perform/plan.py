@@ -19,6 +19,19 @@ from jobqueue.retention import retention_of
 from jobqueue.retry import as_timedelta
 
 
+class _StepResults:
+    """Writes what jobs of a flow return, which others may ask for; made when the first one has."""
+
+    def __init__(self, job_class: type[Job]) -> None:
+        self._job_class = job_class
+        self._write: Callable[[Any], str] | None = None
+
+    def __call__(self, result: Any) -> str:
+        if self._write is None:
+            self._write = result_writer(self._job_class.performing_function()[0])
+        return self._write(result)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The facts about a job class that are needed to perform its jobs, worked out once."""
@@ -31,6 +44,7 @@ class Plan:
     keep_failed: bool
     interrupt_on_cancel: bool
     result_text: Callable[[Any], str] | None
+    step_result_text: Callable[[Any], str]
     hooks: AttemptHooks | None
     adapter: Adapter | None
 
@@ -56,6 +70,7 @@ def new_plan(
         result_text=(
             result_writer(job_class.performing_function()[0]) if job_class.keep_result else None
         ),
+        step_result_text=_StepResults(job_class),
         hooks=attempt_hooks(job_class, observers.hooks),
         adapter=adapter,
     )

@@ -34,6 +34,7 @@ from jobqueue.records.claims import (
     Retried,
     Succeeded,
     Turn,
+    start_by,
 )
 from jobqueue.records.errors import (
     MOST_ERROR_GROUPS,
@@ -49,6 +50,7 @@ from jobqueue.records.errors import (
 )
 from jobqueue.records.filter_json import filter_from_json, filter_to_json
 from jobqueue.records.flow_control import (
+    ANY_TIME,
     NO_TERMS,
     AfterFailure,
     Debounced,
@@ -60,6 +62,18 @@ from jobqueue.records.flow_control import (
     LimitRecord,
     NewLimit,
     Terms,
+)
+from jobqueue.records.flows import (
+    HELD_BACK,
+    NOT_ALL_SUCCEEDED,
+    PLACE_ON_FINISH,
+    PLACE_ON_SUCCESS,
+    FlowKind,
+    FlowRecord,
+    NewFlow,
+    NewStep,
+    StepRecord,
+    member_of,
 )
 from jobqueue.records.health import Ailment, Health, SchemaStatus, TableSize
 from jobqueue.records.histograms import (
@@ -78,6 +92,7 @@ from jobqueue.records.jobs import (
     LARGEST_ID,
     RETRIABLE_STATES,
     UNFINISHED_STATES,
+    UNSTARTED_STATES,
     WAITING_STATES,
     Between,
     EnqueuedOnce,
@@ -122,6 +137,7 @@ from jobqueue.records.workers import (
 )
 
 __all__ = [
+    "ANY_TIME",
     "ATTEMPTS_LIFETIME",
     "BUCKET_BOUNDS",
     "BULK_KINDS",
@@ -129,6 +145,7 @@ __all__ = [
     "DEFAULT_QUEUE",
     "ECHO_SECONDS",
     "FINISHED_STATES",
+    "HELD_BACK",
     "KEY_LIFETIME",
     "LARGEST_ID",
     "LARGEST_PAGE_CHARACTERS",
@@ -140,10 +157,13 @@ __all__ = [
     "MOST_ERROR_GROUPS",
     "MOST_LAST_JOBS",
     "MOST_QUEUES_SENT",
+    "NOT_ALL_SUCCEEDED",
     "NO_DELAY",
     "NO_DURATIONS",
     "NO_TERMS",
     "NUMBER_OF_BUCKETS",
+    "PLACE_ON_FINISH",
+    "PLACE_ON_SUCCESS",
     "RETRIABLE_STATES",
     "RUN_LEASE",
     "SHORTEST_BOUND",
@@ -151,6 +171,7 @@ __all__ = [
     "STACKS_LIFETIME",
     "STATS_LIFETIME",
     "UNFINISHED_STATES",
+    "UNSTARTED_STATES",
     "UNTIL_RESUMED",
     "WAITING_STATES",
     "ActionFilter",
@@ -183,6 +204,8 @@ __all__ = [
     "ErrorState",
     "Failed",
     "FlowControl",
+    "FlowKind",
+    "FlowRecord",
     "Gate",
     "GateUse",
     "GatedLine",
@@ -196,9 +219,11 @@ __all__ = [
     "LimitRecord",
     "NewAction",
     "NewErrors",
+    "NewFlow",
     "NewJob",
     "NewLimit",
     "NewSchedule",
+    "NewStep",
     "NewWorker",
     "Outcome",
     "Page",
@@ -216,6 +241,7 @@ __all__ = [
     "Stack",
     "Stat",
     "StatOfMinute",
+    "StepRecord",
     "Succeeded",
     "TableSize",
     "Terms",
@@ -234,6 +260,8 @@ __all__ = [
     "facts_of",
     "filter_from_json",
     "filter_to_json",
+    "member_of",
     "record",
+    "start_by",
     "sum_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -46,7 +47,8 @@ class ClaimedJob:
     """A job that this worker holds. `args` and `meta` are the JSON text of the row, undecoded.
 
     One that waited at gates has its `line`, and goes back there if it has to wait again. One that
-    `is_expired` was claimed too late to be performed.
+    `is_expired` was claimed too late to be performed. One that was not has to start before this
+    process's `time.monotonic()` is `start_by`. One of a flow has its `flow_id`.
     """
 
     id: int
@@ -65,6 +67,8 @@ class ClaimedJob:
     line: str | None = None
     terms: Terms = NO_TERMS
     is_expired: bool = False
+    start_by: float | None = None
+    flow_id: int | None = None
 
     @property
     def waiting_state(self) -> JobState:
@@ -72,10 +76,26 @@ class ClaimedJob:
         return JobState.READY if self.line is None else JobState.GATED
 
     @property
+    def is_too_late(self) -> bool:
+        """Whether it must not start any more."""
+        return self.is_expired or (self.start_by is not None and time.monotonic() > self.start_by)
+
+    @property
     def wait_time(self) -> timedelta:
         """How long the job was due before it was claimed, by the database's clock."""
         waited = self.locked_at - self.run_at
         return waited if waited.days >= 0 else NO_DELAY
+
+
+def start_by(claimed_at: datetime, expires_at: datetime | None) -> float | None:
+    """The value of `time.monotonic()` after which a job that is claimed now must not start.
+
+    The clock of this process may differ from the database's. What both agree on is how long the
+    job had left when it was claimed.
+    """
+    if expires_at is None:
+        return None
+    return time.monotonic() + (expires_at - claimed_at).total_seconds()
 
 
 @record

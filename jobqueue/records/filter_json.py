@@ -124,5 +124,6 @@ READERS: Mapping[str, Callable[[Any], Any]] = {
     "meta": _json_values,
     "error": _text,
     "error_keys": _texts,
+    "flows": _whole_numbers,
 }
 """How the value of each field is read."""

@@ -10,6 +10,9 @@ from typing import Any
 
 from jobqueue.records.base import record
 
+ANY_TIME = "at any time"
+"""The line of jobs that wait for nothing but their time."""
+
 
 class AfterFailure(StrEnum):
     """What becomes of the jobs behind an ordered job that has failed."""
@@ -117,6 +120,9 @@ class FlowControl:
         debounced: how a call with the same `waiting_key` changes the job that waits.
         held_key: no other job gets it for `held_for`.
         held_for: how long after the first call a key is held.
+        flow_id: the flow that it belongs to.
+        flow_place: its place among the jobs of the flow.
+        is_blocked: whether it waits for other jobs of the flow.
     """
 
     line: str | None = None
@@ -127,6 +133,9 @@ class FlowControl:
     debounced: Debounced | None = None
     held_key: str | None = None
     held_for: timedelta | None = None
+    flow_id: int | None = None
+    flow_place: int | None = None
+    is_blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

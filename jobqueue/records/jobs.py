@@ -24,6 +24,8 @@ class JobState(StrEnum):
     """Waiting for its time, or for a worker."""
     GATED = "gated"
     """Waiting as well, behind a limit or another job of its line."""
+    BLOCKED = "blocked"
+    """Waiting for other jobs of its flow."""
     RUNNING = "running"
     """Claimed by a worker."""
     SUCCEEDED = "succeeded"
@@ -35,6 +37,10 @@ class JobState(StrEnum):
 
 
 WAITING_STATES = (JobState.READY, JobState.GATED)
+"""The states of jobs that a worker claims when it is their turn."""
+
+
+UNSTARTED_STATES = (*WAITING_STATES, JobState.BLOCKED)
 """The states of jobs that no worker has claimed."""
 
 
@@ -42,7 +48,7 @@ RETRIABLE_STATES = (*WAITING_STATES, JobState.FAILED, JobState.CANCELLED)
 """The states of jobs that can be made due now."""
 
 
-UNFINISHED_STATES = (*WAITING_STATES, JobState.RUNNING)
+UNFINISHED_STATES = (*UNSTARTED_STATES, JobState.RUNNING)
 
 
 FINISHED_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
@@ -81,7 +87,8 @@ class JobRecord:
     worker `performed_by`. `run_time` is None when its process died. `error_key` is the key of the
     group of its error. A job that waits at gates has the `line` that it waits in and the `terms` on
     which it starts, and no worker performs it after `expires_at`. Keys tell that other calls mean
-    the same job: `unique_key` until it ends, `waiting_key` until it starts.
+    the same job: `unique_key` until it ends, `waiting_key` until it starts. `flow_id` is the flow
+    that it belongs to, and `flow_place` its place there.
 
     Its `repr` leaves the arguments out: they may be secret, and a `repr` ends up in logs.
     """
@@ -116,6 +123,8 @@ class JobRecord:
     expires_at: datetime | None = None
     unique_key: str | None = None
     waiting_key: str | None = None
+    flow_id: int | None = None
+    flow_place: int | None = None
 
     @property
     def is_duplicate(self) -> bool:
@@ -166,6 +175,7 @@ class JobFilter:
         meta: values that their meta has.
         error: a text that their `last_error` has in it, in any case of its letters.
         error_keys: only jobs whose last attempt ended with an error of one of these groups.
+        flows: only jobs of one of these flows.
     """
 
     ids: tuple[int, ...] | None = None
@@ -184,6 +194,7 @@ class JobFilter:
     meta: tuple[JsonValue, ...] = ()
     error: str | None = None
     error_keys: tuple[str, ...] | None = None
+    flows: tuple[int, ...] | None = None
 
 
 KEY_LIFETIME = timedelta(hours=24)

@@ -24,6 +24,7 @@ from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
 from jobqueue.maintenance.bulk_actions import BulkActionService
 from jobqueue.maintenance.error_counts import ErrorCounts
+from jobqueue.maintenance.flow_sweeper import FlowSweeper
 from jobqueue.maintenance.pruner import PrunerService
 from jobqueue.maintenance.requests import PresentWorker, RequestService
 from jobqueue.maintenance.rescue_reports import HooksInProcess, RescueReports
@@ -67,6 +68,11 @@ BROKE_OFF = "it broke off"
 LAST_REPORT_SECONDS = 10.0
 # A sign of life comes every second.
 RELY_SECONDS = 4.0
+
+
+LastingService = (
+    Stats | PrunerService | SamplerService | BulkActionService | FlowSweeper | ListenerService
+)
 
 
 class Worker:
@@ -157,6 +163,7 @@ class Worker:
         self._bulk_actions = BulkActionService(
             adapter, self.id, self._ends, logger, frugal=not self._keeps_lease
         )
+        self._flows = FlowSweeper(adapter, logger, frugal=not self._keeps_lease)
         self._ticker = Ticker(adapter, settings.app, logger, self._observers)
         self._until_idle = until_idle
         self._release = release_of_this_process(settings.app_version)
@@ -173,6 +180,8 @@ class Worker:
         """
         schedules = schedules_in(self._registry, self._adapter) if self._ticks else []
         self._adapter.declare_limits(self._registry.declared_limits())
+        if self._until_idle:
+            self._adapter.advance_flows()
         with ExitStack() as started:
             self._start_services(started, schedules)
             log.worker_ready(self._logger, self.id, self._settings.queues)
@@ -264,13 +273,14 @@ class Worker:
 
     def _lasting_services(
         self,
-    ) -> Iterator[Stats | PrunerService | SamplerService | BulkActionService | ListenerService]:
+    ) -> Iterator[LastingService]:
         """The services of a worker that does not stop when it is idle."""
         if not self._until_idle:
             yield self._stats
             yield self._retention
             yield self._sampler
             yield self._bulk_actions
+            yield self._flows
             if self._settings.listen and self._keeps_lease:
                 url = self._settings.listen_url
                 yield ListenerService(self._adapter, url, self.wake, self._logger)

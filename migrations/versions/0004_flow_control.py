@@ -1,4 +1,4 @@
-"""The columns and tables of flow control: lines, gates, keys, expiry.
+"""The columns and tables of flow control: lines, gates, keys, expiry, flows.
 
 The previous release's workers go on meanwhile. They claim what is `ready`, and a job that waits at
 gates is `gated`. Where one of them would make such a job ready, since its worker is gone, the
@@ -22,7 +22,7 @@ JSON = sa.JSON().with_variant(postgresql.JSON(), "postgresql")
 
 CHECK = "background_jobs_state_check"
 STATES_BEFORE = "'ready', 'running', 'succeeded', 'failed', 'cancelled'"
-STATES = "'ready', 'gated', 'running', 'succeeded', 'failed', 'cancelled'"
+STATES = "'ready', 'gated', 'blocked', 'running', 'succeeded', 'failed', 'cancelled'"
 RULE_BEFORE = f"state IN ({STATES_BEFORE})"
 RULE = f"state IN ({STATES}) AND (state <> 'ready' OR line IS NULL)"
 
@@ -34,12 +34,23 @@ INDEXES = (
     ("expiry", "expires_at IS NOT NULL AND state = 'gated'", ["expires_at"], False),
     ("unique_key", "unique_key IS NOT NULL AND finished_at IS NULL", ["unique_key"], True),
     ("waiting_key", "waiting_key IS NOT NULL AND finished_at IS NULL", ["waiting_key"], True),
+    ("flow", "flow_id IS NOT NULL", ["flow_id", "flow_place", "id"], False),
+    (
+        "not_succeeded",
+        "flow_id IS NOT NULL AND state <> 'succeeded'",
+        ["flow_id", "id"],
+        False,
+    ),
 )
 CHANGE_TEXT = (
     "UPDATE sqlite_master SET sql = replace(sql, {}, {}) "
     "WHERE type = 'table' AND name = 'background_jobs'"
 )
-COLUMNS = ("line", "terms", "expires_at", "unique_key", "waiting_key")
+COLUMNS = (
+    *("line", "terms", "expires_at", "unique_key", "waiting_key"),
+    *("flow_id", "flow_place"),
+)
+LATER_STATES = "'gated', 'blocked'"
 
 
 def upgrade() -> None:
@@ -49,6 +60,8 @@ def upgrade() -> None:
         sa.Column("expires_at", MOMENT),
         sa.Column("unique_key", sa.Text()),
         sa.Column("waiting_key", sa.Text()),
+        sa.Column("flow_id", sa.BigInteger()),
+        sa.Column("flow_place", sa.Integer()),
     ):
         op.add_column("background_jobs", column)
     change_rule(RULE_BEFORE, RULE)
@@ -88,21 +101,65 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text()),
         sa.PrimaryKeyConstraint("name", name="background_limits_pkey"),
     )
+    create_flows()
+
+
+def create_flows() -> None:
+    row_id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "background_flows",
+        sa.Column("id", row_id, sa.Identity(), autoincrement=True, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text()),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("closed_at", MOMENT),
+        sa.Column("finished_at", MOMENT),
+        sa.Column("succeeded_at", MOMENT),
+        sa.Column("cancelled_at", MOMENT),
+        sa.PrimaryKeyConstraint("id", name="background_flows_pkey"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("background_flows_finished_idx", "background_flows", ["finished_at", "id"])
+    is_going_on = sa.text("succeeded_at IS NULL")
+    op.create_index(
+        "background_flows_going_on_idx",
+        "background_flows",
+        ["id"],
+        postgresql_where=is_going_on,
+        sqlite_where=is_going_on,
+    )
+    op.create_table(
+        "background_edges",
+        sa.Column("child_id", sa.BigInteger(), nullable=False),
+        sa.Column("parent_id", sa.BigInteger(), nullable=False),
+        sa.Column("flow_id", sa.BigInteger(), nullable=False),
+        sa.Column("runs_anyway", sa.Boolean(), nullable=False),
+        sa.Column("outcome", sa.Text()),
+        sa.PrimaryKeyConstraint("child_id", "parent_id", name="background_edges_pkey"),
+    )
+    op.create_index("background_edges_child_idx", "background_edges", ["child_id", "outcome"])
+    op.create_index("background_edges_parent_idx", "background_edges", ["parent_id"])
+    op.create_index("background_edges_flow_idx", "background_edges", ["flow_id"])
 
 
 def downgrade() -> None:
-    for table in ("background_limits", "background_starts", "background_slots"):
-        op.drop_table(table)
-    # The previous release knows nothing of gates, and performs what waits at them.
+    for table in ("edges", "flows", "limits", "starts", "slots"):
+        op.drop_table(f"background_{table}")
+    # The previous release knows nothing of gates, and performs what waits at them. What waits for
+    # other jobs would be performed before these, so it ends.
     op.execute("UPDATE background_jobs SET line = NULL WHERE line IS NOT NULL")
     if not is_sqlite():
         op.drop_constraint(CHECK, "background_jobs")
     else:
-        change_rule(RULE, f"{RULE_BEFORE} OR state = 'gated'")
+        change_rule(RULE, f"{RULE_BEFORE} OR state IN ({LATER_STATES})")
     for name, *_ in INDEXES:
         op.drop_index(f"background_jobs_{name}_idx", "background_jobs")
     op.execute("UPDATE background_jobs SET state = 'ready' WHERE state = 'gated'")
-    change_rule(f"{RULE_BEFORE} OR state = 'gated'", RULE_BEFORE)
+    op.execute(
+        "UPDATE background_jobs SET state = 'cancelled', finished_at = updated_at, "
+        "last_error = 'the release before flows cannot perform it' WHERE state = 'blocked'"
+    )
+    change_rule(f"{RULE_BEFORE} OR state IN ({LATER_STATES})", RULE_BEFORE)
     for column in reversed(COLUMNS):
         op.drop_column("background_jobs", column)
 

@@ -7,6 +7,7 @@ from jobqueue.adapters.memory.actions import MemoryActions
 from jobqueue.adapters.memory.attempts import MemoryAttempts
 from jobqueue.adapters.memory.control import MemoryControl
 from jobqueue.adapters.memory.errors import MemoryErrors
+from jobqueue.adapters.memory.flows import MemoryFlows
 from jobqueue.adapters.memory.keys import MemoryKeys
 from jobqueue.adapters.memory.leases import MemoryLeases
 from jobqueue.adapters.memory.limits import MemoryLimits
@@ -52,7 +53,7 @@ class MemoryAdapter(ComposedAdapter):
                 attempts=MemoryAttempts(store),
                 control=control,
                 actions=MemoryActions(store, control),
-                retention=MemoryRetention(store),
+                retention=MemoryRetention(store, self.path.flows),
                 schedules=MemorySchedules(store, self.path),
                 stats=MemoryStats(store),
                 errors=MemoryErrors(store),
@@ -60,6 +61,7 @@ class MemoryAdapter(ComposedAdapter):
                 tokens=MemoryTokens(store),
                 keys=MemoryKeys(store, self.path),
                 limits=MemoryLimits(store),
+                flows=MemoryFlows(store, self.path, control),
                 schema=MemorySchema(),
             )
         )

@@ -12,6 +12,7 @@ from jobqueue.adapters.roles.control import ControlRole
 from jobqueue.records import (
     RETRIABLE_STATES,
     UNFINISHED_STATES,
+    UNSTARTED_STATES,
     UNTIL_RESUMED,
     WAITING_STATES,
     JobFilter,
@@ -81,7 +82,7 @@ class MemoryControl(MemoryRole, ControlRole):
                 updated_at=now,
             )
 
-        return self._store.change(where, WAITING_STATES, cancelled)
+        return self._store.change(where, UNSTARTED_STATES, cancelled)
 
     def request_cancel(self, job_id: int, reason: str) -> StoredJob | None:
 

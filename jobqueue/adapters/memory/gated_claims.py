@@ -140,6 +140,6 @@ def _candidate(row: Row, head: int, size: int) -> Candidate:
         gates=record.terms.gates,
         takes_turns=record.terms.takes_turns,
         head=head,
-        only_at_once=record.max_attempts <= 1 or is_rated or record.expires_at is not None,
+        only_at_once=record.max_attempts <= 1 or is_rated,
         bytes=size,
     )

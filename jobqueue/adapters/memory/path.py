@@ -12,6 +12,7 @@ from typing import Any
 from jobqueue.adapters.base import Adapter
 from jobqueue.adapters.gate_room import half_of, rest_of
 from jobqueue.adapters.memory.controlled_jobs import MemoryControlledJobs
+from jobqueue.adapters.memory.flow_progress import MemoryFlowProgress
 from jobqueue.adapters.memory.gated_claims import MemoryGatedClaims
 from jobqueue.adapters.memory.store import MemoryRole, MemoryStore, Position, Row
 from jobqueue.adapters.roles.path import PathRole
@@ -28,6 +29,7 @@ from jobqueue.records import (
     NewJob,
     Outcome,
     Turn,
+    start_by,
 )
 from jobqueue.stored import StoredJob, kept_by
 
@@ -44,22 +46,40 @@ class MemoryPath(MemoryRole, PathRole):
         self._gated = MemoryGatedClaims(store, self._claim_row)
         self._has_odd_place = False
         self._controlled = MemoryControlledJobs(store, self._new_row)
+        self.flows = MemoryFlowProgress(store)
 
     def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
         jobs = list(jobs)
         with self._store.lock:
-            found = self._controlled.rows_of(jobs)
+            found = self.rows_of(jobs)
             new = [(job, row) for job, (row, is_new) in zip(jobs, found, strict=True) if is_new]
             if session is None:
-                self._put_all([row for _, row in new])
+                self.put_all([row for _, row in new])
         if session is not None:
             self._joined.at_commit(session, lambda: self._put_at_commit(new))
         return kept_by(self._store.adapter, [row.record for row, _ in found])
 
+    def rows_of(self, jobs: Sequence[NewJob]) -> list[tuple[Row, bool]]:
+        """The row of each job, and whether it is new. One that is new is not stored yet.
+
+        Raises:
+            StateConflict: its flow has ended.
+        """
+        for job in jobs:
+            self.flows.refuse_if_over(job)
+        return self._controlled.rows_of(jobs)
+
+    def at_commit(self, session: Any, action: Callable[[], None]) -> None:
+        """Do something when the transaction of a session commits; at once without one."""
+        if session is None:
+            action()
+        else:
+            self._joined.at_commit(session, action)
+
     def _put_at_commit(self, new: Sequence[tuple[NewJob, Row]]) -> None:
         """Store jobs, but those that another transaction has stored meanwhile."""
         with self._store.lock:
-            self._put_all([row for job, row in new if self._controlled.row_there(job) is None])
+            self.put_all([row for job, row in new if self._controlled.row_there(job) is None])
 
     def _new_row(self, job: NewJob) -> Row:
         now = self._store.now()
@@ -67,7 +87,8 @@ class MemoryPath(MemoryRole, PathRole):
         self._store.next_id += 1
         return Row(record, job.args)
 
-    def _put_all(self, rows: Sequence[Row]) -> None:
+    def put_all(self, rows: Sequence[Row]) -> None:
+        """Store rows, and tell of them."""
         with self._store.lock:
             for row in rows:
                 self._store.put(row)
@@ -163,6 +184,8 @@ class MemoryPath(MemoryRole, PathRole):
             meta=_meta_text(record),
             line=record.line,
             terms=record.terms,
+            start_by=None if record.expires_at is None else start_by(now, record.expires_at),
+            flow_id=record.flow_id,
         )
 
     def claim_job(self, job_id: int, claim: Claim) -> ClaimedJob | None:
@@ -175,7 +198,9 @@ class MemoryPath(MemoryRole, PathRole):
 
     def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         with self._store.lock:
-            return [o for o in outcomes if not self._store.apply(settlement_of(o))]
+            rejected = [o for o in outcomes if not self._store.apply(settlement_of(o))]
+            self.flows.note_ended(outcomes)
+            return rejected
 
     def turn(
         self,

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 
-from jobqueue.adapters.memory.store import MemoryRole
+from jobqueue.adapters.memory.flow_progress import MemoryFlowProgress
+from jobqueue.adapters.memory.store import MemoryRole, MemoryStore
 from jobqueue.adapters.roles.retention import RetentionRole
 from jobqueue.records import FINISHED_STATES, JobState
 from jobqueue.retention import Keep
@@ -16,7 +17,16 @@ AHEAD = timedelta(minutes=1)
 
 
 class MemoryRetention(MemoryRole, RetentionRole):
-    """The removal of finished jobs that need not be kept, in memory."""
+    """The removal of finished jobs that need not be kept, in memory.
+
+    Args:
+        store: the rows.
+        flows: those whose jobs stay.
+    """
+
+    def __init__(self, store: MemoryStore, flows: MemoryFlowProgress) -> None:
+        super().__init__(store)
+        self._flows = flows
 
     def finished_handlers(self, state: JobState) -> list[str]:
         if state not in FINISHED_STATES:
@@ -29,6 +39,8 @@ class MemoryRetention(MemoryRole, RetentionRole):
         with self._store.lock:
             self._end_now(state, handlers)
             records = [row.record for row in self._store.rows.values()]
+            # Others of its flow may wait for it, or ask for its result, as long as that is there.
+            records = [record for record in records if record.flow_id not in self._flows.flows]
             finished = [r for r in records if r.state is state and r.handler in handlers]
             oldest_first = sorted(finished, key=lambda r: (r.finished_at, r.id))
             too_many = oldest_first[: len(oldest_first) - keep.count] if keep.count else []

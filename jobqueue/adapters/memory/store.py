@@ -241,6 +241,7 @@ def _matches(record: JobRecord, where: JobFilter, now: datetime) -> bool:
         and (where.before_id is None or record.id < where.before_id)
         and (where.due is None or where.due == (record.run_at <= now))
         and (where.error_keys is None or record.error_key in where.error_keys)
+        and (where.flows is None or record.flow_id in where.flows)
         and _matches_further(record, where)
     )
 

@@ -10,10 +10,11 @@ from jobqueue.adapters.sql.queries import JSON_COLUMNS, RECORD_NAMES
 INSERT = """
 INSERT INTO {schema}.background_jobs
     (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at, meta,
-     state, line, terms, expires_at, unique_key, waiting_key)
+     state, line, terms, expires_at, unique_key, waiting_key, flow_id, flow_place)
 SELECT job ->> 0, (job ->> 1)::json, job ->> 2, (job ->> 3)::int, (job ->> 4)::int,
        due.run_at, {now}, {now}, (job ->> 7)::json, job ->> 8, job ->> 9, (job ->> 10)::json,
-       due.run_at + (job ->> 11)::float8 * interval '1 second', job ->> 12, job ->> 13
+       due.run_at + (job ->> 11)::float8 * interval '1 second', job ->> 12, job ->> 13,
+       (job ->> 14)::bigint, (job ->> 15)::int
 FROM json_array_elements(%(jobs)s::json) WITH ORDINALITY AS each (job, place)
 CROSS JOIN LATERAL (
     SELECT coalesce((job ->> 5)::timestamp AT TIME ZONE 'UTC',
@@ -56,6 +57,10 @@ UPDATE {schema}.background_keys SET job_id = %(job_id)s WHERE key = %(key)s RETU
 """
 FIND_HOLDER = "SELECT job_id, created_at FROM {schema}.background_keys WHERE key = %(key)s"
 FIND_BY_ID = "SELECT {columns} FROM {schema}.background_jobs WHERE id = %(key)s"
+FIND_FLOW = """
+SELECT id FROM {schema}.background_flows
+WHERE id = %(flow_id)s::bigint AND finished_at IS NULL AND cancelled_at IS NULL
+"""
 COLUMNS = ", ".join(f"{name}::text" if name in JSON_COLUMNS else name for name in RECORD_NAMES)
 
 
@@ -71,5 +76,6 @@ def controlled_statements(schema: SchemaName, now: str) -> ControlledStatements:
         name_holder=schema.written_into(NAME_HOLDER),
         find_holder=schema.written_into(FIND_HOLDER),
         find_by_id=schema.written_into(FIND_BY_ID, **find),
+        find_flow=schema.written_into(FIND_FLOW),
         lock_lines=LOCK_LINES,
     )

@@ -17,6 +17,7 @@ from jobqueue.adapters.postgres.announcer import PostgresAnnouncer
 from jobqueue.adapters.postgres.claim_statements import MOST_LANES, ClaimStatements
 from jobqueue.adapters.postgres.controlled_statements import controlled_statements
 from jobqueue.adapters.postgres.database import PostgresDatabase, Statement
+from jobqueue.adapters.postgres.flow_statements import flow_statements
 from jobqueue.adapters.postgres.gated_claims import PostgresGatedClaims
 from jobqueue.adapters.postgres.limits import LONGEST_WAIT_MS, LONGEST_WAIT_OF_JOB_MS
 from jobqueue.adapters.postgres.low_water import (
@@ -42,6 +43,7 @@ from jobqueue.adapters.sql.controlled_jobs import has_flow_control, insert_contr
 from jobqueue.adapters.sql.database import FOR_EVER
 from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
 from jobqueue.adapters.sql.execute import Execute, executing_on
+from jobqueue.adapters.sql.flow_statements import FlowStatements
 from jobqueue.adapters.sql.path import Done, Meanwhile, SqlPath, in_order_of_claim, seconds
 from jobqueue.adapters.sql.role import SqlParts
 from jobqueue.adapters.sql.tables import DAWN, to_utc
@@ -64,6 +66,7 @@ class PostgresPath(SqlPath):
         super().__init__(parts, PostgresGatedClaims(parts))
         now = "%(now)s::timestamptz" if self.time.clock else "statement_timestamp()"
         self._statements_in = functools.cache(lambda schema: PathStatements.of(schema, now))
+        self._flows_in = functools.cache(lambda schema: flow_statements(schema, now))
         self._controlled_in = functools.cache(lambda schema: controlled_statements(schema, now))
         self.low_water_marks = LowWaterMarks()
 
@@ -122,6 +125,9 @@ class PostgresPath(SqlPath):
             return self._copy(execute, jobs)
         statement = self._enqueue_statement(self._statements_for(execute), jobs)
         return _records(jobs, execute(*statement))
+
+    def flow_statements(self, execute: Execute) -> tuple[FlowStatements, dict[str, Any]]:
+        return self._flows_in(self.database.schema_for(execute)), self._clock_value()
 
     def _enqueue_statement(self, statements: PathStatements, jobs: Sequence[NewJob]) -> Statement:
         if len(jobs) == 1:

@@ -11,6 +11,7 @@ from jobqueue.adapters.sql.actions import SqlActions
 from jobqueue.adapters.sql.attempts import SqlAttempts
 from jobqueue.adapters.sql.control import SqlControl
 from jobqueue.adapters.sql.errors import SqlErrors
+from jobqueue.adapters.sql.flows import SqlFlows
 from jobqueue.adapters.sql.keys import SqlKeys
 from jobqueue.adapters.sql.leases import SqlLeases
 from jobqueue.adapters.sql.limits import SqlLimits
@@ -73,6 +74,7 @@ class SqlAdapter(ComposedAdapter):
                 tokens=SqlTokens(parts),
                 keys=SqlKeys(parts, path),
                 limits=SqlLimits(parts),
+                flows=SqlFlows(parts, path),
                 schema=schema,
             )
         )

@@ -37,6 +37,7 @@ from jobqueue.errors import RowLocked
 from jobqueue.records import (
     RETRIABLE_STATES,
     UNFINISHED_STATES,
+    UNSTARTED_STATES,
     UNTIL_RESUMED,
     WAITING_STATES,
     JobFilter,
@@ -84,7 +85,7 @@ class SqlControl(SqlRole, ControlRole):
         now = self.time.now()
         return (
             update(JOBS)
-            .where(*queries.conditions(where, now), is_in(JOBS.c.state, *WAITING_STATES))
+            .where(*queries.conditions(where, now), is_in(JOBS.c.state, *UNSTARTED_STATES))
             .values(
                 state=JobState.CANCELLED.value,
                 last_error=reason,
@@ -294,7 +295,7 @@ def _is_not_on_its_way(where: JobFilter, now: ColumnElement[Any]) -> ColumnEleme
 
 def requesting_cancel(where: JobFilter, reason: str, now: ColumnElement[Any]) -> Update:
     """The statement that ends waiting jobs and asks running ones to end, of unfinished jobs."""
-    is_ready = is_in(JOBS.c.state, *WAITING_STATES)
+    is_ready = is_in(JOBS.c.state, *UNSTARTED_STATES)
     return (
         update(JOBS)
         .where(*queries.conditions(where, now))

@@ -14,6 +14,7 @@ from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
+from jobqueue.adapters.settlement import flow_is_over
 from jobqueue.adapters.sql.execute import Execute
 from jobqueue.adapters.sql.queries import RECORD_NAMES, job_record
 from jobqueue.adapters.sql.tables import to_name, to_text, to_utc
@@ -28,6 +29,7 @@ NO_FLOW_CONTROL = FlowControl()
 VALUES = (
     *("handler", "args", "queue", "priority", "max_attempts", "run_at", "delay", "meta"),
     *("state", "line", "terms", "expires_in", "unique_key", "waiting_key"),
+    *("flow_id", "flow_place"),
 )
 """The values of a job in the JSON that the statements read, in their order."""
 
@@ -46,6 +48,7 @@ class ControlledStatements:
         name_holder: notes the job of a key that was taken; returns the key.
         find_holder: the id of the job of a key.
         find_by_id: the job of an id.
+        find_flow: a flow to which jobs can be added.
         lock_lines: has whoever stores a job in one of some lines wait for this transaction; None
             where there is one writer anyway.
     """
@@ -58,6 +61,7 @@ class ControlledStatements:
     name_holder: str
     find_holder: str
     find_by_id: str
+    find_flow: str
     lock_lines: str | None = None
 
 
@@ -86,7 +90,9 @@ def insert_controlled(
 
     Raises:
         DatabaseRefused: others store and end jobs of the same key all the time.
+        StateConflict: jobs are added to a flow that has ended.
     """
+    _refuse_flows_that_are_over(execute, statements, jobs)
     lines = sorted({line for job in jobs if (line := _ordered_line(job)) is not None})
     if lines and statements.lock_lines is not None:
         execute(statements.lock_lines, {"lines": json.dumps(lines)})
@@ -94,6 +100,16 @@ def insert_controlled(
     for some in _together(jobs):
         stored += _insert_some(execute, statements, some, times)
     return stored
+
+
+def _refuse_flows_that_are_over(
+    execute: Execute, statements: ControlledStatements, jobs: Sequence[NewJob]
+) -> None:
+    controls = [job.flow_control for job in jobs if job.flow_control is not None]
+    added = {c.flow_id for c in controls if c.flow_id is not None and (c.flow_place or 0) >= 0}
+    for flow_id in sorted(added):
+        if not execute(statements.find_flow, {"flow_id": flow_id}):
+            raise flow_is_over(flow_id)
 
 
 def _ordered_line(job: NewJob) -> str | None:
@@ -216,13 +232,21 @@ def _values(job: NewJob) -> list[Any]:
         None if job.run_at is None else to_text(job.run_at),
         job.delay.total_seconds(),
         job.meta,
-        "ready" if control.line is None else "gated",
+        _first_state(control),
         control.line,
         None if control.line is None else control.terms.to_json(),
         None if expires_in is None else expires_in.total_seconds(),
         control.unique_key,
         control.waiting_key,
+        control.flow_id,
+        control.flow_place,
     ]
+
+
+def _first_state(control: FlowControl) -> str:
+    if control.line is None:
+        return JobState.READY
+    return JobState.BLOCKED if control.is_blocked else JobState.GATED
 
 
 def _duplicate(

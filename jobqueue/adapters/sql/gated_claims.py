@@ -31,7 +31,7 @@ from jobqueue.adapters.sql.role import SqlParts, SqlRole
 from jobqueue.adapters.sql.states import is_in
 from jobqueue.adapters.sql.tables import JOBS, to_name, to_utc
 from jobqueue.adapters.sql.terms import terms_in
-from jobqueue.records import NO_TERMS, Claim, ClaimedJob, JobState, Outcome, Wakeup
+from jobqueue.records import NO_TERMS, Claim, ClaimedJob, JobState, Outcome, Wakeup, start_by
 
 MOST_FREED = 50
 MOST_HEADS = 100
@@ -250,7 +250,6 @@ class GatedClaims(SqlRole):
         query = (
             select(
                 *(JOBS.c.id, JOBS.c.priority, JOBS.c.run_at, JOBS.c.max_attempts),
-                JOBS.c.expires_at,
                 cast(JOBS.c.terms, Text).label("terms"),
                 (
                     func.length(cast(JOBS.c.args, Text))
@@ -304,6 +303,7 @@ class GatedClaims(SqlRole):
     ) -> list[ClaimedJob]:
         columns = ("id", "handler", "queue", "priority", "attempts", "max_attempts", "crashes")
         moments = ("run_at", "created_at", "locked_at")
+        further = ("line", "expires_at", "flow_id")
         attempts = case((JOBS.c.attempts < LARGEST, JOBS.c.attempts + attempt), else_=LARGEST)
         statement = (
             update(JOBS)
@@ -318,7 +318,7 @@ class GatedClaims(SqlRole):
                 waiting_key=None,
             )
             .returning(
-                *(JOBS.c[name] for name in (*columns, *moments, "line")),
+                *(JOBS.c[name] for name in (*columns, *moments, *further)),
                 *(cast(JOBS.c[name], Text).label(name) for name in ("args", "meta", "terms")),
             )
         )
@@ -355,8 +355,14 @@ def candidate_of(row: Any, head: int) -> Candidate | None:
         gates=terms.gates,
         takes_turns=terms.takes_turns,
         head=head,
-        only_at_once=row.max_attempts <= 1 or is_rated or row.expires_at is not None,
+        only_at_once=row.max_attempts <= 1 or is_rated,
         bytes=row.bytes,
+    )
+
+
+def _start_by(row: Any) -> float | None:
+    return (
+        None if row.expires_at is None else start_by(to_utc(row.locked_at), to_utc(row.expires_at))
     )
 
 
@@ -378,4 +384,6 @@ def _claimed(row: Any, token: int, *, is_expired: bool) -> ClaimedJob:
         line=to_name(row.line),
         terms=terms_in(row.terms) or NO_TERMS,
         is_expired=is_expired,
+        start_by=_start_by(row),
+        flow_id=row.flow_id,
     )

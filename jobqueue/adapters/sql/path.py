@@ -31,6 +31,8 @@ from jobqueue.adapters.settlement import (
 from jobqueue.adapters.sql.announcer import wakeup_for
 from jobqueue.adapters.sql.enqueued import Enqueued
 from jobqueue.adapters.sql.execute import Execute
+from jobqueue.adapters.sql.flow_progress import FlowProgress
+from jobqueue.adapters.sql.flow_statements import FlowStatements
 from jobqueue.adapters.sql.gated_claims import GatedClaims, GatedMemory
 from jobqueue.adapters.sql.queries import conditions, job_record, record_columns
 from jobqueue.adapters.sql.readings import LARGEST
@@ -103,12 +105,17 @@ class SqlPath(SqlRole, PathRole):
     def __init__(self, parts: SqlParts, gated: GatedClaims) -> None:
         super().__init__(parts)
         self.gated = gated
+        self.flows = FlowProgress(parts)
 
     # --- what each database says in its own way --------------------------------------------------
 
     @abstractmethod
     def insert(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
         """Insert jobs, in order, in a transaction of the caller."""
+
+    @abstractmethod
+    def flow_statements(self, execute: Execute) -> tuple[FlowStatements, dict[str, Any]]:
+        """The statements that store flows in a transaction of the caller, and their times."""
 
     @abstractmethod
     def _insert_and_commit(self, jobs: Sequence[NewJob]) -> tuple[Sequence[StoredJob], bool]:
@@ -192,11 +199,20 @@ class SqlPath(SqlRole, PathRole):
             else:
                 raise
         once()
+        if self._have_flows_go_on(outcomes) and claim is not None:
+            self.gated.memory_of(claim).expects_more = True
         if claim is not None:
             done = self._claim_at_gates(done, outcomes, claim)
         else:
             self._announce_room_at_gates(outcomes)
         return self._turn_of(outcomes, done, given_back)
+
+    def _have_flows_go_on(self, outcomes: Sequence[Outcome]) -> bool:
+        """Start what waits for jobs that were settled; return whether there is something."""
+        try:
+            return self.flows.note_ended(outcomes)
+        except DatabaseError:
+            return False  # what has been settled is committed; the next sweep sees it
 
     def _announce_room_at_gates(self, outcomes: Sequence[Outcome]) -> None:
         """Tell others of the room that ended jobs leave, since this worker claims nothing now."""

@@ -91,6 +91,8 @@ _RECORD_COLUMNS = (
     "expires_at",
     "unique_key",
     "waiting_key",
+    "flow_id",
+    "flow_place",
 )
 _OPTIONAL_NAMES = (
     *("locked_by", "last_error", "performed_by", "error_key"),
@@ -201,6 +203,7 @@ def conditions(
         (of.queue, where.queues),
         (of.handler, where.handlers),
         (of.error_key, where.error_keys),
+        (of.flow_id, where.flows),
     ):
         if values is not None:
             found.append(column.in_([getattr(value, "value", value) for value in values]))

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, or_, select, update
+from sqlalchemy import Connection, Select, and_, delete, exists, or_, select, update
 from sqlalchemy.sql.expression import ColumnElement
 
 from jobqueue.adapters.roles.retention import RetentionRole
@@ -19,7 +19,7 @@ from jobqueue.adapters.sql.attempts import forget_attempts
 from jobqueue.adapters.sql.named import Named
 from jobqueue.adapters.sql.role import SqlRole
 from jobqueue.adapters.sql.states import is_in
-from jobqueue.adapters.sql.tables import JOBS, to_name
+from jobqueue.adapters.sql.tables import FLOWS, JOBS, to_name
 from jobqueue.records import JobState
 from jobqueue.retention import Keep
 
@@ -110,7 +110,9 @@ def _finished(state: JobState, handlers: Collection[str]) -> ColumnElement[bool]
     names = sorted(handlers)
     # Of a single name, the index has the rows in the order of their end.
     of_name = JOBS.c.handler == names[0] if len(names) == 1 else JOBS.c.handler.in_(names)
-    return and_(is_in(JOBS.c.state, state), of_name, JOBS.c.finished_at.is_not(None))
+    # Others of its flow may wait for it, or ask for its result, as long as the flow is there.
+    is_needed = and_(JOBS.c.flow_id.is_not(None), exists().where(FLOWS.c.id == JOBS.c.flow_id))
+    return and_(is_in(JOBS.c.state, state), of_name, JOBS.c.finished_at.is_not(None), ~is_needed)
 
 
 def _first_beyond(of_class: ColumnElement[bool], count: int) -> Select[Any]:

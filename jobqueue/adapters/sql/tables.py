@@ -133,6 +133,8 @@ FAILED_IN_LINE = "line IS NOT NULL AND state = 'failed'"
 EXPIRING = "expires_at IS NOT NULL AND state = 'gated'"
 HAS_UNIQUE_KEY = "unique_key IS NOT NULL AND finished_at IS NULL"
 HAS_WAITING_KEY = "waiting_key IS NOT NULL AND finished_at IS NULL"
+IN_FLOW = "flow_id IS NOT NULL"
+NOT_SUCCEEDED = "flow_id IS NOT NULL AND state <> 'succeeded'"
 
 
 def _partial(name: str, where: str, *columns: str, unique: bool = False) -> Index:
@@ -188,6 +190,8 @@ class BackgroundJob(Base):
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     unique_key: Mapped[str | None] = mapped_column(Text)
     waiting_key: Mapped[str | None] = mapped_column(Text)
+    flow_id: Mapped[int | None] = mapped_column(BigInteger)
+    flow_place: Mapped[int | None] = mapped_column(Integer)
 
     __table_args__ = (
         CheckConstraint(STATE_RULE, name="state"),
@@ -248,6 +252,8 @@ class BackgroundJob(Base):
         _partial("background_jobs_expiry_idx", EXPIRING, "expires_at"),
         _partial("background_jobs_unique_key_idx", HAS_UNIQUE_KEY, "unique_key", unique=True),
         _partial("background_jobs_waiting_key_idx", HAS_WAITING_KEY, "waiting_key", unique=True),
+        _partial("background_jobs_flow_idx", IN_FLOW, "flow_id", "flow_place", "id"),
+        _partial("background_jobs_not_succeeded_idx", NOT_SUCCEEDED, "flow_id", "id"),
         {"sqlite_autoincrement": True, "postgresql_using": JOBS_STORAGE},
     )
 
@@ -547,6 +553,45 @@ class BackgroundLimit(Base):
     reason: Mapped[str | None] = mapped_column(Text)
 
 
+class BackgroundFlow(Base):
+    """Jobs that are stored together, and of which some may wait for others."""
+
+    __tablename__ = "background_flows"
+
+    id: Mapped[int] = mapped_column(RowId, Identity(), primary_key=True, autoincrement=True)
+    kind: Mapped[str] = mapped_column(Text)
+    name: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    succeeded_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    cancelled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        Index("background_flows_finished_idx", "finished_at", "id"),
+        _partial("background_flows_going_on_idx", "succeeded_at IS NULL", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class BackgroundEdge(Base):
+    """A job of a flow that waits for another one, and how that one ended."""
+
+    __tablename__ = "background_edges"
+
+    child_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    parent_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    flow_id: Mapped[int] = mapped_column(BigInteger)
+    runs_anyway: Mapped[bool] = mapped_column(Boolean)
+    outcome: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        Index("background_edges_child_idx", "child_id", "outcome"),
+        Index("background_edges_parent_idx", "parent_id"),
+        Index("background_edges_flow_idx", "flow_id"),
+    )
+
+
 class BackgroundToken(Base):
     """A bearer token for the API; its secret part is stored as a hash."""
 
@@ -578,3 +623,5 @@ ACTIONS = cast("Table", BackgroundAction.__table__)
 SLOTS = cast("Table", BackgroundSlot.__table__)
 STARTS = cast("Table", BackgroundStart.__table__)
 LIMITS = cast("Table", BackgroundLimit.__table__)
+FLOWS = cast("Table", BackgroundFlow.__table__)
+EDGES = cast("Table", BackgroundEdge.__table__)

@@ -10,10 +10,11 @@ from jobqueue.adapters.sqlite.time import SqliteTime
 INSERT = """
 INSERT INTO background_jobs
     (handler, args, queue, priority, max_attempts, run_at, created_at, updated_at, meta,
-     state, line, terms, expires_at, unique_key, waiting_key)
+     state, line, terms, expires_at, unique_key, waiting_key, flow_id, flow_place)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, run_at, {now}, {now},
        value ->> 7, value ->> 8, value ->> 9, value ->> 10,
-       CASE WHEN value ->> 11 IS NOT NULL THEN {expiry} END, value ->> 12, value ->> 13
+       CASE WHEN value ->> 11 IS NOT NULL THEN {expiry} END, value ->> 12, value ->> 13,
+       value ->> 14, value ->> 15
 FROM (SELECT key, value, coalesce(value ->> 5, {later}) AS run_at FROM json_each(:jobs))
 WHERE true ORDER BY key
 ON CONFLICT DO NOTHING
@@ -45,6 +46,10 @@ RETURNING key
 NAME_HOLDER = "UPDATE background_keys SET job_id = :job_id WHERE key = :key RETURNING key"
 FIND_HOLDER = "SELECT job_id, created_at FROM background_keys WHERE key = :key"
 FIND_BY_ID = "SELECT {columns} FROM background_jobs WHERE id = :key"
+FIND_FLOW = """
+SELECT id FROM background_flows
+WHERE id = :flow_id AND finished_at IS NULL AND cancelled_at IS NULL
+"""
 COLUMNS = ", ".join(
     f"CAST({name} AS TEXT)" if name in JSON_COLUMNS else name for name in RECORD_NAMES
 )
@@ -61,5 +66,6 @@ def controlled_statements(time: SqliteTime) -> ControlledStatements:
         name_holder=NAME_HOLDER,
         find_holder=FIND_HOLDER,
         find_by_id=FIND_BY_ID.format(columns=COLUMNS),
+        find_flow=FIND_FLOW,
         change_waiting=CHANGE_WAITING.format(now=now, later=later(":delay")),
     )

@@ -20,12 +20,14 @@ from jobqueue.adapters.settlement import (
 from jobqueue.adapters.sql.controlled_jobs import has_flow_control, insert_controlled
 from jobqueue.adapters.sql.enqueued import Enqueued, record_of_new
 from jobqueue.adapters.sql.execute import Execute, executing_on
+from jobqueue.adapters.sql.flow_statements import FlowStatements
 from jobqueue.adapters.sql.gated_claims import GatedClaims
 from jobqueue.adapters.sql.path import Done, Meanwhile, SqlPath, in_order_of_claim, seconds
 from jobqueue.adapters.sql.role import SqlParts
 from jobqueue.adapters.sql.tables import to_text, to_utc
 from jobqueue.adapters.sqlite.controlled_statements import controlled_statements
 from jobqueue.adapters.sqlite.database import readable
+from jobqueue.adapters.sqlite.flow_statements import flow_statements
 from jobqueue.adapters.sqlite.statements import (
     BUT,
     CHANGE,
@@ -78,6 +80,7 @@ class SqlitePath(SqlPath):
         self._find_in_all_sql, self._find_in_one_sql, self._find_in_some_sql = _finding(but="")
         self._find_but = _finding(but=BUT)
         self._controlled = controlled_statements(self.time)
+        self._flows = flow_statements(self.time)
         self._walked_to: int | None = None
         self._has_found = False
         self._look_again_in: timedelta | None = None
@@ -88,6 +91,9 @@ class SqlitePath(SqlPath):
         # Checked first, since nobody else can write to the file meanwhile.
         jobs = list(jobs)
         return self.database.write(lambda c: self.insert(executing_on(c), jobs)), False
+
+    def flow_statements(self, execute: Execute) -> tuple[FlowStatements, dict[str, Any]]:  # noqa: ARG002 - a file has one schema
+        return self._flows, self.time.values()
 
     def insert(self, execute: Execute, jobs: Sequence[NewJob]) -> Sequence[StoredJob]:
         if has_flow_control(jobs):
