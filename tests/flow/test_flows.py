@@ -7,8 +7,17 @@ from typing import Any, ClassVar
 
 import pytest
 
-from jobqueue import Batch, Chain, Flow, InvalidArguments, Job, JobQueue, JobState, StateConflict
-from jobqueue import Unique
+from jobqueue import (
+    Batch,
+    Chain,
+    Flow,
+    InvalidArguments,
+    Job,
+    JobQueue,
+    JobState,
+    StateConflict,
+    Unique,
+)
 from jobqueue.adapters import Adapter
 from jobqueue.records import JobFilter
 

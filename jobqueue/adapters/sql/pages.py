@@ -274,6 +274,7 @@ def _columns_for(where: JobFilter) -> tuple[Any, ...]:
         *(_SELDOM_FILTERED if seldom else ()),
         *((JOBS.c.args,) if where.args else ()),
         *((JOBS.c.meta,) if where.meta else ()),
+        *((JOBS.c.flow_id,) if where.flows else ()),
         *((JOBS.c.last_error,) if where.error is not None else ()),
     )
 
@@ -282,6 +283,8 @@ def _scans_of(where: JobFilter) -> list[Scan]:
     if where.ids is not None:
         ids = [job_id for job_id in where.ids if queries.can_be_id(job_id)]
         return [Scan(((JOBS.c.id.in_(ids),),), (JOBS.c.id,), where, Walk())]
+    if where.flows is not None:
+        return [_scan_of_flows(where)]
     if where == JobFilter(before_id=where.before_id):
         return [Scan((), (), where, Walk())]
     if where.error_keys is not None:
@@ -292,13 +295,32 @@ def _scans_of(where: JobFilter) -> list[Scan]:
     return [_scan_of_state(state, where) for state in states]
 
 
+def _scan_of_flows(where: JobFilter) -> Scan:
+    ids = [flow_id for flow_id in where.flows or () if queries.can_be_id(flow_id)]
+    # Not `flow_id = …`: see below.
+    parts = tuple(
+        (JOBS.c.flow_id.is_not(None), JOBS.c.flow_id >= flow_id, JOBS.c.flow_id <= flow_id)
+        for flow_id in dict.fromkeys(ids)
+    )
+    order = (JOBS.c.flow_id, JOBS.c.flow_place, JOBS.c.id)
+    rest = replace(where, flows=None)
+    return Scan(parts or ((JOBS.c.id.is_(None),),), order, rest, Walk())
+
+
 def _scan_of_state(state: JobState, where: JobFilter) -> Scan:
     rest, is_state = replace(where, states=None), is_in(JOBS.c.state, state)
     if state in FINISHED_STATES:
         return _scan_of_finished(state, rest)
     if state is JobState.RUNNING:
         return Scan(((is_state,),), (JOBS.c.locked_by,), rest, Walk(state))
-    order = (JOBS.c.priority, JOBS.c.run_at, JOBS.c.id)
+    if state is JobState.BLOCKED:
+        is_blocked = (JOBS.c.flow_id.is_not(None), JOBS.c.state != "succeeded", is_state)
+        return Scan((is_blocked,), (JOBS.c.flow_id, JOBS.c.id), rest, Walk(state))
+    order: tuple[Any, ...] = (JOBS.c.priority, JOBS.c.run_at, JOBS.c.id)
+    if state is JobState.GATED:
+        order = (JOBS.c.line, *order)
+        if where.queues is None:
+            return Scan(((is_state,),), (JOBS.c.queue, *order), rest, Walk(state))
     if where.queues is None:
         return Scan(((is_state,),), order, rest, Walk(state))
     # Not `queue = …`: the order by it would mean nothing then, and another index would do as well.

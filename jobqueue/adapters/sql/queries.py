@@ -203,10 +203,11 @@ def conditions(
         (of.queue, where.queues),
         (of.handler, where.handlers),
         (of.error_key, where.error_keys),
-        (of.flow_id, where.flows),
     ):
         if values is not None:
             found.append(column.in_([getattr(value, "value", value) for value in values]))
+    if where.flows is not None:
+        found.append(of.flow_id.in_([each for each in where.flows if can_be_id(each)]))
     if where.states is not None:
         found.append(is_in(of.state, *where.states))
     if where.before_id is not None:

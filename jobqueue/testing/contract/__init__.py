@@ -12,6 +12,7 @@ from jobqueue.testing.contract.any_order import AnyOrderContract
 from jobqueue.testing.contract.attempts import AttemptsContract
 from jobqueue.testing.contract.control import ControlContract
 from jobqueue.testing.contract.errors import ErrorsContract
+from jobqueue.testing.contract.flows import FlowsContract
 from jobqueue.testing.contract.keys import KeysContract
 from jobqueue.testing.contract.leases import LeasesContract
 from jobqueue.testing.contract.limits import LimitsContract
@@ -36,6 +37,7 @@ __all__ = [
     "AttemptsContract",
     "ControlContract",
     "ErrorsContract",
+    "FlowsContract",
     "KeysContract",
     "LeasesContract",
     "LimitsContract",
@@ -72,6 +74,7 @@ class AdapterContract(
     TokensContract,
     KeysContract,
     LimitsContract,
+    FlowsContract,
     SchemaContract,
     AnnouncementsContract,
     AnyOrderContract,
