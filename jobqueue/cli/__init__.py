@@ -15,6 +15,7 @@ from jobqueue.cli import (
     doctor,
     enqueue,
     error_groups,
+    flows,
     limits,
     lists,
     new,
@@ -72,6 +73,7 @@ for command in (
 app.add_typer(schedules.schedules)
 app.add_typer(error_groups.errors)
 app.add_typer(limits.limits)
+app.add_typer(flows.flows)
 app.add_typer(actions.actions)
 app.add_typer(tokens.token)
 
@@ -92,6 +94,7 @@ Examples:
   jobs why email                        see why a queue or a job is late
   jobs errors                           see what fails most, and since when
   jobs limits                           see which limits jobs wait for, and set them
+  jobs flows                            see how far batches, chains and flows are
   jobs actions                          see who paused, retried and deleted what
   jobs web                              serve the REST API
   jobs doctor                           see what is set up and what is not

@@ -21,6 +21,9 @@ NARROWEST = 12
 STATE_STYLES = {
     "ready": "cyan",
     "gated": "cyan",
+    "blocked": "dim",
+    "going on": "yellow",
+    "being filled": "cyan",
     "running": "yellow",
     "succeeded": "green",
     "failed": "red",

@@ -42,8 +42,8 @@ class QueueDepth:
     """The depth of a queue: how much there is to do in it.
 
     Args:
-        due: ready jobs whose time has come.
-        later: ready jobs whose time has not come.
+        due: waiting jobs whose time has come, those at gates too.
+        later: waiting jobs whose time has not come. Jobs that wait for others are not counted.
         running: jobs that workers hold.
         oldest_age: how long the oldest due job has been due; 0 when none is due.
         paused: whether the queue is paused: workers claim nothing from it.

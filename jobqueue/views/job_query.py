@@ -28,6 +28,7 @@ KEYS = {
     "queue": "queue:email",
     "job": "job:SendInvoice",
     "worker": "worker:web-1:4711:8f3a61c2",
+    "flow": "flow:12",
     "attempts": "attempts:3 (at least)",
     "due": "due:yes",
     "created": "created:2h or created:2026-01-31..2026-02-02",
@@ -189,6 +190,7 @@ class QueryReader:
             "job": self._read_job,
             "worker": self._read_worker,
             "error_key": self._read_error_key,
+            "flow": self._read_flow,
             "attempts": self._read_attempts,
             "due": self._read_due,
             "created": self._read_created,
@@ -229,6 +231,12 @@ class QueryReader:
         if not all(part.isdecimal() and 0 < int(part[:20]) <= LARGEST_ID for part in parts):
             raise word.refused(f"{word.value!r} is no id of a job; write {KEYS['id']}")
         return {"ids": tuple(int(part) for part in parts)}
+
+    def _read_flow(self, word: Word) -> dict[str, Any]:
+        parts = _parts(word)
+        if not all(part.isdecimal() and 0 < int(part[:20]) <= LARGEST_ID for part in parts):
+            raise word.refused(f"{word.value!r} is no number of a flow; write {KEYS['flow']}")
+        return {"flows": tuple(int(part) for part in parts)}
 
     def _read_state(self, word: Word) -> dict[str, Any]:
         known = [state.value for state in JobState]
@@ -352,6 +360,6 @@ def _name(word: Word) -> str:
 def _how_to_join(word: Word) -> str:
     if not word.key:
         return 'put it into quotes: "two words"'
-    if word.key in {"id", "state", "queue", "job", "worker", "error_key"}:
+    if word.key in {"id", "state", "queue", "job", "worker", "flow", "error_key"}:
         return f"write several values with commas: {word.key}:a,b"
     return "leave one out"

@@ -25,7 +25,7 @@ from jobqueue.records import (
 from jobqueue.spelling import did_you_mean
 from jobqueue.views.database import examined
 from jobqueue.views.errors import DAY
-from jobqueue.views.gate_reasons import gate_reasons
+from jobqueue.views.gate_reasons import gate_reasons, queue_gate_reasons, step_reasons
 from jobqueue.views.outlooks import all_outlooks
 from jobqueue.views.pauses import all_pauses
 from jobqueue.views.reasons import (
@@ -95,7 +95,9 @@ class Lateness:
 
 def why_queue_is_late(adapter: Adapter, name: str) -> Lateness:
     """Return why the jobs of a queue are late."""
-    return lateness_of_queue(circumstances_of(adapter, name))
+    found = lateness_of_queue(circumstances_of(adapter, name))
+    gates = list(queue_gate_reasons(adapter, name))
+    return replace(found, reasons=holding_first([*gates, *found.reasons])) if gates else found
 
 
 def lateness_of_queue(found: Circumstances) -> Lateness:
@@ -110,6 +112,10 @@ def lateness_of_queue(found: Circumstances) -> Lateness:
 def why_job_is_late(adapter: Adapter, job: JobRecord) -> Lateness:
     """Return why a job is late, if it waits."""
     now = adapter.now()
+    if job.state is JobState.BLOCKED:
+        reasons = tuple(step_reasons(adapter, job))
+        state = f"Job {job.id} waits for other jobs."
+        return Lateness(job.queue, job.id, state, reasons, is_waiting=True)
     if job.state not in WAITING_STATES:
         return Lateness(job.queue, job.id, _not_waiting(job, now), ())
     reasons = holding_first(

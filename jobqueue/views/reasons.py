@@ -35,6 +35,7 @@ class ReasonKind(StrEnum):
     PAUSED = "paused"
     LIMIT = "limit"
     ORDER = "order"
+    STEPS = "steps"
     NO_WORKER = "no_worker"
     SLOTS_BUSY = "slots_busy"
     MORE_URGENT = "more_urgent"

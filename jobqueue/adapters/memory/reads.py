@@ -10,7 +10,7 @@ from jobqueue.adapters.memory.store import MemoryRole
 from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.records import (
     LARGEST_PAGE_CHARACTERS,
-    UNFINISHED_STATES,
+    WAITING_STATES,
     Count,
     JobFilter,
     JobRecord,
@@ -59,7 +59,8 @@ class MemoryReads(MemoryRole, ReadsRole):
     def queue_depths(self, most: int | None = None) -> list[QueueDepth]:  # noqa: ARG002
         now = self._store.now()
         unfinished = [
-            row.record for row in self._store.matching(JobFilter(states=UNFINISHED_STATES))
+            row.record
+            for row in self._store.matching(JobFilter(states=(*WAITING_STATES, JobState.RUNNING)))
         ]
         names = {record.queue for record in unfinished} | self._store.paused.keys()
         return [
@@ -114,13 +115,14 @@ def _fitting(records: Sequence[JobRecord]) -> int:
 
 def depth_of(name: str, records: list[JobRecord], now: datetime, paused: bool) -> QueueDepth:
     """The depth of a queue with these unfinished jobs."""
-    ready = [record for record in records if record.state is JobState.READY]
+    ready = [record for record in records if record.state in WAITING_STATES]
+    running = [record for record in records if record.state is JobState.RUNNING]
     due = [record.run_at for record in ready if record.run_at <= now]
     return QueueDepth(
         queue=name,
         due=len(due),
         later=len(ready) - len(due),
-        running=len(records) - len(ready),
+        running=len(running),
         oldest_age=now - min(due) if due else timedelta(0),
         paused=paused,
     )

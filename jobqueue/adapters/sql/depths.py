@@ -7,6 +7,7 @@ only so many jobs are looked at.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -90,6 +91,26 @@ GROUP BY first.queue
     bindparam("now", type_=UtcDateTime),
 )
 
+# Jobs at gates, by an index of their times.
+GATED = Named(
+    """
+SELECT first.queue, min(first.run_at) AS oldest, count(*) AS number
+FROM (SELECT job.queue, job.run_at FROM {schema}.background_jobs AS job
+      WHERE job.state = 'gated' AND job.run_at <= :now ORDER BY job.run_at LIMIT :most) AS first
+GROUP BY first.queue
+""",
+    bindparam("now", type_=UtcDateTime),
+)
+GATED_FOR_LATER = Named(
+    """
+SELECT first.queue, count(*) AS number
+FROM (SELECT job.queue FROM {schema}.background_jobs AS job
+      WHERE job.state = 'gated' AND job.run_at > :now ORDER BY job.run_at LIMIT :most) AS first
+GROUP BY first.queue
+""",
+    bindparam("now", type_=UtcDateTime),
+)
+
 RUNNING = Named("""
 SELECT running.queue, count(*) FROM (
     SELECT queue FROM {schema}.background_jobs
@@ -123,12 +144,29 @@ def capped_depths(
             (to_name(queue), replace(_empty(to_name(queue)), running=n, more=n > most))
             for queue, n in running
         ),
+        *_at_gates(connection, now, max(MOST_ROWS, most)),
     ]:
         depths[name] = _both(depths.get(name, _empty(name)), depth)
     return [
         replace(depths[name], paused=name in paused, more=depths[name].more or cut)
         for name in sorted(depths)
     ]
+
+
+def _at_gates(connection: Connection, now: datetime, most: int) -> Iterator[tuple[str, QueueDepth]]:
+    """The jobs at gates, of all queues together counted up to a limit."""
+    given = {"now": now, "most": most}
+    due = connection.execute(GATED.on(connection), given).all()
+    more = sum(row.number for row in due) == most
+    for row in due:
+        name = to_name(row.queue)
+        age = now - to_utc(row.oldest)
+        yield name, replace(_empty(name), due=row.number, oldest_age=age, more=more)
+    later = connection.execute(GATED_FOR_LATER.on(connection), given).all()
+    more = sum(row.number for row in later) == most
+    for row in later:
+        name = to_name(row.queue)
+        yield name, replace(_empty(name), later=row.number, more=more)
 
 
 def _of_lane(row: Any, now: datetime, most: int) -> QueueDepth:

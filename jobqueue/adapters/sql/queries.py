@@ -42,6 +42,7 @@ from jobqueue.adapters.sql.terms import terms_in
 from jobqueue.records import (
     LARGEST_ID,
     NO_TERMS,
+    WAITING_STATES,
     Between,
     JobFilter,
     JobState,
@@ -142,7 +143,8 @@ def paused_queues(connection: Connection) -> set[str]:
 
 def depths_query(now: ColumnElement[Any]) -> Select[Any]:
     """The depth of each queue with unfinished jobs, the fullest ones, and the current time."""
-    ready, running = is_in(JOBS.c.state, JobState.READY), is_in(JOBS.c.state, JobState.RUNNING)
+    ready = is_in(JOBS.c.state, *WAITING_STATES)
+    running = is_in(JOBS.c.state, JobState.RUNNING)
     due = ready & (JOBS.c.run_at <= now)
     return (
         select(
