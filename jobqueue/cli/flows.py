@@ -98,7 +98,7 @@ def show(
     if jobs:
         rows = [[str(job.id), job.handler, job.state.value, before[job.id]] for job in jobs]
         print_table(JOB_COLUMNS, rows)
-    if page.next_before is not None:
+    if page.next_before_id is not None:
         say(f"… and more; `jobqueue list flow:{flow_id}` lists them")
 
 
@@ -122,12 +122,8 @@ def cancel(
         found_flow(session.adapter, flow_id)
         why = checked_reason(reason) or f"its flow was cancelled by {user_at_host()}"
         number = session.adapter.cancel_flow(flow_id, why)
-        note_action(
-            session.adapter,
-            ActionKind.CANCEL_FLOW,
-            {"flow": flow_id, "jobs": number},
-            reason=reason,
-        )
+        target = {"flow": flow_id, "jobs": number}
+        note_action(session.adapter, ActionKind.CANCEL_FLOW, target, reason=reason)
     typer.echo(f"Cancelled {_jobs(number)} of flow {flow_id}.")
 
 
@@ -149,9 +145,8 @@ def retry(
         found_flow(session.adapter, flow_id)
         checked_reason(reason)
         number = session.adapter.retry_flow(flow_id)
-        note_action(
-            session.adapter, ActionKind.RETRY_FLOW, {"flow": flow_id, "jobs": number}, reason=reason
-        )
+        target = {"flow": flow_id, "jobs": number}
+        note_action(session.adapter, ActionKind.RETRY_FLOW, target, reason=reason)
     typer.echo(f"Retried {_jobs(number)} of flow {flow_id}.")
 
 

@@ -90,8 +90,8 @@ def list_jobs(
 
     WHEN is when a ready job is due, when a running one began, and when any other ended. --job
     takes the names that `jobqueue enqueue` takes, and the full name of a job whose class is gone.
-    A QUERY is words that a job has to match: state: queue: job: worker: flow: attempts: created: started:
-    finished: since: until: args.NAME: meta.NAME: and text of its error.
+    A QUERY is words that a job has to match: state: queue: job: worker: flow: attempts: created:
+    started: finished: since: until: args.NAME: meta.NAME: and text of its error.
 
     \b
     Examples:

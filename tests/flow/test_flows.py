@@ -130,9 +130,15 @@ def test_nothing_is_added_after_the_block(queue: JobQueue) -> None:
 
 
 def test_a_block_that_raises_has_no_jobs(queue: JobQueue) -> None:
-    with pytest.raises(RuntimeError), Batch(on_success=Make.step("end")) as batch:
-        Grow.set(batch=batch).perform_later(3)
-        raise RuntimeError
+    batch = Batch(on_success=Make.step("end"))
+
+    def fill() -> None:
+        with batch:
+            Grow.set(batch=batch).perform_later(3)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fill()
     queue.work_off()
     assert calls == []
     assert states_of(queue.adapter, batch.id) == ["cancelled", "cancelled"]

@@ -58,10 +58,8 @@ class MemoryReads(MemoryRole, ReadsRole):
 
     def queue_depths(self, most: int | None = None) -> list[QueueDepth]:  # noqa: ARG002
         now = self._store.now()
-        unfinished = [
-            row.record
-            for row in self._store.matching(JobFilter(states=(*WAITING_STATES, JobState.RUNNING)))
-        ]
+        where = JobFilter(states=(*WAITING_STATES, JobState.RUNNING))
+        unfinished = [row.record for row in self._store.matching(where)]
         names = {record.queue for record in unfinished} | self._store.paused.keys()
         return [
             depth_of(
