@@ -22,9 +22,9 @@ from jobqueue.adapters.roles.reads import ReadsRole
 from jobqueue.ends import EndReporter
 from jobqueue.errors import ActionNotFound, InvalidAction, RowLocked
 from jobqueue.records import (
+    ActionBatch,
     ActionKind,
     ActionRecord,
-    Batch,
     Between,
     JobFilter,
     JobState,
@@ -96,7 +96,7 @@ def run_action(
     while True:
         page = adapter.page_jobs(replace(where, before_id=action.before_id), BATCH)
         ids = tuple(job.id for job in page.jobs)
-        batch = Batch(replace(where, ids=ids), page.next_before_id)
+        batch = ActionBatch(replace(where, ids=ids), page.next_before_id)
         changed = _changed(adapter, action, batch, returning=_has_to_report(action, ends))
         if changed is None:
             return found_action(adapter, action.id)
@@ -141,7 +141,7 @@ def jobs_of(action: ActionRecord) -> JobFilter:
 
 
 def _changed(
-    adapter: BulkRoles, action: ActionRecord, batch: Batch, *, returning: bool
+    adapter: BulkRoles, action: ActionRecord, batch: ActionBatch, *, returning: bool
 ) -> ChangedBatch | None:
     """Change a batch. A job that is locked for a moment is waited for, some seconds in all."""
     for _ in range(MOST_TRIES - 1):

@@ -18,9 +18,9 @@ from jobqueue.bulk import BATCH, BulkRoles, bulk_action, jobs_left, jobs_of
 from jobqueue.errors import InvalidAction
 from jobqueue.records import (
     UNFINISHED_STATES,
+    ActionBatch,
     ActionKind,
     ActionRecord,
-    Batch,
     Between,
     JobFilter,
     NewAction,
@@ -216,13 +216,13 @@ def _noted(
 
 def _batch(
     action: ActionRecord, canary: Canary, ids: tuple[int, ...], before_id: int | None
-) -> Batch:
+) -> ActionBatch:
     where = replace(jobs_left(action), before_id=None, ids=ids)
-    return Batch(where, before_id, target={**action.target, KEY: _plain(canary)})
+    return ActionBatch(where, before_id, target={**action.target, KEY: _plain(canary)})
 
 
 def _changed(
-    adapter: BulkRoles, action: ActionRecord, batch: Batch, lease: timedelta
+    adapter: BulkRoles, action: ActionRecord, batch: ActionBatch, lease: timedelta
 ) -> ActionRecord:
     changed = adapter.change_batch(action, batch, lease)
     return action if changed is None else changed.action

@@ -213,14 +213,14 @@ class Job(HookMethods):
 
     @property
     def results(self) -> list[Any]:
-        """What the jobs returned that this one has waited for, in their order, as JSON has it.
+        """The results of the jobs that this one has waited for, in their order, as JSON has them.
 
         It is None for one that has not succeeded, or has returned nothing that JSON can carry.
         """
         return [step.result for step in self.steps_before]
 
     def results_of(self, job_class: type[Performs[..., R]]) -> list[R]:
-        """What the jobs of a class returned that this one has waited for, by its annotation.
+        """The results of the jobs of a class that this one has waited for, by its annotation.
 
         Those that have not succeeded are left out.
 

@@ -1,4 +1,4 @@
-"""What `perform` returns, read from the JSON that is stored of it."""
+"""Results: the values that `perform` returns, read from the JSON that is stored of them."""
 
 from __future__ import annotations
 

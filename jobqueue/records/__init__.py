@@ -8,11 +8,11 @@ from __future__ import annotations
 from jobqueue.records.actions import (
     BULK_KINDS,
     RUN_LEASE,
+    ActionBatch,
     ActionFilter,
     ActionKind,
     ActionRecord,
     ActionState,
-    Batch,
     NewAction,
 )
 from jobqueue.records.attempts import (
@@ -174,6 +174,7 @@ __all__ = [
     "UNSTARTED_STATES",
     "UNTIL_RESUMED",
     "WAITING_STATES",
+    "ActionBatch",
     "ActionFilter",
     "ActionKind",
     "ActionRecord",
@@ -182,7 +183,6 @@ __all__ = [
     "Ailment",
     "AttemptOutcome",
     "AttemptRecord",
-    "Batch",
     "Between",
     "Cancelled",
     "ChargedJob",

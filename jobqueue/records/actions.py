@@ -144,7 +144,7 @@ class ActionFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ActionBatch:
     """Some jobs that a bulk action changes in one transaction.
 
     Args:

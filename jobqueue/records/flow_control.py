@@ -15,7 +15,7 @@ ANY_TIME = "at any time"
 
 
 class AfterFailure(StrEnum):
-    """What becomes of the jobs behind an ordered job that has failed."""
+    """The fate of the jobs behind an ordered job that has failed."""
 
     STOP = "stop"
     """They wait until it is retried, or removed."""
@@ -47,7 +47,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What has to hold before a job starts. It is stored with the job.
+    """The conditions on which a job starts. They are stored with the job.
 
     Args:
         gates: the limits that it counts against.
@@ -225,7 +225,7 @@ class GatedLine:
 
 @dataclass(frozen=True, slots=True)
 class GateUse:
-    """What a gate is used for now.
+    """The use of a gate, as it is now.
 
     Args:
         gate: it, with the number that holds now.

@@ -26,16 +26,13 @@ from jobqueue.views.workers import WorkerView
 MOST_NAMED = 3
 NONE = Count(0)
 NO_TAKERS = {WorkerState.RESTING: "rests", WorkerState.STOPPING: "is stopping"}
-PAGES = {"queue": "/queues/{}", "job": "/jobs/{}", "worker": "/workers/{}"}
+PAGES = {"queue": "/queues/{}", "job": "/jobs/{}", "worker": "/workers/{}", "flow": "/flows/{}"}
 
 
 class ReasonKind(StrEnum):
     """A kind of reason, in the order in which they are looked at."""
 
     PAUSED = "paused"
-    LIMIT = "limit"
-    ORDER = "order"
-    STEPS = "steps"
     NO_WORKER = "no_worker"
     SLOTS_BUSY = "slots_busy"
     MORE_URGENT = "more_urgent"
@@ -43,6 +40,9 @@ class ReasonKind(StrEnum):
     NOT_DUE = "not_due"
     UNKNOWN_CLASS = "unknown_class"
     DATABASE = "database"
+    LIMIT = "limit"
+    ORDER = "order"
+    STEPS = "steps"
 
 
 @dataclass(frozen=True, slots=True)

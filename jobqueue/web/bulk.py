@@ -11,6 +11,7 @@ from jobqueue.bulk import bulk_action, new_runner_id, run_action
 from jobqueue.canary import canary_action
 from jobqueue.errors import RowLocked
 from jobqueue.records import (
+    UNSTARTED_STATES,
     WAITING_STATES,
     ActionKind,
     ActionRecord,
@@ -37,7 +38,7 @@ DONE = {
 _NOT_RUNNING = tuple(state for state in JobState if state is not JobState.RUNNING)
 POSSIBLE_STATES = {
     ActionKind.RETRY: (*WAITING_STATES, JobState.FAILED, JobState.CANCELLED),
-    ActionKind.CANCEL: (*WAITING_STATES, JobState.RUNNING),
+    ActionKind.CANCEL: (*UNSTARTED_STATES, JobState.RUNNING),
     ActionKind.DELETE: _NOT_RUNNING,
 }
 """The states of jobs that can be changed so."""

@@ -16,6 +16,7 @@ from jobqueue.records import (
     ActionState,
     AttemptOutcome,
     ErrorState,
+    FlowKind,
     JobState,
 )
 from jobqueue.views.outlooks import Course
@@ -57,6 +58,13 @@ JOB_EXAMPLE: dict[str, Any] = {
     "performed_by": None,
     "error_key": None,
     "meta": {"tenant": 42},
+    "line": None,
+    "terms": None,
+    "expires_at": None,
+    "unique_key": None,
+    "waiting_key": None,
+    "flow_id": None,
+    "flow_place": None,
 }
 ATTEMPT_EXAMPLE: dict[str, Any] = {
     "number": 1,
@@ -259,6 +267,28 @@ class ReasonBody(Asked):
     reason: str | None = Field(None, max_length=10_000, description="Why; others are shown it.")
 
 
+class LimitBody(Asked):
+    """The number that a limit gets."""
+
+    number: int | None = Field(
+        None,
+        ge=0,
+        le=2**31 - 1,
+        description="Null for what the classes declare; 0 lets none start.",
+    )
+    reason: str | None = Field(None, max_length=10_000, description="Why; others are shown it.")
+
+
+class FlowsQuery(Asked):
+    """The flows to list."""
+
+    going_on: bool = Field(False, description="Only those that have not succeeded yet.")
+    limit: int = Field(50, ge=1, le=200, description="How many at most.")
+    before: int | None = Field(
+        None, ge=1, le=LARGEST_ID, description="The `next` of the page before."
+    )
+
+
 class ActionsQuery(Asked):
     """The actions to list."""
 
@@ -403,6 +433,13 @@ class JobAnswer(Answered):
     performed_by: str | None = Field(description="The worker that performed it.")
     error_key: str | None = Field(description="The key of the group of its error.")
     meta: Any = Field(description="What travels with it beside its arguments, a JSON object.")
+    line: str | None = Field(description="The line that it waits in, if it is behind a limit.")
+    terms: dict[str, Any] | None = Field(description="What has to hold before it starts.")
+    expires_at: datetime | None = Field(description="It is not performed after that.")
+    unique_key: str | None = Field(description="No other unfinished job has it.")
+    waiting_key: str | None = Field(description="No other job has it that has not started.")
+    flow_id: int | None = Field(description="The batch, chain or flow that it belongs to.")
+    flow_place: int | None = Field(description="Its place there; below 0 for what follows it.")
 
 
 class AttemptAnswer(Answered):
@@ -558,6 +595,66 @@ class ActionsAnswer(Answered):
     """A page of actions, the newest first."""
 
     actions: list[ActionAnswer]
+    next: int | None = Field(description="`before` of the next page; null on the last one.")
+
+
+class GateAnswer(Answered):
+    """A limit for one value of its key."""
+
+    key: str | None = Field(description="Null for a limit without a key.")
+    held: int = Field(description="How many jobs count against it now.")
+    waiting: int
+    waiting_more: bool = Field(description="Whether more wait, since counting stopped there.")
+
+
+class LimitAnswer(Answered):
+    """A limit of jobs."""
+
+    name: str
+    number: int = Field(description="How many may run at once, or start within the period.")
+    per_seconds: float | None = Field(description="The period of a rate; null for a limit.")
+    declared: int = Field(description="The number that a class has declared last.")
+    declared_at: datetime
+    set_at: datetime | None
+    set_by: str | None = Field(description="Who has set another number.")
+    reason: str | None
+    waiting: int = Field(description="How many jobs wait that have to pass it.")
+    waiting_more: bool = Field(description="Whether more wait, since counting stopped there.")
+    keys: list[GateAnswer]
+
+
+class LimitsAnswer(Answered):
+    """The limits that workers have declared."""
+
+    limits: list[LimitAnswer]
+
+
+class FlowAnswer(Answered):
+    """A batch, a chain or a flow."""
+
+    id: int
+    kind: str = Field(description=f"One of {', '.join(FlowKind)}.")
+    name: str | None
+    state: str = Field(description="being filled, going on, failed, cancelled or succeeded.")
+    created_at: datetime
+    closed_at: datetime | None = Field(description="When it was filled.")
+    finished_at: datetime | None = Field(description="When all of its jobs had ended first.")
+    succeeded_at: datetime | None
+    cancelled_at: datetime | None
+    jobs: dict[str, int] = Field(description="How many of its jobs are in which state.")
+    more: bool = Field(description="Whether there are more, since counting stopped there.")
+
+
+class ChangedFlowAnswer(FlowAnswer):
+    """A flow of which jobs were changed."""
+
+    changed: int = Field(description="How many.")
+
+
+class FlowsAnswer(Answered):
+    """A page of flows, the newest first."""
+
+    flows: list[FlowAnswer]
     next: int | None = Field(description="`before` of the next page; null on the last one.")
 
 

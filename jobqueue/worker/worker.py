@@ -24,7 +24,7 @@ from jobqueue.hooks import Observers
 from jobqueue.job import Job, Registry
 from jobqueue.maintenance.bulk_actions import BulkActionService
 from jobqueue.maintenance.error_counts import ErrorCounts
-from jobqueue.maintenance.flow_sweeper import FlowSweeper
+from jobqueue.maintenance.flow_service import FlowService
 from jobqueue.maintenance.pruner import PrunerService
 from jobqueue.maintenance.requests import PresentWorker, RequestService
 from jobqueue.maintenance.rescue_reports import HooksInProcess, RescueReports
@@ -71,7 +71,7 @@ RELY_SECONDS = 4.0
 
 
 LastingService = (
-    Stats | PrunerService | SamplerService | BulkActionService | FlowSweeper | ListenerService
+    Stats | PrunerService | SamplerService | BulkActionService | FlowService | ListenerService
 )
 
 
@@ -163,7 +163,7 @@ class Worker:
         self._bulk_actions = BulkActionService(
             adapter, self.id, self._ends, logger, frugal=not self._keeps_lease
         )
-        self._flows = FlowSweeper(adapter, logger, frugal=not self._keeps_lease)
+        self._flows = FlowService(adapter, logger, frugal=not self._keeps_lease)
         self._ticker = Ticker(adapter, settings.app, logger, self._observers)
         self._until_idle = until_idle
         self._release = release_of_this_process(settings.app_version)

@@ -64,7 +64,7 @@ def upgrade() -> None:
         sa.Column("flow_place", sa.Integer()),
     ):
         op.add_column("background_jobs", column)
-    change_rule(RULE_BEFORE, RULE)
+    allow_gates()
     for name, where, columns, is_unique in INDEXES:
         op.create_index(
             f"background_jobs_{name}_idx",
@@ -145,23 +145,34 @@ def create_flows() -> None:
 def downgrade() -> None:
     for table in ("edges", "flows", "limits", "starts", "slots"):
         op.drop_table(f"background_{table}")
-    # The previous release knows nothing of gates, and performs what waits at them. What waits for
-    # other jobs would be performed before these, so it ends.
-    op.execute("UPDATE background_jobs SET line = NULL WHERE line IS NOT NULL")
-    if not is_sqlite():
-        op.drop_constraint(CHECK, "background_jobs")
-    else:
-        change_rule(RULE, f"{RULE_BEFORE} OR state IN ({LATER_STATES})")
+    forget_gates()
     for name, *_ in INDEXES:
         op.drop_index(f"background_jobs_{name}_idx", "background_jobs")
+    for column in reversed(COLUMNS):
+        op.drop_column("background_jobs", column)
+
+
+def forget_gates() -> None:
+    """Make the jobs at gates ready: the previous release knows nothing of gates.
+
+    What waits for other jobs would be performed before these, so it ends.
+    """
+    op.execute("UPDATE background_jobs SET line = NULL WHERE line IS NOT NULL")
+    if not is_sqlite():
+        op.execute(f"ALTER TABLE background_jobs DROP CONSTRAINT IF EXISTS {CHECK}")
+    else:
+        change_rule(RULE, f"{RULE_BEFORE} OR state IN ({LATER_STATES})")
     op.execute("UPDATE background_jobs SET state = 'ready' WHERE state = 'gated'")
     op.execute(
         "UPDATE background_jobs SET state = 'cancelled', finished_at = updated_at, "
         "last_error = 'the release before flows cannot perform it' WHERE state = 'blocked'"
     )
     change_rule(f"{RULE_BEFORE} OR state IN ({LATER_STATES})", RULE_BEFORE)
-    for column in reversed(COLUMNS):
-        op.drop_column("background_jobs", column)
+
+
+def allow_gates() -> None:
+    """Let jobs wait at gates, and for other jobs."""
+    change_rule(RULE_BEFORE, RULE)
 
 
 def is_sqlite() -> bool:
@@ -173,10 +184,8 @@ def change_rule(before: str, after: str) -> None:
     if is_sqlite():
         change_rule_in_text(before, after)
         return
-    # Which rows there are is known: they fulfilled a narrower rule. To read all of them once more
-    # would keep everybody out meanwhile.
     op.execute(f"ALTER TABLE background_jobs DROP CONSTRAINT IF EXISTS {CHECK}")
-    op.execute(f"ALTER TABLE background_jobs ADD CONSTRAINT {CHECK} CHECK ({after}) NOT VALID")
+    op.execute(f"ALTER TABLE background_jobs ADD CONSTRAINT {CHECK} CHECK ({after})")
 
 
 def change_rule_in_text(before: str, after: str) -> None:

@@ -50,6 +50,11 @@ TABLES = {
     "background_ended_workers",
     "background_stacks",
     "background_actions",
+    "background_slots",
+    "background_starts",
+    "background_limits",
+    "background_flows",
+    "background_edges",
 }
 VERSION_TABLE = "background_jobs_version"
 JOB = NewJob("Work", '{"n": 1}', "default", 50, 5)

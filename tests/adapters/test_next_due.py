@@ -74,7 +74,7 @@ def perform(adapter: PostgresAdapter, count: int, **facts: Any) -> None:
 
 def asking(table: Table, mode: str = MODES[0]) -> Plan:
     """How the adapter asks when the next job is due."""
-    return table.explain(table.statement_of(table.adapter.due_in), mode)
+    return table.explain(table.statement_of(table.adapter.wakeups.first_run_at), mode)
 
 
 # --- what is passed over -------------------------------------------------------------------------

@@ -285,7 +285,8 @@ GOLDEN = """\
 Database
   answers          yes (PostgreSQL N)
   tables           N (current) in the schema public
-  jobs             N due, N waiting, N running, N succeeded, N failed, N cancelled
+  jobs             N due, N waiting, N gated, N blocked, N running, N succeeded, N failed, N \
+cancelled
   workers          none
   rows             N live, N dead; last autovacuum: never
   oldest snapshot  N s, session N (nightly dump, role postgres)

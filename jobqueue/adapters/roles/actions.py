@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from jobqueue.records import RUN_LEASE, ActionFilter, ActionRecord, Batch, NewAction
+from jobqueue.records import RUN_LEASE, ActionBatch, ActionFilter, ActionRecord, NewAction
 from jobqueue.stored import StoredJob
 
 
@@ -66,7 +66,7 @@ class ActionsRole(Protocol):
     def change_batch(
         self,
         action: ActionRecord,
-        batch: Batch,
+        batch: ActionBatch,
         lease: timedelta = RUN_LEASE,
         *,
         returning: bool = False,

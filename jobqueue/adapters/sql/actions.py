@@ -21,11 +21,11 @@ from jobqueue.records import (
     LARGEST_ID,
     RUN_LEASE,
     UNFINISHED_STATES,
+    ActionBatch,
     ActionFilter,
     ActionKind,
     ActionRecord,
     ActionState,
-    Batch,
     JobState,
     NewAction,
 )
@@ -90,7 +90,7 @@ class SqlActions(SqlRole, ActionsRole):
     def change_batch(
         self,
         action: ActionRecord,
-        batch: Batch,
+        batch: ActionBatch,
         lease: timedelta = RUN_LEASE,
         *,
         returning: bool = False,
@@ -124,7 +124,7 @@ class SqlActions(SqlRole, ActionsRole):
         return changed
 
     def _change(
-        self, connection: Connection, action: ActionRecord, batch: Batch, returning: bool
+        self, connection: Connection, action: ActionRecord, batch: ActionBatch, returning: bool
     ) -> tuple[int, list[Any]]:
         """Change the jobs of a batch; return how many, and their rows if they are wanted."""
         now, where = self.time.now(), batch.where

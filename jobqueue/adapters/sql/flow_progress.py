@@ -18,14 +18,13 @@ from sqlalchemy import (
     case,
     exists,
     func,
-    literal_column,
     or_,
     select,
     update,
 )
 
 from jobqueue.adapters.sql.role import SqlParts, SqlRole, waiting_state
-from jobqueue.adapters.sql.states import is_in
+from jobqueue.adapters.sql.states import HAS_NOT_SUCCEEDED, is_in
 from jobqueue.adapters.sql.tables import EDGES, FLOWS, JOBS, to_name, to_utc
 from jobqueue.records import (
     FINISHED_STATES,
@@ -43,13 +42,8 @@ REMOVED = "removed"
 NOT_SUCCESSFUL = (JobState.FAILED.value, JobState.CANCELLED.value, REMOVED)
 MOST_TOGETHER = 500
 MOST_NOTED = 5_000
-SWEPT_AFTER_END = timedelta(days=1)
+LOOKED_AT_AFTER_END = timedelta(days=1)
 """For so long a flow that has ended without success is looked at: its jobs may be retried."""
-
-# The index of these jobs says the same, so the databases see that they can use it.
-_HAS_NOT_SUCCEEDED: ColumnElement[bool] = literal_column(
-    "background_jobs.flow_id IS NOT NULL AND background_jobs.state <> 'succeeded'"
-)
 
 
 class FlowProgress(SqlRole):
@@ -58,7 +52,7 @@ class FlowProgress(SqlRole):
     def __init__(self, parts: SqlParts) -> None:
         super().__init__(parts)
         self._unfinished: dict[int, int] = {}
-        self._swept_up_to = 0
+        self._looked_up_to = 0
 
     # --- after jobs have been settled ------------------------------------------------------------
 
@@ -99,7 +93,7 @@ class FlowProgress(SqlRole):
                 return True
         query = (
             select(JOBS.c.id)
-            .where(JOBS.c.flow_id == flow_id, _HAS_NOT_SUCCEEDED)
+            .where(JOBS.c.flow_id == flow_id, HAS_NOT_SUCCEEDED)
             .where(is_unfinished, JOBS.c.flow_place >= 0)
             .order_by(JOBS.c.flow_id.desc(), JOBS.c.id.desc())
             .limit(1)
@@ -115,22 +109,23 @@ class FlowProgress(SqlRole):
 
     # --- for what is left over -------------------------------------------------------------------
 
-    def sweep(self, most: int) -> int:
+    def advance_next(self, most: int) -> int:
         """Have flows go on, the next ones each time; return how many did."""
         due = self.database.read(lambda c: self._due_after(c, most))
         return sum(self.advance(flow_id, ended) for flow_id, ended in due)
 
     def _due_after(self, connection: Connection, most: int) -> list[tuple[int, set[int]]]:
         now = self.time.read(connection)
+        ended_after = now - LOOKED_AT_AFTER_END
         going_on = (
             select(FLOWS.c.id, FLOWS.c.finished_at)
-            .where(FLOWS.c.succeeded_at.is_(None), FLOWS.c.id > self._swept_up_to)
-            .where(or_(FLOWS.c.finished_at.is_(None), FLOWS.c.finished_at > now - SWEPT_AFTER_END))
+            .where(FLOWS.c.succeeded_at.is_(None), FLOWS.c.id > self._looked_up_to)
+            .where(or_(FLOWS.c.finished_at.is_(None), FLOWS.c.finished_at > ended_after))
             .order_by(FLOWS.c.id)
             .limit(most)
         )
         rows = connection.execute(going_on.where(FLOWS.c.closed_at.is_not(None))).all()
-        self._swept_up_to = rows[-1].id if len(rows) == most else 0
+        self._looked_up_to = rows[-1].id if len(rows) == most else 0
         due = []
         for flow_id, finished_at in rows:
             unnoted = self._unnoted_in(connection, flow_id)
@@ -252,7 +247,7 @@ class FlowProgress(SqlRole):
         }
         if job.expires_at is not None:
             values["expires_at"] = run_at + (to_utc(job.expires_at) - to_utc(job.run_at))
-        change = update(JOBS).where(JOBS.c.id == job.id, JOBS.c.state == job.state)
+        change = update(JOBS).where(JOBS.c.id == job.id, is_in(JOBS.c.state, JobState(job.state)))
         return connection.execute(change.where(_has_its_key()).values(values)).rowcount
 
     def _end(self, connection: Connection, flow: Any, now: datetime, queues: set[str]) -> bool:
@@ -274,7 +269,7 @@ class FlowProgress(SqlRole):
         return bool(values)
 
     def _has_others_than_succeeded(self, connection: Connection, flow_id: int) -> bool:
-        query = select(JOBS.c.id).where(JOBS.c.flow_id == flow_id, _HAS_NOT_SUCCEEDED)
+        query = select(JOBS.c.id).where(JOBS.c.flow_id == flow_id, HAS_NOT_SUCCEEDED)
         return connection.execute(query.where(JOBS.c.flow_place >= 0).limit(1)).first() is not None
 
     def _start_what_follows(
@@ -296,16 +291,16 @@ class FlowProgress(SqlRole):
             _cancel(connection, job_id, NOT_ALL_SUCCEEDED, now)
 
 
-def _waits_for_others(job: Any) -> bool:
+def _waits_for_others(row: Any) -> bool:
     """Whether a job has to start when those before it have succeeded.
 
     One that was cancelled since they had not is revived, and no other.
     """
-    if job.state == JobState.BLOCKED:
+    if row.state == JobState.BLOCKED:
         return True
-    reason = job.last_error or ""
+    reason = row.last_error or ""
     is_held_back = reason.startswith(HELD_BACK) or reason == NOT_ALL_SUCCEEDED
-    return bool(job.state == JobState.CANCELLED and is_held_back and not job.attempts)
+    return bool(row.state == JobState.CANCELLED and is_held_back and not row.attempts)
 
 
 def _cancel(connection: Connection, job_id: int, reason: str, now: datetime) -> None:

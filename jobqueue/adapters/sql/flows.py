@@ -16,7 +16,7 @@ from jobqueue.adapters.sql.flow_progress import state_after_retry
 from jobqueue.adapters.sql.path import SqlPath
 from jobqueue.adapters.sql.readings import decoded, name_or_none
 from jobqueue.adapters.sql.role import SqlParts, SqlRole
-from jobqueue.adapters.sql.states import is_in
+from jobqueue.adapters.sql.states import HAS_NOT_SUCCEEDED, is_in
 from jobqueue.adapters.sql.tables import EDGES, FLOWS, JOBS, to_name, to_utc
 from jobqueue.errors import InvalidArguments
 from jobqueue.records import (
@@ -111,7 +111,7 @@ class SqlFlows(SqlRole, FlowsRole):
         execute(statements.close_flow, {"flow_id": flow_id, **times})
 
     def advance_flows(self, most: int = 100) -> int:
-        return self._path.flows.sweep(most)
+        return self._path.flows.advance_next(most)
 
     # --- reading them ----------------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ class SqlFlows(SqlRole, FlowsRole):
 
     def prune_flows(self, age: timedelta, limit: int) -> int:
         unfinished = exists().where(
-            JOBS.c.flow_id == FLOWS.c.id, JOBS.c.state != "succeeded", JOBS.c.finished_at.is_(None)
+            JOBS.c.flow_id == FLOWS.c.id, HAS_NOT_SUCCEEDED, JOBS.c.finished_at.is_(None)
         )
         old = select(FLOWS.c.id).where(FLOWS.c.finished_at <= self.time.later(-age), ~unfinished)
         old = old.order_by(FLOWS.c.finished_at, FLOWS.c.id).limit(limit)

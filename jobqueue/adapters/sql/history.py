@@ -95,6 +95,15 @@ def migrate_within(start: str | None, end: str | None, schema: str | None) -> No
     op.execute(RESTORE_SEARCH_PATH)
 
 
+def set_state_rule(revision: str) -> None:
+    """Change which states a job may have, in the application's own migration."""
+    known = ScriptDirectory.from_config(_config()).get_revision("0004")
+    if str(_known(revision)) < "0004":
+        known.module.forget_gates()
+    else:
+        known.module.allow_gates()
+
+
 def _migrate_here(start: str | None, end: str | None) -> None:
     revisions = [None, *_revisions()]
     first, last = revisions.index(_known(start)), revisions.index(_known(end))

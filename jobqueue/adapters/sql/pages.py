@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from jobqueue.adapters.sql import queries
-from jobqueue.adapters.sql.states import is_in
+from jobqueue.adapters.sql.states import HAS_NOT_SUCCEEDED, is_in
 from jobqueue.adapters.sql.tables import JOBS
 from jobqueue.adapters.sql.time import DatabaseTime
 from jobqueue.read_budget import note_rows
@@ -314,8 +314,9 @@ def _scan_of_state(state: JobState, where: JobFilter) -> Scan:
     if state is JobState.RUNNING:
         return Scan(((is_state,),), (JOBS.c.locked_by,), rest, Walk(state))
     if state is JobState.BLOCKED:
-        is_blocked = (JOBS.c.flow_id.is_not(None), JOBS.c.state != "succeeded", is_state)
-        return Scan((is_blocked,), (JOBS.c.flow_id, JOBS.c.id), rest, Walk(state))
+        return Scan(
+            ((HAS_NOT_SUCCEEDED, is_state),), (JOBS.c.flow_id, JOBS.c.id), rest, Walk(state)
+        )
     order: tuple[Any, ...] = (JOBS.c.priority, JOBS.c.run_at, JOBS.c.id)
     if state is JobState.GATED:
         order = (JOBS.c.line, *order)

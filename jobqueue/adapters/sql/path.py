@@ -212,7 +212,7 @@ class SqlPath(SqlRole, PathRole):
         try:
             return self.flows.note_ended(outcomes)
         except DatabaseError:
-            return False  # what has been settled is committed; the next sweep sees it
+            return False  # what has been settled is committed; the next look at it mends that
 
     def _announce_room_at_gates(self, outcomes: Sequence[Outcome]) -> None:
         """Tell others of the room that ended jobs leave, since this worker claims nothing now."""

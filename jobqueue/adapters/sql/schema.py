@@ -178,6 +178,23 @@ def migrate_within(start: str | None, end: str | None, schema: str | None = None
     history.migrate_within(start, end, schema)
 
 
+def set_state_rule(revision: str) -> None:
+    """Change which states a job may have, in a migration of the application's own Alembic.
+
+    Autogenerate does not compare checks. So a revision that it made for the tables of 0004 calls
+    this at the end of its `upgrade`, and for 0003 at the beginning of its `downgrade`.
+
+    Args:
+        revision: the revision of jobqueue's whose rule it is.
+
+    Raises:
+        SchemaError: there is no such revision.
+    """
+    from jobqueue.adapters.sql import history
+
+    history.set_state_rule(revision)
+
+
 def render_item(kind: str, item: Any, context: Any) -> str | Literal[False]:
     """Render the types of jobqueue's columns for autogenerate, so that a revision needs no import.
 

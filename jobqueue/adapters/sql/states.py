@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, bindparam
+from sqlalchemy import ColumnElement, Text, bindparam, literal_column
 
 from jobqueue.records import JobState
+
+HAS_NOT_SUCCEEDED: ColumnElement[bool] = literal_column(
+    "(background_jobs.flow_id IS NOT NULL AND background_jobs.state <> 'succeeded')"
+)
+"""The condition that a job of a flow has not succeeded, as the index of these jobs has it."""
 
 
 def is_in(state: ColumnElement[Any], *states: JobState) -> ColumnElement[bool]:

@@ -13,11 +13,12 @@ from jobqueue.clock import ManualClock
 from jobqueue.records import (
     RETRIABLE_STATES,
     RUN_LEASE,
+    UNFINISHED_STATES,
+    ActionBatch,
     ActionFilter,
     ActionKind,
     ActionRecord,
     ActionState,
-    Batch,
     Failed,
     JobFilter,
     JobState,
@@ -45,9 +46,9 @@ def bulk(kind: ActionKind, where: JobFilter = FAILED, reason: str | None = None)
     return NewAction(kind, "ada", {"filter": filter_to_json(where)}, reason)
 
 
-def batch_of(where: JobFilter, *ids: int, before_id: int | None = None) -> Batch:
+def batch_of(where: JobFilter, *ids: int, before_id: int | None = None) -> ActionBatch:
     """Some of the jobs of a filter."""
-    return Batch(replace(where, ids=ids), before_id)
+    return ActionBatch(replace(where, ids=ids), before_id)
 
 
 def failed_jobs(adapter: Adapter, number: int) -> list[int]:
@@ -256,7 +257,7 @@ class ActionsContract(ContractBase):
         )
         changed = adapter.change_batch(action, batch_of(JobFilter(), *ids), returning=True)
         assert changed is not None
-        assert changed.number == 3
+        assert changed.number == len(UNFINISHED_STATES)
         assert list(changed.jobs) == [record(adapter, job.id) for job in changed.jobs]
         ready, running = jobs[JobState.READY].id, jobs[JobState.RUNNING].id
         by_id = {job.id: job for job in changed.jobs}

@@ -17,21 +17,25 @@ import pytest
 from jobqueue.adapters.base import Adapter, Listener
 from jobqueue.records import (
     NO_DELAY,
+    ActionBatch,
     ActionKind,
-    Batch,
     ClaimedJob,
     CrashedJob,
     DeclaredLimit,
     Failed,
     FlowControl,
+    FlowKind,
     Gate,
     JobFilter,
     NewAction,
+    NewFlow,
     NewLimit,
+    NewStep,
     Outcome,
     Pause,
     Released,
     Retried,
+    Succeeded,
     Terms,
     UsedKey,
     Wakeup,
@@ -199,7 +203,7 @@ def retry_in_bulk(adapter: Adapter) -> Act:
     settle_all(adapter, Failed(job, error="broken"))
     target = {"filter": filter_to_json(JobFilter())}
     action = adapter.begin_action(NewAction(ActionKind.RETRY, "me", target), "me")
-    return lambda: adapter.change_batch(action, Batch(JobFilter(ids=(job.id,)), None))
+    return lambda: adapter.change_batch(action, ActionBatch(JobFilter(ids=(job.id,)), None))
 
 
 def set_a_limit(adapter: Adapter) -> Act:
@@ -210,12 +214,58 @@ def set_a_limit(adapter: Adapter) -> Act:
     return lambda: adapter.set_limit(NewLimit("calls", 1, "me"))
 
 
+def start_a_flow(adapter: Adapter) -> Act:
+    """Start a flow."""
+    return lambda: adapter.start_flow(NewFlow(FlowKind.FLOW), [NewStep(new_job())])
+
+
+def settle_a_step(adapter: Adapter) -> Act:
+    """Settle a job that another one waits for."""
+    adapter.start_flow(NewFlow(FlowKind.CHAIN), [NewStep(new_job()), NewStep(new_job(), (0,))])
+    [job] = adapter.claim(a_claim())
+    return lambda: settle_all(adapter, Succeeded(job))
+
+
+def close_a_batch(adapter: Adapter) -> Act:
+    """Close a batch whose jobs have all ended."""
+    flow_id = _open_batch(adapter)
+    return lambda: adapter.close_flow(flow_id)
+
+
+def cancel_a_batch(adapter: Adapter) -> Act:
+    """Cancel a batch: a job may follow its end."""
+    flow_id = _open_batch(adapter)
+    return lambda: adapter.cancel_flow(flow_id, "no")
+
+
+def _open_batch(adapter: Adapter) -> int:
+    new = NewFlow(FlowKind.BATCH, on_finish=new_job(), is_open=True)
+    flow_id, _ = adapter.start_flow(new, [])
+    return flow_id
+
+
+def advance_a_flow(adapter: Adapter) -> Act:
+    """Have a flow go on of which somebody has cancelled a job."""
+    steps = [NewStep(new_job()), NewStep(new_job(), (0,), runs_anyway=True)]
+    _, (first, _) = adapter.start_flow(NewFlow(FlowKind.FLOW), steps)
+    adapter.cancel(JobFilter(ids=(first.id,)), "no")
+    return adapter.advance_flows
+
+
+def retry_a_flow(adapter: Adapter) -> Act:
+    """Retry a flow that has failed."""
+    flow_id, _ = adapter.start_flow(NewFlow(FlowKind.FLOW), [NewStep(new_job())])
+    [job] = adapter.claim(a_claim())
+    settle_all(adapter, Failed(job, error="no"))
+    return lambda: adapter.retry_flow(flow_id)
+
+
 MAKES_READY: Mapping[str, tuple[Scenario, ...]] = {
     "enqueue": (enqueue, enqueue_many, enqueue_some_due),
     "enqueue_once": (enqueue_once,),
     "enqueue_ticks": (enqueue_ticks,),
     "settle_unlocked": (settle_unlocked,),
-    "settle": (settle_with(released), settle_with(retried)),
+    "settle": (settle_with(released), settle_with(retried), settle_a_step),
     "turn": (
         turn_with(released),
         turn_with(retried),
@@ -232,6 +282,11 @@ MAKES_READY: Mapping[str, tuple[Scenario, ...]] = {
     "resume_due_queues": (resume_due_queues,),
     "change_batch": (retry_in_bulk,),
     "set_limit": (set_a_limit,),
+    "start_flow": (start_a_flow,),
+    "close_flow": (close_a_batch,),
+    "advance_flows": (advance_a_flow,),
+    "cancel_flow": (cancel_a_batch,),
+    "retry_flow": (retry_a_flow,),
 }
 
 MAKES_NOTHING_READY = frozenset(
@@ -242,6 +297,10 @@ MAKES_NOTHING_READY = frozenset(
         "gated_lines",
         "uses_of_gates",
         "before_in_order",
+        "flow",
+        "flows",
+        "steps_before",
+        "prune_flows",
         # What is enqueued in a transaction is announced by `enqueue`; see `TransactionContract`.
         "transaction",
         "transaction_async",

@@ -162,12 +162,13 @@ def assert_claimable(adapter: Adapter, job_id: int) -> ClaimedJob:
 
 def one_of_each_state(adapter: Adapter) -> dict[JobState, StoredJob]:
     """A job in every state, enqueued in the order of `JobState`."""
-    gate = FlowControl("nobody passes", Terms((Gate("nobody", None, 0),)))
+    line = "nobody passes"
+    controls = {
+        JobState.GATED: FlowControl(line, Terms((Gate("nobody", None, 0),))),
+        JobState.BLOCKED: FlowControl(line, is_blocked=True),
+    }
     made = adapter.enqueue(
-        [
-            replace(new_job(str(s)), flow_control=gate if s is JobState.GATED else None)
-            for s in JobState
-        ]
+        [replace(new_job(str(s)), flow_control=controls.get(s)) for s in JobState]
     )
     jobs = {JobState(job.handler): job for job in adapter.claim(a_claim("worker-1"))}
     settle_all(

@@ -12,7 +12,7 @@ import pytest
 from jobqueue.adapters.base import Adapter
 from jobqueue.clock import ManualClock
 from jobqueue.records import (
-    WAITING_STATES,
+    UNSTARTED_STATES,
     Cancelled,
     Discarded,
     Failed,
@@ -70,13 +70,13 @@ class CancelContract(ContractBase):
         clock.advance(MINUTE)
         where = JobFilter(ids=(*(job.id for job in jobs.values()), other.id))
         cancelled = adapter.cancel_each(where, "called off")
-        ready = [jobs[JobState.READY].id, jobs[JobState.GATED].id, other.id]
-        assert sorted(job.id for job in cancelled) == ready
+        unstarted = [*(jobs[state].id for state in UNSTARTED_STATES), other.id]
+        assert sorted(job.id for job in cancelled) == unstarted
         assert cancelled == [record(adapter, job.id) for job in cancelled]
         assert {job.last_error for job in cancelled} == {"called off"}
         assert adapter.cancel_each(where, "called off") == []
 
-    @pytest.mark.parametrize("state", [s for s in JobState if s not in WAITING_STATES])
+    @pytest.mark.parametrize("state", [s for s in JobState if s not in UNSTARTED_STATES])
     def test_others_are_not_cancelled(self, adapter: Adapter, state: JobState) -> None:
         job_id = one_of_each_state(adapter)[state].id
         before = record(adapter, job_id)

@@ -47,7 +47,7 @@ class DeleteContract(ContractBase):
 
     def test_running_jobs_are_deleted_only_when_included(self, adapter: Adapter) -> None:
         running = one_of_each_state(adapter)[JobState.RUNNING].id
-        assert adapter.delete(JobFilter()) == 5
+        assert adapter.delete(JobFilter()) == len(JobState) - 1
         assert adapter.count_by_state() == {JobState.RUNNING: 1}
         assert adapter.delete(JobFilter(ids=(running,))) == 0
         assert adapter.delete(JobFilter(), include_running=True) == 1

@@ -6,7 +6,13 @@ from jobqueue.bulk import delete_some
 from jobqueue.errors import StateConflict
 from jobqueue.job import registry
 from jobqueue.log.phrases import title_of
-from jobqueue.records import RETRIABLE_STATES, WAITING_STATES, ActionKind, JobFilter, JobState
+from jobqueue.records import (
+    RETRIABLE_STATES,
+    UNSTARTED_STATES,
+    ActionKind,
+    JobFilter,
+    JobState,
+)
 from jobqueue.stored import StoredJob
 from jobqueue.views.gone_jobs import gone_job_view
 from jobqueue.views.jobs import hides_unknown, job_view
@@ -31,11 +37,11 @@ def job_page(call: ApiCall) -> Shown:
         "hides_unknown": hides_unknown(record),
         "timeline": timeline_of(record, call.adapter.attempts(record.id), now),
         "last_error": last_error,
-        "why": why_job_is_late(call.adapter, record) if record.state in WAITING_STATES else None,
+        "why": why_job_is_late(call.adapter, record) if record.state in UNSTARTED_STATES else None,
         "can_retry": record.state in RETRIABLE_STATES,
         "can": {
             "retry": record.state in RETRIABLE_STATES,
-            "cancel": record.state in {*WAITING_STATES, JobState.RUNNING},
+            "cancel": record.state in {*UNSTARTED_STATES, JobState.RUNNING},
             "edit": record.state in EDITABLE and _is_open(record),
             "delete": record.state is not JobState.RUNNING,
         },

@@ -1,4 +1,4 @@
-"""The sweeper of flows: it has them go on where whoever was to see to that did not.
+"""The service that has flows go on where whoever was to see to that did not.
 
 A worker that settles a job of a flow has the flow go on itself. A job can end otherwise: somebody
 cancels or deletes it, or its worker is lost. And a worker can be killed in between.
@@ -24,11 +24,11 @@ MOST_FLOWS = 100
 """How many flows a look goes through. The next one goes on behind them."""
 
 
-class FlowSweeperRoles(FlowsRole, SchemaRole, Protocol):
-    """The roles of an adapter that a sweeper needs."""
+class FlowServiceRoles(FlowsRole, SchemaRole, Protocol):
+    """The roles of an adapter that the service needs."""
 
 
-class FlowSweeper:
+class FlowService:
     """A service that looks every other second for flows that have to go on.
 
     Args:
@@ -38,7 +38,7 @@ class FlowSweeper:
     """
 
     def __init__(
-        self, adapter: FlowSweeperRoles, logger: logging.Logger, *, frugal: bool = False
+        self, adapter: FlowServiceRoles, logger: logging.Logger, *, frugal: bool = False
     ) -> None:
         self._adapter = adapter
         self._frugal = frugal
