@@ -182,6 +182,15 @@ def cancel_heard(logger: logging.Logger, job: ClaimedJob) -> None:
     emit(logger, logging.INFO, line, "cancel_heard", None, job)
 
 
+def limited_job_interrupted(logger: logging.Logger, job: ClaimedJob) -> None:
+    """A job under a limit is interrupted, since the database does not answer."""
+    line = (
+        f"{title_of(job)} is interrupted and given back: the database does not answer, and another "
+        "job may start in its place under its limit"
+    )
+    emit(logger, logging.WARNING, line, "limited_job_interrupted", None, job)
+
+
 def result_lost(logger: logging.Logger, job: ClaimedJob, why: str) -> None:
     """A job's result cannot be kept, since it is no JSON."""
     line = f"{title_of(job)}: {summary_of(why)}"

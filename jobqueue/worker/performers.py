@@ -50,6 +50,10 @@ class Performer(Protocol):
         """Cancel an async job that runs, or interrupt a sync one if its class wants that."""
         ...
 
+    def give_back(self, taken: Taken) -> None:
+        """Have a job that runs end at once, to be given back. From any thread."""
+        ...
+
     def performing(self) -> list[Whereabouts]:
         """Return the jobs that are being performed, and where. From any thread."""
         ...
@@ -118,7 +122,7 @@ class TimedExecutor:
         is_interrupted = limit is not None and not self.executor.is_async(taken.job)
         if limit is not None and is_interrupted:
             alarm.set(limit.total_seconds(), partial(work.interrupt, timeout_error(limit)))
-        elif self.executor.interrupts_on_cancel(taken.job):
+        elif self.executor.interrupts_on_cancel(taken.job) or taken.job.terms.gates:
             alarm.arm()
         try:
             return self.executor.execute(taken.job, work.run, run_coroutine, work.held_off)
@@ -306,6 +310,15 @@ class SequentialPerformer:
         elif executor.interrupts_on_cancel(taken.job):
             self._alarm.call_now(partial(work.interrupt, JobCancelled))
 
+    def give_back(self, taken: Taken) -> None:
+        work, executor = self._work, self._executor.executor
+        if not self._handoff.is_performing(taken):
+            return
+        if executor.is_async(taken.job):
+            executor.stop_coroutine()
+        else:
+            self._alarm.call_now(partial(work.interrupt, StopNow))
+
     def performing(self) -> list[Whereabouts]:
         tasks = self._executor.executor.tasks()
         found: list[Whereabouts] = []
@@ -381,6 +394,16 @@ class ConcurrentPerformer:
                 self._loop.call_soon(self._cancel_task, taken)
         elif work is not None and executor.interrupts_on_cancel(taken.job):
             work.interrupt(JobCancelled)
+
+    def give_back(self, taken: Taken) -> None:
+        work = self._interruptibles.get(taken.slot)
+        if not self._handoff.is_performing(taken):
+            return
+        if self._executor.executor.is_async(taken.job):
+            with suppress(RuntimeError):
+                self._loop.call_soon(self._cancel_task, taken)
+        elif work is not None:
+            work.interrupt(StopNow)
 
     def performing(self) -> list[Whereabouts]:
         tasks = {id(taken): task for task, taken in list(self._tasks.items())}

@@ -127,7 +127,11 @@ class Worker:
         # A worker that stops when idle puts jobs off that it cannot perform: those that it claims
         # before it passes over them.
         self._unknown_handlers = UnknownHandlers(self._is_known, puts_off=until_idle)
-        self._monitor = Monitor(adapter, self.id, self._handoff, logger, self._logger_of)
+        self._monitor = Monitor(
+            *(adapter, self.id, self._handoff, logger, self._logger_of),
+            lease=settings.lease,
+            alarm_clock=self._alarm_clock,
+        )
         self._executor = self._new_executor(slots)
         self._performer = self._new_performer(alarm)
         self._stats = Stats(adapter, self.id, logger)
@@ -210,7 +214,7 @@ class Worker:
         started.callback(self._tidy_up_if_idle)
         started.callback(self._alarm_clock.stop)
         started.callback(self._performer.close)
-        self._monitor.start(self._performer.cancel)
+        self._monitor.start(self._performer.cancel, self._performer.give_back)
         started.callback(self._monitor.stop)
         for service in self._lasting_services():
             started.callback(service.stop)  # it may be several threads, of which one has started
