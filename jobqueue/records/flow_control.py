@@ -12,7 +12,7 @@ from jobqueue.records.base import record
 
 
 class AfterFailure(StrEnum):
-    """What becomes of the jobs behind an ordered job that has failed."""
+    """The fate of the jobs behind an ordered job that has failed."""
 
     STOP = "stop"
     """They wait until it is retried, or removed."""
@@ -44,7 +44,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What has to hold before a job starts. It is stored with the job.
+    """The conditions that have to hold before a job starts. They are stored with it.
 
     Args:
         gates: the limits that it counts against.
@@ -216,7 +216,7 @@ class GatedLine:
 
 @dataclass(frozen=True, slots=True)
 class GateUse:
-    """What a gate is used for now.
+    """The use of a gate now.
 
     Args:
         gate: it, with the number that holds now.

@@ -44,7 +44,7 @@ CONTENDED_SECONDS = 0.01
 
 @dataclass(slots=True)
 class GatedMemory:
-    """What one worker remembers of the gates between its claims.
+    """The memory that one worker has of the gates between its claims.
 
     Args:
         monotonic: seconds that only go up; for tests.
@@ -131,7 +131,7 @@ class GatedClaims(SqlRole):
         self._memories: dict[tuple[str, tuple[str, ...] | None], GatedMemory] = {}
 
     def memory_of(self, claim: Claim) -> GatedMemory:
-        """What the worker of a claim remembers."""
+        """The memory of the worker of a claim."""
         return self._memories.setdefault((claim.worker_id, claim.queues), GatedMemory())
 
     def claim(self, claim: Claim, memory: GatedMemory) -> GatedClaim:
