@@ -15,6 +15,14 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def exact_duration(seconds: float) -> str:
+    """Return a duration that somebody has set, unrounded: `0.5 s`, `90 s`, `1 min`, `1 h`."""
+    for size, unit in UNITS:
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:g} s"
+
+
 def from_now(moment: datetime, now: datetime) -> str:
     """Return a time as seen from now, by the same clock: `in 5 min`, `3 s ago`."""
     seconds = (moment - now).total_seconds()

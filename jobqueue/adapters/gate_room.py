@@ -117,7 +117,7 @@ def half_of(claim: Claim, *, has_odd_place: bool) -> Claim | None:
 
 
 def locks_of(terms: Terms, line: str) -> list[str]:
-    """The names that a claim has to lock before it takes jobs of a line."""
+    """The locks that a claim needs before it takes jobs of a line."""
     locks = [gate.name for gate in terms.gates]
     return locks if terms.ordered is None else [*locks, line]
 

@@ -14,9 +14,8 @@ from jobqueue.cli.options import App, AsJson, DatabaseUrl, Reason, Schema
 from jobqueue.cli.output import Column, print_json, print_pairs, print_table
 from jobqueue.cli.session import OTHER_DATABASE, note_broken_app, opened
 from jobqueue.cli.who import checked_reason, note_action, user_at_host
-from jobqueue.durations import from_now
+from jobqueue.durations import exact_duration, from_now
 from jobqueue.errors import ConfigurationError
-from jobqueue.log.phrases import duration_text
 from jobqueue.records import ActionKind, Count, LimitRecord, NewLimit
 from jobqueue.views.limits import LimitView, all_limits, found_limit, limit_view
 
@@ -170,7 +169,7 @@ def _number_text(record: LimitRecord) -> str:
 
 
 def _period_text(period: timedelta) -> str:
-    return duration_text(period.total_seconds())
+    return exact_duration(period.total_seconds())
 
 
 def _count_text(count: Count) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -284,10 +285,19 @@ def _print_tally(session: Session, tally: Tally) -> None:
     )
     if later:
         say(f"{counted(later, 'job')} for later; `jobqueue list --state ready` shows when.")
-    gated = session.adapter.count_jobs(
-        JobFilter(states=(JobState.GATED,), queues=session.settings.queues)
-    )
-    if gated:
-        say(f"{counted(gated, 'job')} behind a limit or an order; `jobqueue limits` shows which.")
+    _print_gated(session)
     if tally.failed:
         say("`jobqueue list --state failed` shows what failed, `jobqueue retry` runs it again.")
+
+
+def _print_gated(session: Session) -> None:
+    gated = JobFilter(states=(JobState.GATED,), queues=session.settings.queues)
+    later = session.adapter.count_jobs(replace(gated, due=False))
+    if later:
+        say(f"{counted(later, 'job')} for later; `jobqueue list --state gated` shows when.")
+    due = session.adapter.count_jobs(replace(gated, due=True))
+    if due:
+        say(
+            f"{counted(due, 'job')} behind a limit or an order; `jobqueue list --state gated` "
+            "lists them, and `jobqueue why ID` says what one of them waits for."
+        )

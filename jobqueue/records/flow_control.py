@@ -47,7 +47,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The conditions on which a job starts. They are stored with the job.
+    """The conditions that have to hold before a job starts. They are stored with it.
 
     Args:
         gates: the limits that it counts against.
@@ -225,7 +225,7 @@ class GatedLine:
 
 @dataclass(frozen=True, slots=True)
 class GateUse:
-    """The use of a gate, as it is now.
+    """The use of a gate now.
 
     Args:
         gate: it, with the number that holds now.

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from jobqueue.adapters.roles.flows import FlowsRole
 from jobqueue.adapters.roles.limits import LimitsRole
-from jobqueue.durations import duration
+from jobqueue.durations import duration, exact_duration
 from jobqueue.records import (
     FINISHED_STATES,
     FlowRecord,
@@ -147,7 +147,7 @@ def _use_text(use: GateUse) -> str:
     of_key = "" if gate.key is None else f" for {gate.key}"
     if gate.per is None:
         return f"The limit {gate.limit} lets {gate.number:,} run at once{of_key}: {use.held:,} run"
-    period = duration(gate.per.total_seconds())
+    period = exact_duration(gate.per.total_seconds())
     return (
         f"The limit {gate.limit} lets {gate.number:,} start in {period}{of_key}: "
         f"{use.held:,} have started"

@@ -44,7 +44,7 @@ CONTENDED_SECONDS = 0.01
 
 @dataclass(slots=True)
 class GatedMemory:
-    """The memory of one worker of the gates, between its claims.
+    """The memory that one worker has of the gates between its claims.
 
     Args:
         monotonic: seconds that only go up; for tests.
