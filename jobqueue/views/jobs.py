@@ -36,6 +36,7 @@ class JobView:
         row = {PUBLISHED_AS.get(name, name): value for name, value in row.items()}
         run_time = self.record.run_time
         row["run_seconds"] = None if run_time is None else run_time.total_seconds()
+        row["terms"] = self.record.terms.facts() or None
         return {**row, "args": self.args, "progress": self.progress, "result": self.result}
 
 
