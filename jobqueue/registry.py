@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.arguments import encode_unchecked
+from jobqueue.durations import exact_duration
 from jobqueue.errors import DuplicateJob, UnknownJob
 from jobqueue.forks import renewed_in_children
 
@@ -105,6 +106,21 @@ class Registry:
         strictest = sorted(declared, key=lambda limit: limit.number, reverse=True)
         return list({limit.name: limit for limit in strictest}.values())
 
+    def clashes_of_limits(self, limits: Iterable[DeclaredLimit], job_name: str) -> Iterator[str]:
+        """Why limits of a class, or of a call of it, cannot have the names that they have.
+
+        Classes that share a limit have to mean the same. Of their numbers the strictest counts.
+        """
+        others = [c for c in self.classes() if c.name != job_name]
+        known = {limit.name: (c.name, limit) for c in others for limit in c.declared_limits()}
+        for limit in limits:
+            other_name, other = known.get(limit.name, ("", limit))
+            if other.per != limit.per:
+                yield (
+                    f"the limit {limit.name!r} is {_kind_of(limit)} here, and {_kind_of(other)} of "
+                    f"{other_name}; give one of them another name, or both the same period"
+                )
+
     def encode_args(self, args: Mapping[str, Any], handler: str) -> str:
         """The JSON text of arguments by name, checked by the job's class where that is known.
 
@@ -119,6 +135,12 @@ class Registry:
 
 registry = Registry()
 """The classes that subclassing `Job` registers."""
+
+
+def _kind_of(limit: DeclaredLimit) -> str:
+    if limit.per is None:
+        return "a Limit"
+    return f"a Rate of {exact_duration(limit.per.total_seconds())}"
 
 
 def names_of(job_class: type[Job]) -> tuple[str, ...]:

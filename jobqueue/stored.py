@@ -19,6 +19,7 @@ from jobqueue.errors import (
 from jobqueue.json_text import progress_text
 from jobqueue.records import (
     FINISHED_STATES,
+    RETRIABLE_STATES,
     FlowControl,
     JobFilter,
     JobRecord,
@@ -173,10 +174,20 @@ class StoredJob(JobRecord):
         else:
             is_retried = self._kept_by().change_args(self.id, merged, retry=True)
         if not is_retried:
-            raise self._conflict(
-                "a running job can be retried when it has ended (or, if its worker is gone, when "
-                "that worker's lease has), and a succeeded one not at all: enqueue it anew"
+            raise self._retry_conflict()
+
+    def _retry_conflict(self) -> StateConflict:
+        job = self._found(self._kept_by().get(self.id))
+        if job.state in RETRIABLE_STATES and (job.unique_key or job.waiting_key):
+            return StateConflict(
+                f"job {self.id} is {job.state}, and another one with the same key is on its way, "
+                "as a call of it would be a duplicate now; retry this one when that has ended, or "
+                "cancel that"
             )
+        return self._conflict(
+            "a running job can be retried when it has ended (or, if its worker is gone, when "
+            "that worker's lease has), and a succeeded one not at all: enqueue it anew"
+        )
 
     def delete(self, reason: str = DELETE_REASON) -> None:
         """Remove the job's row for good, unless the job is running.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from jobqueue.records import Claim, ClaimedJob, Gate, Terms
@@ -19,14 +19,20 @@ class GateRoom:
     Args:
         left: by the name of the gate.
         free_in: how soon a rate that is used up lets another job start; None where none is.
+        gates: the gates as they are declared, by name.
     """
 
     left: Mapping[str, int]
     free_in: timedelta | None = None
+    gates: Mapping[str, Gate] = field(default_factory=dict)
 
     def number_for(self, terms: Terms, most: int) -> int:
         """How many jobs with these terms may start now, and no more than `most`."""
         return min([most, *(self.left[gate.name] for gate in terms.gates)])
+
+    def as_declared(self, gates: Iterable[Gate]) -> list[Gate]:
+        """Return some of the gates as they are declared, whatever the terms of a job say."""
+        return [self.gates[gate.name] for gate in gates]
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,31 @@ class Parameters:
         found = ((name, self._by_name[name].default) for name in names if name in self._by_name)
         return {name: default for name, default in found if default is not inspect.Parameter.empty}
 
+    def json_values(self, text: str) -> dict[str, Any]:
+        """The values of all parameters as JSON has them, by the text of a call's arguments.
+
+        Where a call leaves a parameter out, it is the default. All that `**kwargs` has is under its
+        name.
+        """
+        stored: dict[str, Any] = json.loads(text)
+        values = dict(self._json_defaults)
+        if self._star_kwargs is not None:
+            named = self._by_name.keys() - {self._star_kwargs}
+            rest = {name: stored.pop(name) for name in stored.keys() - named}
+            values[self._star_kwargs] = rest
+        return values | stored
+
+    @functools.cached_property
+    def _json_defaults(self) -> dict[str, Any]:
+        return {name: self._json_default(name, d) for name, d in self.defaults(self.names).items()}
+
+    def _json_default(self, name: str, default: Any) -> Any:
+        """A default as JSON has it; itself where it is of another type than its parameter."""
+        try:
+            return self._converter.to_json(name, self._converter.check(name, default))
+        except InvalidArguments:
+            return default
+
     def shown(self) -> str:
         """The parameters as their source has them, `(user_id: int, again: bool = False)`."""
         return f"({', '.join(str(unquoted(each)) for each in self._by_name.values())})"

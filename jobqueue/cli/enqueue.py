@@ -19,7 +19,7 @@ from jobqueue.errors import InvalidArguments, UnknownJob
 from jobqueue.exact_json import exact_loads
 from jobqueue.job import Job, registry
 from jobqueue.meta import meta_text
-from jobqueue.records import JobRecord
+from jobqueue.stored import StoredJob
 
 EXPECTED_ARGS = """expected a JSON object by parameter name, such as '{"user_id": 42}'"""
 EXPECTED_META = """expected a JSON object, such as '{"tenant": 42}'"""
@@ -171,11 +171,20 @@ def _parsed_moment(text: str | None) -> datetime | None:
     return moment
 
 
-def _print(record: JobRecord, json_: bool) -> None:
+def _print(record: StoredJob, json_: bool) -> None:
     if json_:
         print_json(as_json(record))
         return
+    typer.echo(one_line(enqueued_text(record)))
+
+
+def enqueued_text(record: StoredJob) -> str:
+    """Return a sentence about a job that was enqueued, or that was there already."""
+    if record.is_duplicate:
+        return (
+            f"Nothing was enqueued: job {record.id} of {record.handler} is there already and means "
+            f"the same; it is {record.state}."
+        )
     is_due = record.run_at <= record.created_at
     due = "now" if is_due else from_now(record.run_at, record.created_at)
-    enqueued = f"Enqueued {record.handler} as job {record.id} on queue {record.queue}, due {due}."
-    typer.echo(one_line(enqueued))
+    return f"Enqueued {record.handler} as job {record.id} on queue {record.queue}, due {due}."

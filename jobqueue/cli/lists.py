@@ -31,15 +31,18 @@ from jobqueue.cli.output import (
 from jobqueue.cli.session import SECRETS_UNKNOWN, Session, note_broken_app, opened
 from jobqueue.cli.watch import watch
 from jobqueue.config import QUEUE_NAME_RULE, is_queue_name
-from jobqueue.durations import duration, from_now
+from jobqueue.durations import duration, exact_duration, from_now
 from jobqueue.errors import ConfigurationError, UnknownJob
 from jobqueue.records import (
     FINISHED_STATES,
     LARGEST_ID,
+    AfterFailure,
     AttemptRecord,
+    Gate,
     JobFilter,
     JobRecord,
     JobState,
+    Terms,
 )
 from jobqueue.redaction import printable, summary_of
 from jobqueue.stored import not_found
@@ -272,14 +275,14 @@ def _when(record: JobRecord, now: datetime) -> str:
 
 
 def _print_job(record: JobRecord, now: datetime, *, reveal: bool) -> None:
-    values = as_json(record, reveal=reveal)
+    values = as_json(record, reveal=reveal) | {"terms": _terms_text(record.terms)}
     error = values.pop("last_error")
     args = values.pop("args")
     times = {name for name in values if name.endswith("_at")}
     pairs = [
         (name, f"{value.isoformat()} ({from_now(value, now)})" if name in times else str(value))
         for name, value in values.items()
-        if value is not None and name not in {"progress", "result", "meta"}
+        if value not in (None, "") and name not in {"progress", "result", "meta"}
     ]
     extra = [
         (name, compact_json(values[name]))
@@ -289,6 +292,23 @@ def _print_job(record: JobRecord, now: datetime, *, reveal: bool) -> None:
     print_pairs([*pairs, ("args", compact_json(args)), *extra])
     if error:
         typer.echo(f"last_error\n{printable(_indented(error))}")
+
+
+def _terms_text(terms: Terms) -> str:
+    """What has to hold before a job starts, in words; empty for nothing."""
+    words = [_gate_text(gate) for gate in terms.gates]
+    if terms.takes_turns:
+        words.append("takes turns")
+    if terms.ordered is not None:
+        goes_on = terms.ordered is AfterFailure.GO_ON
+        words.append(f"in order, and {'goes on after' if goes_on else 'stops at'} a failed one")
+    return "; ".join(words)
+
+
+def _gate_text(gate: Gate) -> str:
+    if gate.per is None:
+        return f"{gate.name}: {gate.number:,} at once"
+    return f"{gate.name}: {gate.number:,} in {exact_duration(gate.per.total_seconds())}"
 
 
 def _print_history(attempts: Sequence[AttemptRecord], now: datetime) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from jobqueue.adapters import Adapter
 from jobqueue.cli.command_group import command_group
+from jobqueue.cli.enqueue import enqueued_text
 from jobqueue.cli.errors import WORK_FAILED, examples_as_typed, one_line, say, say_note
 from jobqueue.cli.options import App, AsJson, DatabaseUrl, Reason, Schema
 from jobqueue.cli.output import Column, as_json, print_json, print_pairs, print_table
@@ -170,8 +171,7 @@ def run(
     if json_:
         print_json(as_json(record))
         return
-    enqueued = f"Enqueued {record.handler} as job {record.id} on queue {record.queue}, due now."
-    typer.echo(one_line(enqueued))
+    typer.echo(one_line(enqueued_text(record)))
 
 
 def pause(

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.errors import InvalidArguments
 from jobqueue.flow_control import (
     Controls,
     Debounce,
@@ -19,6 +15,15 @@ from jobqueue.flow_control import (
     Ordered,
     Rate,
     Unique,
+)
+from jobqueue.job.keys import (
+    LONGEST_KEY,
+    hash_of,
+    name_of_key,
+    parameters_of,
+    shortened,
+    value_of_key,
+    why_no_key,
 )
 from jobqueue.records import (
     ANY_TIME,
@@ -34,10 +39,11 @@ from jobqueue.retry import LONGEST_WAIT, as_timedelta
 if TYPE_CHECKING:
     from jobqueue.arguments import Parameters
 
-LONGEST_KEY = 120
 LONGEST_LINE = 400
+LONGEST_UNIQUE_KEY = 600
 LONGEST_LIMIT_NAME = 255
 MOST_AT_ONCE = 2**31 - 1
+SHORTEST_PERIOD = timedelta(milliseconds=1)
 
 
 # --- faults --------------------------------------------------------------------------------------
@@ -48,7 +54,10 @@ def faults_of(controls: Controls, parameters: Parameters, name: str) -> Iterator
     yield from _faults_of_types(controls)
     yield from _faults_of_numbers(controls)
     for option, key in _keys_of(controls):
-        yield from _faults_of_key(option, key, parameters)
+        why_not = why_no_key(key, parameters)
+        if why_not is not None:
+            yield f"{option}: {why_not}"
+    yield from _faults_together(controls)
     names: list[Any] = [limit.name for limit in declared_limits(controls, name)]
     for limit_name in sorted({each for each in names if names.count(each) > 1}):
         yield (
@@ -78,6 +87,8 @@ def _faults_of_types(controls: Controls) -> Iterator[str]:
         value = getattr(controls, name)
         if value is not None and not isinstance(value, wanted):
             yield f"{name} is {value!r}; expected {wanted.__name__}(…)"
+    if isinstance(controls.fair, Fair) and controls.fair.key is None:
+        yield "fair needs a key, by which its jobs take turns: Fair(key=…)"
 
 
 def _faults_of_numbers(controls: Controls) -> Iterator[str]:
@@ -86,7 +97,7 @@ def _faults_of_numbers(controls: Controls) -> Iterator[str]:
         if type(number) is not int or not 0 <= number <= MOST_AT_ONCE:
             yield f"{limit!r}: the number has to be a whole one, 0 or more"
         if isinstance(limit, Rate):
-            yield from _faults_of_duration("per", limit.per)
+            yield from _faults_of_duration("per", limit.per, SHORTEST_PERIOD)
     unique, debounce, ordered = controls.unique, controls.debounce, controls.ordered
     if unique is not None and unique.until not in {"finish", "start"}:
         yield f'unique: until is {unique.until!r}; expected "finish" or "start"'
@@ -98,21 +109,38 @@ def _faults_of_numbers(controls: Controls) -> Iterator[str]:
         yield from _faults_of_duration("debounce: wait", debounce.wait)
         if debounce.max_wait is not None:
             yield from _faults_of_duration("debounce: max_wait", debounce.max_wait)
-        if unique is not None and unique.until == "start" and unique.within is None:
-            yield 'debounce makes it unique until it starts; leave Unique(until="start") out'
     if controls.expires_in is not None:
         yield from _faults_of_duration("expires_in", controls.expires_in)
 
 
-def _faults_of_duration(name: str, duration: Any) -> Iterator[str]:
+def _faults_of_duration(
+    name: str, duration: Any, least: timedelta = timedelta(microseconds=1)
+) -> Iterator[str]:
     try:
         if isinstance(duration, bool):
             raise TypeError
-        is_right = timedelta(0) < as_timedelta(duration) <= LONGEST_WAIT
+        is_right = least <= as_timedelta(duration) <= LONGEST_WAIT
     except (TypeError, ValueError, OverflowError):
         is_right = False
     if not is_right:
-        yield f"{name} is {duration!r}; expected seconds or a timedelta, more than 0"
+        most = "1 ms or more" if least == SHORTEST_PERIOD else "more than 0"
+        yield f"{name} is {duration!r}; expected seconds or a timedelta, {most}"
+
+
+def _faults_together(controls: Controls) -> Iterator[str]:
+    """Options that contradict each other. Each by itself is right."""
+    unique, debounce = controls.unique, controls.debounce
+    if debounce is not None:
+        if unique is not None and unique.until == "start" and unique.within is None:
+            yield 'debounce makes it unique until it starts; leave Unique(until="start") out'
+        most = debounce.max_wait
+        if most is not None and as_timedelta(most) < as_timedelta(debounce.wait):
+            yield f"debounce: max_wait is {most!r}, which is shorter than wait, {debounce.wait!r}"
+    if controls.ordered is not None and controls.fair is not None:
+        yield (
+            "ordered and fair exclude each other: jobs of an order cannot take turns; leave one "
+            "of them out"
+        )
 
 
 def _keys_of(controls: Controls) -> Iterator[tuple[str, Key]]:
@@ -125,32 +153,6 @@ def _keys_of(controls: Controls) -> Iterator[tuple[str, Key]]:
         if control is not None:
             given.append((name, control.key))
     yield from ((name, key) for name, key in given if key is not None)
-
-
-def _faults_of_key(option: str, key: Key, parameters: Parameters) -> Iterator[str]:
-    try:
-        wanted = _parameters_of(key)
-    except (TypeError, ValueError):
-        yield (
-            f"{option}: {key!r} is no key; expected the name of a parameter, several names, or a "
-            "function of them"
-        )
-        return
-    for name in wanted:
-        if name not in parameters.names:
-            yield (f"{option}: perform has no parameter {name!r}; it has {parameters.shown()}")
-
-
-def _parameters_of(key: Key) -> tuple[str, ...]:
-    """The parameters of `perform` that a key needs."""
-    if isinstance(key, str):
-        return (key,)
-    if callable(key):
-        return tuple(inspect.signature(key).parameters)
-    names = tuple(key)
-    if not names or not all(isinstance(name, str) for name in names):
-        raise TypeError
-    return names
 
 
 # --- limits --------------------------------------------------------------------------------------
@@ -171,19 +173,10 @@ def declared_limits(controls: Controls, job_name: str) -> list[DeclaredLimit]:
 def _limit_name(limit: Limit | Rate, job_name: str) -> str:
     parts = [job_name]
     if limit.key is not None:
-        parts.append(_key_name(limit.key))
+        parts.append(name_of_key(limit.key))
     if isinstance(limit, Rate):
         parts.append("rate")
     return "/".join(parts)
-
-
-def _key_name(key: Key) -> str:
-    if isinstance(key, str):
-        return key
-    if callable(key):
-        name = getattr(key, "__name__", "key")
-        return "+".join(_parameters_of(key)) if name == "<lambda>" else name
-    return "+".join(key)
 
 
 # --- the flow control of a job -------------------------------------------------------------------
@@ -244,7 +237,7 @@ class ControlledCalls:
     def _values(self, args: str) -> Mapping[str, Any]:
         """The values of the parameters: as JSON has them, or as `perform` would get them."""
         if not self._needs_objects:
-            return {**self._parameters.defaults(self._parameters.names), **json.loads(args)}
+            return self._parameters.json_values(args)
         positional, named = self._parameters.load(args)
         bound = self._parameters.signature.bind(*positional, **named)
         bound.apply_defaults()
@@ -263,13 +256,13 @@ class ControlledCalls:
         ordered, fair = self._controls.ordered, self._controls.fair
         if ordered is not None:
             key = "" if ordered.key is None else " of " + self._named_text(ordered.key, values)
-            return _shortened(f"{self._name}, in order{key}", LONGEST_LINE)
+            return shortened(f"{self._name}, in order{key}", LONGEST_LINE)
         parts = [gate.name for gate in terms.gates]
         if fair is not None:
             parts.append(f"{self._name}, turn of {self._named_text(fair.key, values)}")
         if not parts and not self._has_to_be_gated():
             return None
-        return _shortened(" & ".join(parts) or ANY_TIME, LONGEST_LINE)
+        return shortened(" & ".join(parts) or ANY_TIME, LONGEST_LINE)
 
     def _has_to_be_gated(self) -> bool:
         """Whether a release before flow control must not claim it."""
@@ -302,43 +295,19 @@ class ControlledCalls:
 
     def _unique_text(self, by: Key | None, values: Mapping[str, Any]) -> str:
         key = self._parameters.names if by is None else by
-        return f"{self._name} {self._named_text(key, values)}" if key else self._name
+        if not key:
+            return self._name
+        return shortened(f"{self._name} {self._named_text(key, values)}", LONGEST_UNIQUE_KEY)
 
     def _named_text(self, key: Key, values: Mapping[str, Any]) -> str:
-        return f"{_key_name(key)}={self._text_of(key, values)}"
+        return f"{name_of_key(key)}={self._text_of(key, values)}"
 
     def _text_of(self, key: Key, values: Mapping[str, Any]) -> str:
         """The value of a key as text; its hash where it is long, or must not be seen."""
-        wanted = _parameters_of(key)
-        if callable(key):
-            value = self._call(key, {name: values.get(name) for name in wanted})
-        else:
-            found = [values.get(name) for name in wanted]
-            value = found[0] if isinstance(key, str) else found
-        text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-        is_secret = not self._redact.isdisjoint(wanted)
-        return _hash(text) if is_secret else _shortened(text, LONGEST_KEY)
-
-    def _call(self, key: Callable[..., Any], given: Mapping[str, Any]) -> Any:
-        try:
-            return key(**given)
-        except Exception as error:
-            raise InvalidArguments(
-                f"{self._name}: the key {_key_name(key)!r} of its flow control raised "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        text = value_of_key(key, values, self._name)
+        is_secret = not self._redact.isdisjoint(parameters_of(key))
+        return hash_of(text) if is_secret else shortened(text, LONGEST_KEY)
 
 
 def _timedelta(duration: timedelta | float | None) -> timedelta | None:
     return None if duration is None else as_timedelta(duration)
-
-
-def _shortened(text: str, longest: int) -> str:
-    """A text, with its hash in the place of its end where it is too long for an index."""
-    if len(text) <= longest:
-        return text
-    return f"{text[: longest - 40]}…{_hash(text)}"
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -16,7 +16,7 @@ from jobqueue.errors import InvalidJob
 from jobqueue.hook_calls import why_not_hooks
 from jobqueue.hooks import ATTEMPT_HOOKS, why_never_called
 from jobqueue.job.controls import faults_of
-from jobqueue.registry import names_of
+from jobqueue.registry import names_of, registry
 from jobqueue.retention import KEEP_EXPECTED_IN_CODE, is_keep_rule
 from jobqueue.retry import LONGEST_WAIT, as_seconds
 from jobqueue.spelling import OR_YOUR_OWN, close_to
@@ -78,6 +78,17 @@ def _faults(job_class: type[Job], base: type[Job]) -> Iterator[str]:
         yield why_not
     yield from _faults_of_arguments(job_class, job_class.parameters())
     yield from faults_of(job_class.controls(), job_class.parameters(), job_class.name)
+    yield from _faults_of_kept_order(job_class)
+    yield from registry.clashes_of_limits(job_class.declared_limits(), job_class.name)
+
+
+def _faults_of_kept_order(job_class: type[Job]) -> Iterator[str]:
+    ordered = job_class.ordered
+    if ordered is not None and ordered.on_failed == "stop" and job_class.keep_failed is False:
+        yield (
+            "ordered stops at a job that has failed, as long as its row is there, but keep_failed "
+            'is False; leave that out, or say Ordered(…, on_failed="go_on")'
+        )
 
 
 # --- perform -------------------------------------------------------------------------------------

@@ -456,6 +456,9 @@ class Job(HookMethods):
             return self.flow_control()
         controls, parameters = given.over(self.controls()), self.parameters()
         why_not = next(faults_of(controls, parameters, self.name), None)
+        if why_not is None and given.limits:
+            limits = declared_limits(controls, self.name)
+            why_not = next(registry.clashes_of_limits(limits, ""), None)
         if why_not is not None:
             raise InvalidArguments(f"{self.name}: {why_not}")
         return ControlledCalls(controls, parameters, self.name, self.redact)
@@ -463,7 +466,7 @@ class Job(HookMethods):
     @classmethod
     def controls(cls) -> Controls:
         """The options of the class that are flow control."""
-        return Controls(*(getattr(cls, name) or None for name in CONTROL_NAMES))
+        return Controls(*(getattr(cls, name) for name in CONTROL_NAMES))
 
     @classmethod
     def flow_control(cls) -> ControlledCalls | None:

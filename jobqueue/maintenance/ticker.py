@@ -28,7 +28,7 @@ from jobqueue.cron import Schedule, schedule_from
 from jobqueue.defaults import DefaultAdapter
 from jobqueue.errors import DatabaseRefused, InvalidJob, RowLocked
 from jobqueue.hooks import NO_OBSERVERS, Observers
-from jobqueue.job import Job, Registry, refuse_main
+from jobqueue.job import Job, Registry, refuse_main, registry
 from jobqueue.maintenance.due_ticks import (
     MOST_AT_ONCE,
     due_ticks,
@@ -102,13 +102,17 @@ def is_declared(record: ScheduleRecord, now: datetime) -> bool:
 
 def job_of(record: ScheduleRecord, run_at: datetime | None = None) -> NewJob:
     """The job of a schedule, due at its tick, or now."""
+    args = encode_args(record.args, record.handler)
+    job_class = registry.find(record.handler)
+    controlled = None if job_class is None else job_class.flow_control()
     return NewJob(
         handler=record.handler,
-        args=encode_args(record.args, record.handler),
+        args=args,
         queue=record.queue,
         priority=record.priority,
         max_attempts=record.max_attempts,
         run_at=run_at,
+        flow_control=None if controlled is None else controlled.of(args),
     )
 
 
@@ -244,7 +248,8 @@ class Ticks:
         enqueued = enqueued_with(record, schedule, ticks)
         stored = self._adapter.enqueue_ticks(record, jobs, ticks[-1], enqueued)
         for job in stored or ():
-            log.tick_enqueued(self._logger, record.name, job)
+            if not job.is_duplicate:
+                log.tick_enqueued(self._logger, record.name, job)
 
     def _understood(self, record: ScheduleRecord) -> Schedule | None:
         """The rule of a row; None, logged once, when a newer release declared one unknown here."""

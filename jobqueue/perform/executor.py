@@ -60,8 +60,8 @@ def _at_once(work: Callable[[], None]) -> None:
 
 
 EXPIRED = (
-    "expired: it was not started in the time that it had (`expires_in`). Retry it to have it "
-    "performed all the same"
+    "expired: the time in which it may start is over (`expires_in`). Retry it to have it performed "
+    "all the same"
 )
 
 

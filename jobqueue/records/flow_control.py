@@ -60,7 +60,11 @@ class Terms:
     ordered: AfterFailure | None = None
 
     def to_json(self) -> str:
-        """The terms as JSON, in which facts that do not apply are left out."""
+        """The terms as JSON."""
+        return json.dumps(self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """The terms as JSON has them. Those that do not apply are left out."""
         facts: dict[str, Any] = {}
         if self.gates:
             facts["gates"] = [_gate_facts(gate) for gate in self.gates]
@@ -68,7 +72,7 @@ class Terms:
             facts["takes_turns"] = True
         if self.ordered is not None:
             facts["ordered"] = self.ordered.value
-        return json.dumps(facts)
+        return facts
 
     @classmethod
     def from_json(cls, text: str | None) -> Terms:

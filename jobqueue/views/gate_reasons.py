@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from shlex import quote
 
 from jobqueue.adapters.roles.flows import FlowsRole
 from jobqueue.adapters.roles.limits import LimitsRole
@@ -25,14 +26,21 @@ ORDER_LOOKED_AT = "the jobs before it in its order"
 STEPS_LOOKED_AT = "the jobs of its flow"
 MOST_NAMED = 5
 MOST_LINES = 200
+SET_IT = "Set the limit higher, if what it protects bears it."
+OF_THE_CALL = (
+    "No class declares it: the call that enqueued the job gave it. Wait, or cancel the job and "
+    "enqueue it with another."
+)
 
 
 def gate_reasons(adapter: LimitsRole, job: JobRecord, now: datetime) -> Iterator[Reason]:
     """Yield the reasons that a gated job may have to wait for; none for other jobs."""
     if job.state is not JobState.GATED:
         return
-    for use in adapter.uses_of_gates(job.terms.gates):
-        yield _limit_reason(use)
+    uses = adapter.uses_of_gates(job.terms.gates)
+    declared = {limit.name for limit in adapter.limits()} if uses else set()
+    for use in uses:
+        yield _limit_reason(use, is_declared=use.gate.limit in declared)
     if job.terms.ordered is not None:
         yield _order_reason(adapter.before_in_order(job), now)
 
@@ -94,13 +102,14 @@ def queue_gate_reasons(adapter: LimitsRole, queue: str) -> Iterator[Reason]:
         for gate in line.terms.gates:
             waiting[gate] = waiting.get(gate, 0) + line.waiting
     is_more = len(lines) == MOST_LINES or any(line.more for line in lines)
+    declared = {limit.name for limit in adapter.limits()} if waiting else set()
     for use in adapter.uses_of_gates(list(waiting)):
         number = use.gate.number
         if use.held < number:
             continue
         asked = next(n for gate, n in waiting.items() if gate.name == use.gate.name)
         more = "+" if is_more else ""
-        reason = _limit_reason(use)
+        reason = _limit_reason(use, is_declared=use.gate.limit in declared)
         yield replace(
             reason,
             evidence=f"{asked:,}{more} {'job waits' if asked == 1 else 'jobs wait'} for a limit. "
@@ -121,7 +130,7 @@ def queue_gate_reasons(adapter: LimitsRole, queue: str) -> Iterator[Reason]:
         )
 
 
-def _limit_reason(use: GateUse) -> Reason:
+def _limit_reason(use: GateUse, *, is_declared: bool) -> Reason:
     gate, is_full = use.gate, use.held >= use.gate.number
     facts = {
         "limit": gate.limit,
@@ -137,8 +146,8 @@ def _limit_reason(use: GateUse) -> Reason:
         f"{_use_text(use)}{_next_text(use.free_in)}.",
         LIMITS_LOOKED_AT,
         facts,
-        "Set the limit higher, if what it protects bears it." if is_full else "",
-        f"jobqueue limits set {gate.limit} NUMBER" if is_full else None,
+        (SET_IT if is_declared else OF_THE_CALL) if is_full else "",
+        f"jobqueue limits set {quote(gate.limit)} NUMBER" if is_full and is_declared else None,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -36,8 +35,8 @@ class JobView:
         row = {field.name: getattr(self.record, field.name) for field in fields(JobRecord)}
         row = {PUBLISHED_AS.get(name, name): value for name, value in row.items()}
         run_time = self.record.run_time
-        row["terms"] = json.loads(self.record.terms.to_json()) or None
         row["run_seconds"] = None if run_time is None else run_time.total_seconds()
+        row["terms"] = self.record.terms.facts() or None
         return {**row, "args": self.args, "progress": self.progress, "result": self.result}
 
 

@@ -21,7 +21,6 @@ from jobqueue.log.phrases import title_of
 from jobqueue.records import (
     WAITING_STATES,
     ActionKind,
-    EnqueuedOnce,
     JobFilter,
     JobRecord,
     JobState,
@@ -77,7 +76,7 @@ def enqueue(call: ApiCall) -> Answer:
     if key is not None:
         return _enqueue_once(call, job, new_job, key)
     [record] = store([new_job], call.adapter, observers=call.queue.observers, logger=job.logger)
-    return _created(call, record)
+    return _created(call, new_job, record)
 
 
 def _enqueue_once(call: ApiCall, job: Job, new_job: NewJob, key: str) -> Answer:
@@ -94,24 +93,33 @@ def _enqueue_once(call: ApiCall, job: Job, new_job: NewJob, key: str) -> Answer:
         used, new_job, call.adapter, observers=call.queue.observers, logger=job.logger
     )
     if once.is_new and once.job is not None:
-        return _created(call, once.job)
+        return _created(call, new_job, once.job)
     if once.fingerprint != fingerprint:
         raise Problem(422, "this Idempotency-Key was used with another body; use another key")
     now = once.job if Scope.READ in call.access.scopes else None
-    record = now or _as_first_answered(new_job, once)
+    record = now or _as_enqueued(new_job, once.job_id, once.made_at)
     headers = {"Location": call.url(f"/api/job/{once.job_id}"), "Idempotent-Replayed": "true"}
     return Answer(job_json(record), 200, headers)
 
 
-def _created(call: ApiCall, record: StoredJob) -> Answer:
+def _created(call: ApiCall, new_job: NewJob, record: StoredJob) -> Answer:
+    if record.is_duplicate:
+        return _not_created(call, new_job, record)
     call.note("enqueued", title_of(record), record.id)
     return Answer(job_json(record), 201, {"Location": call.url(f"/api/job/{record.id}")})
 
 
-def _as_first_answered(new_job: NewJob, once: EnqueuedOnce[StoredJob]) -> StoredJob:
+def _not_created(call: ApiCall, new_job: NewJob, record: StoredJob) -> Answer:
+    """Answer with the job that was there, as far as its sender may know it."""
+    if Scope.READ not in call.access.scopes:
+        record = _as_enqueued(new_job, record.id, record.created_at)
+    return Answer(job_json(record), 200, {"Location": call.url(f"/api/job/{record.id}")})
+
+
+def _as_enqueued(new_job: NewJob, job_id: int, made_at: datetime) -> StoredJob:
     """Return the job as it was enqueued: its row is gone, or its sender may not read jobs."""
-    run_at = new_job.due_at(once.made_at).astimezone(UTC)
-    return StoredJob.of_new(new_job, once.job_id, run_at, once.made_at)
+    run_at = new_job.due_at(made_at).astimezone(UTC)
+    return StoredJob.of_new(new_job, job_id, run_at, made_at)
 
 
 def open_class(name: str) -> type[Job]:

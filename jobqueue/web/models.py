@@ -58,8 +58,8 @@ JOB_EXAMPLE: dict[str, Any] = {
     "performed_by": None,
     "error_key": None,
     "meta": {"tenant": 42},
-    "line": None,
-    "terms": None,
+    "line": "jobs.SendWelcomeEmail/user_id=42",
+    "terms": {"gates": [{"limit": "jobs.SendWelcomeEmail/user_id", "number": 1, "key": "42"}]},
     "expires_at": None,
     "unique_key": None,
     "waiting_key": None,
@@ -433,11 +433,13 @@ class JobAnswer(Answered):
     performed_by: str | None = Field(description="The worker that performed it.")
     error_key: str | None = Field(description="The key of the group of its error.")
     meta: Any = Field(description="What travels with it beside its arguments, a JSON object.")
-    line: str | None = Field(description="The line that it waits in, if it is behind a limit.")
-    terms: dict[str, Any] | None = Field(description="What has to hold before it starts.")
-    expires_at: datetime | None = Field(description="It is not performed after that.")
-    unique_key: str | None = Field(description="No other unfinished job has it.")
-    waiting_key: str | None = Field(description="No other job has it that has not started.")
+    line: str | None = Field(description="The line that it waits in, behind a limit or an order.")
+    terms: dict[str, Any] | None = Field(
+        description="What has to hold before it starts: limits (`gates`), `ordered`, `takes_turns`."
+    )
+    expires_at: datetime | None = Field(description="When it may not start any more.")
+    unique_key: str | None = Field(description="Calls with this key mean it until it has ended.")
+    waiting_key: str | None = Field(description="Calls with this key mean it until it starts.")
     flow_id: int | None = Field(description="The batch, chain or flow that it belongs to.")
     flow_place: int | None = Field(description="Its place there; below 0 for what follows it.")
 

@@ -80,7 +80,9 @@ OPERATIONS = (
         {201: models.JobAnswer, 200: models.JobAnswer},
         body=models.NewJobBody,
         headers=KEY,
-        description="Only classes with `api = True` can be enqueued from outside.",
+        description="Only classes with `api = True` can be enqueued from outside. The status is "
+        "200 if nothing was stored: the key was used before, or the class says that a job which "
+        "is there already means the same.",
         aliases=("/api/jobs",),
     ),
     _of_job(

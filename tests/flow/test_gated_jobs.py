@@ -56,7 +56,7 @@ class Charge(Job):
     def perform(self, account: str, number: int = 0) -> None:
         seen.enter("all")
         seen.enter(account)
-        threading.Event().wait(0.002)
+        threading.Event().wait(0.05)  # so long that two meet
         seen.leave(account)
         seen.leave("all")
         calls.append((account, number))

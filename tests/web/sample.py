@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobqueue import Job
+from jobqueue import Job, Unique
 
 
 class Hello(Job):
@@ -37,6 +37,14 @@ class Babbles(Job):
     def perform(self, user: str, password: str) -> dict[str, list[str]]:
         self.progress(0.5, f"trying {password}")
         return {"tried": [user, password]}
+
+
+class Once(Job):
+    name = "websample.Once"
+    api = True
+    unique = Unique(by="number")
+
+    def perform(self, number: int, note: str = "") -> None: ...
 
 
 class Closed(Job):

@@ -16,7 +16,7 @@ from jobqueue.errors import DatabaseUnavailable
 from jobqueue.records import ActionFilter, ActionState, Claim, JobFilter, JobState, NewJob
 from jobqueue.web import Access, Scope
 from tests.web import sample
-from tests.web.conftest import client_of
+from tests.web.conftest import HEADER, client_of
 
 HELLO = {"name": "Hello", "args": {"who": "Ann"}}
 
@@ -52,6 +52,29 @@ def test_a_job_is_enqueued_performed_and_seen_to_be_done(
     assert (done["state"], done["result"], done["attempts"]) == ("succeeded", "hello Ann", 1)
     assert datetime.fromisoformat(done["finished_at"]).tzinfo is not None
     assert done["progress"] == {"fraction": 0.5, "message": "greeting"}
+
+
+def test_a_duplicate_is_no_new_job(client: TestClient, queue: JobQueue) -> None:
+    body = {"name": "Once", "args": {"number": 1, "note": "hers"}}
+    first = client.post("/api/job", json=body)
+    assert first.status_code == 201
+    again = client.post("/api/job", json={"name": "Once", "args": {"number": 1}})
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert again.headers["location"] == first.headers["location"]
+    key = {"idempotency-key": "its own"}
+    assert client.post("/api/job", json=body, headers=key).status_code == 200
+    assert queue.adapter.count_by_state() == {JobState.READY: 1}
+
+
+def test_who_may_not_read_learns_of_a_duplicate_what_they_have_sent(
+    client: TestClient,
+) -> None:
+    body = {"name": "Once", "args": {"number": 1, "note": "hers"}}
+    first = client.post("/api/job", json=body).json()
+    sent = {"name": "Once", "args": {"number": 1, "note": "mine"}}
+    answer = client.post("/api/job", json=sent, headers={HEADER: "only enqueue"})
+    assert (answer.status_code, answer.json()["id"]) == (200, first["id"])
+    assert answer.json()["args"] == {"number": 1, "note": "mine"}
 
 
 def test_the_answer_says_where_the_job_is(client: TestClient) -> None:
@@ -688,7 +711,7 @@ def test_every_change_is_in_the_log_with_who_did_it(
         f"ann: deleted {title}",
         "ann: paused queue a",
         "ann: resumed queue a",
-        "ann: cancelled 0 jobs: state:ready,running queue:a",
+        "ann: cancelled 0 jobs: state:ready,gated,running queue:a",
     ]
     assert {getattr(record, "job_id", job_id) for record in told} == {job_id}
 

@@ -125,9 +125,10 @@ class MemoryControl(MemoryRole, ControlRole):
             job = self._store.get(job_id)
             if job is None or job.state not in allowed:
                 return False
-            self.update_args(job_id, change(job))
-            if retry:
-                self.retry(JobFilter(ids=(job_id,)))
+            args = change(job)
+            if retry and not self.retry(JobFilter(ids=(job_id,))):
+                return False
+            self.update_args(job_id, args)
             return True
 
     def set_progress(self, job_id: int, progress: str) -> bool:

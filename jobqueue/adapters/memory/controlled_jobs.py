@@ -41,7 +41,7 @@ class MemoryControlledJobs:
         if control is None:
             return None
         if control.held_key is not None and control.held_for is not None:
-            holder = self._holder(job, control.held_key)
+            holder = self._holder(job, control.held_key, fresh)
             if holder is not None:
                 return holder
         rows = [*self._store.rows.values(), *fresh]
@@ -58,11 +58,12 @@ class MemoryControlledJobs:
             self._held[control.held_key] = (self._store.now() + control.held_for, row.record.id)
         return row
 
-    def _holder(self, job: NewJob, key: str) -> Row | None:
+    def _holder(self, job: NewJob, key: str, fresh: Sequence[Row]) -> Row | None:
         until, job_id = self._held.get(key, (self._store.now(), 0))
         if until <= self._store.now():
             return None
-        row = self._store.rows.get(job_id)
+        there = [*filter(None, [self._store.rows.get(job_id)]), *fresh]
+        row = next((row for row in there if row.record.id == job_id), None)
         if row is not None:
             return Row(replace(row.record).as_duplicate(), row.args)
         now = self._store.now()
@@ -75,7 +76,12 @@ class MemoryControlledJobs:
         run_at = now + control.debounced.wait
         if most is not None:
             run_at = min(run_at, there.record.created_at + most)
-        changed = replace(self._new_record_of(there, job), run_at=run_at, updated_at=now)
+        changed = replace(
+            self._new_record_of(there, job),
+            run_at=run_at,
+            expires_at=None if control.expires_in is None else run_at + control.expires_in,
+            updated_at=now,
+        )
         row = Row(changed, job.args)
         if there.record.id in self._store.rows:
             self._store.put(row)

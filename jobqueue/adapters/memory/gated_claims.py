@@ -49,7 +49,7 @@ class MemoryGatedClaims:
             row = self.store.rows[candidate.id]
             if candidate.takes_turns:
                 self.last_line = row.record.line or ""
-            self._note_starts(candidate.gates, now)
+            self._note_starts(room.as_declared(candidate.gates), now)
             self.store.put(replace(row, record=replace(row.record, waiting_key=None)))
             claimed.append(self.mark_as_running(self.store.rows[candidate.id], claim))
         return claimed
@@ -106,19 +106,18 @@ class MemoryGatedClaims:
                 held[gate.name] += 1
         left: dict[str, int] = {}
         free_in: list[timedelta] = []
-        for gate in gates:
-            limit = self.store.limits.get(gate.limit)
-            number = gate.number if limit is None else limit.number
+        declared = {gate.name: self.store.as_declared(gate) for gate in gates}
+        for gate in declared.values():
             if gate.per is None:
-                left[gate.name] = max(number - held[gate.name], 0)
+                left[gate.name] = max(gate.number - held[gate.name], 0)
                 continue
             begin = now - counted_time(gate)
             starts = [each for each in self.store.starts.get(gate.name, ()) if each > begin]
             self.store.starts[gate.name] = starts
-            left[gate.name] = max(number - len(starts), 0)
+            left[gate.name] = max(gate.number - len(starts), 0)
             if not left[gate.name] and starts:
                 free_in.append(starts[0] - begin)
-        return GateRoom(left, min(free_in, default=None))
+        return GateRoom(left, min(free_in, default=None), declared)
 
     def _note_starts(self, gates: Iterable[Gate], now: datetime) -> None:
         for gate in gates:

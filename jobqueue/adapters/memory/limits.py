@@ -97,8 +97,7 @@ class MemoryLimits(MemoryRole, LimitsRole):
         return next(iter([*stopping, *unfinished]), None)
 
     def _use_of(self, gate: Gate, held: Mapping[str, int]) -> GateUse:
-        known = self._store.limits.get(gate.limit)
-        gate = gate if known is None else replace(gate, number=known.number)
+        gate = self._store.as_declared(gate)
         if gate.per is None:
             return GateUse(gate, held.get(gate.name, 0))
         begin = self._store.now() - counted_time(gate)

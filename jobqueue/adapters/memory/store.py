@@ -21,6 +21,7 @@ from jobqueue.records import (
     MOST_ATTEMPTS_KEPT,
     AttemptRecord,
     Between,
+    Gate,
     JobFilter,
     JobRecord,
     JobState,
@@ -120,6 +121,11 @@ class MemoryStore:
         self.running.pop(job_id, None)
         self.gated.pop(job_id, None)
         self.attempts.pop(job_id, None)
+
+    def as_declared(self, gate: Gate) -> Gate:
+        """A gate with the number and the period that are declared, or its own."""
+        limit = self.limits.get(gate.limit)
+        return gate if limit is None else replace(gate, number=limit.number, per=limit.per)
 
     def matching(self, where: JobFilter) -> Iterator[Row]:
         """The rows that match a filter, in the order of their ids."""

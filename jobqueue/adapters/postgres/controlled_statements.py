@@ -31,7 +31,10 @@ CHANGE_WAITING = """
 UPDATE {schema}.background_jobs
 SET args = %(args)s::json, meta = %(meta)s::json, updated_at = {now},
     run_at = least({now} + %(delay)s::float8 * interval '1 second',
-                   created_at + %(most)s::float8 * interval '1 second')
+                   created_at + %(most)s::float8 * interval '1 second'),
+    expires_at = least({now} + %(delay)s::float8 * interval '1 second',
+                       created_at + %(most)s::float8 * interval '1 second')
+                 + %(expires_in)s::float8 * interval '1 second'
 WHERE waiting_key = %(key)s AND finished_at IS NULL AND state = 'gated'
 RETURNING id
 """

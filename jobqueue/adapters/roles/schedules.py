@@ -18,8 +18,12 @@ from jobqueue.stored import StoredJob
 
 
 def last_jobs_with(seen: ScheduleRecord, jobs: Sequence[StoredJob]) -> tuple[TickJob, ...]:
-    """The jobs of the last ticks of a schedule, with those of the ticks that come now."""
-    new = [TickJob(job.run_at, job.id) for job in jobs[-MOST_LAST_JOBS:]]
+    """The jobs of the last ticks of a schedule, with those of the ticks that come now.
+
+    A tick whose job was there already has none of its own.
+    """
+    stored = [job for job in jobs if not job.is_duplicate]
+    new = [TickJob(job.run_at, job.id) for job in stored[-MOST_LAST_JOBS:]]
     return (*seen.last_jobs, *new)[-MOST_LAST_JOBS:]
 
 

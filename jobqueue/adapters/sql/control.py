@@ -124,10 +124,10 @@ class SqlControl(SqlRole, ControlRole):
             if row is None:
                 return False
             args = change(queries.job_record(row))
+            if retry and not connection.execute(retrying(where, now)).rowcount:
+                return False
             changed = update(JOBS).where(JOBS.c.id == job_id)
             connection.execute(changed.values(args=decoded(args), updated_at=now))
-            if retry:
-                connection.execute(retrying(where, now))
             return True
 
         is_changed = self.database.write(work)

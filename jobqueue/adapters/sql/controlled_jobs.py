@@ -18,7 +18,7 @@ from jobqueue.adapters.settlement import flow_is_over
 from jobqueue.adapters.sql.execute import Execute
 from jobqueue.adapters.sql.queries import RECORD_NAMES, job_record
 from jobqueue.adapters.sql.tables import to_name, to_text, to_utc
-from jobqueue.errors import DatabaseRefused, InvalidArguments
+from jobqueue.errors import DatabaseRefused
 from jobqueue.records import FlowControl, JobState, NewJob
 from jobqueue.stored import StoredJob
 
@@ -130,9 +130,9 @@ def _insert_some(
     jobs: Sequence[NewJob],
     times: Mapping[str, Any],
 ) -> list[StoredJob]:
-    found = _held_by_others(execute, statements, jobs, times)
-    held = [place for place, job in enumerate(jobs) if _held_key(job) and place not in found]
-    missing = [place for place in range(len(jobs)) if place not in found]
+    found, same = _held_by_others(execute, statements, jobs, times)
+    missing = [place for place in range(len(jobs)) if place not in found and place not in same]
+    held = [place for place in missing if _held_key(jobs[place])]
     for _ in range(MOST_TRIES):
         found |= _insert_missing(execute, statements, jobs, missing, times)
         missing = [place for place in missing if place not in found]
@@ -145,6 +145,7 @@ def _insert_some(
             for place in held:
                 values = {"key": _held_key(jobs[place]), "job_id": found[place].id}
                 execute(statements.name_holder, values)
+            found |= {place: replace(found[of]).as_duplicate() for place, of in same.items()}
             return [found[place] for place in range(len(jobs))]
     raise DatabaseRefused(
         f"a job of {jobs[missing[0]].handler} could not be stored: other jobs with its key came "
@@ -161,25 +162,28 @@ def _held_by_others(
     statements: ControlledStatements,
     jobs: Sequence[NewJob],
     times: Mapping[str, Any],
-) -> dict[int, StoredJob]:
-    """Take the keys that are held for a time; return the jobs of those that were held already."""
+) -> tuple[dict[int, StoredJob], dict[int, int]]:
+    """Take the keys that are held for a time.
+
+    Returns:
+        The jobs of those that were held already, by place; and of calls that are the same as an
+        earlier one of these, the place of that.
+    """
     found: dict[int, StoredJob] = {}
+    same: dict[int, int] = {}
     taken: dict[str, int] = {}
     for place, job in enumerate(jobs):
         key, control = _held_key(job), job.flow_control
         if key is None or control is None or control.held_for is None:
             continue
         values = {"key": key, "lifetime": control.held_for.total_seconds(), **times}
-        if execute(statements.hold_key, values):
+        if key in taken:
+            same[place] = taken[key]
+        elif execute(statements.hold_key, values):
             taken[key] = place
-        elif key not in taken:
-            found[place] = _holder(execute, statements, job, key)
         else:
-            raise InvalidArguments(
-                f"two of the calls of {job.handler} are the same, and only one of them would be "
-                "stored; leave one out"
-            )
-    return found
+            found[place] = _holder(execute, statements, job, key)
+    return found, same
 
 
 def _holder(execute: Execute, statements: ControlledStatements, job: NewJob, key: str) -> StoredJob:
@@ -279,6 +283,7 @@ def _debounced(
         "args": job.args,
         "meta": job.meta,
         "delay": control.debounced.wait.total_seconds(),
+        "expires_in": None if control.expires_in is None else control.expires_in.total_seconds(),
         "most": None if most is None else most.total_seconds(),
         **times,
     }

@@ -192,7 +192,7 @@ class GatedClaims(SqlRole):
         room = room_at(connection, {gate for head in reachable for gate in head.terms.gates}, now)
         candidates = self._candidates(connection, claim, reachable, room, now)
         chosen = choose({each.id: each for each in candidates}.values(), room, claim)
-        claimed = self._mark(connection, claim, chosen, now)
+        claimed = self._mark(connection, claim, chosen, room, now)
         look_again_in = room.free_in
         if len(reachable) < len(due) and not claimed:
             look_again_in = timedelta(seconds=CONTENDED_SECONDS)
@@ -280,13 +280,18 @@ class GatedClaims(SqlRole):
         return self._update(connection, claim, ids, now, attempt=0) if ids else []
 
     def _mark(
-        self, connection: Connection, claim: Claim, chosen: Sequence[Candidate], now: datetime
+        self,
+        connection: Connection,
+        claim: Claim,
+        chosen: Sequence[Candidate],
+        room: GateRoom,
+        now: datetime,
     ) -> list[ClaimedJob]:
         if not chosen:
             return []
         places = {candidate.id: place for place, candidate in enumerate(chosen)}
         claimed = self._update(connection, claim, list(places), now, attempt=1)
-        gates = {candidate.id: candidate.gates for candidate in chosen}
+        gates = {candidate.id: room.as_declared(candidate.gates) for candidate in chosen}
         taken = [(gate, job.id, job.token) for job in claimed for gate in gates[job.id]]
         if taken:
             hold_slots(connection, taken, now)

@@ -15,6 +15,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, delete, func, inser
 
 from jobqueue.adapters.gate_room import GateRoom, counted_time, part_of
 from jobqueue.adapters.sql.named import Named
+from jobqueue.adapters.sql.readings import span
 from jobqueue.adapters.sql.tables import LIMITS, SLOTS, STARTS, to_name, to_utc
 from jobqueue.records import NO_DELAY, Gate, GateUse
 
@@ -49,27 +50,33 @@ SELECT gate, max(place) AS place FROM {schema}.background_slots WHERE gate IN :g
 
 def room_at(connection: Connection, gates: Collection[Gate], now: datetime) -> GateRoom:
     """The room at gates that are locked."""
-    by_name = _with_numbers_set(connection, gates)
+    by_name = _as_declared(connection, gates)
     limits = [name for name, gate in by_name.items() if gate.per is None]
     rates = {name: gate for name, gate in by_name.items() if gate.per is not None}
     used = _slots_held(connection, limits) | _started(connection, rates, now)
     left = {name: max(gate.number - used.get(name, 0), 0) for name, gate in by_name.items()}
     spent = [gate for name, gate in rates.items() if not left[name] and gate.number > 0]
-    return GateRoom(left, _free_in(connection, spent, now))
+    return GateRoom(left, _free_in(connection, spent, now), by_name)
 
 
-def _with_numbers_set(connection: Connection, gates: Collection[Gate]) -> dict[str, Gate]:
-    """The gates by name. What somebody has set counts, then what a worker has declared last."""
+def _as_declared(connection: Connection, gates: Collection[Gate]) -> dict[str, Gate]:
+    """The gates by name. What somebody has set counts, then what a worker has declared last.
+
+    So a job that was enqueued by another release is no exception.
+    """
     if not gates:
         return {}
-    columns = (LIMITS.c.name, LIMITS.c.number, LIMITS.c.set_number)
+    columns = (LIMITS.c.name, LIMITS.c.number, LIMITS.c.set_number, LIMITS.c.per_seconds)
     query = select(*columns).where(LIMITS.c.name.in_(sorted({gate.limit for gate in gates})))
-    numbers = {
-        to_name(row.name): row.number if row.set_number is None else row.set_number
+    declared = {
+        to_name(row.name): (
+            row.number if row.set_number is None else row.set_number,
+            None if row.per_seconds is None else span(row.per_seconds),
+        )
         for row in connection.execute(query)
     }
     return {
-        gate.name: Gate(gate.limit, gate.key, numbers.get(gate.limit, gate.number), gate.per)
+        gate.name: Gate(gate.limit, gate.key, *declared.get(gate.limit, (gate.number, gate.per)))
         for gate in gates
     }
 
@@ -89,7 +96,7 @@ def held_slots(connection: Connection, gates: Collection[str]) -> dict[str, int]
 
 def uses_of(connection: Connection, gates: Sequence[Gate], now: datetime) -> list[GateUse]:
     """How much of each gate is used. Nothing is locked or removed for that."""
-    by_name = _with_numbers_set(connection, gates)
+    by_name = _as_declared(connection, gates)
     limits = [name for name, gate in by_name.items() if gate.per is None]
     held = held_slots(connection, limits) if limits else {}
     return [_use_of(connection, by_name[gate.name], held, now) for gate in gates]

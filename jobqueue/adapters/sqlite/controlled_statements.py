@@ -28,11 +28,14 @@ SELECT {columns} FROM background_jobs WHERE {key} = :key AND finished_at IS NULL
 CHANGE_WAITING = """
 UPDATE background_jobs
 SET args = :args, meta = :meta, updated_at = {now},
-    run_at = CASE WHEN :most IS NULL THEN {later} ELSE min({later}, strftime(
-        '%Y-%m-%d %H:%M:%f', created_at, printf('%+.3f seconds', :most)) || '000') END
+    run_at = {due},
+    expires_at = CASE WHEN :expires_in IS NOT NULL THEN strftime(
+        '%Y-%m-%d %H:%M:%f', {due}, printf('%+.3f seconds', :expires_in)) || '000' END
 WHERE waiting_key = :key AND finished_at IS NULL AND state = 'gated'
 RETURNING id
 """
+DUE = """CASE WHEN :most IS NULL THEN {later} ELSE min({later}, strftime(
+        '%Y-%m-%d %H:%M:%f', created_at, printf('%+.3f seconds', :most)) || '000') END"""
 # A key from further in the future than it would be held was taken while the clock was ahead.
 HOLD_KEY = """
 INSERT INTO background_keys (key, job_id, fingerprint, expires_at, created_at)
@@ -67,5 +70,5 @@ def controlled_statements(time: SqliteTime) -> ControlledStatements:
         find_holder=FIND_HOLDER,
         find_by_id=FIND_BY_ID.format(columns=COLUMNS),
         find_flow=FIND_FLOW,
-        change_waiting=CHANGE_WAITING.format(now=now, later=later(":delay")),
+        change_waiting=CHANGE_WAITING.format(now=now, due=DUE.format(later=later(":delay"))),
     )

@@ -14,6 +14,7 @@ from jobqueue.records import (
     AfterFailure,
     ClaimedJob,
     Debounced,
+    DeclaredLimit,
     Discarded,
     Failed,
     FlowControl,
@@ -238,6 +239,39 @@ class GatesContract(ContractBase):
                 kinds[job.line is None] += 1
             turn = adapter.turn([Succeeded(job) for job in turn.claimed], a_claim(limit=1))
         assert min(kinds.values()) >= 3
+
+    def test_what_is_declared_counts_for_jobs_of_another_release(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        """The number and the period; what their own terms say does not count any more."""
+        adapter.enqueue([at_gates(Gate("calls", None, 3, timedelta(seconds=1))) for _ in range(6)])
+        adapter.declare_limits([DeclaredLimit("calls", 2, TEN_SECONDS)])
+        assert len(claimed_ids(adapter)) == 2
+        clock.advance(5)
+        assert claimed_ids(adapter) == []
+        clock.advance(6)
+        assert len(claimed_ids(adapter)) == 2
+
+    def test_a_rate_may_become_a_limit_and_a_limit_a_rate(
+        self, adapter: Adapter, clock: ManualClock
+    ) -> None:
+        adapter.enqueue([at_gates(Gate("calls", None, 3, TEN_SECONDS)) for _ in range(3)])
+        adapter.declare_limits([DeclaredLimit("calls", 1)])
+        (job,) = adapter.claim(a_claim())
+        clock.advance(60)
+        assert claimed_ids(adapter) == []
+        settle_all(adapter, Succeeded(job))
+        (job,) = adapter.claim(a_claim())
+        settle_all(adapter, Succeeded(job))
+        adapter.enqueue([limited(1) for _ in range(3)])
+        adapter.declare_limits([DeclaredLimit("calls", 2, TEN_SECONDS)])
+        for _ in range(2):
+            claimed = adapter.claim(a_claim(limit=1))
+            assert len(claimed) == 1
+            settle_all(adapter, *(Succeeded(job) for job in claimed))
+        assert claimed_ids(adapter) == []
+        clock.advance(11)
+        assert len(claimed_ids(adapter)) == 2
 
     # --- rates -----------------------------------------------------------------------------------
 
