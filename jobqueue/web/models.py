@@ -274,6 +274,7 @@ class LimitBody(Asked):
         None,
         ge=0,
         le=2**31 - 1,
+        strict=False,  # a form has it as text
         description="Null for what the classes declare; 0 lets none start.",
     )
     reason: str | None = Field(None, max_length=10_000, description="Why; others are shown it.")

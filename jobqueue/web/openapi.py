@@ -21,6 +21,7 @@ PARAMETERS: Mapping[str, dict[str, Any]] = {
     "id": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID},
     "key": {"type": "string", "pattern": r"^[A-Za-z0-9_.:\-]{1,100}$"},
     "schedule": {"type": "string", "minLength": 1},
+    "limit": {"type": "string", "minLength": 1},
     "name": {"type": "string", "pattern": r"^[A-Za-z0-9_.:\-]{1,128}$"},
 }
 ABOUT = (

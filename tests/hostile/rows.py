@@ -153,6 +153,11 @@ STORED: Mapping[str, Mapping[str, Any]] = {
     },
     "background_stacks": {"worker_id": "odd", "asked_at": LATELY},
     "background_actions": {"done_at": LATELY, "done_by": "odd", "what": "retry"},
+    "background_slots": {"gate": "odd", "place": 1, "job_id": 1, "claim_token": 1},
+    "background_starts": {"gate": "odd", "begun_at": LATELY, "number": 1},
+    "background_limits": {"name": "odd", "number": 1, "declared_at": LATELY},
+    "background_flows": {"kind": "flow", "created_at": LATELY},
+    "background_edges": {"child_id": 1, "parent_id": 2, "flow_id": 1, "runs_anyway": False},
     "background_tokens": {
         "id": "odd",
         "name": "odd",
@@ -163,7 +168,7 @@ STORED: Mapping[str, Mapping[str, Any]] = {
 }
 """A good row of each table, with the columns that need a value."""
 
-COUNTED = ("background_jobs", "background_actions")
+COUNTED = ("background_jobs", "background_actions", "background_flows")
 Row = Mapping[str, Any]
 
 

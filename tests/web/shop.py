@@ -14,12 +14,16 @@ from jobqueue.clock import ManualClock
 from jobqueue.fingerprints import group_of
 from jobqueue.records import (
     ActionKind,
+    DeclaredLimit,
     Failed,
+    FlowKind,
     Histogram,
     JobFilter,
     JobState,
     NewErrors,
+    NewFlow,
     NewJob,
+    NewLimit,
     NewSchedule,
     NewWorker,
     Pause,
@@ -67,6 +71,7 @@ class Shop:
     error_key: str
     action: int
     editable: int
+    flow: int
 
 
 def shop(
@@ -120,8 +125,11 @@ def shop(
     ready = next(id_ for id_ in ids if id_ not in {job.id for job in (*claimed, again)})
     [refund] = adapter.enqueue([NewJob(Refund.name, json.dumps({"why": text}), "refunds", 50, 5)])
     adapter.cancel(JobFilter(ids=(refund.id,)), text[:500])
+    adapter.declare_limits([DeclaredLimit("charges", 5)])
+    adapter.set_limit(NewLimit("charges", 3, text[:200], text[:200]))
+    flow_id, _ = adapter.start_flow(NewFlow(FlowKind.BATCH, text[:200], is_open=True), [])
     shown = (claimed[0].id, again.id, claimed[2].id, ready)
-    return Shop(adapter, clock, *shown, group.key, begun.id, refund.id)
+    return Shop(adapter, clock, *shown, group.key, begun.id, refund.id, flow_id)
 
 
 def _samples(adapter: Adapter, clock: ManualClock) -> None:

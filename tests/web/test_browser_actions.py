@@ -21,6 +21,8 @@ from jobqueue.records import (
     ErrorState,
     JobFilter,
     JobState,
+    NewJob,
+    member_of,
 )
 from jobqueue.web.dashboard.table import FORM_ACTIONS
 from tests.web.browser import browser, messages, wait_for_text
@@ -147,6 +149,29 @@ def stop(seen: Shop) -> None:
     seen.adapter.stop_action(seen.action)
 
 
+def add_to_flow(seen: Shop) -> None:
+    seen.adapter.enqueue([member_of(NewJob("Work", "{}", "later", 50, 5), seen.flow)])
+
+
+def add_cancelled_to_flow(seen: Shop) -> None:
+    add_to_flow(seen)
+    seen.adapter.cancel(JobFilter(flows=(seen.flow,)), "no")
+
+
+def flow_is_cancelled(seen: Shop) -> bool:
+    flow = seen.adapter.flow(seen.flow)
+    return flow is not None and flow.cancelled_at is not None
+
+
+def flow_waits_again(seen: Shop) -> bool:
+    flow = seen.adapter.flow(seen.flow)
+    return flow is not None and flow.jobs == {JobState.GATED: 1}
+
+
+def limit_is_set(seen: Shop) -> bool:
+    return [limit.reason for limit in seen.adapter.limits()] == [WHY]
+
+
 CHANGE = "/errors/{error_key}/change?do="
 SCENES = {
     "now-queues-resume": Scene("/", is_paused("email", False), form="/now/queues/email/resume"),
@@ -185,6 +210,9 @@ SCENES = {
     "schedule-pause": Scene(f"/schedule{SCHEDULE}", schedule_is_paused(True)),
     "schedule-resume": Scene(f"/schedule{SCHEDULE}", schedule_is_paused(False), pause_schedule),
     "schedule-run": Scene(f"/schedule{SCHEDULE}", ran),
+    "flows-cancel": Scene("/flows/{flow}", flow_is_cancelled, add_to_flow),
+    "flows-retry": Scene("/flows/{flow}", flow_waits_again, add_cancelled_to_flow),
+    "limit-set": Scene("/limit?name=charges", limit_is_set),
 }
 WAYS = ("mouse", "keyboard", "without JavaScript")
 
@@ -203,7 +231,7 @@ def way(request: pytest.FixtureRequest, browser: webdriver.Chrome) -> Iterator[s
 
 
 def filled(path: str, seen: Shop) -> str:
-    names = ("failed", "running", "ready", "editable", "error_key", "action")
+    names = ("failed", "running", "ready", "editable", "error_key", "action", "flow")
     return path.format(worker=WORKER, **{name: getattr(seen, name) for name in names})
 
 

@@ -21,12 +21,16 @@ from jobqueue.fingerprints import group_of
 from jobqueue.records import (
     ActionFilter,
     ActionKind,
+    DeclaredLimit,
     ErrorState,
+    FlowKind,
     JobFilter,
     JobState,
     NewErrors,
+    NewFlow,
     NewJob,
     NewSchedule,
+    NewStep,
     NewWorker,
     Stat,
 )
@@ -50,6 +54,7 @@ ROOTS = ["", "/ops/jobs"]
 ASKED = {
     "schedule": "?app=shop&name=daily",
     "class": "?name={}",
+    "limit": "?name=charges",
     "change": "?do=retry&of=all&q=state:failed",
 }
 """What pages have to be asked, by the ends of their paths."""
@@ -98,6 +103,7 @@ def path_of(page: DashboardPage, seen: Shop) -> str:
 
 def _filled(path: str, seen: Shop) -> str:
     path = path.replace("/activity/{id:job_id}", f"/activity/{seen.action}")
+    path = path.replace("/flows/{id:job_id}", f"/flows/{seen.flow}")
     path = path.replace("{id:job_id}/edit", f"{seen.editable}/edit")
     path = path.replace("{id:job_id}", str(seen.failed)).replace("{key}", seen.error_key)
     path = path.replace("{name}", "payments").replace("{id}", WORKER)
@@ -106,6 +112,8 @@ def _filled(path: str, seen: Shop) -> str:
 
 def form_path(action: Any, seen: Shop) -> str:
     path = _filled(action.path, seen).partition("?")[0]
+    if "/limit/" in path:
+        return f"{path}?name=charges"
     return f"{path}?app=shop&name=daily" if "/schedule" in path else path
 
 
@@ -114,6 +122,7 @@ def form_fields(action: Any, seen: Shop) -> dict[str, str]:
     fields = {
         "/jobs/change": {"do": "retry", "ids": str(seen.failed)},
         "/enqueue": {"name": Refund.name, "arg.why": "late"},
+        "/limit/set": {"number": "7", "reason": "more"},
     }
     return fields.get(action.path, {})
 
@@ -147,12 +156,17 @@ def test_every_page_is_read_from_every_adapter(adapter: Adapter) -> None:
     adapter.declare_schedules("a", [NewSchedule("Work", "R", "{}", rule, False, "default", 50, 5)])
     [known] = adapter.enqueue([NewJob(Refund.name, "{}", "refunds", 50, 5)])
     adapter.cancel(JobFilter(ids=(known.id,)), "no")
+    adapter.declare_limits([DeclaredLimit("Work", 1)])
+    flow_id, _ = adapter.start_flow(
+        NewFlow(FlowKind.CHAIN), [NewStep(NewJob("Work", "{}", "later", 50, 5))]
+    )
     with client_of(JobQueue(adapter)) as client:
         client.headers.update(OWN)
         assert client.post("/queues/payments/pause", data={"reason": "x"}).status_code == 200
         [paused] = adapter.actions(ActionFilter(), 1)
         for page in PAGES:
-            path = page.path.replace("{id:job_id}/edit", f"{known.id}/edit")
+            path = page.path.replace("/flows/{id:job_id}", f"/flows/{flow_id}")
+            path = path.replace("{id:job_id}/edit", f"{known.id}/edit")
             path = path.replace("{id:job_id}", str(first.id)).replace("{key}", group.key)
             path = path.replace("{name}", "payments").replace("{id}", WORKER)
             path = re.sub(r"/activity/\d+", f"/activity/{paused.id}", path)

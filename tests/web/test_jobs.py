@@ -711,7 +711,7 @@ def test_every_change_is_in_the_log_with_who_did_it(
         f"ann: deleted {title}",
         "ann: paused queue a",
         "ann: resumed queue a",
-        "ann: cancelled 0 jobs: state:ready,gated,running queue:a",
+        "ann: cancelled 0 jobs: state:ready,gated,blocked,running queue:a",
     ]
     assert {getattr(record, "job_id", job_id) for record in told} == {job_id}
 

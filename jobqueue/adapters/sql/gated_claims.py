@@ -390,5 +390,5 @@ def _claimed(row: Any, token: int, *, is_expired: bool) -> ClaimedJob:
         terms=terms_in(row.terms) or NO_TERMS,
         is_expired=is_expired,
         start_by=_start_by(row),
-        flow_id=row.flow_id,
+        flow_id=row.flow_id if type(row.flow_id) is int else None,
     )

@@ -276,6 +276,8 @@ def job_record(row: Row[Any]) -> StoredJob:
     for name in _NUMBER_COLUMNS:
         if type(values[name]) is not int:
             values[name] = whole(values[name], 0)
+    for name in ("flow_id", "flow_place"):
+        values[name] = values[name] if type(values[name]) is int else None
     values["state"] = JobState(values["state"])
     values["args"] = decoded_args(row.args)
     values |= {name: decoded(getattr(row, name)) for name in ("progress", "result", "meta")}
