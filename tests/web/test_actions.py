@@ -65,7 +65,7 @@ def test_every_change_is_remembered_with_who_made_it(client: TestClient) -> None
         ("delete", {"ids": [job_id]}, None, 1),
         ("pause queue", {"queue": "a"}, "too many", 1),
         ("resume queue", {"queue": "a"}, None, 1),
-        ("cancel", {"query": "state:ready,running queue:a"}, "all of them", 0),
+        ("cancel", {"query": "state:ready,gated,running queue:a"}, "all of them", 0),
     ]
     one = client.get(f"/api/actions/{found[0]['id']}").json()
     assert one == found[0]

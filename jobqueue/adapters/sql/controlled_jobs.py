@@ -87,6 +87,7 @@ def insert_controlled(
     Raises:
         DatabaseRefused: others store and end jobs of the same key all the time.
     """
+    jobs = list(jobs)
     lines = sorted({line for job in jobs if (line := _ordered_line(job)) is not None})
     if lines and statements.lock_lines is not None:
         execute(statements.lock_lines, {"lines": json.dumps(lines)})
@@ -103,9 +104,8 @@ def _ordered_line(job: NewJob) -> str | None:
 
 def _together(jobs: Sequence[NewJob]) -> Iterator[list[NewJob]]:
     """Jobs in order, as many at a time as one statement takes."""
-    listed = list(jobs)
-    for begin in range(0, len(listed), MOST_TOGETHER):
-        yield listed[begin : begin + MOST_TOGETHER]
+    for begin in range(0, len(jobs), MOST_TOGETHER):
+        yield list(jobs[begin : begin + MOST_TOGETHER])
 
 
 def _insert_some(
