@@ -45,7 +45,7 @@ def test_the_wheel_has_everything_it_needs(empty_project: Project, tmp_path: Pat
         names = archive.namelist()
     assert "jobqueue/py.typed" in names
     assert "jobqueue/_migrations/versions/0001_tables.py" in names
-    assert "jobqueue/_migrations/versions/0003_history.py" in names
+    assert "jobqueue/_migrations/versions/0004_flow_control.py" in names
     dashboard = PROJECT / "jobqueue" / "web" / "dashboard"
     files = [path for room in ("static", "templates") for path in (dashboard / room).rglob("*.*")]
     assert {str(path.relative_to(PROJECT)) for path in files} <= set(names)
@@ -63,7 +63,7 @@ def test_the_wheel_has_everything_it_needs(empty_project: Project, tmp_path: Pat
     )
     run = empty_project.python("-c", code)
     assert run.exit_code == 0, run.err
-    assert run.out.startswith("0003")
+    assert run.out.startswith("0004")
 
 
 def test_the_oldest_versions_allowed_are_those_tested() -> None:

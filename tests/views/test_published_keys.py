@@ -29,6 +29,7 @@ JOB = [
     *("run_at", "created_at", "updated_at", "locked_at", "locked_by", "crashes", "last_error"),
     *("failed_at", "finished_at", "progress", "result", "cancel_requested_at"),
     *("started_at", "run_seconds", "performed_by", "error_key", "meta"),
+    *("line", "terms", "expires_at", "unique_key", "waiting_key"),
 ]
 WORKER = ["id", "name", "host", "pid", "queues", "concurrency", "started_at", "heartbeat_at"]
 OUTLOOK = {

@@ -18,6 +18,7 @@ from jobqueue.records import (
     Claim,
     Histogram,
     JobFilter,
+    JobState,
     NewJob,
     NewSchedule,
     NewWorker,
@@ -99,7 +100,7 @@ def test_stats(client: TestClient, adapter: Adapter, queue: JobQueue) -> None:
     adapter.add_stats("w2", [Stat("Work", "a", 2, longest=SECOND), Stat("Other", "b", 0, 0, 1)])
     found = read(client, "/api/stats?minutes=10")
     assert found["states"]["ready"] == {"count": 2, "more": False}
-    assert set(found["states"]) == {"ready", "running", "succeeded", "failed", "cancelled"}
+    assert set(found["states"]) == {state.value for state in JobState}
     other, work = found["classes"]
     assert (other["name"], other["failed"], other["attempts_per_minute"]) == ("Other", 1, 0.1)
     assert work == {
