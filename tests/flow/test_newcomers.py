@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
@@ -181,6 +182,31 @@ def test_a_transaction_that_is_rolled_back_leaves_no_key(database_url: str) -> N
         assert adapter.count_by_state() == {JobState.READY: 2}
     finally:
         engine.dispose()
+        adapter.close()
+
+
+IN_TRANSACTION = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND state LIKE 'idle in transaction%'"
+)
+
+
+def test_no_transaction_is_open_while_jobs_are_made(postgres_url: str) -> None:
+    """Many take longer than the server lets a transaction do nothing."""
+    adapter = connect(postgres_url)
+    Job.config(adapter=adapter)
+    seen: list[object] = []
+
+    def key(number: int) -> int:
+        with psycopg.connect(postgres_url) as connection:
+            seen.append(connection.execute(IN_TRANSACTION).fetchone())
+        return number
+
+    try:
+        Plain.set(limits=(Limit(1, key=key),)).perform_all_later([(1,), (2,), (3,)])
+        assert seen == [(0,)] * len(seen)
+        assert len(seen) >= 3
+    finally:
         adapter.close()
 
 

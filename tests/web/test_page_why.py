@@ -32,6 +32,10 @@ def client(shown: Shop) -> Iterator[TestClient]:
         yield made
 
 
+WITHOUT_GATES = [k.value for k in ReasonKind if k not in {ReasonKind.LIMIT, ReasonKind.ORDER}]
+"""The reasons of a queue, and of a job that has no flow control."""
+
+
 def why_of(page: str) -> str:
     [found] = re.findall(r'<section aria-labelledby="h-why".*?</section>', page, re.DOTALL)
     return plain(f"<main>{found}</main>")

@@ -83,8 +83,9 @@ class PostgresPath(SqlPath):
 
     def _insert_and_commit(self, jobs: Sequence[NewJob]) -> tuple[Sequence[StoredJob], bool]:
         if has_flow_control(jobs):
-            stored = self.database.write(lambda c: self.insert(executing_on(c), jobs))
-            return stored, False
+            # Made first: the server ends a transaction in which nothing happens for a while.
+            made = list(jobs)
+            return self.database.write(lambda c: self.insert(executing_on(c), made)), False
         if len(jobs) == 1 and _is_due_at_once(jobs[0]):
             said = self.announcer.what_to_say(Wakeup(queues=frozenset([jobs[0].queue])))
             if said is not None:

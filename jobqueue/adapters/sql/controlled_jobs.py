@@ -92,6 +92,7 @@ def insert_controlled(
         DatabaseRefused: others store and end jobs of the same key all the time.
         StateConflict: jobs are added to a flow that has ended.
     """
+    jobs = list(jobs)
     _refuse_flows_that_are_over(execute, statements, jobs)
     lines = sorted({line for job in jobs if (line := _ordered_line(job)) is not None})
     if lines and statements.lock_lines is not None:
@@ -119,9 +120,8 @@ def _ordered_line(job: NewJob) -> str | None:
 
 def _together(jobs: Sequence[NewJob]) -> Iterator[list[NewJob]]:
     """Jobs in order, as many at a time as one statement takes."""
-    listed = list(jobs)
-    for begin in range(0, len(listed), MOST_TOGETHER):
-        yield listed[begin : begin + MOST_TOGETHER]
+    for begin in range(0, len(jobs), MOST_TOGETHER):
+        yield list(jobs[begin : begin + MOST_TOGETHER])
 
 
 def _insert_some(

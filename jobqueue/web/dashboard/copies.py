@@ -52,6 +52,14 @@ TWINS = {
     "/schedule": Twin(
         ("schedules", "show", "{name}", "--app", "{app}"), "/api/schedules/{name}", ("app",)
     ),
+    "/flows": Twin(("flows",), "/api/flows"),
+    "/flows/{id:job_id}": Twin(
+        ("flows", "show", "{id}"),
+        "/api/flows/{id}",
+        retry=(("flows", "retry", "{id}"), "/api/flows/{id}/retry"),
+    ),
+    "/limits": Twin(("limits",), "/api/limits"),
+    "/limit": Twin(("limits", "show", "{name}"), "/api/limits/{name}"),
     "/activity": Twin(("actions",), "/api/actions"),
     "/activity/{id:job_id}": Twin(("actions", "show", "{id}"), "/api/actions/{id}"),
     "/database": Twin(("doctor",)),
