@@ -57,7 +57,7 @@ def test_every_change_is_remembered_with_who_made_it(project: Project) -> None:
         ("cancel", {"ids": [1]}, "no longer needed", 1),
         (
             "cancel",
-            {"query": "state:ready,running queue:email job:Fail,jobs.Fail"},
+            {"query": "state:ready,gated,running queue:email job:Fail,jobs.Fail"},
             "all of them",
             2,
         ),
@@ -96,7 +96,7 @@ def test_errors_in_groups(project: Project) -> None:
         ("mute errors", {"errors": key}, 1),
         ("reopen errors", {"errors": key}, 1),
         ("resolve errors", {"errors": key}, 1),
-        ("retry", {"query": f"state:ready,failed error_key:{key}"}, 1),
+        ("retry", {"query": f"state:ready,gated,failed error_key:{key}"}, 1),
     ]
 
 

@@ -233,6 +233,7 @@ def test_every_field_of_a_job_is_in_its_json(project: Project) -> None:
         "performed_by",
         "error_key",
         "meta",
+        *("line", "terms", "expires_at", "unique_key", "waiting_key"),
     ]
     assert json.loads(project.jobs("show", "1", "--json").out) == job | {"history": []}
     assert listed(project) == [job]
