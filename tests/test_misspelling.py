@@ -16,7 +16,8 @@ from jobqueue.errors import ConfigurationError
 
 OPTIONS = (
     "name, aliases, queue, priority, max_attempts, max_runtime, retry, keep_succeeded, "
-    "keep_failed, keep_result, interrupt_on_cancel, schedule, redact, api, adapter, logger"
+    "keep_failed, keep_result, interrupt_on_cancel, schedule, limits, unique, expires_in, "
+    "ordered, fair, debounce, redact, api, adapter, logger"
 )
 
 
@@ -130,7 +131,7 @@ def a_function() -> None: ...
         (
             lambda wrong: Unadorned().set(wait=1).set(**wrong(colour=None)),
             InvalidArguments,
-            r"takes no 'colour'; it takes wait, wait_until, queue, priority, session, meta$",
+            "takes no 'colour'; it takes wait, wait_until, queue, priority, session, meta, limits",
         ),
         (
             lambda wrong: a_function.set(**wrong(prioritiy=None)),

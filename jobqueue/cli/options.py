@@ -106,7 +106,7 @@ OnlyStates = Annotated[
     typer.Option(
         "--state",
         metavar="STATE",
-        help="Only these states: ready, running, succeeded, failed, cancelled.",
+        help="Only these states: ready, gated, running, succeeded, failed, cancelled.",
     ),
 ]
 OnlyHandlers = Annotated[

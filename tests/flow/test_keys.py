@@ -151,7 +151,6 @@ def no_names() -> Iterable[str]:
         lambda *account: account,
         lambda **account: account,
     ],
-    ids=repr,
 )
 def test_something_else_is_no_key(key: Any) -> None:
     """A set has another order in another process; a generator has none the second time."""
