@@ -77,7 +77,7 @@ def test_other_arguments_are_other_jobs(adapter: Adapter) -> None:
 @pytest.mark.parametrize(
     "value",
     [None, True, 1, 1.5, "a", "", "ä\n", ["a", 1], {"b": 1, "a": [2]}, "a" * 500_000],
-    ids=repr,
+    ids="{!r:.20}".format,
 )
 def test_a_key_is_any_value_of_json(adapter: Adapter, value: Any) -> None:
     line = keyed("account", value)

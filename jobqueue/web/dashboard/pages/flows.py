@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jobqueue.records import LARGEST_ID, JobFilter
+from jobqueue.records import LARGEST_ID, JobFilter, JobRecord, JobState
+from jobqueue.redaction import summary_of
 from jobqueue.views.flows import FlowView, found_flow
 from jobqueue.views.jobs import job_view
 from jobqueue.web import flows as api_flows
@@ -41,10 +42,18 @@ def flow_page(call: ApiCall) -> Shown:
     return {
         "now": call.adapter.now(),
         "flow": flow,
-        "jobs": [(job_view(job), call.adapter.steps_before(job.id)) for job in members],
+        "jobs": [
+            (job_view(job), call.adapter.steps_before(job.id), _end_of(job)) for job in members
+        ],
         "following": [job_view(job) for job in jobs if (job.flow_place or 0) < 0],
         "more": page.next_before_id is not None,
     }
+
+
+def _end_of(job: JobRecord) -> str:
+    """Why a job has failed or was cancelled, in a line; empty for others."""
+    has_ended_badly = job.state in {JobState.FAILED, JobState.CANCELLED}
+    return summary_of(job.last_error) if has_ended_badly and job.last_error else ""
 
 
 PAGES = (
