@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from jobqueue.adapters.memory.store import MemoryStore, Row
@@ -50,11 +50,14 @@ class MemoryFlowProgress:
 
     Args:
         store: the rows.
+        on_released: called with jobs that may start, when they have waited for others.
     """
 
     store: MemoryStore
+    on_released: Callable[[Sequence[StoredJob]], None]
     flows: dict[int, FlowRecord] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
+    _released: list[StoredJob] = field(default_factory=list)
 
     def refuse_if_over(self, job: NewJob) -> None:
         """Refuse a job that is added to a flow that has ended.
@@ -83,7 +86,11 @@ class MemoryFlowProgress:
             has_gone_on = False
             while self._go_on(flow_id):
                 has_gone_on = True
-            return self._end(flow_id) or has_gone_on
+            has_gone_on = self._end(flow_id) or has_gone_on
+            released, self._released = self._released, []
+        if released:
+            self.on_released(released)
+        return has_gone_on
 
     def _go_on(self, flow_id: int) -> bool:
         edges = [edge for edge in self.edges if edge.flow_id == flow_id]
@@ -132,6 +139,7 @@ class MemoryFlowProgress:
             updated_at=now,
         )
         self.store.put(Row(released, row.args))
+        self._released.append(released)
         return True
 
     def _has_lost_its_key(self, record: StoredJob) -> bool:

@@ -46,7 +46,7 @@ class MemoryPath(MemoryRole, PathRole):
         self._gated = MemoryGatedClaims(store, self._claim_row)
         self._has_odd_place = False
         self._controlled = MemoryControlledJobs(store, self._new_row)
-        self.flows = MemoryFlowProgress(store)
+        self.flows = MemoryFlowProgress(store, self._tell_of)
 
     def enqueue(self, jobs: Sequence[NewJob], *, session: Any = None) -> Sequence[StoredJob]:
         jobs = list(jobs)
@@ -92,8 +92,11 @@ class MemoryPath(MemoryRole, PathRole):
         with self._store.lock:
             for row in rows:
                 self._store.put(row)
+        self._tell_of([row.record for row in rows])
+
+    def _tell_of(self, records: Sequence[StoredJob]) -> None:
         if self.on_stored is not None:
-            self.on_stored([row.record for row in rows])
+            self.on_stored(records)
 
     def claim(self, claim: Claim) -> list[ClaimedJob]:
         """Claim jobs; half of them from gates, as far as there are such jobs."""

@@ -230,7 +230,7 @@ def _flow_record(connection: Connection, row: Any) -> FlowRecord:
     numbers: Mapping[str, int] = dict(connection.execute(query).all())
     return FlowRecord(
         id=row.id,
-        kind=FlowKind(row.kind),
+        kind=FlowKind(row.kind) if row.kind in list(FlowKind) else FlowKind.FLOW,
         name=name_or_none(row.name),
         created_at=to_utc(row.created_at),
         jobs={state: numbers[state] for state in JobState if state in numbers},
