@@ -178,6 +178,7 @@ class MemoryFlows(MemoryRole, FlowsRole):
                     row = self._store.rows[job.id]
                     blocked = replace(row.record, state=JobState.BLOCKED)
                     self._store.put(Row(blocked, row.args))
+            self._progress.advance(flow_id)
             return len(retried)
 
     def prune_flows(self, age: timedelta, limit: int) -> int:

@@ -167,7 +167,7 @@ class SqlFlows(SqlRole, FlowsRole):
         return number
 
     def retry_flow(self, flow_id: int) -> int:
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> tuple[int, Sequence[int]]:
             ended = select(JOBS.c.id).where(
                 JOBS.c.flow_id == flow_id,
                 JOBS.c.flow_place >= 0,
@@ -175,16 +175,21 @@ class SqlFlows(SqlRole, FlowsRole):
             )
             ids = connection.execute(ended.with_for_update()).scalars().all()
             if not ids:
-                return 0
+                return 0, ()
             connection.execute(update(FLOWS).where(FLOWS.c.id == flow_id).values(cancelled_at=None))
             unknown = update(EDGES).where(EDGES.c.flow_id == flow_id, EDGES.c.parent_id.in_(ids))
             connection.execute(unknown.values(outcome=None))
             where = JobFilter(ids=tuple(ids))
             statement = retrying(where, self.time.now()).values(state=state_after_retry())
-            return connection.execute(statement).rowcount
+            number = connection.execute(statement).rowcount
+            before = select(EDGES.c.parent_id).where(EDGES.c.child_id.in_(ids)).distinct()
+            not_retried = before.where(EDGES.c.outcome.is_not(None))
+            return number, connection.execute(not_retried).scalars().all()
 
-        number = self.database.write(work)
+        number, not_retried = self.database.write(work)
         self.announcer.announce(LOOK_ANYWHERE if number else None)
+        if not_retried:  # some are gone, and what waits for them is cancelled once more
+            self._path.flows.advance(flow_id, not_retried)
         return number
 
     def prune_flows(self, age: timedelta, limit: int) -> int:

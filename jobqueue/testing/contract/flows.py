@@ -318,6 +318,13 @@ class FlowsContract(ContractBase):
         assert states(adapter, jobs) == ["succeeded", "succeeded", "gated"]
         assert adapter.retry_flow(flow_id) == 0
 
+    def test_what_waits_for_a_job_that_is_gone_is_not_revived(self, adapter: Adapter) -> None:
+        flow_id, jobs = started(adapter, (), (0,), (1,))
+        fail(adapter)
+        adapter.delete(JobFilter(ids=(jobs[0].id,)))
+        adapter.retry_flow(flow_id)
+        assert states(adapter, jobs[1:]) == ["cancelled", "cancelled"]
+
     def test_a_job_that_is_there_already_is_no_step(self, adapter: Adapter) -> None:
         unique = replace(new_job("Step"), flow_control=FlowControl(unique_key="x"))
         [there] = adapter.enqueue([unique])
