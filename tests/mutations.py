@@ -142,7 +142,7 @@ MUTATIONS = (
     Mutation(
         "remembering that a running job is to be cancelled",
         "adapters/postgres",
-        "CASE WHEN mine.state = 'ready' AND job.cancel_requested_at IS NOT NULL",
+        "CASE WHEN mine.state IN ('ready', 'gated') AND job.cancel_requested_at IS NOT NULL",
         "CASE WHEN false",
         (CONTRACT, f"{POSTGRES} and cancel"),
     ),

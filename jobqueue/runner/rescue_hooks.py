@@ -18,7 +18,7 @@ from typing import Any
 
 from jobqueue import log
 from jobqueue.adapters.base import Adapter
-from jobqueue.records import JobRecord, JobState, Rescue
+from jobqueue.records import NO_TERMS, JobRecord, JobState, Rescue, Terms
 from jobqueue.runner.command_line import environment_for, options_on_command_line
 from jobqueue.runner.messages import known_fields
 from jobqueue.stored import StoredJob, kept_by
@@ -105,6 +105,7 @@ def _record_facts(job: JobRecord) -> dict[str, Any]:
     facts = {field.name: getattr(job, field.name) for field in fields(JobRecord)}
     for name in TIMES:
         facts[name] = facts[name] and facts[name].isoformat()
+    facts["terms"] = job.terms.to_json()
     return facts
 
 
@@ -119,5 +120,13 @@ def _record(facts: dict[str, Any]) -> StoredJob:
     times = {
         name: facts[name] and datetime.fromisoformat(facts[name]) for name in TIMES if name in facts
     }
-    known = known_fields(StoredJob, {**facts, **times, "state": JobState(facts["state"])})
+    read = {"state": JobState(facts["state"]), "terms": _terms(facts.get("terms"))}
+    known = known_fields(StoredJob, {**facts, **times, **read})
     return StoredJob(**known)
+
+
+def _terms(text: Any) -> Terms:
+    try:
+        return Terms.from_json(text)
+    except ValueError:
+        return NO_TERMS

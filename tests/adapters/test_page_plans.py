@@ -48,6 +48,8 @@ MOST: dict[str, int] = {
     "/workers/worker3": 1_000,
     "/schedules": 100,
     "/schedule?name=nightly": 100,
+    "/flows": 100,
+    "/limits": 100,
     "/database": 6 * WINDOW,
     "/activity": 200,
     "/activity/4000": 1_000,
@@ -82,7 +84,8 @@ def reading(client: TestClient, path: str) -> Read:
 def test_all_pages_are_here() -> None:
     paths = {path.partition("?")[0] for path in MOST}
     # What may be edited or enqueued is a class of this process, and not of these tables.
-    others = {"/jobs/4000/edit", "/enqueue"}
+    # There are no flows and no limits.
+    others = {"/jobs/4000/edit", "/enqueue", "/flows/4000", "/limit"}
     filled = {
         page.path.replace("{id:job_id}", "4000")
         .replace("{key}", "key7")

@@ -119,7 +119,7 @@ def test_the_doctor_tells_what_is_there(project: Project) -> None:
     assert "`jobs work`" in found["advice"][0]
     run = project.jobs("doctor")
     assert run.exit_code == 0
-    assert "1 due, 1 waiting, 0 running" in run.out
+    assert "1 due, 1 waiting, 0 gated, 0 blocked, 0 running" in run.out
     assert run.out.endswith("All is well.\n")
 
 

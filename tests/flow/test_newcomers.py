@@ -36,7 +36,6 @@ performed: list[Any] = []
 
 class Nightly(Job):
     limits = (Limit(1, name="nightly"),)
-    schedule = Every(minutes=1, args={"of": "sales"}, catch_up="all")
 
     def perform(self, of: str) -> None:
         performed.append(of)
@@ -44,7 +43,6 @@ class Nightly(Job):
 
 class Hourly(Job):
     unique = Unique()
-    schedule = Every(minutes=1, catch_up="all")
 
     def perform(self) -> None:
         performed.append("hourly")
@@ -118,6 +116,14 @@ def ticks_of(adapter: Adapter, *classes: type[Job]) -> Ticks:
 
 
 # --- schedules -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def schedules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schedules for these tests alone: the workers of others would enqueue their jobs, too."""
+    nightly = Every(minutes=1, args={"of": "sales"}, catch_up="all")
+    monkeypatch.setattr(Nightly, "schedule", nightly)
+    monkeypatch.setattr(Hourly, "schedule", Every(minutes=1, catch_up="all"))
 
 
 def test_a_recurring_job_has_the_limits_of_its_class(

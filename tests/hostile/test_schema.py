@@ -521,13 +521,13 @@ def test_a_migration_of_the_application_makes_them_in_a_schema(empty_postgres_ur
         with Operations.context(MigrationContext.configure(own)) as operations:
             migrate_within(None, "0001", schema=place)
             operations.create_table("of_the_application", Column("n", Integer))
-            migrate_within("0001", "0003", schema=place)
+            migrate_within("0001", "0004", schema=place)
         own.commit()
         assert inspect(engine).get_table_names() == ["of_the_application"]
         status = adapter.schema_status()
         assert (status.current, status.missing) == (status.head, ())
     with engine.begin() as own, Operations.context(MigrationContext.configure(own)):
-        migrate_within("0003", None, schema=place)
+        migrate_within("0004", None, schema=place)
     assert inspect(engine).get_table_names(schema=place) == []
     engine.dispose()
 

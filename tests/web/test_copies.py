@@ -56,6 +56,7 @@ def test_each_twin_is_of_a_page_a_command_and_an_operation() -> None:
         assert (
             twin.api is None
             or twin.api.replace("{name}", "{schedule}") in paths
+            or twin.api.replace("{name}", "{limit}") in paths
             or (twin.api in paths)
         )
 
