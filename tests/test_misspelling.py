@@ -131,7 +131,7 @@ def a_function() -> None: ...
         (
             lambda wrong: Unadorned().set(wait=1).set(**wrong(colour=None)),
             InvalidArguments,
-            "takes no 'colour'; it takes wait, wait_until, queue, priority, session, meta, batch, limits",
+            "takes no .colour.; it takes wait, wait_until, queue, priority, session, meta, batch",
         ),
         (
             lambda wrong: a_function.set(**wrong(prioritiy=None)),
